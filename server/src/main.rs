@@ -1,0 +1,2 @@
+//! filmless
+fn main() {}
