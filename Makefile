@@ -1,0 +1,93 @@
+# What one does with filmless; `make help` prints the list.
+#
+# Everything that is built lies in the target folder of cargo (CARGO_TARGET_DIR where it is set), in
+# viewer/dist and in two node_modules; `make clean` takes all of it away.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+export CARGO_TARGET_DIR ?= $(CURDIR)/target
+export CARGO_TERM_PROGRESS_WHEN ?= never
+
+target   := $(CARGO_TARGET_DIR)
+step     := scripts/step
+peers    := $(target)/peers/requirements.txt
+browser  := tests/browser/node_modules/.package-lock.json
+modules  := viewer/node_modules/.package-lock.json
+dist     := viewer/dist/index.html
+sources  := $(shell find viewer -type d \( -name node_modules -o -name dist \) -prune -o \
+              -type f ! -name '*.rs' ! -name Cargo.toml -print)
+# The address of the trial; `make run HTTP=127.0.0.1:9000 DIMSE=127.0.0.1:4242` takes others.
+HTTP     ?= 127.0.0.1:8080
+DIMSE    ?= 127.0.0.1:11112
+# Where the trial keeps its studies.
+DATA     ?= $(target)/trial
+
+.PHONY: help run test viewer lint fmt fmt-check clippy test-viewer test-rust program clean packages-run packages-test
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+
+run: packages-run $(dist) ## builds what is missing, starts a trial with sample studies, prints the viewer's address
+	@$(step) 'filmless: build (the first time takes some minutes)' cargo build --locked --release -p filmless --features embed
+	@exec $(target)/release/filmless serve --open --samples --data '$(DATA)' --http $(HTTP) --dimse $(DIMSE)
+
+test: packages-test fmt-check test-viewer clippy test-rust ## builds what is missing and runs every test
+	@echo 'all tests passed'
+
+viewer: packages-run $(dist) ## builds the viewer into viewer/dist
+
+lint: packages-run fmt-check $(dist) clippy ## what the compilers and linters say: rustfmt, clippy, tsc
+	@$(step) 'viewer: types' npm --prefix viewer run --silent lint
+
+fmt: ## formats the Rust sources
+	@cargo fmt --all
+
+clean: ## removes everything that was built, the trial's studies too
+	@cargo clean --quiet
+	@rm -rf viewer/dist viewer/node_modules tests/browser/node_modules '$(target)/peers' '$(DATA)'
+
+# The parts of `make test`.
+
+fmt-check:
+	@$(step) 'rust: format' cargo fmt --all --check
+
+test-viewer: $(dist)
+	@$(step) 'viewer: tests' npm --prefix viewer run --silent test
+
+clippy: $(dist)
+	@$(step) 'rust: clippy' cargo clippy --locked --workspace --all-targets --features filmless/embed -- -D warnings
+
+test-rust: program $(peers) $(browser)
+	@scripts/test-rust
+
+# The end-to-end tests start the program itself, too: it lies beside them in the target folder.
+program: $(dist)
+	@$(step) 'rust: build' cargo build --locked --workspace --bins
+
+# What is fetched or built once, and again when it changed.
+
+$(modules): viewer/package.json viewer/package-lock.json
+	@$(step) 'viewer: packages' npm --prefix viewer ci --no-audit --no-fund
+	@touch $@
+
+$(dist): $(modules) $(sources)
+	@$(step) 'viewer: build' npm --prefix viewer run --silent build
+	@touch $@
+
+$(browser): tests/browser/package.json tests/browser/package-lock.json
+	@$(step) 'tests: browser driver' npm --prefix tests/browser ci --no-audit --no-fund
+	@touch $@
+
+$(peers): tests/peers/requirements.txt
+	@$(step) 'tests: Python peers' scripts/python-peers $(target)/peers $<
+
+packages-run:
+	@scripts/packages run
+
+packages-test:
+	@scripts/packages test
