@@ -1,0 +1,44 @@
+//! The words of the archive: identifiers, data sets, headers, frames.
+//!
+//! Pure: nothing here waits, opens a file or knows the rest of the crate. The
+//! protocol crates build on it too, below the level at which an archive exists.
+
+mod ae_title;
+mod attributes;
+mod charset;
+mod element;
+mod error;
+mod fold;
+mod frames;
+mod group_frames;
+mod header;
+mod instance;
+mod numbers;
+mod part10;
+mod person;
+mod phi;
+mod read;
+mod scan;
+mod source;
+pub mod transfer_syntax;
+mod uid;
+mod write;
+
+pub use dicom::core::{Tag, VR};
+
+pub use ae_title::AeTitle;
+pub use attributes::Attributes;
+pub use charset::CharacterSet;
+pub use element::{Bulk, Element, Value, implicit_vr};
+pub use error::{Error, ErrorKind, Result};
+pub use fold::fold;
+pub use frames::{BitRange, FrameBytes, FrameMap, FrameNumber};
+pub use header::{Header, Hole};
+pub use instance::{Instance, Level, Location, PackId, Resource};
+pub use part10::{FileMeta, PREAMBLE_LENGTH};
+pub use person::{PatientKey, PersonName};
+pub use phi::Phi;
+pub use scan::{Scanned, scan};
+pub use source::Source;
+pub use transfer_syntax::{Codec, Encoding, TransferSyntax};
+pub use uid::{SeriesInstanceUid, SopClassUid, SopInstanceUid, StudyInstanceUid, TransferSyntaxUid};

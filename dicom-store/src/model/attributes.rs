@@ -1,0 +1,279 @@
+//! A data set in memory, and how its values are read and set.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use dicom::dictionary_std::tags;
+
+use super::element::{is_charset_text, is_single_text, is_text};
+use super::numbers::{binary_floats, binary_ints};
+use super::{CharacterSet, Element, Encoding, PersonName, Result, Tag, VR, Value, read, write};
+
+/// Elements in ascending order of their tags, each at most once (PS3.5 §7.1).
+///
+/// Text is kept as the bytes that came and decoded when it is asked for, by the character set of
+/// this data set or of the nearest one around it (PS3.3 §C.12.1.1.2).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Attributes {
+    elements: Vec<Element>,
+    charset: Arc<CharacterSet>,
+}
+
+impl Default for Attributes {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Attributes {
+    /// An empty data set whose text is UTF-8.
+    pub fn new() -> Self {
+        Self::with_charset(Arc::new(CharacterSet::utf8()))
+    }
+
+    pub(super) fn with_charset(charset: Arc<CharacterSet>) -> Self {
+        Self { elements: Vec::new(), charset }
+    }
+
+    /// Reads a data set that stands alone: an identifier, a command set.
+    ///
+    /// # Errors
+    /// `Invalid` when it is truncated, contradicts itself, or nests deeper than 100 sequences.
+    pub fn read(bytes: Bytes, encoding: Encoding) -> Result<Self> {
+        read::data_set(&bytes, encoding)
+    }
+
+    /// The data set as bytes; what was left in the object is written empty.
+    pub fn write(&self, encoding: Encoding) -> Vec<u8> {
+        let mut out = Vec::new();
+        write::data_set(self, encoding, &mut out);
+        out
+    }
+
+    pub fn charset(&self) -> &CharacterSet {
+        &self.charset
+    }
+
+    pub(super) fn charset_shared(&self) -> &Arc<CharacterSet> {
+        &self.charset
+    }
+
+    pub(super) fn set_charset(&mut self, charset: Arc<CharacterSet>) {
+        self.charset = charset;
+    }
+
+    pub fn len(&self) -> usize {
+        self.elements.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.elements.is_empty()
+    }
+
+    pub fn iter(&self) -> std::slice::Iter<'_, Element> {
+        self.elements.iter()
+    }
+
+    pub fn get(&self, tag: Tag) -> Option<&Element> {
+        self.elements.binary_search_by_key(&tag, |e| e.tag).ok().and_then(|at| self.elements.get(at))
+    }
+
+    pub fn contains(&self, tag: Tag) -> bool {
+        self.get(tag).is_some()
+    }
+
+    /// Puts an element in its place; one with the same tag is replaced.
+    pub fn put(&mut self, element: Element) {
+        if self.elements.last().is_none_or(|last| last.tag < element.tag) {
+            return self.elements.push(element);
+        }
+        match self.elements.binary_search_by_key(&element.tag, |e| e.tag) {
+            Ok(at) => {
+                if let Some(place) = self.elements.get_mut(at) {
+                    *place = element;
+                }
+            }
+            Err(at) => self.elements.insert(at, element),
+        }
+    }
+
+    pub fn remove(&mut self, tag: Tag) -> Option<Element> {
+        self.elements.binary_search_by_key(&tag, |e| e.tag).ok().map(|at| self.elements.remove(at))
+    }
+
+    /// All values of an element of a text VR, decoded and without padding; `""` for an empty one.
+    /// None for an element without a value, or whose value is no text.
+    pub fn strings(&self, element: &Element) -> Vec<String> {
+        let Value::Bytes(bytes) = &element.value else { return Vec::new() };
+        if bytes.is_empty() || !(is_text(element.vr) || element.vr == VR::UN) {
+            return Vec::new();
+        }
+        let text = if is_charset_text(element.vr) {
+            self.charset.decode(bytes, element.vr)
+        } else {
+            CharacterSet::ascii_or_lossy(bytes)
+        };
+        if is_single_text(element.vr) {
+            return vec![text.trim_end_matches([' ', '\0']).to_owned()];
+        }
+        let values: Vec<String> =
+            text.split('\\').map(|value| value.trim_matches([' ', '\0']).to_owned()).collect();
+        if values.iter().all(String::is_empty) && values.len() == 1 { Vec::new() } else { values }
+    }
+
+    pub fn texts(&self, tag: Tag) -> Vec<String> {
+        self.get(tag).map(|element| self.strings(element)).unwrap_or_default()
+    }
+
+    /// The first value, where there is one that is not empty.
+    pub fn text(&self, tag: Tag) -> Option<String> {
+        self.texts(tag).into_iter().next().filter(|value| !value.is_empty())
+    }
+
+    /// The value of a UI element as it stands, without padding.
+    pub fn uid(&self, tag: Tag) -> Option<&str> {
+        let Value::Bytes(bytes) = &self.get(tag)?.value else { return None };
+        std::str::from_utf8(bytes)
+            .ok()
+            .map(|text| text.trim_matches(['\0', ' ']))
+            .filter(|uid| !uid.is_empty())
+    }
+
+    pub fn person(&self, tag: Tag) -> Option<PersonName> {
+        self.text(tag).map(|text| PersonName::parse(&text))
+    }
+
+    /// The values as whole numbers, from binary VRs and from IS and DS alike; what is none is left out.
+    pub fn ints(&self, tag: Tag) -> Vec<i64> {
+        let Some(element) = self.get(tag) else { return Vec::new() };
+        match &element.value {
+            Value::Bytes(_) if is_text(element.vr) => {
+                self.strings(element).iter().filter_map(|v| whole(v)).collect()
+            }
+            Value::Bytes(bytes) => binary_ints(element.vr, bytes),
+            _ => Vec::new(),
+        }
+    }
+
+    pub fn int(&self, tag: Tag) -> Option<i64> {
+        self.ints(tag).into_iter().next()
+    }
+
+    /// The values as numbers, from binary VRs and from IS and DS alike; what is none is left out.
+    pub fn floats(&self, tag: Tag) -> Vec<f64> {
+        let Some(element) = self.get(tag) else { return Vec::new() };
+        match &element.value {
+            Value::Bytes(_) if is_text(element.vr) => {
+                self.strings(element).iter().filter_map(|v| v.trim().parse().ok()).collect()
+            }
+            Value::Bytes(bytes) => {
+                let floats = binary_floats(element.vr, bytes);
+                if !floats.is_empty() {
+                    return floats;
+                }
+                // Whole numbers below 2^53 are exact as f64.
+                #[expect(clippy::cast_precision_loss, reason = "attribute values lie far below 2^53")]
+                binary_ints(element.vr, bytes).into_iter().map(|n| n as f64).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    pub fn float(&self, tag: Tag) -> Option<f64> {
+        self.floats(tag).into_iter().next()
+    }
+
+    /// The items of a sequence; none where it is absent or empty.
+    pub fn items(&self, tag: Tag) -> &[Attributes] {
+        match self.get(tag).map(|element| &element.value) {
+            Some(Value::Items(items)) => items,
+            _ => &[],
+        }
+    }
+
+    /// The value field of an element that is in memory.
+    pub fn bytes(&self, tag: Tag) -> Option<&Bytes> {
+        match &self.get(tag)?.value {
+            Value::Bytes(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+
+    pub fn put_bytes(&mut self, tag: Tag, vr: VR, bytes: impl Into<Bytes>) {
+        self.put(Element { tag, vr, value: Value::Bytes(bytes.into()) });
+    }
+
+    /// Sets text, in UTF-8; the data set then says so by its Specific Character Set where it has to.
+    pub fn put_text(&mut self, tag: Tag, vr: VR, text: &str) {
+        if !text.is_ascii() && is_charset_text(vr) {
+            self.become_utf8();
+        }
+        self.put_bytes(tag, vr, text.as_bytes().to_vec());
+    }
+
+    pub fn put_texts<T: AsRef<str>>(&mut self, tag: Tag, vr: VR, texts: &[T]) {
+        let joined = texts.iter().map(AsRef::as_ref).collect::<Vec<_>>().join("\\");
+        self.put_text(tag, vr, &joined);
+    }
+
+    pub fn put_u16(&mut self, tag: Tag, number: u16) {
+        self.put_bytes(tag, VR::US, number.to_le_bytes().to_vec());
+    }
+
+    pub fn put_u32(&mut self, tag: Tag, number: u32) {
+        self.put_bytes(tag, VR::UL, number.to_le_bytes().to_vec());
+    }
+
+    pub fn put_items(&mut self, tag: Tag, items: Vec<Attributes>) {
+        self.put(Element { tag, vr: VR::SQ, value: Value::Items(items) });
+    }
+
+    pub fn put_empty(&mut self, tag: Tag, vr: VR) {
+        let value = if vr == VR::SQ { Value::Items(Vec::new()) } else { Value::Bytes(Bytes::new()) };
+        self.put(Element { tag, vr, value });
+    }
+
+    /// An element of another data set, its text carried over into UTF-8, in sequences too.
+    pub fn put_from(&mut self, other: &Attributes, element: &Element) {
+        let value = match &element.value {
+            Value::Items(items) => Value::Items(items.iter().map(Attributes::in_utf8).collect()),
+            Value::Bytes(bytes) if is_charset_text(element.vr) && !bytes.is_ascii() => {
+                self.become_utf8();
+                Value::Bytes(other.charset.decode(bytes, element.vr).into_bytes().into())
+            }
+            value => value.clone(),
+        };
+        self.put(Element { tag: element.tag, vr: element.vr, value });
+    }
+
+    /// The same data set with all text in UTF-8 and Specific Character Set ISO_IR 192 where it needs one.
+    pub fn in_utf8(&self) -> Attributes {
+        let mut copy = Attributes::new();
+        for element in self.iter().filter(|e| e.tag != tags::SPECIFIC_CHARACTER_SET) {
+            copy.put_from(self, element);
+        }
+        copy
+    }
+
+    fn become_utf8(&mut self) {
+        self.charset = Arc::new(CharacterSet::utf8());
+        self.put_bytes(tags::SPECIFIC_CHARACTER_SET, VR::CS, &b"ISO_IR 192"[..]);
+    }
+}
+
+impl<'a> IntoIterator for &'a Attributes {
+    type Item = &'a Element;
+    type IntoIter = std::slice::Iter<'a, Element>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+/// A whole number in decimal text; `"12.0"` is one too, as devices write it in IS.
+fn whole(text: &str) -> Option<i64> {
+    let text = text.trim();
+    text.parse().ok().or_else(|| {
+        let (integer, fraction) = text.split_once('.')?;
+        fraction.bytes().all(|b| b == b'0').then(|| integer.parse().ok()).flatten()
+    })
+}

@@ -1,0 +1,42 @@
+//! Numbers out of value fields, binary and decimal alike.
+
+use dicom::core::VR;
+
+/// Reads exactly `N` bytes, or nothing.
+pub(super) fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+    bytes.get(at..at.checked_add(N)?)?.try_into().ok()
+}
+
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    array(bytes, at).map(u32::from_le_bytes)
+}
+
+fn each<const N: usize, T>(bytes: &[u8], read: impl Fn([u8; N]) -> T) -> Vec<T> {
+    bytes.chunks_exact(N).filter_map(|chunk| chunk.try_into().ok()).map(read).collect()
+}
+
+/// The integers of a little endian binary value; empty for VRs that hold none.
+pub(super) fn binary_ints(vr: VR, bytes: &[u8]) -> Vec<i64> {
+    match vr {
+        VR::US | VR::OW => each(bytes, |b| i64::from(u16::from_le_bytes(b))),
+        VR::SS => each(bytes, |b| i64::from(i16::from_le_bytes(b))),
+        VR::UL | VR::OL => each(bytes, |b| i64::from(u32::from_le_bytes(b))),
+        VR::SL => each(bytes, |b| i64::from(i32::from_le_bytes(b))),
+        VR::SV => each(bytes, i64::from_le_bytes),
+        VR::UV | VR::OV => each(bytes, u64::from_le_bytes)
+            .into_iter()
+            .map(|n| i64::try_from(n).unwrap_or(i64::MAX))
+            .collect(),
+        VR::OB => bytes.iter().map(|b| i64::from(*b)).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// The floating point numbers of a little endian binary value; empty for VRs that hold none.
+pub(super) fn binary_floats(vr: VR, bytes: &[u8]) -> Vec<f64> {
+    match vr {
+        VR::FL | VR::OF => each(bytes, |b| f64::from(f32::from_le_bytes(b))),
+        VR::FD | VR::OD => each(bytes, f64::from_le_bytes),
+        _ => Vec::new(),
+    }
+}

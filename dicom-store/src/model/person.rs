@@ -1,0 +1,58 @@
+//! Patients and names (PS3.5 §6.2.1, PS3.3 §C.7.1.1).
+
+use super::fold;
+
+/// A Person Name value: its three component groups, `^` between components.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PersonName {
+    pub alphabetic: String,
+    pub ideographic: String,
+    pub phonetic: String,
+}
+
+impl PersonName {
+    /// Splits at `=`; trailing empty components mean nothing and are dropped.
+    pub fn parse(text: &str) -> Self {
+        let mut groups =
+            text.splitn(3, '=').map(|group| group.trim().trim_end_matches('^').trim().to_owned());
+        let mut next = || groups.next().unwrap_or_default();
+        Self { alphabetic: next(), ideographic: next(), phonetic: next() }
+    }
+
+    pub fn groups(&self) -> [&str; 3] {
+        [&self.alphabetic, &self.ideographic, &self.phonetic]
+    }
+
+    /// All groups folded, `=` between them: what names are matched on.
+    pub fn folded(&self) -> String {
+        let text = self.groups().map(fold).join("=");
+        text.trim_end_matches('=').to_owned()
+    }
+}
+
+/// What makes a patient one patient: the identifier and who issued it (PS3.3 §C.7.1.1).
+///
+/// Both empty for an instance without Patient ID; such patients are kept apart by study.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct PatientKey {
+    pub issuer: String,
+    pub id: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trailing_empty_components_do_not_make_another_name() {
+        assert_eq!(PersonName::parse("DOE^JOHN^^^"), PersonName::parse("DOE^JOHN"));
+    }
+
+    #[test]
+    fn keeps_the_three_groups_apart() {
+        let name = PersonName::parse("Yamada^Tarou=山田^太郎=やまだ^たろう");
+        assert_eq!(name.ideographic, "山田^太郎");
+        assert_eq!(name.phonetic, "やまだ^たろう");
+        assert_eq!(name.folded(), "yamada^tarou=山田^太郎=やまた^たろう");
+    }
+}

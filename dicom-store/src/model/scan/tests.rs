@@ -1,0 +1,202 @@
+//! What a scan makes of data sets, good and bad.
+
+use bytes::Bytes;
+use dicom::dictionary_std::tags;
+use proptest::prelude::*;
+use rstest::rstest;
+
+use super::*;
+use crate::model::{FrameNumber, Value};
+
+fn image(frames: u32) -> Attributes {
+    let mut image = Attributes::new();
+    image.put_text(tags::SOP_INSTANCE_UID, VR::UI, "1.2.3");
+    image.put_text(tags::PATIENT_NAME, VR::PN, "Nguyễn^Văn An");
+    image.put_text(tags::NUMBER_OF_FRAMES, VR::IS, &frames.to_string());
+    image.put_u16(tags::SAMPLES_PER_PIXEL, 1);
+    image.put_u16(tags::ROWS, 3);
+    image.put_u16(tags::COLUMNS, 3);
+    image.put_u16(tags::BITS_ALLOCATED, 8);
+    let mut item = Attributes::new();
+    item.put_text(tags::CODE_MEANING, VR::LO, "Nốt phổi");
+    image.put_items(tags::CONCEPT_NAME_CODE_SEQUENCE, vec![item, Attributes::new()]);
+    image
+}
+
+fn scanned(bytes: &[u8], encoding: Encoding) -> Result<Scanned> {
+    scan(&mut { bytes }, 0, 1000, encoding)
+}
+
+fn head(tag: Tag, vr: &[u8; 2], length: u32) -> Vec<u8> {
+    let mut bytes = [tag.0.to_le_bytes(), tag.1.to_le_bytes()].concat();
+    bytes.extend_from_slice(vr);
+    bytes.extend_from_slice(&[0, 0]);
+    bytes.extend_from_slice(&length.to_le_bytes());
+    bytes
+}
+
+fn item(content: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![0xFE, 0xFF, 0x00, 0xE0];
+    bytes.extend_from_slice(&u32::try_from(content.len()).unwrap().to_le_bytes());
+    bytes.extend_from_slice(content);
+    bytes
+}
+
+const DELIMITER: [u8; 8] = [0xFE, 0xFF, 0xDD, 0xE0, 0, 0, 0, 0];
+
+fn encapsulated(frames: u32, table: &[u8], fragments: &[&[u8]]) -> Vec<u8> {
+    let mut bytes = image(frames).write(Encoding::ExplicitLittle);
+    bytes.extend(head(tags::PIXEL_DATA, b"OB", UNDEFINED));
+    bytes.extend(item(table));
+    fragments.iter().for_each(|fragment| bytes.extend(item(fragment)));
+    bytes.extend(DELIMITER);
+    bytes
+}
+
+fn place(offset: u64) -> usize {
+    usize::try_from(offset).unwrap() - 1000
+}
+
+fn frame(scanned: &Scanned, bytes: &[u8], number: u32) -> Vec<u8> {
+    let frame = scanned.frames.frame(FrameNumber::new(number).unwrap()).unwrap();
+    frame.ranges.iter().flat_map(|r| &bytes[place(r.start)..place(r.end)]).copied().collect()
+}
+
+#[rstest]
+#[case(Encoding::ImplicitLittle)]
+#[case(Encoding::ExplicitLittle)]
+#[case(Encoding::ExplicitBig)]
+fn gives_back_every_element_but_the_pixels(#[case] encoding: Encoding) {
+    let mut sent = image(2);
+    sent.put_bytes(tags::PIXEL_DATA, VR::OW, vec![7; 18]);
+    let scanned = scanned(&sent.write(encoding), encoding).unwrap();
+    let header = Header::from_bytes(&scanned.header.to_bytes()).unwrap();
+    let read = header.attributes().unwrap();
+    assert_eq!(read.text(tags::PATIENT_NAME).as_deref(), Some("Nguyễn^Văn An"));
+    let items = read.items(tags::CONCEPT_NAME_CODE_SEQUENCE);
+    assert_eq!(items[0].text(tags::CODE_MEANING).as_deref(), Some("Nốt phổi"));
+    assert_eq!((items.len(), read.int(tags::ROWS)), (2, Some(3)));
+    assert!(matches!(read.get(tags::PIXEL_DATA).unwrap().value, Value::Bulk(bulk) if bulk.length == 18));
+    assert_eq!(scanned.frames.count(), 2);
+}
+
+#[test]
+fn elements_behind_the_pixels_belong_to_the_header() {
+    let mut sent = image(1);
+    sent.put_bytes(tags::PIXEL_DATA, VR::OW, vec![7; 10]);
+    sent.put_bytes(tags::DATA_SET_TRAILING_PADDING, VR::OB, vec![0; 4]);
+    let scanned = scanned(&sent.write(Encoding::ExplicitLittle), Encoding::ExplicitLittle).unwrap();
+    assert!(scanned.attributes.contains(tags::DATA_SET_TRAILING_PADDING));
+}
+
+#[test]
+fn a_native_frame_that_is_not_whole_does_not_count() {
+    let mut sent = image(9);
+    sent.put_bytes(tags::PIXEL_DATA, VR::OB, vec![7; 20]);
+    let scanned = scanned(&sent.write(Encoding::ExplicitLittle), Encoding::ExplicitLittle).unwrap();
+    assert_eq!(scanned.frames.count(), 2);
+}
+
+#[test]
+fn one_fragment_a_frame_needs_no_table() {
+    let bytes = encapsulated(2, &[], &[b"AAAA", b"BB"]);
+    let scanned = scanned(&bytes, Encoding::ExplicitLittle).unwrap();
+    assert_eq!((frame(&scanned, &bytes, 1), frame(&scanned, &bytes, 2)), (b"AAAA".to_vec(), b"BB".to_vec()));
+}
+
+#[test]
+fn several_fragments_a_frame_are_grouped_by_the_basic_offset_table() {
+    let table = [0u32.to_le_bytes(), 22u32.to_le_bytes()].concat();
+    let bytes = encapsulated(2, &table, &[b"AAAA", b"aa", b"BBBB"]);
+    let scanned = scanned(&bytes, Encoding::ExplicitLittle).unwrap();
+    assert_eq!(
+        (frame(&scanned, &bytes, 1), frame(&scanned, &bytes, 2)),
+        (b"AAAAaa".to_vec(), b"BBBB".to_vec())
+    );
+}
+
+#[rstest]
+#[case(&[])]
+#[case(&[0, 0, 0, 0, 99, 0, 0, 0])]
+fn without_a_true_table_frames_begin_where_code_streams_do(#[case] table: &[u8]) {
+    let bytes = encapsulated(2, table, &[b"\xFF\xD8aa", b"aa", b"\xFF\xD8bb"]);
+    let scanned = scanned(&bytes, Encoding::ExplicitLittle).unwrap();
+    assert_eq!(
+        (frame(&scanned, &bytes, 1), frame(&scanned, &bytes, 2)),
+        (b"\xFF\xD8aaaa".to_vec(), b"\xFF\xD8bb".to_vec())
+    );
+}
+
+#[test]
+fn the_extended_offset_table_gives_the_true_lengths() {
+    let mut sent = image(2);
+    let words = |words: [u64; 2]| words.iter().flat_map(|w| w.to_le_bytes()).collect::<Vec<_>>();
+    sent.put_bytes(tags::EXTENDED_OFFSET_TABLE, VR::OV, words([0, 12]));
+    sent.put_bytes(tags::EXTENDED_OFFSET_TABLE_LENGTHS, VR::OV, words([3, 2]));
+    let mut bytes = sent.write(Encoding::ExplicitLittle);
+    bytes.extend(head(tags::PIXEL_DATA, b"OB", UNDEFINED));
+    [&b""[..], b"AAA\0", b"BB", b""].iter().for_each(|fragment| bytes.extend(item(fragment)));
+    bytes.extend(item(b"cc"));
+    bytes.extend(DELIMITER);
+    let scanned = scanned(&bytes, Encoding::ExplicitLittle).unwrap();
+    assert_eq!(frame(&scanned, &bytes, 1), b"AAA");
+}
+
+#[test]
+fn an_un_of_undefined_length_is_implicit_inside() {
+    let mut bytes = head(Tag(0x0009, 0x1010), b"UN", UNDEFINED);
+    let mut inner = Attributes::new();
+    inner.put_text(tags::CODE_MEANING, VR::LO, "within");
+    bytes.extend(item(&inner.write(Encoding::ImplicitLittle)));
+    bytes.extend(DELIMITER);
+    bytes.extend(image(1).write(Encoding::ExplicitLittle));
+    let read = scanned(&bytes, Encoding::ExplicitLittle).unwrap().attributes;
+    assert_eq!(read.items(Tag(0x0009, 0x1010))[0].text(tags::CODE_MEANING).as_deref(), Some("within"));
+    assert!(read.contains(tags::PATIENT_NAME));
+}
+
+#[test]
+fn thirty_thousand_nested_sequences_are_refused_in_a_sentence() {
+    let mut bytes = Vec::new();
+    for _ in 0..30_000 {
+        bytes.extend(head(tags::CONTENT_SEQUENCE, b"SQ", UNDEFINED));
+        bytes.extend([0xFE, 0xFF, 0x00, 0xE0, 0xFF, 0xFF, 0xFF, 0xFF]);
+    }
+    let error = scanned(&bytes, Encoding::ExplicitLittle).unwrap_err();
+    assert_eq!(error.what, "sequences are nested deeper than 100");
+}
+
+#[test]
+fn every_truncation_is_refused_and_none_panics() {
+    let bytes = encapsulated(2, &[], &[b"AAAA", b"BB"]);
+    let whole = image(2).write(Encoding::ExplicitLittle);
+    let between = [whole.len()];
+    for end in 1..bytes.len() {
+        let is_boundary = between.contains(&end);
+        let result = scanned(&bytes[..end], Encoding::ExplicitLittle);
+        if end > whole.len() {
+            assert!(result.is_err(), "{end}");
+        } else if is_boundary {
+            assert!(result.is_ok(), "{end}");
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn never_panics_whatever_arrives(bytes in prop::collection::vec(any::<u8>(), 0..400), which in 0usize..3) {
+        let encoding = [Encoding::ImplicitLittle, Encoding::ExplicitLittle, Encoding::ExplicitBig][which];
+        let _ = scanned(&bytes, encoding);
+        let _ = Attributes::read(Bytes::from(bytes), encoding);
+    }
+
+    #[test]
+    fn never_panics_on_a_changed_byte(at in 0usize..400, byte in any::<u8>()) {
+        let mut bytes = encapsulated(2, &[], &[b"AAAA", b"BB"]);
+        let at = at % bytes.len();
+        bytes[at] = byte;
+        if let Ok(scanned) = scanned(&bytes, Encoding::ExplicitLittle) {
+            prop_assert!(scanned.header.attributes().is_ok());
+        }
+    }
+}
