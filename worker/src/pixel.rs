@@ -1,0 +1,52 @@
+//! From the bytes of one frame to samples, and from samples to a picture.
+//!
+//! Pure functions on bytes: no waiting, no files, nothing of the rest of this crate. What is read
+//! here came over the network, so every length is checked against the data set before anything is
+//! allocated, and nothing panics on any input. They compute for milliseconds: call them through
+//! the pool.
+//!
+//! The way of a frame, each step a module:
+//!
+//! | step | module | standard |
+//! |---|---|---|
+//! | what the data set says of the image | `info`, `read`, `lut`, `palette` | PS3.3 §C.7.6.3, §C.7.6.16 |
+//! | stored bytes → samples, colour by pixel, little endian | `decode`: `native`, `rle`, `jpeg` | PS3.5 §8, Annex A, Annex G |
+//! | stored bytes → the bytes of a native frame | `transcode` | PS3.5 §8.1, §A.2 |
+//! | samples → grey or RGB of 8 bits | `grayscale`, `color` | PS3.3 §C.11.1, §C.11.2, §C.7.6.3.1.2 |
+//! | region, scale, flip | `scale` | PS3.18 §8.3.5.1.3 |
+//! | picture → JPEG, PNG, GIF | `encode` | PS3.18 §8.7.4 |
+
+mod bitmap;
+mod color;
+mod decode;
+mod encode;
+mod error;
+mod grayscale;
+mod info;
+mod jpeg;
+mod jpeg_header;
+mod lut;
+mod native;
+mod palette;
+mod read;
+mod rle;
+mod scale;
+mod transcode;
+mod window;
+
+#[cfg(test)]
+mod fixture;
+
+pub use bitmap::{Bitmap, Channels};
+pub use decode::{Decoded, can_decode, decode};
+pub use encode::{Format, encode};
+pub use error::{Error, ErrorKind, Result};
+pub use grayscale::Shown;
+pub use info::{ImageInfo, Padding, Photometric, SampleKind};
+pub use lut::{Lut, Modality, Voi};
+pub use palette::Palette;
+pub use scale::{Region, Viewport, fit};
+pub use transcode::{NativeFrame, to_native_le};
+pub use window::{Window, WindowFunction};
+
+pub(crate) use color::to_bitmap;

@@ -1,0 +1,144 @@
+//! Stored bytes of a frame → samples.
+
+use std::borrow::Cow;
+
+use dicom_store::model::{Codec, Encoding, TransferSyntaxUid};
+
+use super::{Error, ImageInfo, Photometric, Result, jpeg, native, rle};
+
+/// Samples of a frame: colour by pixel, little endian, at least a byte each.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decoded<'a> {
+    /// Borrowed where the stored bytes are what is wanted.
+    pub samples: Cow<'a, [u8]>,
+    /// The image as it is now: layout, bits and photometric interpretation are those of `samples`.
+    pub info: ImageInfo,
+}
+
+/// Whether frames in that transfer syntax can be decoded at all.
+pub fn can_decode(syntax: &TransferSyntaxUid) -> bool {
+    matches!(syntax.facts().codec, Codec::Native | Codec::Rle | Codec::JpegBaseline)
+}
+
+/// Decodes one frame, as it is stored: native bytes or one code stream.
+///
+/// Colours are not converted: `info.photometric` of the answer says what they are. Native 4:2:2
+/// comes as YBR_FULL with its chrominance doubled, single bits as bytes of 0 and 1.
+///
+/// # Errors
+/// `Unsupported` for codecs that are not here; `Corrupt` when the bytes are not those of this image;
+/// `Invalid` and `TooLarge` when the image cannot be.
+pub fn decode<'a>(frame: &'a [u8], info: &ImageInfo, syntax: &TransferSyntaxUid) -> Result<Decoded<'a>> {
+    let facts = syntax.facts();
+    match facts.codec {
+        Codec::Native => {
+            let bytes = native::little_endian(frame, info, facts.encoding == Encoding::ExplicitBig)?;
+            let samples = native::by_pixel(bytes, info)?;
+            Ok(Decoded { samples, info: by_pixel(info) })
+        }
+        Codec::Rle => {
+            let samples = Cow::Owned(rle::decode(frame, info, false)?);
+            Ok(Decoded { samples, info: by_pixel(info) })
+        }
+        Codec::JpegBaseline | Codec::JpegExtended => {
+            let jpeg = jpeg::decode(frame, info)?;
+            let info = ImageInfo { photometric: jpeg.photometric, ..of_8_bits(info) };
+            Ok(Decoded { samples: Cow::Owned(jpeg.samples), info })
+        }
+        codec => Err(unsupported(codec)),
+    }
+}
+
+pub(super) fn unsupported(codec: Codec) -> Error {
+    Error::unsupported(format!("codec {codec:?} is not decoded here"))
+}
+
+/// The image with its samples by pixel.
+fn by_pixel(info: &ImageInfo) -> ImageInfo {
+    let photometric = match info.photometric {
+        Photometric::YbrFull422 => Photometric::YbrFull,
+        other => other,
+    };
+    let info = ImageInfo { is_planar: false, photometric, ..info.clone() };
+    if info.bits_allocated == 1 {
+        ImageInfo { bits_allocated: 8, bits_stored: 1, high_bit: 0, ..info }
+    } else {
+        info
+    }
+}
+
+fn of_8_bits(info: &ImageInfo) -> ImageInfo {
+    let bits_stored = info.bits_stored.min(8);
+    ImageInfo { bits_allocated: 8, bits_stored, high_bit: bits_stored.saturating_sub(1), ..by_pixel(info) }
+}
+
+#[cfg(test)]
+mod tests {
+    use dicom_store::model::transfer_syntax;
+    use proptest::prelude::*;
+    use rstest::rstest;
+
+    use super::super::ErrorKind;
+    use super::super::fixture::{grey, rgb};
+    use super::*;
+
+    fn syntax(uid: &str) -> TransferSyntaxUid {
+        TransferSyntaxUid::parse(uid).unwrap()
+    }
+
+    #[test]
+    fn native_samples_are_borrowed() {
+        let little = syntax(transfer_syntax::EXPLICIT_LITTLE);
+        let decoded = decode(&[1, 2, 3, 4], &grey(1, 2, 16), &little).unwrap();
+        assert_eq!(decoded.samples, Cow::<[u8]>::Borrowed(&[1, 2, 3, 4]));
+    }
+
+    #[test]
+    fn single_bits_and_halved_chrominance_change_what_the_image_is() {
+        let little = syntax(transfer_syntax::IMPLICIT_LITTLE);
+        let bits = decode(&[0b11], &grey(1, 2, 1), &little).unwrap();
+        assert_eq!((bits.info.bits_allocated, bits.info.bits_stored, bits.samples.len()), (8, 1, 2));
+        let halved = ImageInfo { photometric: Photometric::YbrFull422, ..rgb(1, 2) };
+        let doubled = decode(&[1, 2, 3, 4], &halved, &little).unwrap();
+        assert_eq!((doubled.info.photometric, doubled.samples.len()), (Photometric::YbrFull, 6));
+    }
+
+    #[rstest]
+    #[case(transfer_syntax::JPEG_LOSSLESS_SV1)]
+    #[case(transfer_syntax::JPEG_LS)]
+    #[case(transfer_syntax::JPEG_2000)]
+    #[case(transfer_syntax::HTJ2K)]
+    #[case("1.2.840.10008.1.2.4.102")]
+    #[case("1.2.3.4.5")]
+    fn a_codec_that_is_not_here_is_unsupported(#[case] uid: &str) {
+        let error = decode(&[0; 64], &grey(8, 8, 8), &syntax(uid)).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Unsupported);
+        assert!(!can_decode(&syntax(uid)));
+    }
+
+    proptest! {
+        #[test]
+        fn any_image_of_any_bytes_is_decoded_or_refused(
+            bytes in proptest::collection::vec(any::<u8>(), 0..512),
+            (rows, columns) in (0..20_u32, 0..20_u32),
+            samples_per_pixel in 0..5_u32,
+            (bits_allocated, bits_stored, high_bit) in (0..70_u32, 0..70_u32, 0..70_u32),
+            (is_planar, is_words) in any::<(bool, bool)>(),
+            is_halved in any::<bool>(),
+            which in 0..4_usize,
+        ) {
+            let photometric = if is_halved { Photometric::YbrFull422 } else { Photometric::Rgb };
+            let info = ImageInfo {
+                samples_per_pixel, bits_allocated, bits_stored, high_bit, is_planar, is_words, photometric,
+                ..grey(rows, columns, 8)
+            };
+            let uids = [
+                transfer_syntax::EXPLICIT_LITTLE, transfer_syntax::EXPLICIT_BIG,
+                transfer_syntax::RLE, transfer_syntax::JPEG_BASELINE,
+            ];
+            if let Ok(decoded) = decode(&bytes, &info, &syntax(uids[which])) {
+                prop_assert_eq!(decoded.samples.len(), decoded.info.decoded_length().unwrap());
+            }
+        }
+    }
+}

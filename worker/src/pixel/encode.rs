@@ -1,0 +1,143 @@
+//! A picture → the bytes of an image file (PS3.18 Table 8.7.4-1).
+
+use image::codecs::gif::GifEncoder;
+use image::codecs::png::{CompressionType, FilterType, PngEncoder};
+use image::{ExtendedColorType, ImageEncoder};
+use jpeg_encoder::{ColorType, Encoder};
+
+use super::{Bitmap, Channels, Error, ErrorKind, Result};
+
+/// How much the GIF encoder hurries when a picture has more than 256 colours: 1 … 30.
+const GIF_HASTE: i32 = 10;
+
+/// The form of an encoded picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Baseline, 8 bits.
+    Jpeg {
+        /// 1 … 100; what lies beyond counts as the nearest of them.
+        quality: u8,
+    },
+    /// 8 bits, grey or RGB.
+    Png,
+    /// 256 colours at most.
+    Gif,
+}
+
+impl Format {
+    /// Its media type.
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Self::Jpeg { .. } => "image/jpeg",
+            Self::Png => "image/png",
+            Self::Gif => "image/gif",
+        }
+    }
+}
+
+/// Encodes a picture.
+///
+/// # Errors
+/// `TooLarge` when the form cannot hold so many pixels; `Internal` when the encoder fails.
+pub fn encode(picture: &Bitmap, format: Format) -> Result<Vec<u8>> {
+    let mut file = Vec::new();
+    match format {
+        Format::Jpeg { quality } => encode_jpeg(picture, quality.clamp(1, 100), &mut file)?,
+        Format::Png => encode_png(picture, &mut file)?,
+        Format::Gif => encode_gif(picture, &mut file)?,
+    }
+    Ok(file)
+}
+
+fn internal(error: &dyn std::fmt::Display) -> Error {
+    Error::new(ErrorKind::Internal, format!("encoding a picture: {error}"))
+}
+
+/// Columns and rows, where the form counts them in 16 bits.
+fn small_size(picture: &Bitmap) -> Result<(u16, u16)> {
+    let size = (u16::try_from(picture.width), u16::try_from(picture.height));
+    if let (Ok(width), Ok(height)) = size {
+        return Ok((width, height));
+    }
+    let Bitmap { width, height, .. } = picture;
+    Err(Error::new(ErrorKind::TooLarge, format!("picture of {width} × {height} pixels")))
+}
+
+fn encode_jpeg(picture: &Bitmap, quality: u8, file: &mut Vec<u8>) -> Result<()> {
+    let (width, height) = small_size(picture)?;
+    let color = match picture.channels {
+        Channels::Grey => ColorType::Luma,
+        Channels::Rgb => ColorType::Rgb,
+    };
+    Encoder::new(file, quality).encode(&picture.bytes, width, height, color).map_err(|e| internal(&e))
+}
+
+fn encode_png(picture: &Bitmap, file: &mut Vec<u8>) -> Result<()> {
+    let color = match picture.channels {
+        Channels::Grey => ExtendedColorType::L8,
+        Channels::Rgb => ExtendedColorType::Rgb8,
+    };
+    PngEncoder::new_with_quality(file, CompressionType::Fast, FilterType::Adaptive)
+        .write_image(&picture.bytes, picture.width, picture.height, color)
+        .map_err(|e| internal(&e))
+}
+
+fn encode_gif(picture: &Bitmap, file: &mut Vec<u8>) -> Result<()> {
+    small_size(picture)?;
+    let rgb: Vec<u8> = match picture.channels {
+        Channels::Grey => picture.bytes.iter().flat_map(|grey| [*grey; 3]).collect(),
+        Channels::Rgb => picture.bytes.clone(),
+    };
+    GifEncoder::new_with_speed(file, GIF_HASTE)
+        .encode(&rgb, picture.width, picture.height, ExtendedColorType::Rgb8)
+        .map_err(|e| internal(&e))
+}
+
+#[cfg(test)]
+mod tests {
+    use image::ImageFormat;
+    use rstest::rstest;
+
+    use super::*;
+
+    fn ramp() -> Bitmap {
+        Bitmap { width: 16, height: 16, channels: Channels::Grey, bytes: (0..=255).collect() }
+    }
+
+    fn decoded(file: &[u8], format: ImageFormat) -> image::RgbImage {
+        image::load_from_memory_with_format(file, format).unwrap().to_rgb8()
+    }
+
+    #[rstest]
+    #[case::png(Format::Png, ImageFormat::Png)]
+    #[case::gif(Format::Gif, ImageFormat::Gif)]
+    fn all_shades_of_grey_survive(#[case] format: Format, #[case] read_as: ImageFormat) {
+        let picture = decoded(&encode(&ramp(), format).unwrap(), read_as);
+        assert_eq!((picture.width(), picture.height()), (16, 16));
+        assert!(picture.pixels().zip(ramp().bytes).all(|(pixel, grey)| pixel.0 == [grey; 3]));
+    }
+
+    #[rstest]
+    #[case::png(Format::Png, ImageFormat::Png)]
+    #[case::gif(Format::Gif, ImageFormat::Gif)]
+    fn colours_survive(#[case] format: Format, #[case] read_as: ImageFormat) {
+        let bytes = vec![255, 0, 0, 0, 255, 0, 0, 0, 255, 9, 8, 7];
+        let picture = Bitmap { width: 2, height: 2, channels: Channels::Rgb, bytes: bytes.clone() };
+        assert_eq!(decoded(&encode(&picture, format).unwrap(), read_as).into_raw(), bytes);
+    }
+
+    #[test]
+    fn jpeg_is_baseline_and_lower_quality_is_smaller() {
+        let bytes = (0..64 * 64_u32).map(|i| u8::try_from(i * 7919 % 251).unwrap()).collect();
+        let noise = Bitmap { width: 64, height: 64, channels: Channels::Grey, bytes };
+        let sizes = [1, 50, 100].map(|quality| encode(&noise, Format::Jpeg { quality }).unwrap());
+        assert!(sizes[0].len() < sizes[1].len() && sizes[1].len() < sizes[2].len());
+        assert!(sizes.iter().all(|file| file.windows(2).any(|marker| marker == [0xFF, 0xC0])));
+    }
+
+    #[test]
+    fn more_columns_than_jpeg_can_count_are_too_large() {
+        let picture = Bitmap { width: 70_000, height: 1, channels: Channels::Grey, bytes: vec![0; 70_000] };
+        assert_eq!(encode(&picture, Format::Jpeg { quality: 80 }).unwrap_err().kind, ErrorKind::TooLarge);
+    }
+}

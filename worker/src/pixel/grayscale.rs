@@ -1,0 +1,337 @@
+//! Stored grey values → shades of 8 bits: modality, values of interest, polarity (PS3.3 §C.11).
+//!
+//! Samples of up to 16 bits go through a table with an entry a stored value, so that the formulas
+//! run once a value and not once a pixel. Wider ones and floats are computed one by one.
+
+use std::borrow::Cow;
+
+use super::{Error, ImageInfo, Modality, Photometric, Result, SampleKind, Voi, Window};
+
+/// Which values are spread over the shades.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Shown {
+    /// The first view that the data set proposes; without one, all values that the frame has.
+    #[default]
+    AsProposed,
+    /// This window, in the unit of the modality's output.
+    Window(Window),
+}
+
+/// One byte a pixel, 0 black and 255 white. Padding is black.
+///
+/// # Errors
+/// `Unsupported` for integers of 64 bits.
+pub(super) fn shades(samples: &[u8], info: &ImageInfo, shown: &Shown) -> Result<Vec<u8>> {
+    match (info.kind, info.sample_bytes()) {
+        (SampleKind::Integer, 1 | 2) => Ok(by_table(samples, info, shown)),
+        (SampleKind::Integer, 4) => {
+            let stored = StoredBits::of(info);
+            let (words, _) = samples.as_chunks::<4>();
+            let values = words.iter().map(|word| stored.value(u32::from_le_bytes(*word)));
+            Ok(one_by_one(values.map(Sample::from_integer), info, shown))
+        }
+        (SampleKind::Float, 4) => {
+            let (words, _) = samples.as_chunks::<4>();
+            let values = words.iter().map(|word| f64::from(f32::from_le_bytes(*word)));
+            Ok(one_by_one(values.map(Sample::from_float), info, shown))
+        }
+        (SampleKind::Double, 8) => {
+            let (words, _) = samples.as_chunks::<8>();
+            Ok(one_by_one(
+                words.iter().map(|word| Sample::from_float(f64::from_le_bytes(*word))),
+                info,
+                shown,
+            ))
+        }
+        (kind, bytes) => Err(Error::unsupported(format!("{kind:?} samples of {bytes} bytes"))),
+    }
+}
+
+/// The stored values of samples of up to 16 bits.
+pub(super) fn stored_values<'a>(samples: &'a [u8], info: &ImageInfo) -> Box<dyn Iterator<Item = i64> + 'a> {
+    let stored = StoredBits::of(info);
+    if info.sample_bytes() == 1 {
+        return Box::new(samples.iter().map(move |byte| stored.value(u32::from(*byte))));
+    }
+    let (words, _) = samples.as_chunks::<2>();
+    Box::new(words.iter().map(move |word| stored.value(u32::from(u16::from_le_bytes(*word)))))
+}
+
+/// Where the stored bits lie in a sample (PS3.5 §8.1.1).
+///
+/// What lies above them, such as overlays of old devices, is no part of the value.
+#[derive(Clone, Copy)]
+struct StoredBits {
+    shift: u32,
+    mask: u32,
+    /// The bit that makes a value negative; 0 where none does.
+    sign: u32,
+}
+
+impl StoredBits {
+    fn of(info: &ImageInfo) -> Self {
+        let bits = info.bits_stored.clamp(1, 32);
+        let mask = u32::MAX >> (32 - bits);
+        let sign = if info.is_signed { 1 << (bits - 1) } else { 0 };
+        Self { shift: (info.high_bit + 1).saturating_sub(bits).min(31), mask, sign }
+    }
+
+    fn value(self, sample: u32) -> i64 {
+        self.value_of_bits(sample >> self.shift & self.mask)
+    }
+
+    fn value_of_bits(self, bits: u32) -> i64 {
+        i64::from(bits & !self.sign) - i64::from(bits & self.sign)
+    }
+}
+
+/// A sample as a number, and as an integer where it is one.
+#[derive(Clone, Copy)]
+struct Sample {
+    number: f64,
+    integer: Option<i64>,
+}
+
+impl Sample {
+    #[expect(clippy::cast_precision_loss, reason = "stored values have 32 bits at most")]
+    fn from_integer(value: i64) -> Self {
+        Self { number: value as f64, integer: Some(value) }
+    }
+
+    fn from_float(number: f64) -> Self {
+        Self { number, integer: None }
+    }
+}
+
+/// The whole way of one value.
+struct Shader<'a> {
+    modality: &'a Modality,
+    voi: Cow<'a, Voi>,
+    is_inverted: bool,
+    info: &'a ImageInfo,
+}
+
+impl<'a> Shader<'a> {
+    /// `present` are the samples of the frame, asked for only when nothing else says what to show.
+    fn new(info: &'a ImageInfo, shown: &Shown, present: impl Iterator<Item = Sample>) -> Self {
+        let voi = match (shown, &info.voi) {
+            (Shown::Window(window), _) => Cow::Owned(Voi::Window(*window)),
+            (Shown::AsProposed, Some(voi)) => Cow::Borrowed(voi),
+            (Shown::AsProposed, None) => Cow::Owned(Voi::Window(whole_range(info, present))),
+        };
+        let is_inverted = info.photometric == Photometric::Monochrome1;
+        Self { modality: &info.modality, voi, is_inverted, info }
+    }
+
+    fn shade(&self, sample: Sample) -> u8 {
+        if is_padding(self.info, sample) {
+            return 0;
+        }
+        let brightness = self.voi.brightness(self.modality.value(sample.number));
+        to_byte(if self.is_inverted { 1.0 - brightness } else { brightness })
+    }
+}
+
+fn is_padding(info: &ImageInfo, sample: Sample) -> bool {
+    matches!((info.padding, sample.integer), (Some(padding), Some(value)) if padding.contains(value))
+}
+
+/// The window from the lowest to the highest value of the frame, padding left out.
+///
+/// Values of 8 bits and fewer without a meaning of their own are shades already: they keep their full
+/// range, so that the frames of one image do not differ in brightness.
+fn whole_range(info: &ImageInfo, present: impl Iterator<Item = Sample>) -> Window {
+    let is_shade =
+        info.kind == SampleKind::Integer && info.bits_stored <= 8 && info.modality == Modality::IDENTITY;
+    if is_shade {
+        let values = f64::from(1_u32 << info.bits_stored.min(8));
+        let lowest = if info.is_signed { -values / 2.0 } else { 0.0 };
+        return Window::spanning(lowest, lowest + values - 1.0);
+    }
+    let values = present
+        .filter(|sample| !is_padding(info, *sample))
+        .map(|sample| info.modality.value(sample.number))
+        .filter(|value| value.is_finite());
+    let (lowest, highest) =
+        values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
+    if lowest <= highest { Window::spanning(lowest, highest) } else { Window::spanning(0.0, 1.0) }
+}
+
+fn one_by_one(samples: impl Iterator<Item = Sample> + Clone, info: &ImageInfo, shown: &Shown) -> Vec<u8> {
+    let shader = Shader::new(info, shown, samples.clone());
+    samples.map(|sample| shader.shade(sample)).collect()
+}
+
+fn by_table(samples: &[u8], info: &ImageInfo, shown: &Shown) -> Vec<u8> {
+    let stored = StoredBits::of(info);
+    let mask = stored.mask & 0xFFFF;
+    let value = |bits: u32| Sample::from_integer(stored.value_of_bits(bits));
+    // The frame's values, each once: far fewer than its pixels.
+    let present = std::iter::once(()).flat_map(|()| present_bits(samples, info, stored)).map(value);
+    let shader = Shader::new(info, shown, present);
+    let table: Vec<u8> = (0..=mask).map(|bits| shader.shade(value(bits))).collect();
+    let shade = |sample: u16| {
+        let bits = (u32::from(sample) >> stored.shift) & mask;
+        usize::try_from(bits).ok().and_then(|place| table.get(place)).copied().unwrap_or(0)
+    };
+    if info.sample_bytes() == 1 {
+        return samples.iter().map(|byte| shade(u16::from(*byte))).collect();
+    }
+    let (words, _) = samples.as_chunks::<2>();
+    words.iter().map(|word| shade(u16::from_le_bytes(*word))).collect()
+}
+
+/// The patterns of stored bits that occur.
+fn present_bits(samples: &[u8], info: &ImageInfo, stored: StoredBits) -> impl Iterator<Item = u32> + use<> {
+    let mut occurs = vec![false; 1 << 16];
+    let mut note = |sample: u16| {
+        let bits = u32::from(sample) >> stored.shift & stored.mask & 0xFFFF;
+        if let Some(place) = usize::try_from(bits).ok().and_then(|bits| occurs.get_mut(bits)) {
+            *place = true;
+        }
+    };
+    if info.sample_bytes() == 1 {
+        samples.iter().for_each(|byte| note(u16::from(*byte)));
+    } else {
+        let (words, _) = samples.as_chunks::<2>();
+        words.iter().for_each(|word| note(u16::from_le_bytes(*word)));
+    }
+    (0_u32..).zip(occurs).filter_map(|(bits, occurs)| occurs.then_some(bits))
+}
+
+/// 0 … 1 → 0 … 255, to the nearest.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "float casts saturate")]
+fn to_byte(brightness: f64) -> u8 {
+    (brightness * 255.0 + 0.5) as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+    use rstest::rstest;
+
+    use super::super::fixture::grey;
+    use super::super::{Lut, Padding, WindowFunction};
+    use super::*;
+
+    fn words(values: &[u16]) -> Vec<u8> {
+        values.iter().flat_map(|value| value.to_le_bytes()).collect()
+    }
+
+    fn window(center: f64, width: f64) -> Shown {
+        Shown::Window(Window::new(center, width, WindowFunction::Linear).unwrap())
+    }
+
+    fn shown(samples: &[u8], info: &ImageInfo) -> Vec<u8> {
+        shades(samples, info, &Shown::AsProposed).unwrap()
+    }
+
+    #[test]
+    fn a_window_goes_by_the_formula_of_the_standard() {
+        // ((v − 15.5) / 15 + 0.5) · 255 at 8, 9, 16, 23 of centre 16, width 16.
+        let info = grey(1, 6, 16);
+        let shades = shades(&words(&[0, 8, 9, 16, 23, 40]), &info, &window(16.0, 16.0)).unwrap();
+        assert_eq!(shades, [0, 0, 17, 136, 255, 255]);
+    }
+
+    #[test]
+    fn signed_values_of_12_bits_are_extended_and_rescaled() {
+        let info = ImageInfo {
+            bits_stored: 12,
+            high_bit: 11,
+            is_signed: true,
+            modality: Modality::Rescale { slope: 2.0, intercept: 100.0 },
+            ..grey(1, 3, 16)
+        };
+        // −1 → 98, 0 → 100, 1 → 102; the four highest bits belong to something else.
+        let shades = shades(&words(&[0xFFFF, 0xF000, 0x0001]), &info, &window(100.5, 5.0)).unwrap();
+        assert_eq!(shades, [0, 128, 255]);
+    }
+
+    #[test]
+    fn stored_bits_need_not_be_the_lowest() {
+        let info = ImageInfo { bits_stored: 8, high_bit: 15, ..grey(1, 2, 16) };
+        assert_eq!(shown(&words(&[0x80FF, 0xFF00]), &info), [0x80, 0xFF]);
+    }
+
+    #[test]
+    fn without_a_window_the_frames_own_range_is_spread_without_its_padding() {
+        let padding = Some(Padding { first: 0, last: 0 });
+        let info = ImageInfo { padding, ..grey(1, 4, 16) };
+        assert_eq!(shown(&words(&[0, 1000, 1500, 2000]), &info), [0, 0, 128, 255]);
+    }
+
+    #[test]
+    fn without_a_window_8_bits_are_shades_already() {
+        assert_eq!(shown(&[3, 100, 200], &grey(1, 3, 8)), [3, 100, 200]);
+        let bit = ImageInfo { bits_stored: 1, high_bit: 0, ..grey(1, 2, 8) };
+        assert_eq!(shown(&[1, 1], &bit), [255, 255]);
+    }
+
+    #[test]
+    fn monochrome1_is_inverted_and_its_padding_still_black() {
+        let info = ImageInfo {
+            photometric: Photometric::Monochrome1,
+            padding: Some(Padding { first: 4000, last: 4095 }),
+            ..grey(1, 3, 16)
+        };
+        assert_eq!(shown(&words(&[0, 100, 4095]), &info), [255, 0, 0]);
+    }
+
+    #[test]
+    fn tables_of_the_data_set_are_followed() {
+        let modality = Modality::Lut(Arc::new(Lut { first: 0, entries: vec![5, 6, 7], bits: 16 }));
+        let voi = Voi::Lut(Arc::new(Lut { first: 5, entries: vec![0, 255, 51], bits: 8 }));
+        let info = ImageInfo { modality, voi: Some(voi), ..grey(1, 3, 16) };
+        assert_eq!(shown(&words(&[0, 1, 2]), &info), [0, 255, 51]);
+    }
+
+    #[test]
+    fn an_asked_window_wins_over_the_proposed_one() {
+        let proposed = Window::new(5000.0, 10.0, WindowFunction::Linear).unwrap();
+        let info = ImageInfo { voi: Some(Voi::Window(proposed)), ..grey(1, 1, 16) };
+        assert_eq!(shown(&words(&[100]), &info), [0]);
+        assert_eq!(shades(&words(&[100]), &info, &window(50.0, 10.0)).unwrap(), [255]);
+    }
+
+    #[test]
+    fn wide_integers_and_floats_are_shown_too() {
+        let wide: Vec<u8> = [0_u32, 1 << 20, 1 << 21].iter().flat_map(|v| v.to_le_bytes()).collect();
+        assert_eq!(shown(&wide, &grey(1, 3, 32)), [0, 128, 255]);
+        let float = ImageInfo { kind: SampleKind::Float, ..grey(1, 4, 32) };
+        let values: Vec<u8> = [-1.5_f32, 0.0, 1.5, f32::NAN].iter().flat_map(|v| v.to_le_bytes()).collect();
+        assert_eq!(shown(&values, &float), [0, 128, 255, 0]);
+        let double = ImageInfo { kind: SampleKind::Double, ..grey(1, 2, 64) };
+        let values: Vec<u8> = [1e-9_f64, 2e-9].iter().flat_map(|v| v.to_le_bytes()).collect();
+        assert_eq!(shown(&values, &double), [0, 255]);
+    }
+
+    #[rstest]
+    #[case::all_equal(grey(1, 4, 16))]
+    #[case::all_padding(ImageInfo { padding: Some(Padding { first: 7, last: 7 }), ..grey(1, 4, 16) })]
+    fn a_frame_of_one_value_is_black(#[case] info: ImageInfo) {
+        assert_eq!(shown(&words(&[7; 4]), &info), [0; 4]);
+    }
+
+    proptest! {
+        #[test]
+        fn the_table_agrees_with_the_formula(
+            sample in any::<u16>(),
+            bits_stored in 1..=16_u32,
+            spare in 0..16_u32,
+            is_signed in any::<bool>(),
+            center in -40000.0..40000.0_f64,
+            width in 1.0..80000.0_f64,
+        ) {
+            let high_bit = (bits_stored - 1 + spare).min(15);
+            let info = ImageInfo { bits_stored, high_bit, is_signed, ..grey(1, 1, 16) };
+            let shown = window(center, width);
+            let table = shades(&sample.to_le_bytes(), &info, &shown).unwrap();
+            let value = StoredBits::of(&info).value(u32::from(sample));
+            let formula = one_by_one([Sample::from_integer(value)].into_iter(), &info, &shown);
+            prop_assert_eq!(table, formula);
+        }
+    }
+}

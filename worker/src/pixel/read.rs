@@ -1,0 +1,295 @@
+//! A data set → what it says about the pixels of one frame.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use dicom::dictionary_std::tags;
+use dicom_store::model::{Attributes, Bulk, Element, FrameNumber, Tag, VR, Value};
+
+use super::palette::expand_segments;
+use super::{Error, ErrorKind, ImageInfo, Lut, Modality, Padding, Palette, Photometric, Result, SampleKind};
+use super::{Voi, Window, WindowFunction};
+
+/// Bytes of the longest table there can be: 65536 entries of 16 bits.
+const MAX_TABLE_BYTES: u64 = 2 << 16;
+
+/// Descriptor, entries and segments of the palette tables: red, green, blue.
+const PALETTE: [[Tag; 3]; 3] = [
+    [
+        tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
+        tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+        tags::SEGMENTED_RED_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+    ],
+    [
+        tags::GREEN_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
+        tags::GREEN_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+        tags::SEGMENTED_GREEN_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+    ],
+    [
+        tags::BLUE_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
+        tags::BLUE_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+        tags::SEGMENTED_BLUE_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+    ],
+];
+
+impl ImageInfo {
+    /// Reads the image of one frame, its functional groups included (PS3.3 §C.7.6.16).
+    ///
+    /// Tables that were left in the object as bulk count as absent: see [`ImageInfo::tables_in_bulk`].
+    ///
+    /// # Errors
+    /// `NotAnImage` when there is no pixel data; `Invalid` when its description is missing or
+    /// impossible; `Unsupported` for sample sizes that are none of 1, 8, 16, 32 and 64 bits.
+    pub fn read(attributes: &Attributes, frame: FrameNumber) -> Result<Self> {
+        let (kind, element) = pixel_element(attributes)
+            .ok_or_else(|| Error::new(ErrorKind::NotAnImage, "instance has no pixel data"))?;
+        let number = |tag| attributes.int(tag).and_then(|value| u32::try_from(value).ok());
+        let needed = |tag, name| number(tag).ok_or_else(|| Error::invalid(format!("image has no {name}")));
+
+        let bits_allocated = needed(tags::BITS_ALLOCATED, "Bits Allocated")?;
+        if !matches!(bits_allocated, 1 | 8 | 16 | 32 | 64) {
+            return Err(Error::unsupported(format!("samples in {bits_allocated} bits")));
+        }
+        let bits_stored = number(tags::BITS_STORED).filter(|bits| (1..=bits_allocated).contains(bits));
+        let bits_stored = bits_stored.unwrap_or(bits_allocated);
+        let high_bit = number(tags::HIGH_BIT).filter(|bit| (bits_stored - 1..bits_allocated).contains(bit));
+        let is_signed = number(tags::PIXEL_REPRESENTATION) == Some(1);
+        let groups = Groups { attributes, frame };
+        let info = Self {
+            rows: needed(tags::ROWS, "Rows")?,
+            columns: needed(tags::COLUMNS, "Columns")?,
+            samples_per_pixel: number(tags::SAMPLES_PER_PIXEL).unwrap_or(1),
+            photometric: photometric(attributes),
+            is_planar: number(tags::PLANAR_CONFIGURATION) == Some(1),
+            kind,
+            bits_allocated,
+            bits_stored,
+            high_bit: high_bit.unwrap_or(bits_stored - 1),
+            is_signed,
+            is_words: element.vr == VR::OW,
+            frames: number(tags::NUMBER_OF_FRAMES).filter(|frames| *frames > 0).unwrap_or(1),
+            modality: modality(&groups, is_signed),
+            voi: voi(&groups, is_signed),
+            padding: padding(attributes),
+            palette: palette(attributes, is_signed)?.map(Arc::new),
+            pixel_aspect: pixel_aspect(&groups),
+        };
+        info.pixels()?;
+        Ok(info)
+    }
+
+    /// The look-up tables that were left in the object, to be fetched for [`ImageInfo::with_tables`].
+    pub fn tables_in_bulk(attributes: &Attributes) -> Vec<Bulk> {
+        let mut found = Vec::new();
+        collect_tables(attributes, &mut found);
+        found
+    }
+
+    /// The data set with such tables put in; `fetch` gives the value of each, little endian.
+    pub fn with_tables(attributes: &Attributes, fetch: &impl Fn(&Bulk) -> Option<Bytes>) -> Attributes {
+        let mut filled = attributes.clone();
+        for element in attributes {
+            let value = match &element.value {
+                Value::Bulk(bulk) if is_table(element, bulk) => fetch(bulk).map(Value::Bytes),
+                Value::Items(items) if may_hold_tables(element) => {
+                    Some(Value::Items(items.iter().map(|item| Self::with_tables(item, fetch)).collect()))
+                }
+                _ => None,
+            };
+            if let Some(value) = value {
+                filled.put(Element { value, ..element.clone() });
+            }
+        }
+        filled
+    }
+}
+
+fn collect_tables(attributes: &Attributes, found: &mut Vec<Bulk>) {
+    for element in attributes {
+        match &element.value {
+            Value::Bulk(bulk) if is_table(element, bulk) => found.push(*bulk),
+            Value::Items(items) if may_hold_tables(element) => {
+                items.iter().for_each(|item| collect_tables(item, found));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn is_table(element: &Element, bulk: &Bulk) -> bool {
+    let is_of_palette = PALETTE.iter().flatten().any(|tag| *tag == element.tag);
+    (is_of_palette || element.tag == tags::LUT_DATA) && bulk.length <= MAX_TABLE_BYTES && !bulk.encapsulated
+}
+
+fn may_hold_tables(element: &Element) -> bool {
+    [
+        tags::MODALITY_LUT_SEQUENCE,
+        tags::VOILUT_SEQUENCE,
+        tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE,
+        tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE,
+        tags::FRAME_VOILUT_SEQUENCE,
+    ]
+    .contains(&element.tag)
+}
+
+fn pixel_element(attributes: &Attributes) -> Option<(SampleKind, &Element)> {
+    [
+        (SampleKind::Integer, tags::PIXEL_DATA),
+        (SampleKind::Float, tags::FLOAT_PIXEL_DATA),
+        (SampleKind::Double, tags::DOUBLE_FLOAT_PIXEL_DATA),
+    ]
+    .into_iter()
+    .find_map(|(kind, tag)| attributes.get(tag).map(|element| (kind, element)))
+}
+
+fn photometric(attributes: &Attributes) -> Photometric {
+    let term = attributes.text(tags::PHOTOMETRIC_INTERPRETATION);
+    term.map_or(Photometric::Monochrome2, |term| Photometric::parse(&term))
+}
+
+/// Where attributes of a frame are found: its own functional groups, those of all frames, the data set.
+struct Groups<'a> {
+    attributes: &'a Attributes,
+    frame: FrameNumber,
+}
+
+impl<'a> Groups<'a> {
+    /// The item of a functional group that holds this attribute, or the data set itself.
+    fn holding(&self, group: Tag, attribute: Tag) -> &'a Attributes {
+        let own = self.attributes.items(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE);
+        let own = usize::try_from(self.frame.index()).ok().and_then(|index| own.get(index));
+        let shared = self.attributes.items(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE).first();
+        let of_group = |item: &'a Attributes| item.items(group).first();
+        [own, shared]
+            .into_iter()
+            .flatten()
+            .filter_map(of_group)
+            .find(|item| item.contains(attribute))
+            .unwrap_or(self.attributes)
+    }
+}
+
+fn modality(groups: &Groups<'_>, is_signed: bool) -> Modality {
+    let table = groups.attributes.items(tags::MODALITY_LUT_SEQUENCE).first();
+    if let Some(lut) = table.and_then(|item| table_of(item, is_signed)) {
+        return Modality::Lut(Arc::new(lut));
+    }
+    let holder = groups.holding(tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE, tags::RESCALE_SLOPE);
+    let number = |tag| holder.float(tag).filter(|value| value.is_finite());
+    Modality::Rescale {
+        // A slope of 0, which some devices write, would show nothing.
+        slope: number(tags::RESCALE_SLOPE).filter(|slope| *slope != 0.0).unwrap_or(1.0),
+        intercept: number(tags::RESCALE_INTERCEPT).unwrap_or(0.0),
+    }
+}
+
+/// The first window, or else the first table: both are views that the standard ranks alike.
+fn voi(groups: &Groups<'_>, is_signed: bool) -> Option<Voi> {
+    let holder = groups.holding(tags::FRAME_VOILUT_SEQUENCE, tags::WINDOW_CENTER);
+    if let Some(window) = window(holder) {
+        return Some(Voi::Window(window));
+    }
+    let holder = groups.holding(tags::FRAME_VOILUT_SEQUENCE, tags::VOILUT_SEQUENCE);
+    let table = holder.items(tags::VOILUT_SEQUENCE).first().and_then(|item| table_of(item, is_signed));
+    table.map(|lut| Voi::Lut(Arc::new(lut)))
+}
+
+fn window(holder: &Attributes) -> Option<Window> {
+    let (center, width) = (holder.float(tags::WINDOW_CENTER)?, holder.float(tags::WINDOW_WIDTH)?);
+    let function = match holder.text(tags::VOILUT_FUNCTION).as_deref() {
+        Some("SIGMOID") => WindowFunction::Sigmoid,
+        Some("LINEAR_EXACT") => WindowFunction::LinearExact,
+        _ => WindowFunction::Linear,
+    };
+    // Devices that rescale to fractions write widths below 1, which LINEAR does not have.
+    Window::new(center, width, function)
+        .or_else(|_| Window::new(center, width, WindowFunction::LinearExact))
+        .ok()
+}
+
+fn table_of(item: &Attributes, is_signed: bool) -> Option<Lut> {
+    lut(
+        item.get(tags::LUT_DESCRIPTOR)?,
+        &item.ints(tags::LUT_DESCRIPTOR),
+        item.bytes(tags::LUT_DATA)?,
+        is_signed,
+    )
+}
+
+/// A table by its descriptor: number of entries (0 for 65536), first input, bits (PS3.3 §C.11.1.1).
+fn lut(descriptor: &Element, numbers: &[i64], data: &[u8], is_signed: bool) -> Option<Lut> {
+    let [count, first, bits] = numbers.first_chunk::<3>()?;
+    let count = match usize::from(low_word(*count)?) {
+        0 => 1 << 16,
+        count => count,
+    };
+    let is_negative = descriptor.vr != VR::SS && is_signed && *first > i64::from(i16::MAX);
+    let first = if is_negative { first - (1 << 16) } else { *first };
+    let entries = entries(data, count);
+    let bits = u32::try_from(*bits).ok().filter(|bits| (1..=16).contains(bits)).unwrap_or(16);
+    (!entries.is_empty()).then_some(Lut { first, entries, bits })
+}
+
+fn low_word(number: i64) -> Option<u16> {
+    u16::try_from(number & 0xFFFF).ok()
+}
+
+/// Up to `count` entries: words, or bytes where there are too few bytes for words.
+fn entries(data: &[u8], count: usize) -> Vec<u16> {
+    if data.len() < count.saturating_mul(2) && data.len() >= count {
+        return data.iter().take(count).map(|byte| u16::from(*byte)).collect();
+    }
+    words(data).into_iter().take(count).collect()
+}
+
+fn words(data: &[u8]) -> Vec<u16> {
+    let (words, _) = data.as_chunks::<2>();
+    words.iter().map(|word| u16::from_le_bytes(*word)).collect()
+}
+
+fn palette(attributes: &Attributes, is_signed: bool) -> Result<Option<Palette>> {
+    let table = |[descriptor, data, segments]: [Tag; 3]| -> Result<Option<Lut>> {
+        let Some(element) = attributes.get(descriptor) else { return Ok(None) };
+        let numbers = attributes.ints(descriptor);
+        let expanded = match attributes.bytes(segments) {
+            Some(segments) => {
+                expand_segments(&words(segments))?.iter().flat_map(|word| word.to_le_bytes()).collect()
+            }
+            None => attributes.bytes(data).cloned().unwrap_or_default(),
+        };
+        Ok(lut(element, &numbers, &expanded, is_signed))
+    };
+    let [red, green, blue] = PALETTE;
+    match (table(red)?, table(green)?, table(blue)?) {
+        (Some(red), Some(green), Some(blue)) => Palette::new(&red, &green, &blue).map(Some),
+        _ => Ok(None),
+    }
+}
+
+fn padding(attributes: &Attributes) -> Option<Padding> {
+    let value = attributes.int(tags::PIXEL_PADDING_VALUE)?;
+    let limit = attributes.int(tags::PIXEL_PADDING_RANGE_LIMIT).unwrap_or(value);
+    Some(Padding { first: value.min(limit), last: value.max(limit) })
+}
+
+/// Height by width of a pixel: from the distances between pixels, or else Pixel Aspect Ratio, which
+/// is there when they are not (PS3.3 §C.7.6.3.1.7).
+fn pixel_aspect(groups: &Groups<'_>) -> f64 {
+    let measures = groups.holding(tags::PIXEL_MEASURES_SEQUENCE, tags::PIXEL_SPACING);
+    let pairs = [
+        measures.floats(tags::PIXEL_SPACING),
+        groups.attributes.floats(tags::IMAGER_PIXEL_SPACING),
+        groups.attributes.floats(tags::NOMINAL_SCANNED_PIXEL_SPACING),
+        groups.attributes.floats(tags::PIXEL_ASPECT_RATIO),
+    ];
+    let aspect = pairs.iter().find_map(|pair| match pair.as_slice() {
+        [vertical, horizontal, ..] if *vertical > 0.0 && *horizontal > 0.0 => Some(vertical / horizontal),
+        _ => None,
+    });
+    // Beyond a hundred it is an error of the device rather than a pixel.
+    aspect.filter(|aspect| (0.01..=100.0).contains(aspect)).unwrap_or(1.0)
+}
+
+#[cfg(test)]
+#[path = "read_tests.rs"]
+mod tests;

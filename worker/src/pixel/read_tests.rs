@@ -1,0 +1,195 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const FIRST: u32 = 1;
+
+fn image() -> Attributes {
+    let mut attributes = Attributes::new();
+    for (tag, value) in [
+        (tags::SAMPLES_PER_PIXEL, 1),
+        (tags::ROWS, 4),
+        (tags::COLUMNS, 6),
+        (tags::BITS_ALLOCATED, 16),
+        (tags::BITS_STORED, 12),
+        (tags::HIGH_BIT, 11),
+        (tags::PIXEL_REPRESENTATION, 0),
+    ] {
+        attributes.put_u16(tag, value);
+    }
+    attributes.put_text(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "MONOCHROME2");
+    let bulk = Bulk { offset: 1000, length: 48, encapsulated: false };
+    attributes.put(Element { tag: tags::PIXEL_DATA, vr: VR::OW, value: Value::Bulk(bulk) });
+    attributes
+}
+
+fn texts(attributes: &mut Attributes, pairs: &[(Tag, &str)]) {
+    pairs.iter().for_each(|(tag, text)| attributes.put_text(*tag, VR::DS, text));
+}
+
+fn read(attributes: &Attributes, frame: u32) -> ImageInfo {
+    ImageInfo::read(attributes, FrameNumber::new(frame).unwrap()).unwrap()
+}
+
+fn us(values: &[u16]) -> Bytes {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
+fn with_group(item: &mut Attributes, group: Tag, pairs: &[(Tag, &str)]) {
+    let mut inner = Attributes::new();
+    texts(&mut inner, pairs);
+    item.put_items(group, vec![inner]);
+}
+
+#[test]
+fn reads_what_a_plain_image_says() {
+    let mut attributes = image();
+    texts(
+        &mut attributes,
+        &[
+            (tags::RESCALE_SLOPE, "2"),
+            (tags::RESCALE_INTERCEPT, "-1024"),
+            (tags::WINDOW_CENTER, "40\\300"),
+            (tags::WINDOW_WIDTH, "400\\1500"),
+            (tags::PIXEL_SPACING, "2\\1"),
+        ],
+    );
+    attributes.put_u16(tags::PIXEL_PADDING_VALUE, 63);
+    attributes.put_u16(tags::PIXEL_PADDING_RANGE_LIMIT, 0);
+    let info = read(&attributes, FIRST);
+    assert_eq!(
+        (info.rows, info.columns, info.bits_allocated, info.bits_stored, info.high_bit),
+        (4, 6, 16, 12, 11)
+    );
+    assert_eq!(
+        (info.kind, info.is_words, info.is_signed, info.frames),
+        (SampleKind::Integer, true, false, 1)
+    );
+    assert_eq!(info.modality, Modality::Rescale { slope: 2.0, intercept: -1024.0 });
+    assert_eq!(info.voi, Some(Voi::Window(Window::new(40.0, 400.0, WindowFunction::Linear).unwrap())));
+    assert_eq!(info.padding, Some(Padding { first: 0, last: 63 }));
+    assert_eq!(info.pixel_aspect, 2.0);
+}
+
+#[test]
+fn a_frames_own_functional_groups_win_over_the_shared_ones() {
+    let mut attributes = image();
+    let mut shared = Attributes::new();
+    with_group(&mut shared, tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE, &[(tags::RESCALE_SLOPE, "3")]);
+    with_group(
+        &mut shared,
+        tags::FRAME_VOILUT_SEQUENCE,
+        &[(tags::WINDOW_CENTER, "10"), (tags::WINDOW_WIDTH, "20")],
+    );
+    let mut own = Attributes::new();
+    with_group(
+        &mut own,
+        tags::FRAME_VOILUT_SEQUENCE,
+        &[(tags::WINDOW_CENTER, "30"), (tags::WINDOW_WIDTH, "40")],
+    );
+    attributes.put_items(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, vec![shared]);
+    attributes.put_items(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, vec![Attributes::new(), own]);
+    let window =
+        |center, width| Some(Voi::Window(Window::new(center, width, WindowFunction::Linear).unwrap()));
+    assert_eq!(read(&attributes, 1).voi, window(10.0, 20.0));
+    assert_eq!(read(&attributes, 2).voi, window(30.0, 40.0));
+    assert_eq!(read(&attributes, 2).modality, Modality::Rescale { slope: 3.0, intercept: 0.0 });
+}
+
+#[test]
+fn a_table_is_read_with_entries_in_words_or_bytes() {
+    let mut attributes = image();
+    let mut item = Attributes::new();
+    item.put_bytes(tags::LUT_DESCRIPTOR, VR::US, us(&[3, 5, 8]));
+    item.put_bytes(tags::LUT_DATA, VR::OW, Bytes::from_static(&[9, 8, 7, 0]));
+    attributes.put_items(tags::MODALITY_LUT_SEQUENCE, vec![item.clone()]);
+    item.put_bytes(tags::LUT_DATA, VR::US, us(&[100, 200, 300]));
+    attributes.put_items(tags::VOILUT_SEQUENCE, vec![item]);
+    let info = read(&attributes, FIRST);
+    assert_eq!(info.modality, Modality::Lut(Arc::new(Lut { first: 5, entries: vec![9, 8, 7], bits: 8 })));
+    assert_eq!(info.voi, Some(Voi::Lut(Arc::new(Lut { first: 5, entries: vec![100, 200, 300], bits: 8 }))));
+}
+
+#[test]
+fn the_first_input_of_a_signed_table_is_signed_whatever_its_vr() {
+    let mut item = Attributes::new();
+    item.put_bytes(tags::LUT_DESCRIPTOR, VR::US, us(&[1, 0xFF00, 16]));
+    item.put_bytes(tags::LUT_DATA, VR::US, us(&[1]));
+    assert_eq!(table_of(&item, true).unwrap().first, -256);
+    assert_eq!(table_of(&item, false).unwrap().first, 0xFF00);
+}
+
+#[test]
+fn tables_left_in_the_object_are_named_and_put_in() {
+    let mut attributes = image();
+    let bulk = Bulk { offset: 600, length: 4, encapsulated: false };
+    let mut item = Attributes::new();
+    item.put_bytes(tags::LUT_DESCRIPTOR, VR::US, us(&[2, 0, 16]));
+    item.put(Element { tag: tags::LUT_DATA, vr: VR::US, value: Value::Bulk(bulk) });
+    attributes.put_items(tags::VOILUT_SEQUENCE, vec![item]);
+    assert_eq!(read(&attributes, FIRST).voi, None);
+    assert_eq!(ImageInfo::tables_in_bulk(&attributes), [bulk]);
+
+    let filled = ImageInfo::with_tables(&attributes, &|wanted| (*wanted == bulk).then(|| us(&[7, 8])));
+    let table = Lut { first: 0, entries: vec![7, 8], bits: 16 };
+    assert_eq!(read(&filled, FIRST).voi, Some(Voi::Lut(Arc::new(table))));
+}
+
+#[test]
+fn a_palette_is_read_from_entries_or_segments() {
+    let mut attributes = image();
+    attributes.put_text(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "PALETTE COLOR");
+    for [descriptor, data, _] in PALETTE {
+        attributes.put_bytes(descriptor, VR::US, us(&[2, 0, 16]));
+        attributes.put_bytes(data, VR::OW, us(&[0x1100, 0x2200]));
+    }
+    assert_eq!(read(&attributes, FIRST).palette.unwrap().color(1), [0x22; 3]);
+    for [_, data, segments] in PALETTE {
+        attributes.remove(data);
+        attributes.put_bytes(segments, VR::OW, us(&[0, 2, 0x3300, 0x4400]));
+    }
+    assert_eq!(read(&attributes, FIRST).palette.unwrap().color(1), [0x44; 3]);
+}
+
+#[test]
+fn an_instance_without_pixel_data_is_no_image() {
+    let mut attributes = image();
+    attributes.remove(tags::PIXEL_DATA);
+    let error = ImageInfo::read(&attributes, FrameNumber::new(1).unwrap()).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::NotAnImage);
+}
+
+#[test]
+fn an_image_without_a_size_or_of_odd_samples_is_refused() {
+    let refusal = |tag, value| {
+        let mut attributes = image();
+        attributes.put_u16(tag, value);
+        ImageInfo::read(&attributes, FrameNumber::new(1).unwrap()).unwrap_err().kind
+    };
+    assert_eq!(refusal(tags::ROWS, 0), ErrorKind::Invalid);
+    assert_eq!(refusal(tags::BITS_ALLOCATED, 12), ErrorKind::Unsupported);
+}
+
+#[test]
+fn bits_that_cannot_be_are_taken_as_usual() {
+    let mut attributes = image();
+    attributes.put_u16(tags::BITS_STORED, 20);
+    attributes.put_u16(tags::HIGH_BIT, 3);
+    let info = read(&attributes, FIRST);
+    assert_eq!((info.bits_stored, info.high_bit), (16, 15));
+}
+
+proptest! {
+    #[test]
+    fn any_numbers_make_an_image_or_an_error(numbers in proptest::collection::vec(any::<u16>(), 9)) {
+        let mut attributes = image();
+        let with = [
+            tags::SAMPLES_PER_PIXEL, tags::ROWS, tags::COLUMNS, tags::BITS_ALLOCATED, tags::BITS_STORED,
+            tags::HIGH_BIT, tags::PIXEL_REPRESENTATION, tags::PIXEL_PADDING_VALUE, tags::PLANAR_CONFIGURATION,
+        ];
+        for (tag, number) in with.into_iter().zip(numbers) {
+            attributes.put_u16(tag, number);
+        }
+        let _ = ImageInfo::read(&attributes, FrameNumber::new(1).unwrap());
+    }
+}

@@ -1,0 +1,221 @@
+//! RLE Lossless: a segment of packed bits for each byte of a sample (PS3.5 Annex G).
+
+use super::{Error, ImageInfo, Result};
+
+/// Bytes of the header: the number of segments and fifteen offsets (PS3.5 §G.5).
+const HEADER: usize = 64;
+
+/// Most bytes that two bytes of a segment can stand for (PS3.5 §G.3.1).
+const MAX_RUN: usize = 128;
+
+/// Decodes a frame to little endian samples, by pixel or by plane.
+///
+/// # Errors
+/// `Corrupt` when the header is not that of this image, or a segment does not give a whole plane;
+/// `Unsupported` for samples of a single bit; `TooLarge`.
+pub(super) fn decode(frame: &[u8], info: &ImageInfo, is_planar: bool) -> Result<Vec<u8>> {
+    if info.bits_allocated < 8 {
+        return Err(Error::unsupported("RLE of samples of less than 8 bits"));
+    }
+    let pixels = info.pixels()?;
+    let (sample, pixel) = (info.sample_bytes(), info.pixel_bytes());
+    let segments = segments(frame, pixel)?;
+    if frame.len().saturating_mul(MAX_RUN) < pixels {
+        return Err(Error::corrupt(format!(
+            "RLE frame of {} bytes cannot hold {pixels} pixels",
+            frame.len()
+        )));
+    }
+
+    let mut samples = vec![0; info.decoded_length()?];
+    let mut plane = Vec::with_capacity(pixels);
+    for (index, segment) in segments.into_iter().enumerate() {
+        unpack(segment, pixels, &mut plane)
+            .ok_or_else(|| Error::corrupt(format!("RLE segment {} is shorter than its plane", index + 1)))?;
+        // Segments hold the most significant byte of a sample first (PS3.5 §G.2).
+        let (of_sample, byte) = (index / sample, sample - 1 - index % sample);
+        let (start, stride) = if is_planar {
+            (of_sample * pixels * sample + byte, sample)
+        } else {
+            (of_sample * sample + byte, pixel)
+        };
+        let places = samples.get_mut(start..).unwrap_or_default().iter_mut().step_by(stride);
+        places.zip(&plane).for_each(|(place, value)| *place = *value);
+    }
+    Ok(samples)
+}
+
+/// The segments, each up to the start of the next.
+fn segments(frame: &[u8], expected: usize) -> Result<Vec<&[u8]>> {
+    let header = frame.get(..HEADER).ok_or_else(|| Error::corrupt("RLE header breaks off"))?;
+    let (words, _) = header.as_chunks::<4>();
+    let mut words = words.iter().map(|word| usize::try_from(u32::from_le_bytes(*word)).unwrap_or(usize::MAX));
+    let count = words.next().unwrap_or(0);
+    if count != expected || count > 15 {
+        return Err(Error::corrupt(format!("RLE frame has {count} segments, the image has {expected}")));
+    }
+    let offsets: Vec<usize> = words.take(count).collect();
+    let ends = offsets.iter().skip(1).copied().chain([frame.len()]);
+    offsets
+        .iter()
+        .zip(ends)
+        .map(|(start, end)| {
+            let segment = if *start >= HEADER { frame.get(*start..end) } else { None };
+            segment.ok_or_else(|| {
+                Error::corrupt(format!("RLE segment at {start} … {end} lies outside of the frame"))
+            })
+        })
+        .collect()
+}
+
+/// Unpacks up to `length` bytes (PS3.5 §G.3.2); none when the segment ends before.
+fn unpack(segment: &[u8], length: usize, plane: &mut Vec<u8>) -> Option<()> {
+    plane.clear();
+    let mut rest = segment;
+    while plane.len() < length {
+        let (code, behind) = rest.split_first()?;
+        let room = length - plane.len();
+        match usize::from(*code) {
+            literal @ 0..=127 => {
+                let count = (literal + 1).min(room);
+                plane.extend_from_slice(behind.get(..count)?);
+                rest = behind.get(count..)?;
+            }
+            128 => rest = behind,
+            run => {
+                let (value, behind) = behind.split_first()?;
+                plane.resize(plane.len() + (257 - run).min(room), *value);
+                rest = behind;
+            }
+        }
+    }
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rstest::rstest;
+
+    use super::super::ErrorKind;
+    use super::super::fixture::{grey, rgb};
+    use super::*;
+
+    /// Packs as plainly as the standard allows: runs of equal bytes, literals of the others.
+    fn pack(plane: &[u8]) -> Vec<u8> {
+        let mut packed = Vec::new();
+        let mut literal: Vec<u8> = Vec::new();
+        for run in plane.chunk_by(|a, b| a == b).flat_map(|equal| equal.chunks(128)) {
+            if run.len() < 3 && literal.len() + run.len() <= 128 {
+                literal.extend(run);
+                continue;
+            }
+            flush(&mut literal, &mut packed);
+            if run.len() < 3 {
+                literal.extend(run);
+            } else {
+                packed.extend([u8::try_from(257 - run.len()).unwrap(), run[0]]);
+            }
+        }
+        flush(&mut literal, &mut packed);
+        if !packed.len().is_multiple_of(2) {
+            packed.push(0);
+        }
+        packed
+    }
+
+    fn flush(literal: &mut Vec<u8>, packed: &mut Vec<u8>) {
+        if let Some(last) = literal.len().checked_sub(1) {
+            packed.push(u8::try_from(last).unwrap());
+            packed.append(literal);
+        }
+    }
+
+    /// A frame of the samples, which are by pixel and little endian.
+    fn encode(samples: &[u8], info: &ImageInfo) -> Vec<u8> {
+        let (sample, pixel) = (info.sample_bytes(), info.pixel_bytes());
+        let planes = (0..pixel).map(|index| {
+            let byte = index / sample * sample + sample - 1 - index % sample;
+            pack(&samples.iter().skip(byte).step_by(pixel).copied().collect::<Vec<_>>())
+        });
+        framed(&planes.collect::<Vec<_>>())
+    }
+
+    fn framed(segments: &[Vec<u8>]) -> Vec<u8> {
+        let mut words = vec![u32::try_from(segments.len()).unwrap()];
+        let mut offset = 64;
+        for segment in segments {
+            words.push(offset);
+            offset += u32::try_from(segment.len()).unwrap();
+        }
+        words.resize(16, 0);
+        let header = words.iter().flat_map(|word| word.to_le_bytes());
+        header.chain(segments.concat()).collect()
+    }
+
+    #[test]
+    fn decodes_the_runs_and_literals_of_the_standard() {
+        // A literal of 3, a no-op, a run of 4 (PS3.5 §G.3.2).
+        let frame = framed(&[vec![2, 10, 20, 30, 128, 253, 7, 0]]);
+        assert_eq!(decode(&frame, &grey(1, 7, 8), false).unwrap(), [10, 20, 30, 7, 7, 7, 7]);
+    }
+
+    #[test]
+    fn the_high_byte_comes_first() {
+        let frame = framed(&[vec![1, 0x12, 0x56], vec![1, 0x34, 0x78]]);
+        assert_eq!(decode(&frame, &grey(1, 2, 16), false).unwrap(), [0x34, 0x12, 0x78, 0x56]);
+    }
+
+    #[test]
+    fn colours_come_by_pixel_or_by_plane_as_asked() {
+        let frame = framed(&[vec![1, 1, 2], vec![1, 3, 4], vec![1, 5, 6]]);
+        assert_eq!(decode(&frame, &rgb(1, 2), false).unwrap(), [1, 3, 5, 2, 4, 6]);
+        assert_eq!(decode(&frame, &rgb(1, 2), true).unwrap(), [1, 2, 3, 4, 5, 6]);
+    }
+
+    #[rstest]
+    #[case::no_header(vec![0; 63])]
+    #[case::another_number_of_segments(framed(&[vec![0, 1], vec![0, 1]]))]
+    #[case::short_segment(framed(&[vec![1, 1, 2]]))]
+    #[case::literal_beyond_the_end(framed(&[vec![5, 1, 2]]))]
+    #[case::broken_run(framed(&[vec![0, 1, 254]]))]
+    #[case::segment_in_the_header([vec![1, 0, 0, 0, 4], vec![0; 80]].concat())]
+    #[case::segment_behind_the_end([vec![1, 0, 0, 0, 255, 255], vec![0; 80]].concat())]
+    fn refuses_a_frame_that_is_not_the_images(#[case] frame: Vec<u8>) {
+        assert_eq!(decode(&frame, &grey(1, 3, 8), false).unwrap_err().kind, ErrorKind::Corrupt);
+    }
+
+    #[test]
+    fn a_small_frame_that_claims_to_be_huge_is_refused_before_memory_is_taken() {
+        let frame = framed(&[vec![0, 1]]);
+        assert_eq!(decode(&frame, &grey(16_384, 16_384, 8), false).unwrap_err().kind, ErrorKind::Corrupt);
+    }
+
+    fn images() -> impl Strategy<Value = (ImageInfo, Vec<u8>)> {
+        let shapes = prop_oneof![
+            (1..9_u32, 1..40_u32, prop_oneof![Just(8_u32), Just(16), Just(32)])
+                .prop_map(|(r, c, b)| grey(r, c, b)),
+            (1..9_u32, 1..40_u32).prop_map(|(r, c)| rgb(r, c)),
+        ];
+        shapes.prop_flat_map(|info| {
+            let length = info.decoded_length().unwrap();
+            // Few different values, so that there are runs too.
+            (Just(info), proptest::collection::vec(0..4_u8, length))
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_encoded_comes_back((info, samples) in images()) {
+            prop_assert_eq!(decode(&encode(&samples, &info), &info, false).unwrap(), samples);
+        }
+
+        #[test]
+        fn any_bytes_are_a_frame_or_an_error(count in 0..17_u32, bytes in proptest::collection::vec(any::<u8>(), 0..256)) {
+            let frame = [&count.to_le_bytes()[..], &bytes].concat();
+            for info in [grey(3, 5, 8), grey(3, 5, 16), rgb(3, 5)] {
+                let _ = decode(&frame, &info, true);
+            }
+        }
+    }
+}
