@@ -1,0 +1,40 @@
+//! What can go wrong between us and a peer.
+
+use std::io;
+use std::time::Duration;
+
+use crate::ul::{AbortReason, Rejection};
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why an association, or a request for one, ended other than by release.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("connection failed: {0}")]
+    Io(#[from] io::Error),
+    #[error("the peer closed the connection")]
+    Closed,
+    #[error("the peer sent nothing for {} s", .0.as_secs())]
+    Silent(Duration),
+    #[error("the peer aborted the association (source {source_code}, reason {reason})")]
+    Aborted { source_code: u8, reason: u8 },
+    /// The peer broke PS3.8 or PS3.7; it is told by an A-ABORT with this reason.
+    #[error("the peer broke the protocol: {what}")]
+    Protocol { reason: AbortReason, what: &'static str },
+    #[error("the association was rejected ({0})")]
+    Rejected(Rejection),
+    /// We cannot go on (an object cannot be read to its end, the server stops).
+    #[error("{0}")]
+    GivenUp(String),
+}
+
+impl Error {
+    pub(crate) fn protocol(reason: AbortReason, what: &'static str) -> Self {
+        Self::Protocol { reason, what }
+    }
+
+    /// Whether the association is already gone, so that nothing can be sent on it any more.
+    pub(crate) fn is_gone(&self) -> bool {
+        matches!(self, Self::Io(_) | Self::Closed | Self::Aborted { .. })
+    }
+}

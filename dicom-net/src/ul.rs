@@ -1,0 +1,23 @@
+//! DICOM upper layer over a byte stream (PS3.8).
+//!
+//! A-ASSOCIATE PDUs are held in `dicom-ul`'s types and written by it. They are *read* here, because an
+//! acceptor has to skip items that it does not know (PS3.8 §9.3.1) and must never fail on a legal
+//! request. P-DATA-TF is framed here both ways, so that a data set is never copied after it was read.
+//!
+//! Nothing in this module knows DIMSE, and of the archive it knows only `dicom_store::model`.
+
+mod associate;
+mod association;
+mod negotiation;
+mod pdu;
+mod reader;
+mod writer;
+
+pub use association::{Association, Linger, Proposal, Refused, Requested, accept, request};
+pub use negotiation::{
+    Agreement, IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, PresentationContext,
+    PresentationContexts, Service, Services, Terms, agree,
+};
+pub use pdu::{APPLICATION_CONTEXT, AbortReason, Rejection};
+pub use reader::{Fragment, PduReader, Received, Release};
+pub use writer::PduWriter;

@@ -1,0 +1,267 @@
+//! What is agreed on when an association is asked for (PS3.8 §9.3.2–9.3.4, PS3.7 Annex D).
+//!
+//! Pure: a request and our terms give an answer. The choice of a transfer syntax is
+//!
+//! * for storage the first in the proposer's order that the archive knows, so that objects come as they
+//!   are; only that Explicit VR Little Endian goes before Implicit VR Little Endian when both are there,
+//!   because it says what private elements are;
+//! * for everything else Explicit VR Little Endian before Implicit VR Little Endian.
+
+use dicom_store::model::{AeTitle, SopClassUid, TransferSyntaxUid, transfer_syntax};
+use dicom_ul::pdu::{
+    AssociationAC, AssociationRQ, PresentationContextProposed, PresentationContextResult,
+    PresentationContextResultReason as ResultReason, RequestorRoles, UserVariableItem,
+};
+
+use super::pdu::{APPLICATION_CONTEXT, Rejection};
+
+/// Names this implementation to peers (PS3.7 §D.3.3.2); made from a UUID (PS3.5 §B.2).
+pub const IMPLEMENTATION_CLASS_UID: &str = "2.25.40686768815995103104435186816551157475";
+/// At most 16 characters.
+pub const IMPLEMENTATION_VERSION_NAME: &str = "FILMLESS_0.1";
+
+/// Sub-items that `dicom-ul` has no name for (PS3.7 §D.3.3.3, §D.3.3.7.2).
+const ASYNCHRONOUS_OPERATIONS: u8 = 0x53;
+const USER_IDENTITY_AC: u8 = 0x59;
+
+/// How an abstract syntax is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Service {
+    /// Objects are taken and sent as they are, in any transfer syntax that the archive knows.
+    Storage,
+    /// Messages whose data sets we read and write ourselves.
+    Messages,
+}
+
+/// What the acceptor offers; the layer above knows.
+pub trait Services {
+    /// `None` when the abstract syntax is not supported.
+    fn service(&self, abstract_syntax: &str) -> Option<Service>;
+    /// Whether objects may come in a transfer syntax.
+    fn knows(&self, transfer_syntax: &str) -> bool;
+    /// Our side of the SOP class extended negotiation (PS3.7 §D.3.3.5): what we support, byte by byte.
+    /// Bytes that are not there are 0. `None` when nothing is negotiated for this abstract syntax.
+    fn extended(&self, abstract_syntax: &str) -> Option<&'static [u8]>;
+}
+
+/// A presentation context that was accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PresentationContext {
+    /// Odd, 1–255.
+    pub id: u8,
+    pub abstract_syntax: SopClassUid,
+    pub transfer_syntax: TransferSyntaxUid,
+    /// The requestor takes C-STORE requests on this context (PS3.7 §D.3.3.4).
+    pub requestor_is_scp: bool,
+}
+
+/// The accepted contexts of an association, found by their id.
+#[derive(Debug, Clone, Default)]
+pub struct PresentationContexts(Vec<PresentationContext>);
+
+impl PresentationContexts {
+    pub fn get(&self, id: u8) -> Option<&PresentationContext> {
+        // Nearly all peers number their contexts 1, 3, 5 …
+        let guess = self.0.get(usize::from(id / 2)).filter(|context| context.id == id);
+        guess.or_else(|| self.0.iter().find(|context| context.id == id))
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &PresentationContext> {
+        self.0.iter()
+    }
+}
+
+impl FromIterator<PresentationContext> for PresentationContexts {
+    fn from_iter<I: IntoIterator<Item = PresentationContext>>(contexts: I) -> Self {
+        Self(contexts.into_iter().collect())
+    }
+}
+
+/// What a request is judged by.
+pub struct Terms<'a> {
+    /// Our AE titles; empty when any called title is welcome.
+    pub called: &'a [AeTitle],
+    /// The longest P-DATA-TF that we take.
+    pub max_length: u32,
+    pub services: &'a dyn Services,
+}
+
+/// What was agreed on, and the answer that says so.
+pub struct Agreement {
+    pub calling: AeTitle,
+    pub called: AeTitle,
+    pub contexts: PresentationContexts,
+    /// The longest P-DATA-TF that the requestor takes; 0 is no limit.
+    pub peer_max_length: u32,
+    /// What was agreed in extended negotiation: abstract syntax and answer.
+    pub extended: Vec<(String, Vec<u8>)>,
+    pub answer: AssociationAC,
+}
+
+/// Judges a request for an association.
+///
+/// # Errors
+/// The rejection of PS3.8 Table 9-21 that fits. A request of which no presentation context is acceptable
+/// is still accepted (PS3.8 §9.3.3).
+pub fn agree(request: &AssociationRQ, terms: &Terms<'_>) -> Result<Agreement, Rejection> {
+    if request.protocol_version & 1 == 0 {
+        return Err(Rejection::PROTOCOL_VERSION_NOT_SUPPORTED);
+    }
+    if request.application_context_name != APPLICATION_CONTEXT {
+        return Err(Rejection::APPLICATION_CONTEXT_NOT_SUPPORTED);
+    }
+    let called = AeTitle::parse(&request.called_ae_title)
+        .ok()
+        .filter(|called| terms.called.is_empty() || terms.called.contains(called))
+        .ok_or(Rejection::CALLED_AE_TITLE_NOT_RECOGNIZED)?;
+    let calling =
+        AeTitle::parse(&request.calling_ae_title).map_err(|_| Rejection::CALLING_AE_TITLE_NOT_RECOGNIZED)?;
+
+    let mut contexts = Vec::with_capacity(request.presentation_contexts.len());
+    let mut results = Vec::with_capacity(request.presentation_contexts.len());
+    for proposed in &request.presentation_contexts {
+        let is_repeated = results.iter().any(|result: &PresentationContextResult| result.id == proposed.id);
+        let judged = if is_repeated { Err(ResultReason::NoReason) } else { judge(proposed, terms.services) };
+        results.push(result(proposed, &judged));
+        contexts.extend(judged);
+    }
+    let answered = answer_variables(request, terms, &mut contexts);
+    let extended = answered.iter().filter_map(|variable| match variable {
+        UserVariableItem::SopClassExtendedNegotiationSubItem(uid, answer) => {
+            Some((uid.clone(), answer.clone()))
+        }
+        _ => None,
+    });
+    Ok(Agreement {
+        extended: extended.collect(),
+        contexts: contexts.into_iter().collect(),
+        peer_max_length: max_length(&request.user_variables),
+        answer: AssociationAC {
+            protocol_version: 1,
+            calling_ae_title: request.calling_ae_title.clone(),
+            called_ae_title: request.called_ae_title.clone(),
+            application_context_name: APPLICATION_CONTEXT.to_owned(),
+            presentation_contexts: results,
+            user_variables: answered,
+        },
+        calling,
+        called,
+    })
+}
+
+/// The maximum length in user information; 0, no limit, when it is not there.
+pub(super) fn max_length(variables: &[UserVariableItem]) -> u32 {
+    let stated = variables.iter().find_map(|variable| match variable {
+        UserVariableItem::MaxLength(length) => Some(*length),
+        _ => None,
+    });
+    stated.unwrap_or(0)
+}
+
+fn judge(
+    proposed: &PresentationContextProposed,
+    services: &dyn Services,
+) -> Result<PresentationContext, ResultReason> {
+    // PS3.8 §9.3.2.2: ids are odd.
+    if proposed.id % 2 == 0 {
+        return Err(ResultReason::NoReason);
+    }
+    let service =
+        services.service(&proposed.abstract_syntax).ok_or(ResultReason::AbstractSyntaxNotSupported)?;
+    let abstract_syntax = SopClassUid::parse(&proposed.abstract_syntax)
+        .map_err(|_| ResultReason::AbstractSyntaxNotSupported)?;
+    let chosen = match service {
+        Service::Storage => first_known(&proposed.transfer_syntaxes, services),
+        Service::Messages => little_endian(&proposed.transfer_syntaxes),
+    };
+    let transfer_syntax = chosen
+        .and_then(|uid| TransferSyntaxUid::parse(uid).ok())
+        .ok_or(ResultReason::TransferSyntaxesNotSupported)?;
+    Ok(PresentationContext { id: proposed.id, abstract_syntax, transfer_syntax, requestor_is_scp: false })
+}
+
+fn first_known<'a>(proposed: &'a [String], services: &dyn Services) -> Option<&'a str> {
+    let first = proposed.iter().map(String::as_str).find(|uid| services.knows(uid))?;
+    let explicit = proposed.iter().map(String::as_str).find(|&uid| uid == transfer_syntax::EXPLICIT_LITTLE);
+    match explicit {
+        Some(explicit) if first == transfer_syntax::IMPLICIT_LITTLE => Some(explicit),
+        _ => Some(first),
+    }
+}
+
+fn little_endian(proposed: &[String]) -> Option<&str> {
+    [transfer_syntax::EXPLICIT_LITTLE, transfer_syntax::IMPLICIT_LITTLE]
+        .into_iter()
+        .find(|&ours| proposed.iter().any(|theirs| theirs == ours))
+}
+
+fn result(
+    proposed: &PresentationContextProposed,
+    judged: &Result<PresentationContext, ResultReason>,
+) -> PresentationContextResult {
+    let (reason, transfer_syntax) = match judged {
+        Ok(context) => (ResultReason::Acceptance, context.transfer_syntax.as_str()),
+        // Not significant when refused (PS3.8 §9.3.3.2), but some peers want to find one.
+        Err(reason) => (reason.clone(), transfer_syntax::IMPLICIT_LITTLE),
+    };
+    PresentationContextResult { id: proposed.id, reason, transfer_syntax: transfer_syntax.to_owned() }
+}
+
+/// Answers to the requestor's user information, and ours.
+fn answer_variables(
+    request: &AssociationRQ,
+    terms: &Terms<'_>,
+    contexts: &mut [PresentationContext],
+) -> Vec<UserVariableItem> {
+    let mut answer = ours(terms.max_length);
+    for variable in &request.user_variables {
+        match variable {
+            UserVariableItem::ScuScpRoleSelectionSubItem(uid, proposed) => {
+                let is_storage = terms.services.service(uid) == Some(Service::Storage);
+                let mut is_accepted = false;
+                for context in contexts.iter_mut().filter(|context| context.abstract_syntax.as_str() == uid) {
+                    is_accepted = true;
+                    context.requestor_is_scp = proposed.scp && is_storage;
+                }
+                let roles = RequestorRoles {
+                    scu: proposed.scu && is_accepted,
+                    scp: proposed.scp && is_accepted && is_storage,
+                };
+                answer.push(UserVariableItem::ScuScpRoleSelectionSubItem(uid.clone(), roles));
+            }
+            UserVariableItem::SopClassExtendedNegotiationSubItem(uid, offered) => {
+                if let Some(ours) = terms.services.extended(uid) {
+                    let agreed = extended(offered, ours);
+                    answer.push(UserVariableItem::SopClassExtendedNegotiationSubItem(uid.clone(), agreed));
+                }
+            }
+            // One operation at a time each way (PS3.7 §D.3.3.3).
+            UserVariableItem::Unknown(ASYNCHRONOUS_OPERATIONS, _) => {
+                answer.push(UserVariableItem::Unknown(ASYNCHRONOUS_OPERATIONS, vec![0, 1, 0, 1]));
+            }
+            UserVariableItem::UserIdentityItem(identity) if identity.positive_response_requested() => {
+                answer.push(UserVariableItem::Unknown(USER_IDENTITY_AC, vec![0, 0]));
+            }
+            _ => {}
+        }
+    }
+    answer
+}
+
+/// What either side tells of itself (PS3.7 §D.3.3.1, §D.3.3.2).
+pub(super) fn ours(max_length: u32) -> Vec<UserVariableItem> {
+    vec![
+        UserVariableItem::MaxLength(max_length),
+        UserVariableItem::ImplementationClassUID(IMPLEMENTATION_CLASS_UID.to_owned()),
+        UserVariableItem::ImplementationVersionName(IMPLEMENTATION_VERSION_NAME.to_owned()),
+    ]
+}
+
+/// As many bytes as were offered, each the lesser of the offer and what we have.
+fn extended(offered: &[u8], ours: &[u8]) -> Vec<u8> {
+    let ours = ours.iter().copied().chain(std::iter::repeat(0));
+    offered.iter().zip(ours).map(|(&theirs, ours)| theirs.min(ours)).collect()
+}
+
+#[cfg(test)]
+mod tests;

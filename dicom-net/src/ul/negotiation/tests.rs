@@ -1,0 +1,175 @@
+use dicom_ul::pdu::{UserIdentity, UserIdentityType};
+use rstest::rstest;
+
+use super::*;
+
+const CT: &str = "1.2.840.10008.5.1.4.1.1.2";
+const FIND: &str = "1.2.840.10008.5.1.4.1.2.2.1";
+const IMPLICIT: &str = "1.2.840.10008.1.2";
+const EXPLICIT: &str = "1.2.840.10008.1.2.1";
+const JPEG: &str = "1.2.840.10008.1.2.4.70";
+const RLE: &str = "1.2.840.10008.1.2.5";
+
+struct Ours;
+
+impl Services for Ours {
+    fn service(&self, abstract_syntax: &str) -> Option<Service> {
+        match abstract_syntax {
+            CT => Some(Service::Storage),
+            FIND => Some(Service::Messages),
+            _ => None,
+        }
+    }
+
+    fn knows(&self, transfer_syntax: &str) -> bool {
+        [IMPLICIT, EXPLICIT, JPEG, RLE].contains(&transfer_syntax)
+    }
+
+    fn extended(&self, abstract_syntax: &str) -> Option<&'static [u8]> {
+        (abstract_syntax == FIND).then_some(&[1, 1, 0])
+    }
+}
+
+fn context(id: u8, abstract_syntax: &str, transfer_syntaxes: &[&str]) -> PresentationContextProposed {
+    PresentationContextProposed {
+        id,
+        abstract_syntax: abstract_syntax.to_owned(),
+        transfer_syntaxes: transfer_syntaxes.iter().map(|&uid| uid.to_owned()).collect(),
+    }
+}
+
+fn request(contexts: Vec<PresentationContextProposed>, variables: Vec<UserVariableItem>) -> AssociationRQ {
+    AssociationRQ {
+        protocol_version: 1,
+        calling_ae_title: "CT1".into(),
+        called_ae_title: "FILMLESS".into(),
+        application_context_name: APPLICATION_CONTEXT.into(),
+        presentation_contexts: contexts,
+        user_variables: variables,
+    }
+}
+
+fn answer(request: &AssociationRQ) -> Result<Agreement, Rejection> {
+    let called = [AeTitle::parse("FILMLESS").unwrap()];
+    agree(request, &Terms { called: &called, max_length: 16384, services: &Ours })
+}
+
+fn answered(variables: Vec<UserVariableItem>) -> Vec<UserVariableItem> {
+    let request = request(vec![context(1, CT, &[EXPLICIT]), context(3, FIND, &[EXPLICIT])], variables);
+    answer(&request).map_err(|r| r.to_string()).unwrap().answer.user_variables.split_off(3)
+}
+
+#[rstest]
+#[case::called("NOSUCHAE", "CT1", APPLICATION_CONTEXT, 1, (1, 1, 7))]
+#[case::called_in_another_case("filmless", "CT1", APPLICATION_CONTEXT, 1, (1, 1, 7))]
+#[case::no_called("", "CT1", APPLICATION_CONTEXT, 1, (1, 1, 7))]
+#[case::no_calling("FILMLESS", "", APPLICATION_CONTEXT, 1, (1, 1, 3))]
+#[case::application_context("FILMLESS", "CT1", "1.2.840.10008.3.1.1.2", 1, (1, 1, 2))]
+#[case::protocol_version("FILMLESS", "CT1", APPLICATION_CONTEXT, 2, (1, 2, 2))]
+fn rejects_with_result_source_and_reason(
+    #[case] called: &str,
+    #[case] calling: &str,
+    #[case] application_context: &str,
+    #[case] protocol_version: u16,
+    #[case] expected: (u8, u8, u8),
+) {
+    let request = AssociationRQ {
+        called_ae_title: called.into(),
+        calling_ae_title: calling.into(),
+        application_context_name: application_context.into(),
+        protocol_version,
+        ..request(vec![], vec![])
+    };
+    let rejection = answer(&request).err().unwrap();
+    assert_eq!((rejection.result, rejection.source, rejection.reason), expected);
+}
+
+#[rstest]
+#[case::as_sent(CT, &[JPEG, EXPLICIT], Some(JPEG))]
+#[case::first_known(CT, &["1.2.3", RLE, EXPLICIT], Some(RLE))]
+#[case::explicit_before_implicit(CT, &[IMPLICIT, JPEG, EXPLICIT], Some(EXPLICIT))]
+#[case::implicit_alone(CT, &[IMPLICIT], Some(IMPLICIT))]
+#[case::unknown(CT, &["1.2.3"], None)]
+#[case::messages(FIND, &[JPEG, IMPLICIT, EXPLICIT], Some(EXPLICIT))]
+#[case::messages_implicit(FIND, &[IMPLICIT], Some(IMPLICIT))]
+#[case::messages_compressed(FIND, &[JPEG], None)]
+fn chooses_one_transfer_syntax(#[case] uid: &str, #[case] offered: &[&str], #[case] chosen: Option<&str>) {
+    let agreement =
+        answer(&request(vec![context(1, uid, offered)], vec![])).map_err(|r| r.to_string()).unwrap();
+    let result = &agreement.answer.presentation_contexts[0];
+    match chosen {
+        Some(chosen) => {
+            assert_eq!(
+                (&result.reason, result.transfer_syntax.as_str()),
+                (&ResultReason::Acceptance, chosen)
+            );
+            assert_eq!(agreement.contexts.get(1).unwrap().transfer_syntax.as_str(), chosen);
+        }
+        None => {
+            assert_eq!(result.reason, ResultReason::TransferSyntaxesNotSupported);
+            assert!(agreement.contexts.get(1).is_none());
+        }
+    }
+}
+
+#[test]
+fn answers_every_context_also_when_none_is_acceptable() {
+    let contexts = vec![context(1, "1.2.3", &[EXPLICIT]), context(2, CT, &[EXPLICIT]), context(5, CT, &[])];
+    let agreement = answer(&request(contexts, vec![])).map_err(|r| r.to_string()).unwrap();
+    let results = agreement.answer.presentation_contexts.iter().map(|r| (r.id, r.reason.clone()));
+    let expected = [
+        (1, ResultReason::AbstractSyntaxNotSupported),
+        (2, ResultReason::NoReason),
+        (5, ResultReason::TransferSyntaxesNotSupported),
+    ];
+    assert_eq!(results.collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn takes_128_contexts_and_finds_each_by_its_id() {
+    let contexts = (0..128).map(|n| context(2 * n + 1, CT, &[EXPLICIT])).collect();
+    let agreement = answer(&request(contexts, vec![])).map_err(|r| r.to_string()).unwrap();
+    assert!((0..128).all(|n| agreement.contexts.get(2 * n + 1).is_some_and(|c| c.id == 2 * n + 1)));
+    assert!((0..128).all(|n| agreement.contexts.get(2 * n).is_none()));
+}
+
+#[rstest]
+#[case::scp_for_c_get(CT, (false, true), (false, true))]
+#[case::both(CT, (true, true), (true, true))]
+#[case::none_where_none_was_offered(CT, (false, false), (false, false))]
+#[case::no_scp_role_outside_storage(FIND, (true, true), (true, false))]
+#[case::not_accepted("1.2.3", (true, true), (false, false))]
+fn answers_role_selection(#[case] uid: &str, #[case] offered: (bool, bool), #[case] agreed: (bool, bool)) {
+    let item =
+        |(scu, scp)| UserVariableItem::ScuScpRoleSelectionSubItem(uid.into(), RequestorRoles { scu, scp });
+    assert_eq!(answered(vec![item(offered)]), [item(agreed)]);
+}
+
+#[rstest]
+#[case::all(FIND, &[1, 1, 1, 1, 1], Some(&[1, 1, 0, 0, 0][..]))]
+#[case::not_more_than_offered(FIND, &[0, 1], Some(&[0, 1][..]))]
+#[case::nothing(FIND, &[], Some(&[][..]))]
+#[case::not_negotiated(CT, &[1], None)]
+fn extended_negotiation_grants_what_both_have(
+    #[case] uid: &str,
+    #[case] offered: &[u8],
+    #[case] agreed: Option<&[u8]>,
+) {
+    let item =
+        |bytes: &[u8]| UserVariableItem::SopClassExtendedNegotiationSubItem(uid.into(), bytes.to_vec());
+    assert_eq!(answered(vec![item(offered)]), agreed.map(item).into_iter().collect::<Vec<_>>());
+}
+
+#[test]
+fn does_one_operation_at_a_time() {
+    let offer = UserVariableItem::Unknown(0x53, vec![0, 4, 0, 4]);
+    assert_eq!(answered(vec![offer]), [UserVariableItem::Unknown(0x53, vec![0, 1, 0, 1])]);
+}
+
+#[rstest]
+#[case(true, 1)]
+#[case(false, 0)]
+fn confirms_a_user_identity_when_asked_to(#[case] is_asked: bool, #[case] answers: usize) {
+    let identity = UserIdentity::new(is_asked, UserIdentityType::Username, b"user".to_vec(), vec![]);
+    assert_eq!(answered(vec![UserVariableItem::UserIdentityItem(identity)]).len(), answers);
+}
