@@ -15,8 +15,7 @@ mod writer;
 
 pub use association::{Association, Linger, Proposal, Refused, Requested, accept, request};
 pub use negotiation::{
-    Agreement, IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, PresentationContext,
-    PresentationContexts, Service, Services, Terms, agree,
+    Agreement, PresentationContext, PresentationContexts, Service, Services, Terms, agree,
 };
 pub use pdu::{APPLICATION_CONTEXT, AbortReason, Rejection};
 pub use reader::{Fragment, PduReader, Received, Release};

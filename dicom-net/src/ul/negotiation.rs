@@ -7,18 +7,13 @@
 //!   because it says what private elements are;
 //! * for everything else Explicit VR Little Endian before Implicit VR Little Endian.
 
-use dicom_store::model::{AeTitle, SopClassUid, TransferSyntaxUid, transfer_syntax};
+use dicom_store::model::{AeTitle, FileMeta, SopClassUid, TransferSyntaxUid, transfer_syntax};
 use dicom_ul::pdu::{
     AssociationAC, AssociationRQ, PresentationContextProposed, PresentationContextResult,
     PresentationContextResultReason as ResultReason, RequestorRoles, UserVariableItem,
 };
 
 use super::pdu::{APPLICATION_CONTEXT, Rejection};
-
-/// Names this implementation to peers (PS3.7 §D.3.3.2); made from a UUID (PS3.5 §B.2).
-pub const IMPLEMENTATION_CLASS_UID: &str = "2.25.40686768815995103104435186816551157475";
-/// At most 16 characters.
-pub const IMPLEMENTATION_VERSION_NAME: &str = "FILMLESS_0.1";
 
 /// Sub-items that `dicom-ul` has no name for (PS3.7 §D.3.3.3, §D.3.3.7.2).
 const ASYNCHRONOUS_OPERATIONS: u8 = 0x53;
@@ -163,7 +158,7 @@ fn judge(
     services: &dyn Services,
 ) -> Result<PresentationContext, ResultReason> {
     // PS3.8 §9.3.2.2: ids are odd.
-    if proposed.id % 2 == 0 {
+    if proposed.id.is_multiple_of(2) {
         return Err(ResultReason::NoReason);
     }
     let service =
@@ -252,8 +247,8 @@ fn answer_variables(
 pub(super) fn ours(max_length: u32) -> Vec<UserVariableItem> {
     vec![
         UserVariableItem::MaxLength(max_length),
-        UserVariableItem::ImplementationClassUID(IMPLEMENTATION_CLASS_UID.to_owned()),
-        UserVariableItem::ImplementationVersionName(IMPLEMENTATION_VERSION_NAME.to_owned()),
+        UserVariableItem::ImplementationClassUID(FileMeta::implementation_class_uid().to_owned()),
+        UserVariableItem::ImplementationVersionName(FileMeta::implementation_version().to_owned()),
     ]
 }
 

@@ -17,7 +17,7 @@ fn contexts() -> PresentationContexts {
         .collect()
 }
 
-fn established<'a>(bytes: &'a [u8]) -> PduReader<&'a [u8]> {
+fn established(bytes: &[u8]) -> PduReader<&[u8]> {
     let mut reader = PduReader::new(bytes);
     reader.establish(16384, contexts());
     reader
