@@ -1,0 +1,121 @@
+/** Search for studies (QIDO-RS, PS3.18 §10.6). */
+
+import { TAG, number, personName, text, texts, type JsonDataSet, type JsonPersonName } from './attributes';
+import { DICOMWEB, getText, parseJson } from './client';
+
+export interface Study {
+  studyInstanceUid: string;
+  patientName: JsonPersonName;
+  patientId: string;
+  patientBirthDate: string;
+  patientSex: string;
+  studyDate: string;
+  studyTime: string;
+  studyDescription: string;
+  accessionNumber: string;
+  modalities: string[];
+  seriesCount: number | undefined;
+  instanceCount: number | undefined;
+}
+
+export interface StudyFilter {
+  /** What was typed: a part of the patient's name or id, or of the accession number. */
+  words: string;
+  /** A modality code, or empty for all. */
+  modality: string;
+  /** Study dates as `YYYYMMDD`; empty leaves that end open. */
+  from: string;
+  to: string;
+}
+
+const INCLUDED = [
+  TAG.studyDescription,
+  TAG.modalitiesInStudy,
+  TAG.patientBirthDate,
+  TAG.patientSex,
+  TAG.numberOfStudyRelatedSeries,
+  TAG.numberOfStudyRelatedInstances,
+];
+
+export function readStudy(row: JsonDataSet): Study {
+  return {
+    studyInstanceUid: text(row, TAG.studyInstanceUid),
+    patientName: personName(row, TAG.patientName),
+    patientId: text(row, TAG.patientId),
+    patientBirthDate: text(row, TAG.patientBirthDate),
+    patientSex: text(row, TAG.patientSex),
+    studyDate: text(row, TAG.studyDate),
+    studyTime: text(row, TAG.studyTime),
+    studyDescription: text(row, TAG.studyDescription),
+    accessionNumber: text(row, TAG.accessionNumber),
+    modalities: texts(row, TAG.modalitiesInStudy),
+    seriesCount: number(row, TAG.numberOfStudyRelatedSeries),
+    instanceCount: number(row, TAG.numberOfStudyRelatedInstances),
+  };
+}
+
+/**
+ * Wild-card pattern for what was typed (PS3.4 §C.2.2.2.4): found anywhere in the value, unless wild cards were typed too.
+ *
+ * Spaces become `*`, since the components of a name are parted by `^`. A backslash would part values and is dropped.
+ */
+export function pattern(words: string): string {
+  const cleaned = words.trim().replaceAll('\\', '');
+  if (cleaned === '') return '';
+  const joined = cleaned.replace(/[\s^]+/g, '*');
+  return /[*?]/.test(cleaned) ? joined : `*${joined}*`;
+}
+
+/**
+ * Requests that together answer a filter. Keys of one request all have to match, so "name or id or accession
+ * number" is one request each; numbers of accession hold a digit, so words without one do not ask for it.
+ */
+export function searchUrls(filter: StudyFilter, limit: number): string[] {
+  const common = new URLSearchParams({ limit: String(limit), offset: '0', includefield: INCLUDED.join(',') });
+  if (filter.modality) common.set('ModalitiesInStudy', filter.modality);
+  if (filter.from || filter.to) {
+    common.set('StudyDate', filter.from === filter.to ? filter.from : `${filter.from}-${filter.to}`);
+  }
+  const wanted = pattern(filter.words);
+  if (wanted === '') return [`${DICOMWEB}/studies?${common}`];
+  const keys = ['PatientName', 'PatientID', ...(/\d/.test(wanted) ? ['AccessionNumber'] : [])];
+  return keys.map((key) => {
+    const parameters = new URLSearchParams(common);
+    parameters.set(key, wanted);
+    return `${DICOMWEB}/studies?${parameters}`;
+  });
+}
+
+export interface StudyPage {
+  studies: Study[];
+  /** More studies match than were asked for. */
+  hasMore: boolean;
+  /** Equal for equal answers, so that an unchanged list is not drawn again. */
+  fingerprint: string;
+}
+
+/** The newest `limit` studies that match. */
+export async function searchStudies(filter: StudyFilter, limit: number, signal?: AbortSignal): Promise<StudyPage> {
+  const answers = await Promise.all(
+    searchUrls(filter, limit + 1).map((url) => getText(url, 'application/dicom+json', signal)),
+  );
+  const pages = answers.map((answer) => (answer === '' ? [] : parseJson<JsonDataSet[]>(answer).map(readStudy)));
+  const studies = pages.length === 1 ? (pages[0] ?? []) : merge(pages);
+  return { studies: studies.slice(0, limit), hasMore: studies.length > limit, fingerprint: answers.join('\n') };
+}
+
+/** Union of several answers, each study once, newest first. */
+export function merge(pages: Study[][]): Study[] {
+  const byUid = new Map<string, Study>();
+  for (const study of pages.flat()) byUid.set(study.studyInstanceUid, study);
+  const moment = (study: Study) => study.studyDate + study.studyTime;
+  return [...byUid.values()].sort((a, b) => (moment(a) < moment(b) ? 1 : moment(a) > moment(b) ? -1 : 0));
+}
+
+/** One study by its UID; undefined when the archive does not hold it. */
+export async function studyOf(studyInstanceUid: string, signal?: AbortSignal): Promise<Study | undefined> {
+  const parameters = new URLSearchParams({ StudyInstanceUID: studyInstanceUid, limit: '1', includefield: INCLUDED.join(',') });
+  const answer = await getText(`${DICOMWEB}/studies?${parameters}`, 'application/dicom+json', signal);
+  const row = answer === '' ? undefined : parseJson<JsonDataSet[]>(answer)[0];
+  return row ? readStudy(row) : undefined;
+}

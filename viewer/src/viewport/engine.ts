@@ -1,0 +1,173 @@
+/**
+ * Cornerstone3D, started once and reached only through `Screen`. Loaded apart from the page's shell, since it is
+ * fifty times its size.
+ */
+
+import {
+  Enums,
+  RenderingEngine,
+  cache,
+  getRenderingCapabilities,
+  imageLoader,
+  imageRetrievalPoolManager,
+  init as startCore,
+  setUseCPURendering,
+  utilities,
+  type Types,
+} from '@cornerstonejs/core';
+import { init as startLoader } from '@cornerstonejs/dicom-image-loader';
+import { utilities as metadata } from '@cornerstonejs/metadata';
+import type { Window } from '../dicomweb/series';
+import { drawable } from './drawable';
+import type { StackImage } from './stack';
+import type { View } from './view';
+
+const MEBIBYTE = 1024 * 1024;
+
+/** Decoded images kept: a third of the memory that the browser owns up to, between 256 MiB and 1 GiB. */
+function cacheBytes(): number {
+  const gibibytes = (navigator as { deviceMemory?: number }).deviceMemory ?? 4;
+  return Math.min(1024, Math.max(256, (gibibytes * 1024) / 3)) * MEBIBYTE;
+}
+
+let engine: RenderingEngine | undefined;
+let isOnCpu = false;
+
+/** Starts Cornerstone. Without a graphics card its own CPU rendering is faster than WebGL in software, or all there is. */
+export function startEngine(): RenderingEngine {
+  if (engine) return engine;
+  startCore();
+  startLoader({ maxWebWorkers: Math.max(1, Math.min(4, (navigator.hardwareConcurrency || 2) - 1)) });
+  const { webgl, softwareRasterizer } = getRenderingCapabilities();
+  isOnCpu = !webgl || softwareRasterizer;
+  setUseCPURendering(isOnCpu);
+  cache.setMaxCacheSize(cacheBytes());
+  imageRetrievalPoolManager.setMaxSimultaneousRequests(Enums.RequestType.Interaction, 6);
+  imageRetrievalPoolManager.setMaxSimultaneousRequests(Enums.RequestType.Prefetch, 6);
+  engine = new RenderingEngine('filmless');
+  return engine;
+}
+
+export interface Shown {
+  /** The window that is applied; undefined for colour. */
+  window: Window | undefined;
+  bytes: number;
+}
+
+/** One viewport of the page. */
+export interface Screen {
+  /** Brings an image into the cache, decoded. */
+  load: (image: StackImage, isPrefetch: boolean) => Promise<Types.IImage>;
+  /** Shows an image that is loaded; resolves when its pixels are on the screen. */
+  show: (stack: StackImage[], index: number, view: View) => Promise<Shown>;
+  /** Applies a view to what is shown; the answer is the window that then holds. */
+  apply: (view: View) => Window | undefined;
+  /** How many images on each side of one may be held without pushing that one out. */
+  radius: (bytesPerImage: number) => number;
+  resize: (view: View) => void;
+  close: () => void;
+}
+
+const VIEWPORT = 'stack';
+const described = new Set<string>();
+
+/** The metadata go in by the typed providers: the older ones lose patient and SUV. */
+async function describe({ instance, imageId }: StackImage): Promise<void> {
+  if (described.has(instance.sopInstanceUid)) return;
+  metadata.addDicomWebInstance(imageId, await drawable(instance));
+  described.add(instance.sopInstanceUid);
+}
+
+export function openScreen(element: HTMLDivElement): Screen {
+  const rendering = startEngine();
+  rendering.enableElement({
+    viewportId: VIEWPORT,
+    element,
+    type: Enums.ViewportType.STACK,
+    defaultOptions: { background: [0, 0, 0] },
+  });
+  const viewport = rendering.getViewport(VIEWPORT) as Types.IStackViewport;
+  let stackShown: StackImage[] | undefined;
+  let isInvertedAlready = false;
+  let hadWindow = false;
+  let isColor = false;
+
+  function windowNow(): Window | undefined {
+    const range = viewport.getProperties().voiRange;
+    if (!range || isColor) return undefined;
+    const { windowCenter, windowWidth } = utilities.windowLevel.toWindowLevel(range.lower, range.upper);
+    return { center: windowCenter, width: windowWidth };
+  }
+
+  function apply(view: View): Window | undefined {
+    if (hadWindow && !view.window) viewport.resetProperties();
+    hadWindow = view.window !== undefined;
+    const range = view.window && utilities.windowLevel.toLowHighRange(view.window.width, view.window.center);
+    viewport.setProperties({
+      invert: view.isInverted !== isInvertedAlready,
+      ...(range && !isColor ? { voiRange: range } : {}),
+    });
+    place(viewport, view);
+    viewport.render();
+    return windowNow();
+  }
+
+  return {
+    load: async (image, isPrefetch) => {
+      await describe(image);
+      const wanted: Parameters<typeof imageLoader.loadAndCacheImage>[1] & { useRGBA: boolean } = {
+        requestType: isPrefetch ? Enums.RequestType.Prefetch : Enums.RequestType.Interaction,
+        priority: isPrefetch ? 0 : -5,
+        additionalDetails: { imageId: image.imageId },
+        // As the stack viewport asks for it, so that the cache serves both.
+        useRGBA: isOnCpu,
+      };
+      return imageLoader.loadAndCacheImage(image.imageId, wanted);
+    },
+    show: async (stack, index, view) => {
+      if (stackShown === stack) {
+        await viewport.setImageIdIndex(index);
+      } else {
+        await viewport.setStack(stack.map((image) => image.imageId), index);
+        stackShown = stack;
+        hadWindow = false;
+        isInvertedAlready = viewport.getProperties().invert === true;
+      }
+      const image = viewport.getCornerstoneImage();
+      isColor = image.color;
+      const rendered = onceRendered(element);
+      const window = apply(view);
+      await rendered;
+      return { window, bytes: image.sizeInBytes };
+    },
+    apply,
+    radius: (bytesPerImage) => Math.max(1, Math.floor((cacheBytes() * 0.4) / Math.max(1, bytesPerImage))),
+    resize: (view) => {
+      rendering.resize(true, false);
+      if (stackShown) apply(view);
+    },
+    close: () => rendering.disableElement(VIEWPORT),
+  };
+}
+
+/** Lays the image out from scratch, so that the view alone decides, on either renderer. */
+function place(viewport: Types.IStackViewport, { zoom, panX, panY }: View): void {
+  viewport.resetCamera();
+  if (zoom !== 1) viewport.setZoom(viewport.getZoom() * zoom);
+  if (panX === 0 && panY === 0) return;
+  const [from, to] = [viewport.canvasToWorld([0, 0]), viewport.canvasToWorld([panX, panY])];
+  const { focalPoint, position } = viewport.getCamera();
+  const moved = (point: Types.Point3 | undefined) =>
+    point?.map((value, axis) => value - ((to[axis] ?? 0) - (from[axis] ?? 0))) as Types.Point3 | undefined;
+  const [movedFocus, movedPosition] = [moved(focalPoint), moved(position)];
+  viewport.setCamera({
+    ...(movedFocus ? { focalPoint: movedFocus } : {}),
+    ...(movedPosition ? { position: movedPosition } : {}),
+  });
+}
+
+function onceRendered(element: HTMLDivElement): Promise<void> {
+  return new Promise((resolve) => {
+    element.addEventListener(Enums.Events.IMAGE_RENDERED, () => resolve(), { once: true });
+  });
+}

@@ -1,0 +1,210 @@
+/**
+ * One viewport as state: which image is wanted, which is seen and in what quality.
+ *
+ * What is seen never claims to be another image: `seen` changes only when the pixels do, so that the numbers drawn
+ * over the image belong to it even while the next one is on its way.
+ */
+
+import { batch, computed, signal, type ReadonlySignal, type Signal } from '@preact/signals';
+import { RequestFailure, failureKind, type FailureKind } from '../dicomweb/client';
+import type { Window } from '../dicomweb/series';
+import type { Screen } from './engine';
+import { outward, prefetch, type Prefetch } from './prefetch';
+import { EMPTY_STACK, type Stack, type StackImage } from './stack';
+import { INITIAL_VIEW, type View } from './view';
+
+export type Problem = 'decode' | 'engine' | FailureKind;
+export type Quality = 'preview' | 'diagnostic';
+/** `loading`: nothing is seen yet; `no-image`: the series holds no pixel data. */
+export type StageState = 'loading' | 'no-image' | 'error' | Quality;
+
+export interface Stage {
+  stack: ReadonlySignal<Stack>;
+  wanted: ReadonlySignal<number>;
+  seen: ReadonlySignal<{ index: number; quality: Quality } | undefined>;
+  state: ReadonlySignal<StageState>;
+  problem: ReadonlySignal<Problem | undefined>;
+  /** The image whose preview is to be drawn over the canvas. */
+  preview: ReadonlySignal<StackImage | undefined>;
+  view: ReadonlySignal<View>;
+  window: ReadonlySignal<Window | undefined>;
+  loaded: ReadonlySignal<ReadonlySet<number>>;
+  attach: (element: HTMLDivElement) => () => void;
+  open: (stack: Stack | undefined) => void;
+  seek: (index: number) => void;
+  change: (view: View) => void;
+  previewLoaded: (image: StackImage) => void;
+  retry: () => void;
+}
+
+/** A preview is not asked for when the image itself comes within this time. */
+const PREVIEW_AFTER_MS = 120;
+const PARALLEL = 6;
+
+class StackStage implements Stage {
+  readonly stack = signal<Stack>(EMPTY_STACK);
+  readonly wanted = signal(0);
+  readonly seen: Signal<{ index: number; quality: Quality } | undefined> = signal(undefined);
+  readonly problem: Signal<Problem | undefined> = signal(undefined);
+  readonly preview: Signal<StackImage | undefined> = signal(undefined);
+  readonly view = signal<View>(INITIAL_VIEW);
+  readonly window: Signal<Window | undefined> = signal(undefined);
+  readonly loaded = signal<ReadonlySet<number>>(new Set());
+  readonly isOpen = signal(false);
+  readonly state = computed<StageState>(() => {
+    if (this.problem.value) return 'error';
+    if (this.isOpen.value && this.stack.value.images.length === 0) return 'no-image';
+    return this.seen.value?.quality ?? 'loading';
+  });
+
+  private screen: Screen | undefined;
+  private latest = 0;
+  private running: Prefetch | undefined;
+  private previewTimer: ReturnType<typeof setTimeout> | undefined;
+
+  attach = (element: HTMLDivElement): (() => void) => {
+    let isGone = false;
+    const resized = new ResizeObserver(() => this.screen?.resize(this.view.value));
+    import('./engine')
+      .then(({ openScreen }) => {
+        if (isGone) return;
+        this.screen = openScreen(element);
+        resized.observe(element);
+        if (this.stack.value.images.length > 0) this.seek(this.wanted.value);
+      })
+      .catch((error: unknown) => {
+        console.error(error);
+        this.problem.value = 'engine';
+      });
+    return () => {
+      isGone = true;
+      this.stop();
+      resized.disconnect();
+      this.screen?.close();
+      this.screen = undefined;
+    };
+  };
+
+  /** Shows a series from its first image; undefined while it is not known yet. */
+  open = (stack: Stack | undefined): void => {
+    this.stop();
+    batch(() => {
+      this.isOpen.value = stack !== undefined;
+      this.stack.value = stack ?? EMPTY_STACK;
+      this.seen.value = undefined;
+      this.preview.value = undefined;
+      this.view.value = INITIAL_VIEW;
+      this.window.value = undefined;
+      this.loaded.value = new Set();
+      this.wanted.value = 0;
+      this.problem.value = undefined;
+    });
+    if (stack && stack.images.length > 0) this.seek(0);
+  };
+
+  seek = (index: number): void => {
+    const { images } = this.stack.value;
+    if (images.length === 0) return;
+    const to = Math.max(0, Math.min(images.length - 1, index));
+    const hadProblem = this.problem.value !== undefined;
+    if (to === this.wanted.value && this.seen.value?.index === to && this.seen.value.quality === 'diagnostic') return;
+    this.stop();
+    batch(() => {
+      this.wanted.value = to;
+      if (hadProblem) this.seen.value = undefined;
+      this.problem.value = undefined;
+    });
+    this.previewSoon(to);
+    if (this.screen) void this.bring(to, this.screen, ++this.latest);
+  };
+
+  retry = (): void => this.seek(this.wanted.value);
+
+  change = (view: View): void => {
+    this.view.value = view;
+    if (this.seen.value?.quality === 'diagnostic' && this.screen) this.window.value = this.screen.apply(view);
+  };
+
+  previewLoaded = (image: StackImage): void => {
+    if (this.preview.value !== image || image !== this.stack.value.images[this.wanted.value]) return;
+    this.seen.value = { index: this.wanted.value, quality: 'preview' };
+  };
+
+  private previewSoon(index: number): void {
+    const ask = () => {
+      this.preview.value = this.stack.value.images[index];
+    };
+    if (this.seen.value === undefined) ask();
+    else this.previewTimer = setTimeout(ask, PREVIEW_AFTER_MS);
+  }
+
+  private async bring(index: number, screen: Screen, ticket: number): Promise<void> {
+    const { images } = this.stack.value;
+    const image = images[index];
+    if (!image) return;
+    try {
+      await screen.load(image, false);
+      if (ticket !== this.latest) return;
+      const shown = await screen.show(images, index, this.view.value);
+      if (ticket !== this.latest) return;
+      clearTimeout(this.previewTimer);
+      batch(() => {
+        this.seen.value = { index, quality: 'diagnostic' };
+        this.preview.value = undefined;
+        this.window.value = shown.window;
+        this.markLoaded(index);
+      });
+      this.prefetchAround(index, shown.bytes, screen);
+    } catch (error) {
+      if (ticket === this.latest) this.fail(error);
+    }
+  }
+
+  private fail(error: unknown): void {
+    clearTimeout(this.previewTimer);
+    batch(() => {
+      this.seen.value = undefined;
+      this.preview.value = undefined;
+      this.problem.value = problemOf(error);
+    });
+  }
+
+  private prefetchAround(index: number, bytes: number, screen: Screen): void {
+    const { images } = this.stack.value;
+    const missing = function* (loaded: ReadonlySet<number>) {
+      for (const neighbour of outward(index, images.length, screen.radius(bytes))) {
+        if (!loaded.has(neighbour)) yield neighbour;
+      }
+    };
+    this.running = prefetch(missing(this.loaded.value), PARALLEL, async (neighbour) => {
+      const image = images[neighbour];
+      if (!image) return;
+      await screen.load(image, true);
+      if (this.stack.value.images === images) this.markLoaded(neighbour);
+    });
+  }
+
+  private markLoaded(index: number): void {
+    this.loaded.value = new Set(this.loaded.value).add(index);
+  }
+
+  /** Gives up what is under way for the image that was wanted before. */
+  private stop(): void {
+    this.latest += 1;
+    this.running?.stop();
+    this.running = undefined;
+    clearTimeout(this.previewTimer);
+  }
+}
+
+export function createStage(): Stage {
+  return new StackStage();
+}
+
+/** The loader rejects with the request itself when the server refused, and with an error when decoding failed. */
+function problemOf(error: unknown): Problem {
+  if (error instanceof RequestFailure) return error.kind;
+  const request = error instanceof XMLHttpRequest ? error : (error as { request?: unknown } | undefined)?.request;
+  if (!(request instanceof XMLHttpRequest)) return 'decode';
+  return request.status === 0 ? 'network' : failureKind(request.status);
+}

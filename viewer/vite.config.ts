@@ -1,0 +1,70 @@
+import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { brotliCompress, constants } from 'node:zlib';
+import preact from '@preact/preset-vite';
+import type { Plugin } from 'vite';
+import { defineConfig } from 'vitest/config';
+
+const stub = (name: string) => fileURLToPath(new URL(`src/stubs/${name}`, import.meta.url));
+
+/** Writes a `.br` sibling of every file that gains by it; the server picks it by Accept-Encoding. */
+function brotliCopies(): Plugin {
+  const compress = promisify(brotliCompress);
+  let folder = 'dist';
+  return {
+    name: 'brotli-copies',
+    apply: 'build',
+    configResolved(config) {
+      folder = config.build.outDir;
+    },
+    async closeBundle() {
+      const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+      const files = entries.filter((entry) => entry.isFile() && !entry.name.endsWith('.br'));
+      await Promise.all(
+        files.map(async (file) => {
+          const path = join(file.parentPath, file.name);
+          const raw = await readFile(path);
+          const packed = await compress(raw, {
+            params: {
+              [constants.BROTLI_PARAM_QUALITY]: constants.BROTLI_MAX_QUALITY,
+              [constants.BROTLI_PARAM_SIZE_HINT]: raw.length,
+            },
+          });
+          if (packed.length < raw.length * 0.9) {
+            await writeFile(`${path}.br`, packed);
+          }
+        }),
+      );
+    },
+  };
+}
+
+export default defineConfig({
+  plugins: [preact({ devToolsEnabled: false, prefreshEnabled: false }), brotliCopies()],
+  resolve: {
+    alias: {
+      // vtk.js reaches these through its XML and archive readers, which a stack of frames never uses;
+      // bundled as they are, xmlbuilder2 breaks at start-up.
+      xmlbuilder2: stub('xmlbuilder2.ts'),
+      fs: stub('empty.ts'),
+      path: stub('empty.ts'),
+    },
+  },
+  worker: { format: 'es' },
+  optimizeDeps: { exclude: ['@cornerstonejs/dicom-image-loader'] },
+  build: {
+    target: 'es2022',
+    assetsInlineLimit: 0,
+    modulePreload: { polyfill: false },
+    chunkSizeWarningLimit: 2500,
+  },
+  server: {
+    proxy: {
+      '/dicom-web': 'http://127.0.0.1:8080',
+      '/api': 'http://127.0.0.1:8080',
+    },
+  },
+  test: { include: ['test/**/*.test.ts'] },
+});
