@@ -23,7 +23,6 @@ export const vi = {
   'list.clear': 'Xóa bộ lọc',
   'list.patient': 'Người bệnh',
   'list.id': 'Mã người bệnh',
-  'list.sex': 'Giới',
   'list.birth': 'Ngày sinh',
   'list.when': 'Ngày giờ chụp',
   'list.modalities': 'Loại',
@@ -105,11 +104,8 @@ export const vi = {
   'tool.reset': 'Đặt lại',
   'tool.play': 'Chạy',
   'tool.stop': 'Dừng',
-  'tool.previous': 'Ảnh trước',
-  'tool.next': 'Ảnh sau',
   'tool.help': 'Trợ giúp',
   'tool.preset': 'Mức cửa sổ',
-  'tool.more': 'Thêm',
 
   'preset.default': 'Mặc định',
   'preset.custom': 'Tùy chỉnh',
@@ -123,8 +119,6 @@ export const vi = {
   'help.keys': 'Bàn phím',
   'help.mouse': 'Chuột',
   'help.touch': 'Cảm ứng',
-  'help.key': 'Phím',
-  'help.action': 'Thao tác',
   'help.step': 'Ảnh trước / ảnh sau',
   'help.leap': 'Lùi / tiến 10 ảnh',
   'help.ends': 'Ảnh đầu / ảnh cuối',
@@ -143,9 +137,9 @@ export const vi = {
   'help.drag.middle': 'Kéo nút giữa',
   'help.drag.right': 'Kéo nút phải',
   'help.double': 'Nhấp đúp',
-  'help.finger.one': 'Kéo một ngón',
-  'help.finger.two': 'Kéo hoặc chụm hai ngón',
-  'help.finger.two.does': 'Di chuyển và phóng',
+  'help.finger.single': 'Kéo một ngón',
+  'help.finger.double': 'Kéo hoặc chụm hai ngón',
+  'help.finger.double.does': 'Di chuyển và phóng',
 };
 
 export type Dictionary = Record<keyof typeof vi, string>;

@@ -27,8 +27,8 @@ const MOUSE: Row[] = [
 ];
 
 const TOUCH: Row[] = [
-  ['help.finger.one', 'help.drag.left.does'],
-  ['help.finger.two', 'help.finger.two.does'],
+  ['help.finger.single', 'help.drag.left.does'],
+  ['help.finger.double', 'help.finger.double.does'],
 ];
 
 /** Every key and gesture of the study page. */

@@ -1,0 +1,89 @@
+import { describe, expect, test } from 'vitest';
+import { merge, pattern, readStudy, searchUrls, type Study } from '../src/dicomweb/studies';
+import { EVERYTHING, filterOf, isEverything } from '../src/worklist/filter';
+
+const NONE = { words: '', modality: '', from: '', to: '' };
+
+const query = (url: string) => Object.fromEntries(new URL(url, 'http://pacs').searchParams);
+
+describe('the pattern of what was typed', () => {
+  test.each([
+    { typed: 'nguyen', is: '*nguyen*' },
+    { typed: '  Nguyễn Văn  ', is: '*Nguyễn*Văn*' },
+    { typed: 'Nguyen^An', is: '*Nguyen*An*' },
+    { typed: 'ngu*', is: 'ngu*' },
+    { typed: 'A?01', is: 'A?01' },
+    { typed: 'a\\b', is: '*ab*' },
+    { typed: '   ', is: '' },
+  ])('of "$typed" is "$is"', ({ typed, is }) => {
+    expect(pattern(typed)).toBe(is);
+  });
+});
+
+describe('a search', () => {
+  test('without words is one request', () => {
+    const urls = searchUrls(NONE, 51);
+    expect(urls).toHaveLength(1);
+    expect(query(urls[0] ?? '')).toMatchObject({ limit: '51', offset: '0' });
+    expect(query(urls[0] ?? '')).not.toHaveProperty('PatientName');
+  });
+
+  test('asks for names and for ids', () => {
+    const keys = searchUrls({ ...NONE, words: 'an' }, 10).map((url) => Object.entries(query(url)));
+    expect(keys.map((pairs) => pairs.filter(([, value]) => value === '*an*').map(([key]) => key))).toEqual([
+      ['PatientName'],
+      ['PatientID'],
+    ]);
+  });
+
+  test('asks for accession numbers when there is a digit', () => {
+    const urls = searchUrls({ ...NONE, words: '0042' }, 10);
+    expect(query(urls[2] ?? '')).toMatchObject({ AccessionNumber: '*0042*' });
+  });
+
+  test('puts the filters into every request', () => {
+    for (const url of searchUrls({ words: 'an', modality: 'CT', from: '20261101', to: '20261121' }, 10)) {
+      expect(query(url)).toMatchObject({ ModalitiesInStudy: 'CT', StudyDate: '20261101-20261121' });
+    }
+  });
+
+  test('leaves an end of the dates open', () => {
+    expect(query(searchUrls({ ...NONE, from: '20261101' }, 10)[0] ?? '').StudyDate).toBe('20261101-');
+    expect(query(searchUrls({ ...NONE, to: '20261101' }, 10)[0] ?? '').StudyDate).toBe('-20261101');
+  });
+});
+
+describe('several answers', () => {
+  const study = (uid: string, date: string): Study => ({
+    ...readStudy({}),
+    studyInstanceUid: uid,
+    studyDate: date,
+  });
+
+  test('are merged, each study once, newest first', () => {
+    const merged = merge([[study('1', '20260101'), study('2', '20260301')], [study('2', '20260301'), study('3', '20260201')]]);
+    expect(merged.map(({ studyInstanceUid }) => studyInstanceUid)).toEqual(['2', '3', '1']);
+  });
+});
+
+describe('the chosen period', () => {
+  const today = new Date(2026, 2, 1);
+  test.each([
+    { period: 'any', from: '', to: '' },
+    { period: 'today', from: '20260301', to: '20260301' },
+    { period: 'week', from: '20260223', to: '20260301' },
+    { period: 'month', from: '20260131', to: '20260301' },
+  ] as const)('$period is from "$from" to "$to"', ({ period, from, to }) => {
+    expect(filterOf({ ...EVERYTHING, period }, today)).toMatchObject({ from, to });
+  });
+
+  test('of a range is put in order', () => {
+    const range = { ...EVERYTHING, period: 'range' as const, from: '2026-03-05', to: '2026-03-01' };
+    expect(filterOf(range, today)).toMatchObject({ from: '20260301', to: '20260305' });
+  });
+
+  test('of everything filters nothing', () => {
+    expect(isEverything(EVERYTHING)).toBe(true);
+    expect(isEverything({ ...EVERYTHING, words: 'a' })).toBe(false);
+  });
+});
