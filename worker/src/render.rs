@@ -62,3 +62,90 @@ fn shown(decoded: Decoded<'_>, info: &ImageInfo, presentation: &Presentation) ->
         None => Ok(bitmap),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use dicom::dictionary_std::tags;
+    use dicom_store::model::{Attributes, FrameNumber, VR, transfer_syntax};
+
+    use super::*;
+    use crate::pixel::WindowFunction;
+
+    /// 64 columns of 0 … 63 and 32 rows, seen through centre 32 and width 64.
+    fn ramp(photometric: &str) -> (Vec<u8>, ImageInfo) {
+        let mut attributes = Attributes::new();
+        for (tag, value) in [
+            (tags::ROWS, 32),
+            (tags::COLUMNS, 64),
+            (tags::BITS_ALLOCATED, 16),
+            (tags::BITS_STORED, 12),
+            (tags::SAMPLES_PER_PIXEL, 1),
+        ] {
+            attributes.put_u16(tag, value);
+        }
+        attributes.put_text(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, photometric);
+        attributes.put_text(tags::WINDOW_CENTER, VR::DS, "32");
+        attributes.put_text(tags::WINDOW_WIDTH, VR::DS, "64");
+        attributes.put_bytes(tags::PIXEL_DATA, VR::OW, Vec::new());
+        let frame = (0..32).flat_map(|_| (0..64_u16).flat_map(u16::to_le_bytes)).collect();
+        (frame, ImageInfo::read(&attributes, FrameNumber::FIRST).unwrap())
+    }
+
+    fn syntax() -> TransferSyntaxUid {
+        TransferSyntaxUid::parse(transfer_syntax::EXPLICIT_LITTLE).unwrap()
+    }
+
+    fn first_row(file: &[u8], columns: usize) -> Vec<u8> {
+        let picture = image::load_from_memory_with_format(file, image::ImageFormat::Png).unwrap();
+        picture.to_luma8().into_raw().into_iter().take(columns).collect()
+    }
+
+    fn png(window: Option<Window>) -> Presentation {
+        Presentation { window, viewport: None, format: Format::Png }
+    }
+
+    #[test]
+    fn the_proposed_window_spreads_the_ramp_over_all_shades() {
+        let (frame, info) = ramp("MONOCHROME2");
+        let row = first_row(&render(&frame, &info, &syntax(), &png(None)).unwrap(), 64);
+        // ((v − 31.5) / 63 + 0.5) · 255, to the nearest.
+        assert_eq!((row[0], row[1], row[16], row[31], row[32], row[63]), (0, 4, 65, 125, 130, 255));
+    }
+
+    #[test]
+    fn monochrome1_is_the_negative() {
+        let (frame, info) = ramp("MONOCHROME1");
+        let row = first_row(&render(&frame, &info, &syntax(), &png(None)).unwrap(), 64);
+        assert_eq!((row[0], row[63]), (255, 0));
+    }
+
+    #[test]
+    fn an_asked_window_clips_what_lies_beyond() {
+        let (frame, info) = ramp("MONOCHROME2");
+        let window = Window::new(16.0, 16.0, WindowFunction::Linear).unwrap();
+        let row = first_row(&render(&frame, &info, &syntax(), &png(Some(window))).unwrap(), 64);
+        assert_eq!((row[4], row[16], row[40]), (0, 136, 255));
+    }
+
+    #[test]
+    fn a_viewport_scales_and_keeps_the_aspect() {
+        let (frame, info) = ramp("MONOCHROME2");
+        let viewport = Some(Viewport { width: 32, height: 32, region: None });
+        let file = render(&frame, &info, &syntax(), &Presentation { viewport, ..png(None) }).unwrap();
+        let picture = image::load_from_memory_with_format(&file, image::ImageFormat::Png).unwrap();
+        assert_eq!((picture.width(), picture.height()), (32, 16));
+    }
+
+    #[test]
+    fn a_thumbnail_is_a_jpeg_with_an_edge_of_at_most_256() {
+        let (frame, info) = ramp("MONOCHROME2");
+        let (large, wide) = (frame.repeat(16 * 8), ImageInfo { rows: 512, columns: 512, ..info.clone() });
+        let size = |file: &[u8]| {
+            let mut decoder = zune_jpeg::JpegDecoder::new(zune_core::bytestream::ZCursor::new(file));
+            decoder.decode_headers().unwrap();
+            decoder.dimensions().unwrap()
+        };
+        assert_eq!(size(&thumbnail(&large, &wide, &syntax()).unwrap()), (256, 256));
+        assert_eq!(size(&thumbnail(&frame, &info, &syntax()).unwrap()), (64, 32));
+    }
+}

@@ -7,7 +7,7 @@ use super::{Bitmap, Channels, Decoded, Error, ErrorKind, ImageInfo, Photometric,
 ///
 /// # Errors
 /// `Unsupported` for four colours, for retired photometric interpretations, and for colours that are
-/// not of 8 or 16 bits; `Invalid` for PALETTE COLOR without a palette.
+/// not integers; `Invalid` for PALETTE COLOR without a palette.
 pub(crate) fn to_bitmap(decoded: Decoded<'_>, shown: &Shown) -> Result<Bitmap> {
     let Decoded { samples, info } = decoded;
     let (width, height) = (info.columns, info.rows);
@@ -58,6 +58,12 @@ fn to_8_bits(mut samples: Vec<u8>, info: &ImageInfo) -> Result<Vec<u8>> {
             let (words, _) = samples.as_chunks::<2>();
             let byte =
                 |word: &[u8; 2]| u8::try_from(u16::from_le_bytes(*word) >> (bits - 8)).unwrap_or(u8::MAX);
+            Ok(words.iter().map(byte).collect())
+        }
+        (SampleKind::Integer, 4, bits @ 8..=32) => {
+            let (words, _) = samples.as_chunks::<4>();
+            let byte =
+                |word: &[u8; 4]| u8::try_from(u32::from_le_bytes(*word) >> (bits - 8)).unwrap_or(u8::MAX);
             Ok(words.iter().map(byte).collect())
         }
         _ => Err(Error::new(
@@ -140,6 +146,12 @@ mod tests {
     fn sixteen_bits_are_shown_by_the_highest_eight_that_are_stored() {
         let info = ImageInfo { bits_allocated: 16, bits_stored: 12, ..rgb(1, 1) };
         assert_eq!(bitmap(&[0xFF, 0x0F, 0x00, 0x08, 0x0F, 0x00], &info).unwrap().bytes, [0xFF, 0x80, 0]);
+    }
+
+    #[test]
+    fn colours_of_32_bits_are_shown_by_their_highest_eight() {
+        let info = ImageInfo { bits_allocated: 32, bits_stored: 32, ..rgb(1, 1) };
+        assert_eq!(bitmap(&[0, 0, 0, 1, 9, 9, 9, 2, 0, 0, 0, 3], &info).unwrap().bytes, [1, 2, 3]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use dicom_store::model::{Codec, Encoding, TransferSyntaxUid};
 
-use super::{Error, ImageInfo, Photometric, Result, jpeg, native, rle};
+use super::{Error, ImageInfo, Photometric, Result, deflate, jpeg, native, rle};
 
 /// Samples of a frame: colour by pixel, little endian, at least a byte each.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,9 +15,11 @@ pub struct Decoded<'a> {
     pub info: ImageInfo,
 }
 
-/// Whether frames in that transfer syntax can be decoded at all.
+/// Whether frames in that transfer syntax can be decoded, unless they are of a kind that cannot
+/// (such as JPEG of 12 bits).
 pub fn can_decode(syntax: &TransferSyntaxUid) -> bool {
-    matches!(syntax.facts().codec, Codec::Native | Codec::Rle | Codec::JpegBaseline)
+    use Codec::{Deflate, JpegBaseline, JpegExtended, Native, Rle};
+    matches!(syntax.facts().codec, Native | Rle | Deflate | JpegBaseline | JpegExtended)
 }
 
 /// Decodes one frame, as it is stored: native bytes or one code stream.
@@ -37,7 +39,15 @@ pub fn decode<'a>(frame: &'a [u8], info: &ImageInfo, syntax: &TransferSyntaxUid)
             Ok(Decoded { samples, info: by_pixel(info) })
         }
         Codec::Rle => {
-            let samples = Cow::Owned(rle::decode(frame, info, false)?);
+            let mut samples = Cow::Owned(rle::decode(frame, info, false)?);
+            if info.bits_allocated == 1 {
+                samples = native::by_pixel(samples, info)?;
+            }
+            Ok(Decoded { samples, info: by_pixel(info) })
+        }
+        Codec::Deflate => {
+            let inflated = deflate::inflate(frame, info)?;
+            let samples = native::by_pixel(Cow::Owned(inflated), info)?;
             Ok(Decoded { samples, info: by_pixel(info) })
         }
         Codec::JpegBaseline | Codec::JpegExtended => {
@@ -125,7 +135,7 @@ mod tests {
             (bits_allocated, bits_stored, high_bit) in (0..70_u32, 0..70_u32, 0..70_u32),
             (is_planar, is_words) in any::<(bool, bool)>(),
             is_halved in any::<bool>(),
-            which in 0..4_usize,
+            which in 0..5_usize,
         ) {
             let photometric = if is_halved { Photometric::YbrFull422 } else { Photometric::Rgb };
             let info = ImageInfo {
@@ -134,7 +144,7 @@ mod tests {
             };
             let uids = [
                 transfer_syntax::EXPLICIT_LITTLE, transfer_syntax::EXPLICIT_BIG,
-                transfer_syntax::RLE, transfer_syntax::JPEG_BASELINE,
+                transfer_syntax::RLE, transfer_syntax::JPEG_BASELINE, transfer_syntax::DEFLATED_FRAMES,
             ];
             if let Ok(decoded) = decode(&bytes, &info, &syntax(uids[which])) {
                 prop_assert_eq!(decoded.samples.len(), decoded.info.decoded_length().unwrap());

@@ -8,14 +8,14 @@ const HEADER: usize = 64;
 /// Most bytes that two bytes of a segment can stand for (PS3.5 §G.3.1).
 const MAX_RUN: usize = 128;
 
-/// Decodes a frame to little endian samples, by pixel or by plane.
+/// Decodes a frame to little endian samples, by pixel or by plane; single bits stay packed.
 ///
 /// # Errors
 /// `Corrupt` when the header is not that of this image, or a segment does not give a whole plane;
-/// `Unsupported` for samples of a single bit; `TooLarge`.
+/// `TooLarge`.
 pub(super) fn decode(frame: &[u8], info: &ImageInfo, is_planar: bool) -> Result<Vec<u8>> {
-    if info.bits_allocated < 8 {
-        return Err(Error::unsupported("RLE of samples of less than 8 bits"));
+    if info.bits_allocated == 1 {
+        return decode_bits(frame, info);
     }
     let pixels = info.pixels()?;
     let (sample, pixel) = (info.sample_bytes(), info.pixel_bytes());
@@ -30,8 +30,7 @@ pub(super) fn decode(frame: &[u8], info: &ImageInfo, is_planar: bool) -> Result<
     let mut samples = vec![0; info.decoded_length()?];
     let mut plane = Vec::with_capacity(pixels);
     for (index, segment) in segments.into_iter().enumerate() {
-        unpack(segment, pixels, &mut plane)
-            .ok_or_else(|| Error::corrupt(format!("RLE segment {} is shorter than its plane", index + 1)))?;
+        unpack(segment, pixels, &mut plane)?;
         // Segments hold the most significant byte of a sample first (PS3.5 §G.2).
         let (of_sample, byte) = (index / sample, sample - 1 - index % sample);
         let (start, stride) = if is_planar {
@@ -43,6 +42,14 @@ pub(super) fn decode(frame: &[u8], info: &ImageInfo, is_planar: bool) -> Result<
         places.zip(&plane).for_each(|(place, value)| *place = *value);
     }
     Ok(samples)
+}
+
+/// The packed bits of all pixels make one segment.
+fn decode_bits(frame: &[u8], info: &ImageInfo) -> Result<Vec<u8>> {
+    let length = info.native_length()?;
+    let mut packed = Vec::new();
+    segments(frame, 1)?.into_iter().try_for_each(|segment| unpack(segment, length, &mut packed))?;
+    Ok(packed)
 }
 
 /// The segments, each up to the start of the next.
@@ -68,9 +75,14 @@ fn segments(frame: &[u8], expected: usize) -> Result<Vec<&[u8]>> {
         .collect()
 }
 
-/// Unpacks up to `length` bytes (PS3.5 §G.3.2); none when the segment ends before.
-fn unpack(segment: &[u8], length: usize, plane: &mut Vec<u8>) -> Option<()> {
+/// Unpacks `length` bytes (PS3.5 §G.3.2); what a segment has beyond them is left off.
+fn unpack(segment: &[u8], length: usize, plane: &mut Vec<u8>) -> Result<()> {
     plane.clear();
+    extend(segment, length, plane)
+        .ok_or_else(|| Error::corrupt(format!("RLE segment gives {} bytes of {length}", plane.len())))
+}
+
+fn extend(segment: &[u8], length: usize, plane: &mut Vec<u8>) -> Option<()> {
     let mut rest = segment;
     while plane.len() < length {
         let (code, behind) = rest.split_first()?;
@@ -171,6 +183,12 @@ mod tests {
         let frame = framed(&[vec![1, 1, 2], vec![1, 3, 4], vec![1, 5, 6]]);
         assert_eq!(decode(&frame, &rgb(1, 2), false).unwrap(), [1, 3, 5, 2, 4, 6]);
         assert_eq!(decode(&frame, &rgb(1, 2), true).unwrap(), [1, 2, 3, 4, 5, 6]);
+    }
+
+    #[test]
+    fn single_bits_stay_packed() {
+        let frame = framed(&[vec![1, 0b1010_0101, 0b1]]);
+        assert_eq!(decode(&frame, &grey(3, 3, 1), false).unwrap(), [0b1010_0101, 0b1]);
     }
 
     #[rstest]

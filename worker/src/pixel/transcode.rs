@@ -5,7 +5,7 @@ use dicom_store::model::{Codec, Encoding, TransferSyntaxUid};
 
 use super::color::ybr_to_rgb;
 use super::decode::unsupported;
-use super::{Decoded, ImageInfo, Photometric, Result, decode, native, rle};
+use super::{Decoded, ImageInfo, Photometric, Result, decode, deflate, native, rle};
 
 /// A frame as native Pixel Data holds it (PS3.5 §8.1.1), without padding.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +32,7 @@ pub fn to_native_le(frame: &Bytes, info: &ImageInfo, syntax: &TransferSyntaxUid)
             (frame.slice(..length), info.photometric)
         }
         Codec::Rle => (rle::decode(frame, info, info.is_planar)?.into(), info.photometric),
+        Codec::Deflate => (deflate::inflate(frame, info)?.into(), info.photometric),
         Codec::JpegBaseline | Codec::JpegExtended => from_jpeg(decode(frame, info, syntax)?, info),
         codec => return Err(unsupported(codec)),
     };
