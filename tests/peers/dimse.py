@@ -1,0 +1,156 @@
+"""A DIMSE peer made of pynetdicom: dimse.py HOST PORT VERB ARGUMENT…
+
+Prints one JSON value:
+  echo                        the status
+  store FILE…                 {file name: status}
+  find MODEL LEVEL KEY=VALUE… [[status, response in the DICOM JSON Model or null], …]
+  get MODEL STUDY FOLDER      {"final": {…counts…}, "received": [SOP Instance UIDs]}
+  move MODEL STUDY AET PORT   the same; receives as AET on PORT itself
+
+MODEL is study or patient. A file that is received goes to FOLDER/SOPInstanceUID.dcm, as it came.
+"""
+
+import json
+import pathlib
+import sys
+import tempfile
+
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.uid import UID
+from pynetdicom import AE, StoragePresentationContexts, build_role, evt
+from pynetdicom.sop_class import (
+    PatientRootQueryRetrieveInformationModelFind,
+    PatientRootQueryRetrieveInformationModelGet,
+    PatientRootQueryRetrieveInformationModelMove,
+    StudyRootQueryRetrieveInformationModelFind,
+    StudyRootQueryRetrieveInformationModelGet,
+    StudyRootQueryRetrieveInformationModelMove,
+    Verification,
+)
+
+FIND = {"study": StudyRootQueryRetrieveInformationModelFind, "patient": PatientRootQueryRetrieveInformationModelFind}
+GET = {"study": StudyRootQueryRetrieveInformationModelGet, "patient": PatientRootQueryRetrieveInformationModelGet}
+MOVE = {"study": StudyRootQueryRetrieveInformationModelMove, "patient": PatientRootQueryRetrieveInformationModelMove}
+# An association holds at most 128 contexts; the first of the list are the commonest classes.
+MOST_CONTEXTS = 120
+
+
+def entity(title="PYNETDICOM"):
+    ae = AE(ae_title=title)
+    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 60
+    return ae
+
+
+def associate(ae, host, port, **options):
+    association = ae.associate(host, port, ae_title="FILMLESS", **options)
+    if not association.is_established:
+        sys.exit("no association: rejected, aborted or no connection")
+    return association
+
+
+def status_of(response):
+    """The status as a number; null when the peer sent none before it ended the association."""
+    return response.Status if "Status" in response else None
+
+
+def counts(response):
+    names = ("Remaining", "Completed", "Failed", "Warning")
+    values = {name.lower(): response.get(f"NumberOf{name}Suboperations") for name in names}
+    return {"status": status_of(response), **values}
+
+
+def echo(host, port):
+    ae = entity()
+    ae.add_requested_context(Verification)
+    association = associate(ae, host, port)
+    response = association.send_c_echo()
+    association.release()
+    return status_of(response)
+
+
+def store(host, port, *files):
+    ae = entity()
+    data_sets = [(path, dcmread(path)) for path in files]
+    wanted = {(ds.file_meta.MediaStorageSOPClassUID, ds.file_meta.TransferSyntaxUID) for _, ds in data_sets}
+    for sop_class, transfer_syntax in sorted(wanted):
+        ae.add_requested_context(sop_class, transfer_syntax)
+    association = associate(ae, host, port)
+    answers = {pathlib.Path(path).name: status_of(association.send_c_store(ds)) for path, ds in data_sets}
+    association.release()
+    return answers
+
+
+def find(host, port, model, level, *keys):
+    identifier = Dataset()
+    identifier.SpecificCharacterSet = "ISO_IR 192"
+    identifier.QueryRetrieveLevel = level
+    for key in keys:
+        name, _, value = key.partition("=")
+        setattr(identifier, name, value)
+    ae = entity()
+    ae.add_requested_context(FIND[model])
+    association = associate(ae, host, port)
+    answers = [
+        [status_of(status), found.to_json_dict() if found is not None else None]
+        for status, found in association.send_c_find(identifier, FIND[model])
+    ]
+    association.release()
+    return answers
+
+
+def keeper(folder, received):
+    """Stores what arrives exactly as it came and says so."""
+
+    def handle(event):
+        instance = str(event.request.AffectedSOPInstanceUID)
+        received.append(instance)
+        pathlib.Path(folder, f"{instance}.dcm").write_bytes(event.encoded_dataset())
+        return 0x0000
+
+    return [(evt.EVT_C_STORE, handle)]
+
+
+def study_identifier(study):
+    identifier = Dataset()
+    identifier.QueryRetrieveLevel = "STUDY"
+    identifier.StudyInstanceUID = study
+    return identifier
+
+
+def get(host, port, model, study, folder):
+    ae = entity()
+    ae.add_requested_context(GET[model])
+    roles = []
+    for context in StoragePresentationContexts[:MOST_CONTEXTS]:
+        ae.add_requested_context(context.abstract_syntax)
+        roles.append(build_role(context.abstract_syntax, scp_role=True))
+    received = []
+    association = associate(ae, host, port, ext_neg=roles, evt_handlers=keeper(folder, received))
+    responses = [counts(status) for status, _ in association.send_c_get(study_identifier(study), GET[model])]
+    association.release()
+    return {"final": responses[-1], "pending": responses[:-1], "received": received}
+
+
+def move(host, port, model, study, title, own_port):
+    receiver = entity(title)
+    receiver.supported_contexts = StoragePresentationContexts[:MOST_CONTEXTS]
+    received = []
+    with tempfile.TemporaryDirectory() as folder:
+        server = receiver.start_server(("127.0.0.1", int(own_port)), block=False, evt_handlers=keeper(folder, received))
+        try:
+            ae = entity(title)
+            ae.add_requested_context(MOVE[model])
+            association = associate(ae, host, port)
+            answers = association.send_c_move(study_identifier(study), title, MOVE[model])
+            responses = [counts(status) for status, _ in answers]
+            association.release()
+        finally:
+            server.shutdown()
+    return {"final": responses[-1], "pending": responses[:-1], "received": received}
+
+
+if __name__ == "__main__":
+    verbs = {"echo": echo, "store": store, "find": find, "get": get, "move": move}
+    peer, peer_port, verb, *rest = sys.argv[1:]
+    print(json.dumps(verbs[verb](peer, int(peer_port), *rest)))

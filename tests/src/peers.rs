@@ -1,0 +1,42 @@
+//! Peers in Python: pynetdicom for DIMSE, dicomweb-client for the web.
+//!
+//! The scripts in `peers/` print one JSON value each; what they saw is judged by the tests.
+
+use std::{ffi::OsStr, net::SocketAddr, time::Duration};
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+use tokio::process::Command;
+
+use crate::tools::{python, run, scripts};
+
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// Does one thing with pynetdicom: `peers/dimse.py` documents the verbs.
+pub async fn pynetdicom<A: AsRef<OsStr>>(server: SocketAddr, verb: &str, arguments: &[A]) -> Result<Value> {
+    script("dimse.py", &[server.ip().to_string(), server.port().to_string(), verb.to_owned()], arguments)
+        .await
+}
+
+/// Does one thing with dicomweb-client: `peers/web.py` documents the verbs.
+pub async fn dicomweb_client<A: AsRef<OsStr>>(
+    server: SocketAddr,
+    verb: &str,
+    arguments: &[A],
+) -> Result<Value> {
+    script("web.py", &[format!("http://{server}/dicom-web"), verb.to_owned()], arguments).await
+}
+
+/// The folder of real files that come with pydicom.
+pub async fn pydicom_data() -> Result<String> {
+    let mut command = Command::new(python()?);
+    command.args(["-c", "import os, pydicom.data as d; print(os.path.dirname(d.__file__))"]);
+    Ok(run(&mut command, LIMIT).await?.well()?.stdout.trim().to_owned())
+}
+
+async fn script<A: AsRef<OsStr>>(name: &str, server: &[String], arguments: &[A]) -> Result<Value> {
+    let mut command = Command::new(python()?);
+    command.arg(scripts().join("peers").join(name)).args(server).args(arguments);
+    let finished = run(&mut command, LIMIT).await?.well().with_context(|| format!("{name} {server:?}"))?;
+    serde_json::from_str(&finished.stdout).with_context(|| format!("{name} printed {:?}", finished.stdout))
+}

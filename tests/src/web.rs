@@ -1,0 +1,141 @@
+//! A plain HTTP client: one connection a request, whole bodies in memory.
+
+use std::{net::SocketAddr, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::{
+    Method, Request, Response, StatusCode,
+    header::{ACCEPT, CONTENT_TYPE, HOST},
+};
+use hyper_util::rt::TokioIo;
+use memchr::memmem;
+use serde_json::Value;
+use tokio::{net::TcpStream, time};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// The web side of a server.
+pub struct Web {
+    server: SocketAddr,
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub content_type: String,
+    pub body: Bytes,
+    pub headers: hyper::HeaderMap,
+}
+
+impl Web {
+    pub fn new(server: SocketAddr) -> Self {
+        Self { server }
+    }
+
+    /// GET of a path with its query; an empty `accept` sends no such header.
+    pub async fn get(&self, path: &str, accept: &str) -> Result<Answer> {
+        let mut request = Request::builder().method(Method::GET).uri(path);
+        if !accept.is_empty() {
+            request = request.header(ACCEPT, accept);
+        }
+        self.send(request.body(Full::default())?).await
+    }
+
+    /// QIDO-RS or metadata: a JSON array; none when the answer is 204 (PS3.18 §8.5).
+    pub async fn json(&self, path: &str) -> Result<Vec<Value>> {
+        let answer = self.get(path, "application/dicom+json").await?;
+        if answer.status == StatusCode::NO_CONTENT {
+            return Ok(Vec::new());
+        }
+        ensure!(answer.status == StatusCode::OK, "{path}: {answer:?}");
+        serde_json::from_slice(&answer.body).with_context(|| format!("{path} gave no JSON array"))
+    }
+
+    /// STOW-RS of whole files (PS3.18 §10.5).
+    pub async fn store(&self, path: &str, files: &[Bytes]) -> Result<Answer> {
+        let boundary = "filmless-end-to-end";
+        let mut body = Vec::new();
+        for file in files {
+            body.extend_from_slice(
+                format!("--{boundary}\r\nContent-Type: application/dicom\r\n\r\n").as_bytes(),
+            );
+            body.extend_from_slice(file);
+            body.extend_from_slice(b"\r\n");
+        }
+        body.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
+        let content_type = format!("multipart/related; type=\"application/dicom\"; boundary={boundary}");
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(path)
+            .header(CONTENT_TYPE, content_type)
+            .header(ACCEPT, "application/dicom+json");
+        self.send(request.body(Full::from(body))?).await
+    }
+
+    async fn send(&self, mut request: Request<Full<Bytes>>) -> Result<Answer> {
+        let what = format!("{} {}", request.method(), request.uri());
+        request.headers_mut().insert(HOST, self.server.to_string().parse()?);
+        time::timeout(LIMIT, self.exchange(request))
+            .await
+            .with_context(|| format!("{what}: no answer"))?
+            .context(what)
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Answer> {
+        let stream = TcpStream::connect(self.server).await?;
+        stream.set_nodelay(true)?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        let exchange = async {
+            let response = sender.send_request(request).await?;
+            Answer::read(response).await
+        };
+        // The connection is driven beside the exchange, and ends with it.
+        tokio::select! {
+            answer = exchange => answer,
+            ended = connection => {
+                ended?;
+                anyhow::bail!("connection ended before the answer")
+            }
+        }
+    }
+}
+
+impl Answer {
+    async fn read<B>(response: Response<B>) -> Result<Self>
+    where
+        B: hyper::body::Body<Data = Bytes>,
+        B::Error: std::error::Error + Send + Sync + 'static,
+    {
+        let (head, body) = response.into_parts();
+        let content_type = head
+            .headers
+            .get(CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+            .to_owned();
+        let body = body.collect().await?.to_bytes();
+        Ok(Self { status: head.status, content_type, body, headers: head.headers })
+    }
+
+    /// The parts of a multipart/related answer, without their headers (RFC 2387).
+    pub fn parts(&self) -> Result<Vec<Bytes>> {
+        ensure!(self.status.is_success(), "{self:?}");
+        let boundary = self.content_type.split("boundary=").nth(1).context("no boundary")?;
+        let boundary = boundary.split(';').next().unwrap_or_default().trim().trim_matches('"');
+        let delimiter = format!("--{boundary}");
+        let starts: Vec<usize> = memmem::find_iter(&self.body, delimiter.as_bytes()).collect();
+        let mut parts = Vec::new();
+        for pair in starts.windows(2) {
+            let &[start, end] = pair else { continue };
+            let part = self.body.slice(start + delimiter.len()..end);
+            let head = memmem::find(&part, b"\r\n\r\n").context("a part without a head")? + 4;
+            let end =
+                part.len().checked_sub(2).filter(|end| *end >= head).context("a part without an end")?;
+            parts.push(part.slice(head..end));
+        }
+        Ok(parts)
+    }
+}
