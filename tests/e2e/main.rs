@@ -1,1 +1,16 @@
+//! filmless from the outside: real peers, real files, a real browser. One module a service.
 
+mod c_echo;
+mod c_find;
+mod c_get;
+mod c_move;
+mod c_store;
+mod corpus;
+mod crash;
+mod drain;
+mod hostile;
+mod memory;
+mod qido;
+mod stow;
+mod viewer;
+mod wado;

@@ -1,0 +1,56 @@
+//! C-GET (PS3.4 §C.4.3).
+
+use std::fs;
+
+use anyhow::Result;
+use tests::{
+    Pacs,
+    corpus::{NGUYEN, ct, report, us_multiframe},
+    pacs::data_set_of,
+    peers::pynetdicom,
+};
+
+#[tokio::test]
+async fn gives_dcmtk_a_study_byte_for_byte() -> Result<()> {
+    let pacs = Pacs::start().await?;
+    let instances = ct(NGUYEN, 5);
+    pacs.hold(&instances).await?;
+    let files = pacs.modality("WS_1").get("2.25.7001", &pacs.scratch("got")?).await?;
+    assert_eq!(files.len(), 5);
+    for file in files {
+        let got = data_set_of(&fs::read(&file)?.into())?;
+        assert!(instances.iter().any(|instance| instance.data_set == got), "{} was never sent", file.display());
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn gives_pynetdicom_a_study_and_counts_it() -> Result<()> {
+    let pacs = Pacs::start().await?;
+    let mut instances = ct(NGUYEN, 3);
+    instances.push(us_multiframe(NGUYEN, 4));
+    instances.push(report(NGUYEN));
+    pacs.hold(&instances).await?;
+    let folder = pacs.scratch("got")?;
+    let into = folder.to_string_lossy();
+    let answer = pynetdicom(pacs.dimse(), "get", &["study", "2.25.7001", &into]).await?;
+    assert_eq!(answer["final"]["status"], 0, "{answer}");
+    assert_eq!(answer["final"]["completed"], 5, "{answer}");
+    assert_eq!(answer["final"]["failed"], 0, "{answer}");
+    for instance in &instances {
+        // pynetdicom proposes Implicit VR too, so the bytes may differ; that it came is what counts here.
+        let path = folder.join(format!("{}.dcm", instance.sop_instance));
+        assert!(path.is_file(), "{} did not come", instance.sop_instance);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn says_success_to_a_study_that_is_not_there_and_sends_nothing() -> Result<()> {
+    let pacs = Pacs::start().await?;
+    let into = pacs.scratch("got")?.to_string_lossy().into_owned();
+    let answer = pynetdicom(pacs.dimse(), "get", &["study", "2.25.404", &into]).await?;
+    assert_eq!(answer["final"]["status"], 0, "{answer}");
+    assert_eq!(answer["received"], serde_json::json!([]));
+    Ok(())
+}

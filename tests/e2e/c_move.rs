@@ -1,0 +1,62 @@
+//! C-MOVE (PS3.4 §C.4.2).
+
+use std::fs;
+
+use anyhow::Result;
+use tests::{
+    Pacs,
+    corpus::{NGUYEN, ct},
+    pacs::data_set_of,
+    peers::pynetdicom,
+    program::free_address,
+};
+
+#[tokio::test]
+async fn moves_a_study_to_dcmtk_byte_for_byte() -> Result<()> {
+    let receiver = free_address()?;
+    let pacs = Pacs::with(&["--peer", &format!("WS_1={receiver}")]).await?;
+    let instances = ct(NGUYEN, 5);
+    pacs.hold(&instances).await?;
+    let into = pacs.scratch("moved")?;
+    let files = pacs.modality("WS_1").fetch_by_move("2.25.7001", receiver.port(), &into).await?;
+    assert_eq!(files.len(), 5);
+    for file in files {
+        let moved = data_set_of(&fs::read(&file)?.into())?;
+        assert!(instances.iter().any(|instance| instance.data_set == moved), "{} was never sent", file.display());
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn moves_a_study_to_pynetdicom_and_counts_it() -> Result<()> {
+    let receiver = free_address()?;
+    let pacs = Pacs::with(&["--peer", &format!("PYNETDICOM={receiver}")]).await?;
+    pacs.hold(&ct(NGUYEN, 7)).await?;
+    let port = receiver.port().to_string();
+    let answer = pynetdicom(pacs.dimse(), "move", &["study", "2.25.7001", "PYNETDICOM", &port]).await?;
+    assert_eq!(answer["final"]["status"], 0, "{answer}");
+    assert_eq!(answer["final"]["completed"], 7, "{answer}");
+    assert_eq!(answer["received"].as_array().map(Vec::len), Some(7), "{answer}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn refuses_a_destination_that_it_does_not_know() -> Result<()> {
+    let pacs = Pacs::start().await?;
+    pacs.hold(&ct(NGUYEN, 1)).await?;
+    let port = free_address()?.port().to_string();
+    let answer = pynetdicom(pacs.dimse(), "move", &["study", "2.25.7001", "STRANGER", &port]).await?;
+    assert_eq!(answer["final"]["status"], 0xA801, "{answer}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn says_so_when_nobody_listens_at_the_destination() -> Result<()> {
+    let pacs = Pacs::with(&["--peer", &format!("GONE={}", free_address()?)]).await?;
+    pacs.hold(&ct(NGUYEN, 2)).await?;
+    let answer = pacs.modality("WS_1").move_to("GONE", "2.25.7001").await?;
+    let said = format!("{}{}", answer.stdout, answer.stderr);
+    // A702: unable to perform sub-operations (PS3.4 Table C.4-2).
+    assert!(said.to_lowercase().contains("0xa702") || said.contains("UnableToPerformSubOperations"), "{said}");
+    Ok(())
+}

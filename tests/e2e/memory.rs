@@ -1,0 +1,88 @@
+//! An instance of more than four gibibytes, in and out, in the memory of a small machine.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tempfile::TempDir;
+use tests::{
+    Program, Web,
+    by_hand::{Association, Proposal},
+    corpus::DataSet,
+};
+use tokio::time::timeout;
+
+/// Multi-frame Grayscale Word Secondary Capture Image Storage.
+const SECONDARY_CAPTURE: &str = "1.2.840.10008.5.1.4.1.1.7.3";
+/// Encapsulated Uncompressed Explicit VR Little Endian: fragments hold the samples themselves.
+const ENCAPSULATED_UNCOMPRESSED: &str = "1.2.840.10008.1.2.1.98";
+
+const EDGE: u16 = 2048;
+const FRAME: usize = 2048 * 2048 * 2;
+/// So many frames of 8 MiB are past the 32 bits of an element's length.
+const FRAMES: u16 = 520;
+const LIMIT: u64 = 200 * 1024 * 1024;
+
+fn header(study: &str, series: &str, instance: &str) -> Vec<u8> {
+    let mut set = DataSet::default();
+    set.text(0x0008, 0x0016, "UI", SECONDARY_CAPTURE);
+    set.text(0x0008, 0x0018, "UI", instance);
+    set.text(0x0008, 0x0060, "CS", "OT");
+    set.text(0x0010, 0x0010, "PN", "Big^One");
+    set.text(0x0010, 0x0020, "LO", "BIG");
+    set.text(0x0020, 0x000D, "UI", study);
+    set.text(0x0020, 0x000E, "UI", series);
+    set.put(0x0028, 0x0002, "US", &1_u16.to_le_bytes());
+    set.text(0x0028, 0x0004, "CS", "MONOCHROME2");
+    set.text(0x0028, 0x0008, "IS", &FRAMES.to_string());
+    set.put(0x0028, 0x0010, "US", &EDGE.to_le_bytes());
+    set.put(0x0028, 0x0011, "US", &EDGE.to_le_bytes());
+    for (element, value) in [(0x0100, 16_u16), (0x0101, 16), (0x0102, 15), (0x0103, 0)] {
+        set.put(0x0028, element, "US", &value.to_le_bytes());
+    }
+    // Pixel Data of undefined length with an empty Basic Offset Table (PS3.5 §A.4).
+    set.bytes.extend_from_slice(&[0xE0, 0x7F, 0x10, 0, b'O', b'B', 0, 0, 255, 255, 255, 255]);
+    set.bytes.extend_from_slice(&[0xFE, 0xFF, 0, 0xE0, 0, 0, 0, 0]);
+    set.bytes
+}
+
+/// One item of one frame: zeros but for its number in the first two bytes.
+fn fragment(number: u16) -> Result<Vec<u8>> {
+    let mut item = vec![0xFE, 0xFF, 0, 0xE0];
+    item.extend_from_slice(&u32::try_from(FRAME)?.to_le_bytes());
+    item.extend_from_slice(&number.to_le_bytes());
+    item.resize(8 + FRAME, 0);
+    Ok(item)
+}
+
+#[tokio::test]
+async fn takes_and_gives_four_gibibytes_frame_by_frame() -> Result<()> {
+    let folder = TempDir::new()?;
+    let program = Program::start(&folder.path().join("data"), &[]).await?;
+    let (study, series, instance) = ("2.25.8001", "2.25.8001.1", "2.25.8001.1.1");
+
+    let proposal =
+        Proposal { id: 1, abstract_syntax: SECONDARY_CAPTURE, transfer_syntaxes: &[ENCAPSULATED_UNCOMPRESSED] };
+    let mut association = Association::request(program.dimse, "BIG", &[proposal]).await?;
+    association.begin_store(1, SECONDARY_CAPTURE, instance).await?;
+    association.data(1, &header(study, series, instance), false).await?;
+    for number in 1..=FRAMES {
+        association.data(1, &fragment(number)?, false).await?;
+    }
+    association.data(1, &[0xFE, 0xFF, 0xDD, 0xE0, 0, 0, 0, 0], true).await?;
+    assert_eq!(association.status().await?, 0);
+    association.release().await?;
+
+    let web = Web::new(program.http);
+    let path = format!("/dicom-web/studies/{study}/series/{series}/instances/{instance}/frames");
+    let accept = "multipart/related; type=\"application/octet-stream\"; transfer-syntax=*";
+    for number in (1..=FRAMES).step_by(13).chain([FRAMES]) {
+        let frame = timeout(Duration::from_secs(30), web.get(&format!("{path}/{number}"), accept)).await??;
+        let parts = frame.parts()?;
+        let body = parts.first().context("no part")?;
+        assert_eq!(body.len(), FRAME, "frame {number}");
+        assert_eq!(body.get(..2), Some(number.to_le_bytes().as_slice()), "frame {number} is another one");
+    }
+    let peak = program.peak_memory()?;
+    assert!(peak < LIMIT, "{} MiB at the peak, {} MiB is the end", peak >> 20, LIMIT >> 20);
+    Ok(())
+}
