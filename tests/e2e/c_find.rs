@@ -44,7 +44,8 @@ async fn finds_a_vietnamese_name_however_it_is_typed() -> Result<()> {
 #[tokio::test]
 async fn answers_names_of_another_character_set_readably() -> Result<()> {
     let pacs = pacs_with_two_patients().await?;
-    let found = pacs.modality("WS_1").find("STUDY", &["PatientID=DE-7", "PatientName", "StudyInstanceUID"]).await?;
+    let found =
+        pacs.modality("WS_1").find("STUDY", &["PatientID=DE-7", "PatientName", "StudyInstanceUID"]).await?;
     assert_eq!(found.len(), 1, "{found:?}");
     assert_eq!(value(&found[0], PATIENT_NAME)["Alphabetic"], "Müller^Jörg");
     Ok(())
@@ -56,8 +57,10 @@ async fn matches_dates_by_range_and_uids_by_list() -> Result<()> {
     let workstation = pacs.modality("WS_1");
     let studies = async |keys: &[&str]| -> Result<Vec<String>> {
         let found = workstation.find("STUDY", &[keys, &["StudyInstanceUID"]].concat()).await?;
-        let mut uids: Vec<String> =
-            found.iter().filter_map(|row| value(row, STUDY_INSTANCE_UID).as_str().map(str::to_owned)).collect();
+        let mut uids: Vec<String> = found
+            .iter()
+            .filter_map(|row| value(row, STUDY_INSTANCE_UID).as_str().map(str::to_owned))
+            .collect();
         uids.sort();
         Ok(uids)
     };
@@ -95,11 +98,13 @@ async fn computes_what_a_study_consists_of() -> Result<()> {
 async fn goes_down_to_series_and_instances() -> Result<()> {
     let pacs = pacs_with_two_patients().await?;
     let workstation = pacs.modality("WS_1");
-    let series =
-        workstation.find("SERIES", &["StudyInstanceUID=2.25.7002", "SeriesInstanceUID", "Modality=US"]).await?;
+    let series = workstation
+        .find("SERIES", &["StudyInstanceUID=2.25.7002", "SeriesInstanceUID", "Modality=US"])
+        .await?;
     assert_eq!(series.len(), 1, "{series:?}");
     assert_eq!(value(&series[0], "0020000E"), "2.25.7002.2");
-    let keys = ["StudyInstanceUID=2.25.7002", "SeriesInstanceUID=2.25.7002.1", "SOPInstanceUID", "InstanceNumber"];
+    let keys =
+        ["StudyInstanceUID=2.25.7002", "SeriesInstanceUID=2.25.7002.1", "SOPInstanceUID", "InstanceNumber"];
     let instances = workstation.find("IMAGE", &keys).await?;
     let mut uids: Vec<&str> = instances.iter().filter_map(|row| value(row, "00080018").as_str()).collect();
     uids.sort_unstable();
@@ -112,8 +117,12 @@ async fn answers_patients_at_the_patient_level() -> Result<()> {
     let pacs = pacs_with_two_patients().await?;
     let arguments = ["patient", "PATIENT", "PatientID=", "PatientName=*"];
     let answers = pynetdicom(pacs.dimse(), "find", &arguments).await?;
-    let mut ids: Vec<&str> =
-        answers.as_array().into_iter().flatten().filter_map(|row| value(&row[1], "00100020").as_str()).collect();
+    let mut ids: Vec<&str> = answers
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|row| value(&row[1], "00100020").as_str())
+        .collect();
     ids.sort_unstable();
     assert_eq!(ids, ["BN-0001", "DE-7"]);
     Ok(())

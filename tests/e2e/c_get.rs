@@ -19,7 +19,11 @@ async fn gives_dcmtk_a_study_byte_for_byte() -> Result<()> {
     assert_eq!(files.len(), 5);
     for file in files {
         let got = data_set_of(&fs::read(&file)?.into())?;
-        assert!(instances.iter().any(|instance| instance.data_set == got), "{} was never sent", file.display());
+        assert!(
+            instances.iter().any(|instance| instance.data_set == got),
+            "{} was never sent",
+            file.display()
+        );
     }
     Ok(())
 }

@@ -22,7 +22,11 @@ async fn moves_a_study_to_dcmtk_byte_for_byte() -> Result<()> {
     assert_eq!(files.len(), 5);
     for file in files {
         let moved = data_set_of(&fs::read(&file)?.into())?;
-        assert!(instances.iter().any(|instance| instance.data_set == moved), "{} was never sent", file.display());
+        assert!(
+            instances.iter().any(|instance| instance.data_set == moved),
+            "{} was never sent",
+            file.display()
+        );
     }
     Ok(())
 }
@@ -57,6 +61,9 @@ async fn says_so_when_nobody_listens_at_the_destination() -> Result<()> {
     let answer = pacs.modality("WS_1").move_to("GONE", "2.25.7001").await?;
     let said = format!("{}{}", answer.stdout, answer.stderr);
     // A702: unable to perform sub-operations (PS3.4 Table C.4-2).
-    assert!(said.to_lowercase().contains("0xa702") || said.contains("UnableToPerformSubOperations"), "{said}");
+    assert!(
+        said.to_lowercase().contains("0xa702") || said.contains("UnableToPerformSubOperations"),
+        "{said}"
+    );
     Ok(())
 }

@@ -110,7 +110,8 @@ async fn is_found_and_can_be_fetched_as_soon_as_success_is_said() -> Result<()> 
     let mut association = Association::for_ct(pacs.dimse(), "CT_1").await?;
     for slice in ct(NGUYEN, 5) {
         assert_eq!(association.store(1, CT_IMAGE, &slice.sop_instance, &slice.data_set).await?, 0);
-        let path = format!("/dicom-web/studies/{}/instances?SOPInstanceUID={}", slice.study, slice.sop_instance);
+        let path =
+            format!("/dicom-web/studies/{}/instances?SOPInstanceUID={}", slice.study, slice.sop_instance);
         assert_eq!(pacs.web().json(&path).await?.len(), 1, "{}", slice.sop_instance);
         assert_kept(&pacs, &[slice]).await?;
     }

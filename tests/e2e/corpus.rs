@@ -22,7 +22,8 @@ fn rounds(files: Vec<Real>) -> Vec<Round> {
     let mut of_a_uid: BTreeMap<String, VecDeque<Real>> = BTreeMap::new();
     for file in files {
         // A file that has no UID is in nobody's way.
-        let key = if file.instance.is_empty() { file.file.display().to_string() } else { file.instance.clone() };
+        let key =
+            if file.instance.is_empty() { file.file.display().to_string() } else { file.instance.clone() };
         of_a_uid.entry(key).or_default().push_back(file);
     }
     let mut rounds = Vec::new();
@@ -62,11 +63,18 @@ async fn fault(pacs: &Pacs, real: &Real) -> Result<Option<String>> {
 }
 
 /// Compares every frame with what others found; a codec that is not there says 406, which is no fault.
-async fn fault_of_frames(pacs: &Pacs, real: &Real, expected: &[String], syntax: &str) -> Result<Option<String>> {
+async fn fault_of_frames(
+    pacs: &Pacs,
+    real: &Real,
+    expected: &[String],
+    syntax: &str,
+) -> Result<Option<String>> {
     let numbers: Vec<String> = (1..=expected.len()).map(|number| number.to_string()).collect();
     let Real { study, series, instance, .. } = real;
-    let path =
-        format!("/dicom-web/studies/{study}/series/{series}/instances/{instance}/frames/{}", numbers.join(","));
+    let path = format!(
+        "/dicom-web/studies/{study}/series/{series}/instances/{instance}/frames/{}",
+        numbers.join(",")
+    );
     let accept = format!("multipart/related; type=\"application/octet-stream\"; transfer-syntax={syntax}");
     let answer = pacs.web().get(&path, &accept).await?;
     if syntax != "*" && answer.status == StatusCode::NOT_ACCEPTABLE {

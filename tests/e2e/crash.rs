@@ -29,7 +29,11 @@ const SLICES: u16 = 400;
 type Acknowledged = Arc<Mutex<BTreeMap<String, Synthetic>>>;
 
 /// Sends until the connection breaks, and notes each instance after success was said.
-async fn send_until_it_dies(server: std::net::SocketAddr, slices: Vec<Synthetic>, acknowledged: Acknowledged) {
+async fn send_until_it_dies(
+    server: std::net::SocketAddr,
+    slices: Vec<Synthetic>,
+    acknowledged: Acknowledged,
+) {
     let Ok(mut association) = Association::for_ct(server, "CT_1").await else { return };
     for slice in slices {
         match association.store(1, CT_IMAGE, &slice.sop_instance, &slice.data_set).await {
@@ -152,10 +156,13 @@ async fn a_pack_is_a_tar_of_dicom_files() -> Result<()> {
     let packs = packs(&data)?;
     assert!(!packs.is_empty(), "no pack below {}", data.display());
     for pack in packs {
-        run(Command::new("tar").arg("-xf").arg(pack).arg("-C").arg(&unpacked), Duration::from_secs(30)).await?.well()?;
+        run(Command::new("tar").arg("-xf").arg(pack).arg("-C").arg(&unpacked), Duration::from_secs(30))
+            .await?
+            .well()?;
     }
     for slice in slices {
-        let file = unpacked.join(&slice.study).join(&slice.series).join(format!("{}.dcm", slice.sop_instance));
+        let file =
+            unpacked.join(&slice.study).join(&slice.series).join(format!("{}.dcm", slice.sop_instance));
         assert!(fs::read(&file)? == slice.file(), "{} is not the file that was sent", file.display());
         assert!(dump(&file).await?.contains(&slice.sop_instance));
     }

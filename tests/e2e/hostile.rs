@@ -5,7 +5,9 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tests::{
     Pacs,
-    by_hand::{Association, CT_IMAGE, EXPLICIT_LITTLE, Proposal, associate_rq, command_set, connect, p_data, pdv},
+    by_hand::{
+        Association, CT_IMAGE, EXPLICIT_LITTLE, Proposal, associate_rq, command_set, connect, p_data, pdv,
+    },
     corpus::{DataSet, MUELLER, NGUYEN, Synthetic, ct},
     wait::until,
 };
@@ -115,7 +117,8 @@ async fn survives_thirty_thousand_nested_sequences() -> Result<()> {
     let pixels = memchr::memmem::find(&slice.data_set, &[0xE0, 0x7F, 0x10, 0x00]).context("Pixel Data")?;
     let (before, after) = slice.data_set.split_at(pixels);
     // (0040,A730) of undefined length, and in it an item of undefined length, and so on, each of them closed.
-    let open = [0x40, 0, 0x30, 0xA7, b'S', b'Q', 0, 0, 255, 255, 255, 255, 0xFE, 0xFF, 0, 0xE0, 255, 255, 255, 255];
+    let open =
+        [0x40, 0, 0x30, 0xA7, b'S', b'Q', 0, 0, 255, 255, 255, 255, 0xFE, 0xFF, 0, 0xE0, 255, 255, 255, 255];
     let close = [0xFE, 0xFF, 0x0D, 0xE0, 0, 0, 0, 0, 0xFE, 0xFF, 0xDD, 0xE0, 0, 0, 0, 0];
     let deep = [before, &open.repeat(30_000), &close.repeat(30_000), after].concat();
     let mut association = Association::for_ct(pacs.dimse(), "BY_HAND").await?;
@@ -130,7 +133,8 @@ async fn refuses_an_element_that_claims_four_gibibytes() -> Result<()> {
     let pacs = Pacs::start().await?;
     let slice = ct(NGUYEN, 1).remove(0);
     let mut set = DataSet { bytes: slice.data_set.to_vec() };
-    set.bytes.extend_from_slice(&[0xE0, 0x7F, 0x10, 0x01, b'O', b'W', 0, 0, 0xF0, 0xFF, 0xFF, 0xFF, 1, 2, 3, 4]);
+    set.bytes
+        .extend_from_slice(&[0xE0, 0x7F, 0x10, 0x01, b'O', b'W', 0, 0, 0xF0, 0xFF, 0xFF, 0xFF, 1, 2, 3, 4]);
     let mut association = Association::for_ct(pacs.dimse(), "BY_HAND").await?;
     let status = association.store(1, CT_IMAGE, &slice.sop_instance, &set.bytes).await?;
     assert_eq!(class_of(status), CANNOT_UNDERSTAND, "{status:04X}");
@@ -165,7 +169,8 @@ async fn a_pdu_that_is_cut_short_harms_nobody_else() -> Result<()> {
 #[tokio::test]
 async fn ends_the_association_of_a_peer_that_breaks_the_protocol() -> Result<()> {
     let pacs = Pacs::start().await?;
-    let liar = |length: u32| [&[4, 0, 0, 0, 0, 12], &length.to_be_bytes()[..], &[1, 3, 1, 2, 3, 4, 5, 6]].concat();
+    let liar =
+        |length: u32| [&[4, 0, 0, 0, 0, 12], &length.to_be_bytes()[..], &[1, 3, 1, 2, 3, 4, 5, 6]].concat();
     let unknown_context = p_data(&[pdv(99, 0b11, &[0; 12])?])?;
     let unknown_pdu = vec![0x42, 0, 0, 0, 0, 4, 0, 0, 0, 0];
     let huge_pdu = vec![4, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0];
@@ -220,7 +225,9 @@ async fn five_silent_connections_keep_nobody_waiting() -> Result<()> {
     let mut open = Association::for_ct(pacs.dimse(), "SILENT").await?;
     let slice = ct(NGUYEN, 1).remove(0);
     open.begin_store(1, CT_IMAGE, &slice.sop_instance).await?;
-    tokio::time::timeout(Duration::from_secs(10), assert_goes_on(&pacs)).await.context("others are kept waiting")?
+    tokio::time::timeout(Duration::from_secs(10), assert_goes_on(&pacs))
+        .await
+        .context("others are kept waiting")?
 }
 
 #[tokio::test]

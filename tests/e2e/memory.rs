@@ -60,8 +60,11 @@ async fn takes_and_gives_four_gibibytes_frame_by_frame() -> Result<()> {
     let program = Program::start(&folder.path().join("data"), &[]).await?;
     let (study, series, instance) = ("2.25.8001", "2.25.8001.1", "2.25.8001.1.1");
 
-    let proposal =
-        Proposal { id: 1, abstract_syntax: SECONDARY_CAPTURE, transfer_syntaxes: &[ENCAPSULATED_UNCOMPRESSED] };
+    let proposal = Proposal {
+        id: 1,
+        abstract_syntax: SECONDARY_CAPTURE,
+        transfer_syntaxes: &[ENCAPSULATED_UNCOMPRESSED],
+    };
     let mut association = Association::request(program.dimse, "BIG", &[proposal]).await?;
     association.begin_store(1, SECONDARY_CAPTURE, instance).await?;
     association.data(1, &header(study, series, instance), false).await?;

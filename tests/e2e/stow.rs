@@ -22,7 +22,8 @@ async fn stores_for_dicomweb_client_and_says_where() -> Result<()> {
     assert_eq!(stored.len(), 4, "{answer}");
     for item in stored {
         let url = item["00081190"]["Value"][0].as_str().context("no Retrieve URL")?;
-        let path = url.find("/dicom-web/").and_then(|at| url.get(at..)).context("a Retrieve URL elsewhere")?;
+        let path =
+            url.find("/dicom-web/").and_then(|at| url.get(at..)).context("a Retrieve URL elsewhere")?;
         let accept = "multipart/related; type=\"application/dicom\"; transfer-syntax=*";
         assert_eq!(pacs.web().get(path, accept).await?.parts()?.len(), 1, "{url}");
     }
@@ -44,8 +45,10 @@ async fn keeps_the_file_as_it_came_meta_information_too() -> Result<()> {
 async fn stores_what_is_good_and_names_what_is_not() -> Result<()> {
     let pacs = Pacs::start().await?;
     let good = ct(NGUYEN, 1).remove(0);
-    let answer =
-        pacs.web().store("/dicom-web/studies", &[good.file(), Bytes::from_static(b"no DICOM at all")]).await?;
+    let answer = pacs
+        .web()
+        .store("/dicom-web/studies", &[good.file(), Bytes::from_static(b"no DICOM at all")])
+        .await?;
     assert_eq!(answer.status.as_u16(), 202, "{answer:?}");
     let response: Value = serde_json::from_slice(&answer.body)?;
     assert_eq!(response[REFERENCED_SOP]["Value"][0]["00081155"]["Value"][0], good.sop_instance.as_str());

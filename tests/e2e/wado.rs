@@ -23,7 +23,8 @@ async fn gives_dicomweb_client_the_metadata_of_a_study() -> Result<()> {
     let rows = dicomweb_client(pacs.http(), "metadata", &["2.25.7001"]).await?;
     let rows = rows.as_array().context("an array")?;
     assert_eq!(rows.len(), 4);
-    let slice = rows.iter().find(|row| row["00080018"]["Value"][0] == "2.25.7001.1.2").context("the second slice")?;
+    let slice =
+        rows.iter().find(|row| row["00080018"]["Value"][0] == "2.25.7001.1.2").context("the second slice")?;
     assert_eq!(slice["00280010"], serde_json::json!({"vr": "US", "Value": [64]}));
     assert_eq!(slice["00100010"]["Value"][0]["Alphabetic"], "NGUYỄN^VĂN ĐỨC");
     let pixels = &slice["7FE00010"];
@@ -40,7 +41,8 @@ async fn gives_dicomweb_client_an_instance_as_it_is_stored() -> Result<()> {
     pacs.hold(std::slice::from_ref(&cine)).await?;
     let file = pacs.scratch("got")?.join("cine.dcm");
     let path = file.to_string_lossy();
-    dicomweb_client(pacs.http(), "retrieve", &[&cine.study, &cine.series, &cine.sop_instance, &*path]).await?;
+    dicomweb_client(pacs.http(), "retrieve", &[&cine.study, &cine.series, &cine.sop_instance, &*path])
+        .await?;
     assert!(data_set_of(&fs::read(&file)?.into())? == cine.data_set);
     Ok(())
 }
@@ -62,7 +64,8 @@ async fn knows_no_frame_behind_the_last() -> Result<()> {
     let pacs = Pacs::start().await?;
     let cine = us_multiframe(NGUYEN, 2);
     pacs.hold(std::slice::from_ref(&cine)).await?;
-    let path = format!("/dicom-web/studies/{}/series/{}/instances/{}", cine.study, cine.series, cine.sop_instance);
+    let path =
+        format!("/dicom-web/studies/{}/series/{}/instances/{}", cine.study, cine.series, cine.sop_instance);
     for (frame, status) in [("1", 200), ("2", 200), ("3", 404), ("0", 400), ("x", 400)] {
         let answer = pacs.web().get(&format!("{path}/frames/{frame}"), "").await?;
         assert_eq!(answer.status.as_u16(), status, "frame {frame}: {answer:?}");

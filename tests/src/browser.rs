@@ -25,7 +25,10 @@ impl Browser {
     /// Screenshots go to `folder`; the answer is what was seen.
     pub async fn read(&self, server: SocketAddr, words: &str, folder: &Path) -> Result<Value> {
         let scripts = scripts().join("browser");
-        ensure!(scripts.join("node_modules").is_dir(), "the browser driver is missing: `make test` installs it");
+        ensure!(
+            scripts.join("node_modules").is_dir(),
+            "the browser driver is missing: `make test` installs it"
+        );
         let wishes = serde_json::json!({
             "language": self.language, "width": self.width, "height": self.height, "words": words,
         });
@@ -33,6 +36,7 @@ impl Browser {
         command.arg(scripts.join("reading.mjs")).arg(chromium()?).arg(format!("http://{server}/"));
         command.arg(folder).arg(wishes.to_string());
         let finished = run(&mut command, LIMIT).await?.well().with_context(|| format!("{self:?}"))?;
-        serde_json::from_str(&finished.stdout).with_context(|| format!("reading.mjs printed {:?}", finished.stdout))
+        serde_json::from_str(&finished.stdout)
+            .with_context(|| format!("reading.mjs printed {:?}", finished.stdout))
     }
 }

@@ -103,7 +103,10 @@ impl Program {
 
     /// Waits until it has ended by itself.
     pub async fn exit(mut self) -> Result<ExitStatus> {
-        time::timeout(START, self.child.wait()).await.context("filmless does not end")?.context("wait for filmless")
+        time::timeout(START, self.child.wait())
+            .await
+            .context("filmless does not end")?
+            .context("wait for filmless")
     }
 
     /// The most physical memory that it has held, in bytes (`VmHWM`).

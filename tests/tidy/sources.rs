@@ -172,59 +172,24 @@ fn depth_in(folder: &str, path: &str) -> Option<usize> {
     }
 }
 
+/// What `viewer/test/house.test.ts` does not look at itself.
 fn of_typescript(path: &str, text: &str) -> Vec<String> {
-    let code = code_of_typescript(text);
     let mut faults = Vec::new();
-    let is_production = path.starts_with("viewer/src/");
-    if is_production && !path.starts_with("viewer/src/dicomweb/") {
-        for call in ["fetch(", "XMLHttpRequest", "EventSource("] {
-            for line in lines_with_word(&code, call) {
-                faults.push(format!(
-                    "{path}:{line}: {call} outside src/dicomweb, the only code that talks HTTP"
-                ));
-            }
-        }
-    }
-    for loose in [": any", "as any", "<any", "any[]", "@ts-ignore", "@ts-nocheck"] {
-        let text = if loose.starts_with('@') { text } else { &code };
-        for line in lines_with_word(text, loose) {
+    for loose in [concat!("@ts-", "ignore"), concat!("@ts-", "nocheck")] {
+        for line in lines_with(text, loose) {
             faults.push(format!("{path}:{line}: {loose} switches the types off"));
         }
     }
     for skipped in ["it.skip(", "test.skip(", "describe.skip(", "it.only(", "test.only(", "describe.only("] {
-        for line in lines_with(&code, skipped) {
+        for line in lines_with(text, skipped) {
             faults.push(format!("{path}:{line}: {skipped}: a test that is left out tests nothing"));
         }
     }
     faults
 }
 
-/// Line comments blanked; strings stay, since `from "…"` is code.
-fn code_of_typescript(text: &str) -> String {
-    let blanked = text.lines().map(|line| match line.find("//") {
-        Some(at) if !line[..at].ends_with(':') => &line[..at],
-        _ if line.trim_start().starts_with('*') || line.trim_start().starts_with("/*") => "",
-        _ => line,
-    });
-    blanked.collect::<Vec<_>>().join("\n")
-}
-
 fn lines_with<'a>(text: &'a str, what: &'a str) -> impl Iterator<Item = usize> + 'a {
     text.lines().enumerate().filter(move |(_, line)| line.contains(what)).map(|(number, _)| number + 1)
-}
-
-/// As `lines_with`, where `what` does not go on as, or stand behind, a longer name.
-fn lines_with_word<'a>(text: &'a str, what: &'a str) -> impl Iterator<Item = usize> + 'a {
-    let is_of_a_name = |c: char| c.is_alphanumeric() || c == '_' || c == '.';
-    let stands_alone = move |line: &str| {
-        line.match_indices(what).any(|(at, _)| {
-            let opens = !what.starts_with(char::is_alphanumeric) || !line[..at].ends_with(is_of_a_name);
-            let closes = !what.ends_with(char::is_alphanumeric)
-                || !line[at + what.len()..].starts_with(char::is_alphanumeric);
-            opens && closes
-        })
-    };
-    text.lines().enumerate().filter(move |(_, line)| stands_alone(line)).map(|(number, _)| number + 1)
 }
 
 #[cfg(test)]
@@ -301,12 +266,9 @@ mod tests {
     }
 
     #[test]
-    fn refuses_untyped_and_talkative_typescript() {
-        assert_fault("viewer/src/main.ts", "const a = b as any;", "as any");
-        assert_fault("viewer/src/main.ts", "function f(a: any) {}", ": any");
-        assert_fault("viewer/src/worklist/list.tsx", "await fetch(\"/x\");", "talks HTTP");
+    fn refuses_typescript_that_switches_types_or_tests_off() {
+        assert_fault("viewer/src/main.ts", concat!("// @ts-", "ignore"), "switches the types off");
         assert_fault("viewer/test/a.test.ts", "it.only(\"a\", () => {});", "it.only(");
-        assert_clean("viewer/src/dicomweb/client.ts", "await fetch(\"/x\");");
-        assert_clean("viewer/src/main.ts", "// fetch(\nprefetch(a); const b: anything = c;");
+        assert_clean("viewer/test/a.test.ts", "it(\"a\", () => {});");
     }
 }
