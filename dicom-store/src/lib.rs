@@ -1,7 +1,41 @@
 //! The archive: what is received is kept, found and handed out here, and nowhere else.
 //!
-//! [`model`] holds the words: identifiers, data sets, headers, frames.
+//! | module | what it is |
+//! |---|---|
+//! | [`model`] | the words: identifiers, data sets, headers, frames; pure |
+//! | [`ingest`] | the write path: bytes to an instance |
+//! | `packs` | the log: tar files of Part 10 files, one writer, one sync for a group |
+//! | `objects` | sealed packs and derived images, in an object store |
+//! | [`index`] | what is known of the instances, to be found without opening one |
+//! | [`query`] | one question, for C-FIND and QIDO-RS alike |
+//! | [`Session`] | the only door; [`access`] says who may |
+//! | [`change`], [`queue`], [`Work`] | what happened, and what has to happen because of it |
 
+pub mod access;
+mod archive;
+pub mod change;
+mod config;
+#[cfg(any(test, feature = "fixtures"))]
+pub mod fixture;
+pub mod index;
+mod inflate;
+pub mod ingest;
 pub mod model;
+mod objects;
+mod packs;
+pub mod query;
+pub mod queue;
+mod session;
+mod work;
 
+pub use access::{Caller, Subject};
+pub use archive::Archive;
+pub use change::{Change, ChangeKind, Changes, Cursor};
+pub use config::Config;
+pub use ingest::{Arrival, Declared, Incoming, Origin, Stored};
 pub use model::{Error, ErrorKind, Result};
+pub use objects::DerivedKey;
+pub use query::{Key, Matching, Options, Page, Query, Row, Rows};
+pub use queue::{JobId, Lease, NewJob, QueueDepth};
+pub use session::Session;
+pub use work::Work;

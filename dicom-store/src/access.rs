@@ -1,0 +1,90 @@
+//! Who may do what. Protocols tell who is calling; allowing is decided here.
+
+use std::net::IpAddr;
+
+use crate::model::AeTitle;
+use crate::{Error, ErrorKind, Result};
+
+/// Who is at the door, as the protocol identified them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Caller {
+    /// A DICOM application. `known` when it is in the table of peers.
+    Peer { calling: AeTitle, called: AeTitle, address: IpAddr, known: bool },
+    /// Somebody on the web.
+    Web { subject: Subject, address: Option<IpAddr> },
+    /// A part of this server, by its name.
+    System(&'static str),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    /// The server runs in its trial mode: everybody on this machine is let in.
+    Open,
+    /// Nobody signed in.
+    Anonymous,
+}
+
+/// What a session is asked to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    Store,
+    Search,
+    Retrieve,
+    /// Jobs and derived images.
+    Maintain,
+}
+
+impl Caller {
+    /// Whether the caller may; an unknown peer may store, so that a hospital's new modality works at once.
+    pub fn may(&self, action: Action) -> bool {
+        match (self, action) {
+            (Self::System(_), _) => true,
+            (_, Action::Maintain) => false,
+            (Self::Peer { known, .. }, _) => *known || action == Action::Store,
+            (Self::Web { subject, .. }, _) => *subject == Subject::Open,
+        }
+    }
+
+    pub(crate) fn check(&self, action: Action) -> Result<()> {
+        if self.may(action) {
+            return Ok(());
+        }
+        let what = match self {
+            Self::Peer { calling, .. } => {
+                format!("{calling} is not a known peer: it may store, not search or retrieve")
+            }
+            Self::Web { .. } => "nobody is signed in".to_owned(),
+            Self::System(name) => format!("{name} may not do this"),
+        };
+        Err(Error::new(ErrorKind::Forbidden, what))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(known: bool) -> Caller {
+        let title = |text| AeTitle::parse(text).unwrap();
+        Caller::Peer {
+            calling: title("CT"),
+            called: title("FILMLESS"),
+            address: [127, 0, 0, 1].into(),
+            known,
+        }
+    }
+
+    #[test]
+    fn an_unknown_peer_may_store_and_nothing_else() {
+        assert!(peer(false).may(Action::Store));
+        assert!(!peer(false).may(Action::Search) && !peer(false).may(Action::Retrieve));
+        assert!(peer(true).may(Action::Search));
+    }
+
+    #[test]
+    fn nobody_reads_on_the_web_without_signing_in() {
+        let web = |subject| Caller::Web { subject, address: None };
+        assert!(!web(Subject::Anonymous).may(Action::Search) && !web(Subject::Anonymous).may(Action::Store));
+        assert!(web(Subject::Open).may(Action::Retrieve) && !web(Subject::Open).may(Action::Maintain));
+    }
+}

@@ -1,0 +1,167 @@
+//! The archive as a whole: opened once, closed once.
+
+use std::fs::{File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use rustix::fs::{FlockOperation, flock};
+use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
+use tracing::{info, warn};
+
+use crate::access::Caller;
+use crate::change::Changes;
+use crate::config::Config;
+use crate::index::{Index, SqliteIndex};
+use crate::ingest::{Budget, Store};
+use crate::objects::Objects;
+use crate::packs::writer::Limits;
+use crate::packs::{Packs, replay, writer};
+use crate::session::Session;
+use crate::work::Work;
+use crate::{Error, Result};
+
+const INDEX_FILE: &str = "index.sqlite";
+
+/// Cheap to clone; all data goes through a [`Session`].
+#[derive(Debug, Clone)]
+pub struct Archive {
+    pub(crate) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) index: Arc<dyn Index>,
+    pub(crate) packs: Arc<Packs>,
+    changes: Changes,
+    /// Gone once the archive is closed: nothing more comes in.
+    store: RwLock<Option<Arc<Store>>>,
+    tasks: Mutex<Option<[JoinHandle<()>; 2]>>,
+    /// Held as long as the archive is open.
+    lock: Mutex<Option<File>>,
+}
+
+impl Archive {
+    /// Opens index, objects and log, and brings the index up to the log. An index that is new is
+    /// filled from all packs there are.
+    ///
+    /// # Errors
+    /// `Invalid` for a setting that cannot be, `Conflict` when the folder is in use by another
+    /// server, `Unavailable` when something cannot be opened.
+    pub async fn open(config: &Config) -> Result<Self> {
+        std::fs::create_dir_all(&config.data)?;
+        let lock = lock(&config.data)?;
+        let objects = Objects::open(&config.objects, &config.data)?;
+        let packs = Arc::new(Packs::open(config.log_folder(), objects)?);
+        let index: Arc<dyn Index> = Arc::new(SqliteIndex::open(&index_file(config)?).await?);
+        let is_new = index.marks().await?.is_empty();
+        let sealed = replay::objects(&packs, &index).await?;
+        if sealed > 0 {
+            info!(packs = sealed, is_new, "index filled from the sealed packs");
+        }
+        let open = replay::log(&packs, &index).await?;
+        let changes = Changes::new(index.last_change().await?);
+        let limits = Limits {
+            pack_size: Config::bytes(config.pack_size_mib.max(1)),
+            reserve: Config::bytes(config.reserve_mib),
+            seal_idle: config.seal_idle(),
+        };
+        let (appends, durable, tasks) =
+            writer::start(packs.clone(), index.clone(), changes.clone(), open, limits);
+        let store = Store {
+            packs: packs.clone(),
+            index: index.clone(),
+            appends,
+            durable,
+            budget: Budget::new(Config::bytes(config.receive_memory_mib)),
+            inline: Config::bytes(config.inline_size_mib),
+            max_instance: config.max_instance(),
+            reserve: limits.reserve,
+            under_way: crate::ingest::UnderWay::default(),
+        };
+        let store = RwLock::new(Some(Arc::new(store)));
+        Ok(Self {
+            inner: Arc::new(Inner {
+                index,
+                packs,
+                changes,
+                store,
+                tasks: Mutex::new(Some(tasks)),
+                lock: Mutex::new(Some(lock)),
+            }),
+        })
+    }
+
+    /// Forgets the index; the next [`Archive::open`] reads it from the packs again.
+    ///
+    /// # Errors
+    /// `Unavailable` when its files cannot be removed.
+    pub fn remove_index(config: &Config) -> Result<()> {
+        let file = index_file(config)?;
+        for suffix in ["", "-wal", "-shm"] {
+            let mut path = file.clone().into_os_string();
+            path.push(suffix);
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// A session in which everything is done as this caller.
+    pub fn acting_as(&self, caller: Caller) -> Session {
+        Session::new(self.clone(), caller)
+    }
+
+    /// The change feed's wake-up.
+    pub fn changes(&self) -> Changes {
+        self.inner.changes.clone()
+    }
+
+    /// Change feed and job queue, for the parts of the server that work on their own.
+    pub fn work(&self) -> Work {
+        Work::new(self.inner.index.clone())
+    }
+
+    pub(crate) fn store(&self) -> Result<Arc<Store>> {
+        let store = self.inner.store.read().unwrap_or_else(PoisonError::into_inner);
+        store.clone().ok_or_else(|| Error::new(crate::ErrorKind::Unavailable, "the archive is closing"))
+    }
+
+    /// Lets what is arriving finish, writes all of it, and closes the index. What is asked afterwards
+    /// is refused as `Unavailable`.
+    pub async fn close(&self) {
+        self.inner.store.write().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(tasks) = self.inner.tasks.lock().await.take() {
+            for task in tasks {
+                if let Err(error) = task.await {
+                    warn!(%error, "a task of the archive did not end well");
+                }
+            }
+        }
+        self.inner.index.close().await;
+        self.inner.lock.lock().await.take();
+    }
+}
+
+/// One server at a time writes to a data folder.
+fn lock(data: &Path) -> Result<File> {
+    let file = OpenOptions::new().write(true).create(true).truncate(false).open(data.join("lock"))?;
+    flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|cause| {
+        Error::conflict(format!("data folder {} is in use by another filmless", data.display()))
+            .with_source(cause)
+    })?;
+    Ok(file)
+}
+
+fn index_file(config: &Config) -> Result<PathBuf> {
+    match config.index.strip_prefix("sqlite:") {
+        Some("") => Ok(config.data.join(INDEX_FILE)),
+        Some(path) => Ok(Path::new(path.trim_start_matches("//")).to_owned()),
+        None => Err(Error::invalid(format!(
+            "index URL is not of the form sqlite:///path/to/file: {}",
+            config.index
+        ))),
+    }
+}

@@ -1,0 +1,52 @@
+//! What an instance says of its patient, study and series, ready for their rows.
+
+use dicom::dictionary_std::tags;
+
+use crate::model::{Attributes, Encoding, Level, PatientKey, Phi, Tag};
+use crate::query::{COMPUTED, attributes_of};
+
+/// The attributes of the levels above an instance (PS3.4 §C.6), and those that are searched by.
+#[derive(Debug, Clone)]
+pub struct LevelRows {
+    pub patient: Phi<PatientKey>,
+    /// Folded Patient's Name, all component groups.
+    pub patient_name: Phi<String>,
+    pub study_date: String,
+    pub study_time: String,
+    pub accession_number: Phi<String>,
+    pub modality: String,
+    pub series_number: Option<i64>,
+    /// Data sets in explicit VR little endian and UTF-8: what rows are answered from.
+    pub patient_attributes: Phi<Vec<u8>>,
+    pub study_attributes: Phi<Vec<u8>>,
+    pub series_attributes: Phi<Vec<u8>>,
+}
+
+impl LevelRows {
+    pub fn of(attributes: &Attributes) -> Self {
+        let text = |tag| attributes.text(tag).unwrap_or_default();
+        let key = PatientKey { issuer: text(tags::ISSUER_OF_PATIENT_ID), id: text(tags::PATIENT_ID) };
+        let name = attributes.person(tags::PATIENT_NAME).map(|name| name.folded()).unwrap_or_default();
+        let pick = |level| Phi::new(pick(attributes, attributes_of(level)).write(Encoding::ExplicitLittle));
+        Self {
+            patient: Phi::new(key),
+            patient_name: Phi::new(name),
+            study_date: text(tags::STUDY_DATE),
+            study_time: text(tags::STUDY_TIME),
+            accession_number: Phi::new(text(tags::ACCESSION_NUMBER)),
+            modality: text(tags::MODALITY),
+            series_number: attributes.int(tags::SERIES_NUMBER),
+            patient_attributes: pick(Level::Patient),
+            study_attributes: pick(Level::Study),
+            series_attributes: pick(Level::Series),
+        }
+    }
+}
+
+fn pick(attributes: &Attributes, wanted: &[Tag]) -> Attributes {
+    let mut picked = Attributes::new();
+    for element in attributes.iter().filter(|e| wanted.contains(&e.tag) && !COMPUTED.contains(&e.tag)) {
+        picked.put_from(attributes, element);
+    }
+    picked
+}

@@ -1,0 +1,113 @@
+-- What is known of the instances in the packs. Everything here can be read from them again.
+
+CREATE TABLE patients (
+    id INTEGER PRIMARY KEY,
+    issuer TEXT NOT NULL,
+    patient_id TEXT NOT NULL,
+    -- The study, for a patient without an identifier; empty otherwise.
+    scope TEXT NOT NULL,
+    -- Folded, component groups joined by '='.
+    name TEXT NOT NULL,
+    attributes BLOB NOT NULL,
+    UNIQUE (issuer, patient_id, scope)
+);
+CREATE INDEX patients_by_patient_id ON patients (patient_id);
+CREATE INDEX patients_by_name ON patients (name);
+CREATE INDEX patients_with_groups ON patients (id) WHERE instr(name, '=') > 0;
+
+CREATE TABLE studies (
+    id INTEGER PRIMARY KEY,
+    uid TEXT NOT NULL UNIQUE,
+    patient INTEGER NOT NULL REFERENCES patients (id),
+    date TEXT NOT NULL,
+    time TEXT NOT NULL,
+    accession TEXT NOT NULL,
+    -- Distinct and sorted, joined by '\'.
+    modalities TEXT NOT NULL,
+    sop_classes TEXT NOT NULL,
+    series_count INTEGER NOT NULL,
+    instance_count INTEGER NOT NULL,
+    attributes BLOB NOT NULL
+);
+CREATE INDEX studies_by_patient ON studies (patient);
+CREATE INDEX studies_by_date ON studies (date DESC, time DESC, id DESC);
+CREATE INDEX studies_by_accession ON studies (accession);
+
+CREATE TABLE series (
+    id INTEGER PRIMARY KEY,
+    uid TEXT NOT NULL,
+    study INTEGER NOT NULL REFERENCES studies (id),
+    modality TEXT NOT NULL,
+    -- Without a number: behind all that have one.
+    number INTEGER NOT NULL,
+    instance_count INTEGER NOT NULL,
+    attributes BLOB NOT NULL,
+    UNIQUE (study, uid)
+);
+CREATE INDEX series_by_uid ON series (uid);
+
+CREATE TABLE instances (
+    id INTEGER PRIMARY KEY,
+    uid TEXT NOT NULL UNIQUE,
+    series INTEGER NOT NULL REFERENCES series (id),
+    number INTEGER NOT NULL,
+    sop_class TEXT NOT NULL,
+    transfer_syntax TEXT NOT NULL,
+    frames INTEGER NOT NULL,
+    pack INTEGER NOT NULL,
+    offset INTEGER NOT NULL,
+    length INTEGER NOT NULL,
+    data_set INTEGER NOT NULL,
+    digest BLOB NOT NULL,
+    sender TEXT NOT NULL,
+    received INTEGER NOT NULL
+);
+CREATE INDEX instances_by_series ON instances (series, number, id);
+
+CREATE TABLE headers (
+    instance INTEGER PRIMARY KEY REFERENCES instances (id),
+    header BLOB NOT NULL,
+    frame_map BLOB NOT NULL
+);
+
+-- Other data sets that came under a UID that was taken.
+CREATE TABLE conflicts (
+    id INTEGER PRIMARY KEY,
+    uid TEXT NOT NULL,
+    study TEXT NOT NULL,
+    series TEXT NOT NULL,
+    pack INTEGER NOT NULL,
+    offset INTEGER NOT NULL,
+    length INTEGER NOT NULL,
+    digest BLOB NOT NULL,
+    sender TEXT NOT NULL,
+    received INTEGER NOT NULL
+);
+CREATE INDEX conflicts_by_uid ON conflicts (uid);
+
+CREATE TABLE changes (
+    cursor INTEGER PRIMARY KEY,
+    kind INTEGER NOT NULL,
+    study TEXT NOT NULL,
+    series TEXT NOT NULL,
+    instance TEXT NOT NULL
+);
+
+CREATE TABLE cursors (consumer TEXT PRIMARY KEY, cursor INTEGER NOT NULL) WITHOUT ROWID;
+
+CREATE TABLE marks (pack INTEGER PRIMARY KEY, offset INTEGER NOT NULL);
+
+CREATE TABLE jobs (
+    id INTEGER PRIMARY KEY,
+    kind TEXT NOT NULL,
+    key TEXT NOT NULL,
+    payload TEXT NOT NULL,
+    -- Milliseconds since 1970: not to be taken before. The end of the lease, while it runs.
+    due INTEGER NOT NULL,
+    -- 0 waiting, 1 running, 2 parked.
+    state INTEGER NOT NULL DEFAULT 0,
+    attempt INTEGER NOT NULL DEFAULT 0,
+    error TEXT NOT NULL DEFAULT ''
+);
+CREATE UNIQUE INDEX jobs_waiting ON jobs (kind, key) WHERE state = 0;
+CREATE INDEX jobs_due ON jobs (due) WHERE state < 2;

@@ -1,0 +1,274 @@
+//! The index in SQLite: one connection that writes, some that read (WAL).
+
+mod commit;
+mod rows;
+mod search;
+mod work;
+
+use std::path::Path;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+};
+use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
+use tokio::sync::Mutex;
+
+use super::{HeaderCursor, HeaderPage, Index, Known, Mark, NewInstance};
+use crate::change::{Change, Cursor};
+use crate::model::{FrameMap, Header, Instance, PackId, Resource, SopInstanceUid};
+use crate::packs::entry::Digest;
+use crate::query::{Query, Rows};
+use crate::queue::{JobId, Lease, NewJob, QueueDepth};
+use crate::{Error, ErrorKind, Result};
+
+const SCHEMA: &str = include_str!("migrations/0001_sqlite.sql");
+/// Counted up with each migration; kept in the file's `user_version`.
+const VERSION: i64 = 1;
+const READERS: u32 = 6;
+
+/// An index in one SQLite file.
+#[derive(Debug)]
+pub struct SqliteIndex {
+    writer: Mutex<Writer>,
+    readers: SqlitePool,
+}
+
+/// The connection that writes, with what it remembers of the rows it needs again and again.
+#[derive(Debug)]
+struct Writer {
+    /// `None` once closed.
+    connection: Option<SqliteConnection>,
+    memory: commit::Memory,
+}
+
+impl Writer {
+    fn connection(&mut self) -> Result<&mut SqliteConnection> {
+        self.connection.as_mut().ok_or_else(closed)
+    }
+}
+
+fn closed() -> Error {
+    Error::new(ErrorKind::Unavailable, "the index is closed")
+}
+
+impl SqliteIndex {
+    /// Opens the file, made where it is missing.
+    ///
+    /// A commit is not synced by itself: what a power cut takes from the index is read from the log
+    /// again. It cannot damage the file (WAL, `synchronous = NORMAL`).
+    ///
+    /// # Errors
+    /// `Unavailable` when it cannot be opened, `Conflict` when a newer version has written it.
+    pub async fn open(file: &Path) -> Result<Self> {
+        let options = SqliteConnectOptions::new()
+            .filename(file)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Normal)
+            .busy_timeout(Duration::from_secs(5))
+            .pragma("temp_store", "MEMORY")
+            .pragma("cache_size", "-32768")
+            .pragma("wal_autocheckpoint", "4000")
+            .disable_statement_logging();
+        let mut connection = options.connect().await.map_err(sql_error)?;
+        migrate(&mut connection).await?;
+        let memory = commit::Memory::load(&mut connection).await?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .connect_with(options.pragma("cache_size", "-8192").pragma("query_only", "1"))
+            .await
+            .map_err(sql_error)?;
+        Ok(Self { writer: Mutex::new(Writer { connection: Some(connection), memory }), readers })
+    }
+}
+
+async fn migrate(connection: &mut SqliteConnection) -> Result<()> {
+    let row = sqlx::query("PRAGMA user_version").fetch_one(&mut *connection).await.map_err(sql_error)?;
+    let version: i64 = row.try_get(0).map_err(sql_error)?;
+    match version {
+        VERSION => Ok(()),
+        0 => {
+            let mut transaction = connection.begin().await.map_err(sql_error)?;
+            sqlx::raw_sql(SCHEMA).execute(&mut *transaction).await.map_err(sql_error)?;
+            sqlx::raw_sql("PRAGMA user_version = 1").execute(&mut *transaction).await.map_err(sql_error)?;
+            transaction.commit().await.map_err(sql_error)
+        }
+        newer => Err(Error::conflict(format!("index has version {newer}, this program knows {VERSION}"))),
+    }
+}
+
+impl Index for SqliteIndex {
+    fn marks(&self) -> BoxFuture<'_, Result<Vec<Mark>>> {
+        async {
+            let rows =
+                sqlx::query("SELECT pack, offset FROM marks ORDER BY pack").fetch_all(&self.readers).await;
+            let mark = |row: &SqliteRow| {
+                Ok(Mark {
+                    pack: PackId(rows::unsigned(row, "pack")?),
+                    offset: rows::unsigned(row, "offset")?,
+                })
+            };
+            rows.map_err(sql_error)?.iter().map(mark).collect()
+        }
+        .boxed()
+    }
+
+    fn commit<'a>(&'a self, group: &'a [NewInstance], marks: &'a [Mark]) -> BoxFuture<'a, Result<Cursor>> {
+        async move { self.writer.lock().await.commit(group, marks).await }.boxed()
+    }
+
+    fn commit_replayed<'a>(&'a self, group: &'a [NewInstance], mark: Mark) -> BoxFuture<'a, Result<()>> {
+        async move {
+            let mut fresh: Vec<NewInstance> = Vec::with_capacity(group.len());
+            for new in group {
+                let is_known = match self.known(&new.sop_instance).await? {
+                    Some(known) if new.is_conflict => known.conflicts.contains(&new.digest),
+                    Some(_) => true,
+                    None => fresh.iter().any(|other| {
+                        other.sop_instance == new.sop_instance && other.is_conflict == new.is_conflict
+                    }),
+                };
+                if !is_known {
+                    fresh.push(new.clone());
+                }
+            }
+            self.writer.lock().await.commit(&fresh, &[mark]).await.map(|_| ())
+        }
+        .boxed()
+    }
+
+    fn sync(&self) -> BoxFuture<'_, Result<()>> {
+        async {
+            let mut writer = self.writer.lock().await;
+            // A checkpoint syncs the log of the index before it copies from it.
+            sqlx::raw_sql("PRAGMA wal_checkpoint(PASSIVE)")
+                .execute(writer.connection()?)
+                .await
+                .map(|_| ())
+                .map_err(sql_error)
+        }
+        .boxed()
+    }
+
+    fn known<'a>(&'a self, uid: &'a SopInstanceUid) -> BoxFuture<'a, Result<Option<Known>>> {
+        async move {
+            let sql = rows::instance_select!("WHERE i.uid = ?");
+            let found =
+                sqlx::query(sql).bind(uid.as_str()).fetch_optional(&self.readers).await.map_err(sql_error)?;
+            let Some(row) = found else { return Ok(None) };
+            let conflicts = sqlx::query("SELECT digest FROM conflicts WHERE uid = ?")
+                .bind(uid.as_str())
+                .fetch_all(&self.readers)
+                .await
+                .map_err(sql_error)?;
+            let digests: Result<Vec<Digest>> = conflicts.iter().map(rows::digest).collect();
+            Ok(Some(Known {
+                instance: rows::instance(&row)?,
+                digest: rows::digest(&row)?,
+                conflicts: digests?,
+            }))
+        }
+        .boxed()
+    }
+
+    fn search<'a>(&'a self, query: &'a Query) -> BoxFuture<'a, Result<Rows>> {
+        async move { Ok(search::rows(self.readers.clone(), query.clone())) }.boxed()
+    }
+
+    fn count<'a>(&'a self, query: &'a Query) -> BoxFuture<'a, Result<u64>> {
+        search::count(&self.readers, query).boxed()
+    }
+
+    fn instances<'a>(&'a self, of: &'a Resource) -> BoxFuture<'a, Result<Vec<Instance>>> {
+        rows::instances(&self.readers, of).boxed()
+    }
+
+    fn headers<'a>(
+        &'a self,
+        of: &'a Resource,
+        after: Option<HeaderCursor>,
+        limit: u32,
+    ) -> BoxFuture<'a, Result<HeaderPage>> {
+        rows::headers(&self.readers, of, after, limit).boxed()
+    }
+
+    fn header<'a>(&'a self, uid: &'a SopInstanceUid) -> BoxFuture<'a, Result<Option<(Header, FrameMap)>>> {
+        async move {
+            let sql = "SELECT h.header, h.frame_map FROM instances i JOIN headers h ON h.instance = i.id WHERE i.uid = ?";
+            let found = sqlx::query(sql).bind(uid.as_str()).fetch_optional(&self.readers).await.map_err(sql_error)?;
+            found.map(|row| Ok((rows::header(&row)?, rows::frame_map(&row)?))).transpose()
+        }
+        .boxed()
+    }
+
+    fn last_change(&self) -> BoxFuture<'_, Result<Cursor>> {
+        work::last_change(&self.readers).boxed()
+    }
+
+    fn changes_after(&self, cursor: Cursor, limit: u32) -> BoxFuture<'_, Result<Vec<Change>>> {
+        work::changes_after(&self.readers, cursor, limit).boxed()
+    }
+
+    fn cursor_of<'a>(&'a self, consumer: &'a str) -> BoxFuture<'a, Result<Cursor>> {
+        work::cursor_of(&self.readers, consumer).boxed()
+    }
+
+    fn advance<'a>(&'a self, consumer: &'a str, to: Cursor, jobs: &'a [NewJob]) -> BoxFuture<'a, Result<()>> {
+        async move { self.writer.lock().await.advance(consumer, to, jobs).await }.boxed()
+    }
+
+    fn lease<'a>(
+        &'a self,
+        kinds: &'a [&'a str],
+        limit: u32,
+        lease: Duration,
+    ) -> BoxFuture<'a, Result<Vec<Lease>>> {
+        async move { self.writer.lock().await.lease(kinds, limit, lease).await }.boxed()
+    }
+
+    fn complete(&self, job: JobId) -> BoxFuture<'_, Result<()>> {
+        async move { self.writer.lock().await.complete(job).await }.boxed()
+    }
+
+    fn fail<'a>(
+        &'a self,
+        job: JobId,
+        error: &'a str,
+        retry_in: Option<Duration>,
+    ) -> BoxFuture<'a, Result<()>> {
+        async move { self.writer.lock().await.fail(job, error, retry_in).await }.boxed()
+    }
+
+    fn queue_depth(&self) -> BoxFuture<'_, Result<QueueDepth>> {
+        work::queue_depth(&self.readers).boxed()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        async {
+            self.readers.close().await;
+            if let Some(connection) = self.writer.lock().await.connection.take()
+                && let Err(error) = connection.close().await
+            {
+                tracing::warn!(%error, "index: not closed cleanly");
+            }
+        }
+        .boxed()
+    }
+}
+
+/// A full disk and a lock pass by themselves; whatever else SQLite says is told as it is.
+fn sql_error(error: sqlx::Error) -> Error {
+    const FULL: i32 = 13;
+    let code = error.as_database_error().and_then(|e| e.code()).and_then(|code| code.parse::<i32>().ok());
+    let (kind, what) = match (&error, code.map(|code| code & 0xFF)) {
+        (_, Some(FULL)) => (ErrorKind::Exhausted, "disk of the index is full"),
+        (sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_), _) => {
+            (ErrorKind::Corrupt, "index cannot be read")
+        }
+        _ => (ErrorKind::Unavailable, "index cannot be used"),
+    };
+    Error::new(kind, what).with_source(error)
+}

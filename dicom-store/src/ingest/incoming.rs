@@ -1,0 +1,287 @@
+//! One instance on its way in.
+
+use std::collections::HashSet;
+use std::os::unix::fs::FileExt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
+use tracing::warn;
+
+use super::body::{Body, Parts, Spool, Whole};
+use super::{Arrival, Budget, Declared, Reading, Stored};
+use crate::index::{Index, Known, Mark, NewInstance};
+use crate::model::{FileMeta, Instance, Location, SopInstanceUid};
+use crate::objects::{blocking, sync_folder};
+use crate::packs::Packs;
+use crate::packs::entry::{BLOCK, Digest, Entry, instance_name, padded};
+use crate::packs::file::FileSource;
+use crate::packs::writer::{Append, Durable};
+use crate::{Error, ErrorKind, Result};
+
+/// Instances up to this size are read where they are; larger ones off the asynchronous threads.
+const READ_INLINE: u64 = 1 << 20;
+
+/// Everything that an arriving instance needs of the archive.
+#[derive(Debug)]
+pub(crate) struct Store {
+    pub(crate) packs: Arc<Packs>,
+    pub(crate) index: Arc<dyn Index>,
+    pub(crate) appends: mpsc::Sender<Append>,
+    pub(crate) durable: mpsc::Sender<Durable>,
+    pub(crate) budget: Budget,
+    pub(crate) inline: u64,
+    pub(crate) max_instance: u64,
+    pub(crate) reserve: u64,
+    pub(crate) under_way: UnderWay,
+}
+
+/// An instance that is arriving. Dropping it gives back all that it took.
+#[derive(Debug)]
+pub struct Incoming {
+    store: Arc<Store>,
+    arrival: Arrival,
+    body: Body,
+    /// Of a file: its first bytes, until its meta information is whole.
+    head: BytesMut,
+    meta: Option<FileMeta>,
+    head_bytes: Bytes,
+    hasher: Box<blake3::Hasher>,
+}
+
+impl Incoming {
+    pub(crate) async fn new(store: Arc<Store>, arrival: Arrival) -> Result<Self> {
+        let mut incoming = Self {
+            store,
+            arrival,
+            body: Body::new(),
+            head: BytesMut::new(),
+            meta: None,
+            head_bytes: Bytes::new(),
+            hasher: Box::default(),
+        };
+        if let Declared::DataSet { sop_class, sop_instance, transfer_syntax } = &incoming.arrival.declared {
+            let head =
+                FileMeta::head(sop_class, sop_instance, transfer_syntax, incoming.arrival.origin.calling());
+            let meta = FileMeta {
+                sop_class: Some(sop_class.clone()),
+                sop_instance: Some(sop_instance.clone()),
+                transfer_syntax: transfer_syntax.clone(),
+                data_set: head.len() as u64,
+            };
+            incoming.begin(head, meta).await?;
+        }
+        Ok(incoming)
+    }
+
+    /// The next bytes: of the data set, or of the file where that was declared.
+    ///
+    /// # Errors
+    /// `Invalid` when it is no Part 10 file, `TooLarge` past the limit, `Exhausted` when the disk is
+    /// full. After an error the rest may be thrown away.
+    pub async fn write(&mut self, bytes: Bytes) -> Result<()> {
+        if self.meta.is_none() {
+            self.head.extend_from_slice(&bytes);
+            return match FileMeta::read(&self.head, false)? {
+                Some(meta) => self.split(meta).await,
+                None => Ok(()),
+            };
+        }
+        self.add(bytes).await
+    }
+
+    /// The meta information is whole: what lies behind it is the data set.
+    async fn split(&mut self, meta: FileMeta) -> Result<()> {
+        let mut all = std::mem::take(&mut self.head);
+        let head = all.split_to(usize::try_from(meta.data_set).unwrap_or(usize::MAX).min(all.len()));
+        self.begin(head.freeze(), meta).await?;
+        self.add(all.freeze()).await
+    }
+
+    async fn begin(&mut self, head: Bytes, meta: FileMeta) -> Result<()> {
+        self.head_bytes = head.clone();
+        self.meta = Some(meta);
+        self.push(head).await
+    }
+
+    async fn add(&mut self, bytes: Bytes) -> Result<()> {
+        self.hasher.update(&bytes);
+        self.push(bytes).await
+    }
+
+    async fn push(&mut self, bytes: Bytes) -> Result<()> {
+        let Store { packs, budget, inline, max_instance, reserve, .. } = &*self.store;
+        if self.body.length + bytes.len() as u64 > *max_instance {
+            let what = format!("instance is over {} MiB (store.max-instance-mib)", max_instance >> 20);
+            return Err(Error::new(ErrorKind::TooLarge, what));
+        }
+        self.body.push(bytes, *inline, packs, budget, *reserve).await
+    }
+
+    /// Reads, checks, writes and indexes it. When this returns, it is durable and can be found.
+    ///
+    /// # Errors
+    /// `Invalid` when it cannot be read; `Conflict` when its UIDs are not those that were declared;
+    /// `TooLarge`; `Exhausted` when the disk is full; `Unavailable` when the index cannot be written.
+    pub async fn commit(mut self) -> Result<Stored> {
+        if self.meta.is_none() {
+            let meta = FileMeta::read(&self.head, true)?.ok_or_else(|| Error::invalid("not a DICOM file"))?;
+            self.split(meta).await?;
+        }
+        let Self { store, arrival, body, meta, head_bytes, mut hasher, .. } = self;
+        let meta = meta.ok_or_else(|| Error::internal("an instance without meta information"))?;
+        let data_set_digest = *hasher.finalize().as_bytes();
+        hasher.update(&head_bytes);
+        let digest = *hasher.finalize().as_bytes();
+        let length = body.length;
+        let (reading, whole) = read(body.finish().await?, meta, length).await?;
+        check(&reading, &arrival.declared)?;
+        let mut new = reading.into_new(data_set_digest)?;
+        new.sender = arrival.origin.sender();
+        // Finished even when the caller goes away in between, so that one UID is never written twice at a time.
+        tokio::spawn(store.settle(new, whole, digest, length)).await.map_err(|_| ended())?
+    }
+}
+
+impl Store {
+    /// Decides between new, same and conflict, one at a time for each UID.
+    async fn settle(
+        self: Arc<Self>,
+        mut new: NewInstance,
+        whole: Whole,
+        digest: Digest,
+        length: u64,
+    ) -> Result<Stored> {
+        let _turn = self.under_way.turn(&new.sop_instance).await;
+        let known = self.index.known(&new.sop_instance).await?;
+        let Some(Known { instance: kept, digest: kept_digest, conflicts }) = known else {
+            return self.keep(new, whole, digest, length).await.map(Stored::New);
+        };
+        if kept_digest == new.digest && kept.study == new.study && kept.series == new.series {
+            return Ok(Stored::Same(kept));
+        }
+        if !conflicts.contains(&new.digest) {
+            warn!(instance = %new.sop_instance, sender = %new.sender, "another data set came under a UID that is taken; it is kept aside");
+            new.is_conflict = true;
+            self.keep(new, whole, digest, length).await?;
+        }
+        Ok(Stored::Conflict { kept })
+    }
+
+    /// Through the log into the index.
+    async fn keep(&self, new: NewInstance, whole: Whole, digest: Digest, length: u64) -> Result<Instance> {
+        let conflict = new.is_conflict.then_some(&new.digest);
+        let name = instance_name(&new.study, &new.series, &new.sop_instance, conflict);
+        let (answer, answered) = oneshot::channel();
+        let _permits: Vec<OwnedSemaphorePermit> = match whole {
+            Whole::Memory { parts, permits } => {
+                let append = Append { name, body: parts, length, digest, new, answer };
+                self.appends.send(append).await.map_err(|_| ended())?;
+                permits
+            }
+            Whole::File(spool) => {
+                let (pack, mark) = (spool.pack, self.place(spool, &name, digest, length).await?);
+                let location = Location { pack, offset: BLOCK, length };
+                let entries = vec![(NewInstance { location, ..new }, answer)];
+                self.durable.send(Durable::Group { entries, mark }).await.map_err(|_| ended())?;
+                self.durable.send(Durable::Sealed(pack)).await.map_err(|_| ended())?;
+                Vec::new()
+            }
+        };
+        answered.await.map_err(|_| ended())?
+    }
+
+    /// Makes a pack of its own out of the file that an instance arrived in.
+    async fn place(&self, mut spool: Spool, name: &str, digest: Digest, length: u64) -> Result<Mark> {
+        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let header = Entry::header(name, length, &digest, seconds)?;
+        let end = padded(length);
+        let (file, from, to) = (spool.file.clone(), spool.path.clone(), self.packs.log_file(spool.pack));
+        let folder = self.packs.folder().to_owned();
+        blocking(move || {
+            file.write_all_at(&header, 0)?;
+            file.set_len(end + 2 * BLOCK)?;
+            file.sync_all()?;
+            std::fs::rename(from, to)?;
+            sync_folder(&folder)
+        })
+        .await?;
+        spool.keep();
+        Ok(Mark { pack: spool.pack, offset: end })
+    }
+}
+
+fn ended() -> Error {
+    Error::new(ErrorKind::Unavailable, "the archive is closing")
+}
+
+async fn read(whole: Whole, meta: FileMeta, length: u64) -> Result<(Reading, Whole)> {
+    let work = move || {
+        let reading = match &whole {
+            Whole::Memory { parts, .. } => Reading::of_file(&mut Parts::new(parts), &meta),
+            Whole::File(spool) => Reading::of_file(&mut FileSource::new(&spool.file, BLOCK, length), &meta),
+        };
+        reading.map(|reading| (reading, whole))
+    };
+    if length <= READ_INLINE {
+        return work();
+    }
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|cause| Error::internal("reading an instance did not finish").with_source(cause))?
+}
+
+/// The UIDs of the data set have to be those that the protocol named.
+fn check(reading: &Reading, declared: &Declared) -> Result<()> {
+    match declared {
+        Declared::DataSet { sop_class, sop_instance, .. } => {
+            if *sop_instance != reading.sop_instance {
+                let found = &reading.sop_instance;
+                return Err(Error::conflict(format!("data set is instance {found}, not {sop_instance}")));
+            }
+            if *sop_class != reading.sop_class {
+                let found = &reading.sop_class;
+                return Err(Error::conflict(format!("data set is of SOP class {found}, not {sop_class}")));
+            }
+        }
+        Declared::File { study: Some(study) } if *study != reading.study => {
+            return Err(Error::conflict(format!("instance belongs to study {}, not {study}", reading.study)));
+        }
+        Declared::File { .. } => {}
+    }
+    Ok(())
+}
+
+/// Instances that are being stored: one at a time under each UID.
+#[derive(Debug, Default)]
+pub(crate) struct UnderWay {
+    uids: Mutex<HashSet<SopInstanceUid>>,
+    left: Notify,
+}
+
+impl UnderWay {
+    async fn turn<'a>(&'a self, uid: &SopInstanceUid) -> Turn<'a> {
+        loop {
+            let left = self.left.notified();
+            tokio::pin!(left);
+            left.as_mut().enable();
+            if self.uids.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.clone()) {
+                return Turn { under_way: self, uid: uid.clone() };
+            }
+            left.await;
+        }
+    }
+}
+
+struct Turn<'a> {
+    under_way: &'a UnderWay,
+    uid: SopInstanceUid,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.under_way.uids.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.uid);
+        self.under_way.left.notify_waiters();
+    }
+}

@@ -1,0 +1,56 @@
+//! Names of objects: the only code that knows where they lie.
+
+use object_store::path::Path;
+
+use crate::model::{Instance, PackId, SeriesInstanceUid, StudyInstanceUid};
+
+pub(crate) fn pack(id: PackId) -> Path {
+    Path::from(format!("packs/{id}.tar"))
+}
+
+pub(crate) fn packs() -> Path {
+    Path::from("packs")
+}
+
+/// The number in the name of a pack's file.
+pub(crate) fn pack_id(file_name: &str) -> Option<PackId> {
+    let number = file_name.strip_suffix(".tar")?;
+    (number.len() == 12).then(|| number.parse().ok().map(PackId)).flatten()
+}
+
+/// Something made from images that can be made again.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct DerivedKey(String);
+
+impl DerivedKey {
+    /// The thumbnail that stands for a series.
+    pub fn thumbnail(study: &StudyInstanceUid, series: &SeriesInstanceUid) -> Self {
+        Self(format!("derived/{study}/{series}/thumbnail.jpg"))
+    }
+
+    /// A rendition of one frame. `variant` tells how it was made: letters, digits, `.`, `-`, `_`.
+    pub fn rendered(instance: &Instance, frame: u32, variant: &str) -> Self {
+        let Instance { study, series, sop_instance, .. } = instance;
+        let variant: String = variant
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' })
+            .collect();
+        Self(format!("derived/{study}/{series}/{sop_instance}/{frame}-{variant}"))
+    }
+
+    pub(crate) fn path(&self) -> Path {
+        Path::from(self.0.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pack_is_found_by_its_name_again() {
+        let path = pack(PackId(42));
+        assert_eq!(path.filename().and_then(pack_id), Some(PackId(42)));
+        assert_eq!(pack_id("notes.tar"), None);
+    }
+}

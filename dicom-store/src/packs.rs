@@ -1,0 +1,150 @@
+//! The log of packs: tar files of Part 10 files, in the order they arrived.
+//!
+//! A pack is written in the log's folder by one writer ([`writer`]), or holds one large instance
+//! by itself. It grows by groups: one write and one sync for everything that was ready. When it is
+//! full or idle it is sealed (cut to its length) and becomes an object.
+//!
+//! What is true after a crash: an entry proves by its digest that it is whole, so the log ends
+//! where the first entry does not. Whatever the index has not seen is read from the log
+//! ([`replay`]); the index says for each pack how far it has come. Nothing was answered that is
+//! not whole and synced here.
+
+pub(crate) mod entry;
+pub(crate) mod file;
+pub(crate) mod replay;
+pub(crate) mod writer;
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+
+use crate::Result;
+use crate::model::PackId;
+use crate::objects::{Objects, blocking, sync_folder};
+
+/// Open files that are kept for reading, at the most.
+const MAX_HANDLES: usize = 256;
+
+/// All packs, wherever they are, for reading; and the folder of those that are still in the log.
+#[derive(Debug)]
+pub(crate) struct Packs {
+    folder: PathBuf,
+    pub(crate) objects: Objects,
+    handles: Mutex<HashMap<PackId, Arc<File>>>,
+    next: AtomicU64,
+}
+
+impl Packs {
+    /// Opens the folder of the log, made where it is missing; what had begun to arrive in a pack of
+    /// its own when the server stopped is dropped.
+    pub(crate) fn open(folder: PathBuf, objects: Objects) -> Result<Self> {
+        let arriving = folder.join("arriving");
+        std::fs::create_dir_all(&arriving)?;
+        for left_over in std::fs::read_dir(&arriving)? {
+            std::fs::remove_file(left_over?.path())?;
+        }
+        Ok(Self { folder, objects, handles: Mutex::default(), next: AtomicU64::new(1) })
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// A number that no pack has had.
+    pub(crate) fn next_id(&self) -> PackId {
+        PackId(self.next.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Numbers up to this one are taken.
+    pub(crate) fn is_taken(&self, id: PackId) {
+        self.next.fetch_max(id.0 + 1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn log_file(&self, id: PackId) -> PathBuf {
+        self.folder.join(format!("{id}.tar"))
+    }
+
+    /// A file for an instance whose size and name are not known yet.
+    pub(crate) fn arriving_file(&self, id: PackId) -> PathBuf {
+        self.folder.join("arriving").join(format!("{id}.part"))
+    }
+
+    /// The packs of the log, in ascending order.
+    pub(crate) fn in_log(&self) -> Result<Vec<PackId>> {
+        let mut packs = Vec::new();
+        for file in std::fs::read_dir(&self.folder)? {
+            packs.extend(file?.file_name().to_str().and_then(crate::objects::pack_id));
+        }
+        packs.sort_unstable();
+        Ok(packs)
+    }
+
+    /// Makes an empty pack in the log.
+    pub(crate) fn create(&self, id: PackId) -> std::io::Result<File> {
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(self.log_file(id))?;
+        sync_folder(&self.folder)?;
+        Ok(file)
+    }
+
+    pub(crate) fn open_in_log(&self, id: PackId) -> std::io::Result<File> {
+        OpenOptions::new().read(true).write(true).open(self.log_file(id))
+    }
+
+    /// One ranged read of wherever the pack is.
+    pub(crate) async fn read(&self, pack: PackId, range: Range<u64>) -> Result<Bytes> {
+        let known = self.handles.lock().unwrap_or_else(PoisonError::into_inner).get(&pack).cloned();
+        let handle = match known {
+            Some(handle) => Some(handle),
+            None => self.open_for_reading(pack).await?,
+        };
+        match handle {
+            Some(file) => blocking(move || read_exact(&file, range)).await,
+            None => self.objects.pack_range(pack, range).await,
+        }
+    }
+
+    async fn open_for_reading(&self, pack: PackId) -> Result<Option<Arc<File>>> {
+        let places = [Some(self.log_file(pack)), self.objects.pack_file(pack)];
+        let opened = blocking(move || {
+            // A pack moves from the log to the objects at any time, so the log is asked twice.
+            for place in places.iter().chain(places.first()).flatten() {
+                match File::open(place) {
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                    result => return result.map(|file| Some(Arc::new(file))),
+                }
+            }
+            Ok(None)
+        })
+        .await?;
+        if let Some(file) = &opened {
+            let mut handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
+            if handles.len() >= MAX_HANDLES {
+                handles.clear();
+            }
+            handles.insert(pack, file.clone());
+        }
+        Ok(opened)
+    }
+
+    /// Gives a sealed pack to the object store. The file handle stays good where it is only renamed.
+    pub(crate) async fn adopt(&self, pack: PackId) -> Result<()> {
+        self.objects.adopt(pack, &self.log_file(pack)).await?;
+        if self.objects.pack_file(pack).is_none() {
+            self.handles.lock().unwrap_or_else(PoisonError::into_inner).remove(&pack);
+        }
+        Ok(())
+    }
+}
+
+fn read_exact(file: &File, range: Range<u64>) -> std::io::Result<Bytes> {
+    let length = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(usize::MAX);
+    let mut bytes = vec![0; length];
+    file.read_exact_at(&mut bytes, range.start)?;
+    Ok(bytes.into())
+}

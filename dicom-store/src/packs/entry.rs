@@ -1,0 +1,155 @@
+//! One file within a pack: a tar header of 512 bytes and the content, padded to 512 (POSIX ustar).
+//!
+//! The group name carries the first 124 bits of the entry's digest, so that an entry proves that
+//! it is whole. Any tar program reads the rest as usual.
+
+use crate::model::{SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
+use crate::{Error, Result};
+
+/// Bytes of a tar block.
+pub(crate) const BLOCK: u64 = 512;
+/// The largest size that fits twelve octal digits; larger ones are written in base 256, as GNU tar does.
+const MAX_OCTAL: u64 = 0o77_777_777_777;
+const DIGEST_DIGITS: usize = 31;
+
+/// The digest over all bytes of an entry.
+pub(crate) type Digest = [u8; 32];
+
+/// What a header says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) name: String,
+    pub(crate) size: u64,
+    /// Hexadecimal; compare with [`Entry::proves`].
+    digest: String,
+}
+
+/// `Study/Series/Instance.dcm`; a newcomer under a UID that is taken lies beside it, by its digest.
+pub(crate) fn instance_name(
+    study: &StudyInstanceUid,
+    series: &SeriesInstanceUid,
+    instance: &SopInstanceUid,
+    conflict: Option<&Digest>,
+) -> String {
+    match conflict {
+        None => format!("{study}/{series}/{instance}.dcm"),
+        Some(digest) => format!("conflict/{study}/{series}/{instance}.{}.dcm", hex(&digest[..8])),
+    }
+}
+
+/// Bytes that an entry of this size takes in the pack.
+pub(crate) fn padded(size: u64) -> u64 {
+    BLOCK + size.div_ceil(BLOCK) * BLOCK
+}
+
+impl Entry {
+    pub(crate) fn proves(&self, digest: &Digest) -> bool {
+        self.digest == digest_text(digest)
+    }
+
+    /// Reads a header; `None` where there is none: past the last entry.
+    pub(crate) fn read(block: &[u8]) -> Option<Self> {
+        let field = |at: usize, length: usize| block.get(at..at + length);
+        let text = |at, length| {
+            let bytes = field(at, length)?;
+            let end = bytes.iter().position(|b| *b == 0).unwrap_or(length);
+            std::str::from_utf8(bytes.get(..end)?).ok()
+        };
+        let octal = |at, length| u64::from_str_radix(text(at, length)?.trim_matches(' '), 8).ok();
+        if field(257, 5)? != b"ustar" || octal(148, 8)? != checksum(block.get(..512)?) {
+            return None;
+        }
+        let (name, prefix) = (text(0, 100)?, text(345, 155)?);
+        let name = if prefix.is_empty() { name.to_owned() } else { format!("{prefix}/{name}") };
+        let size = match field(124, 12)? {
+            [0x80, _, _, _, tail @ ..] => u64::from_be_bytes(tail.try_into().ok()?),
+            _ => octal(124, 12)?,
+        };
+        Some(Self { name, size, digest: text(297, 32)?.to_owned() })
+    }
+
+    /// The header of a file.
+    ///
+    /// # Errors
+    /// `Internal` when the name does not fit its fields (100 and 155 bytes).
+    pub(crate) fn header(name: &str, size: u64, digest: &Digest, seconds: u64) -> Result<[u8; 512]> {
+        let (prefix, file) = name.rsplit_once('/').unwrap_or(("", name));
+        if file.len() > 100 || prefix.len() > 155 {
+            return Err(Error::internal("name of an entry does not fit a tar header"));
+        }
+        let mut block = [0u8; 512];
+        let mut put = |at: usize, bytes: &[u8]| {
+            if let Some(field) = block.get_mut(at..at + bytes.len()) {
+                field.copy_from_slice(bytes);
+            }
+        };
+        put(0, file.as_bytes());
+        put(100, b"0000640\0");
+        put(108, b"0000000\0");
+        put(116, b"0000000\0");
+        if size <= MAX_OCTAL {
+            put(124, format!("{size:011o}\0").as_bytes());
+        } else {
+            put(124, &[0x80, 0, 0, 0]);
+            put(128, &size.to_be_bytes());
+        }
+        put(136, format!("{:011o}\0", seconds.min(MAX_OCTAL)).as_bytes());
+        put(156, b"0");
+        put(257, b"ustar\x0000");
+        put(265, b"filmless");
+        put(297, digest_text(digest).as_bytes());
+        put(345, prefix.as_bytes());
+        let sum = checksum(&block);
+        block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        Ok(block)
+    }
+}
+
+fn digest_text(digest: &Digest) -> String {
+    let mut text = hex(digest);
+    text.truncate(DIGEST_DIGITS);
+    text
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// Sum of all bytes, the checksum's own field counted as spaces.
+fn checksum(block: &[u8]) -> u64 {
+    let own = 148..156;
+    block.iter().enumerate().map(|(at, b)| if own.contains(&at) { 32 } else { u64::from(*b) }).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case(0)]
+    #[case(525_312)]
+    #[case(MAX_OCTAL + 1)]
+    fn a_header_reads_back(#[case] size: u64) {
+        let longest = "1".repeat(64);
+        let name = instance_name(
+            &StudyInstanceUid::parse(&longest).unwrap(),
+            &SeriesInstanceUid::parse(&longest).unwrap(),
+            &SopInstanceUid::parse(&longest).unwrap(),
+            Some(&[7; 32]),
+        );
+        let block = Entry::header(&name, size, &[9; 32], 1_700_000_000).unwrap();
+        let entry = Entry::read(&block).unwrap();
+        assert_eq!((entry.name.as_str(), entry.size), (name.as_str(), size));
+        assert!(entry.proves(&[9; 32]) && !entry.proves(&[8; 32]));
+    }
+
+    #[test]
+    fn a_changed_header_and_zeros_are_no_header() {
+        let mut block = Entry::header("a/b.dcm", 5, &[1; 32], 0).unwrap();
+        block[0] ^= 1;
+        assert_eq!(Entry::read(&block), None);
+        assert_eq!(Entry::read(&[0; 512]), None);
+        assert_eq!(Entry::read(&[0; 100]), None);
+    }
+}

@@ -1,0 +1,123 @@
+//! A matching key and the kind of matching that its value asks for (PS3.4 §C.2.2.2).
+
+use super::date_time::{Kind, Range};
+use crate::model::{Attributes, Element, Tag, VR, Value};
+use crate::{Error, Result};
+
+/// An attribute, in a sequence where the path is longer than one, and what it has to match.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    pub path: Vec<Tag>,
+    pub vr: VR,
+    pub matching: Matching,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Matching {
+    /// Everything, a missing value too.
+    Universal,
+    /// One of these values: one, or several of a list of UIDs or by multiple value matching.
+    Values(Vec<String>),
+    Wildcard(String),
+    Range(Kind, Range),
+    /// An item that satisfies all of these.
+    Item(Vec<Key>),
+    /// Nothing there (`""`, PS3.4 §C.2.2.2.7).
+    Empty,
+}
+
+impl Key {
+    /// A key by its path, VR and value as text.
+    ///
+    /// # Errors
+    /// `Invalid` when the value is none of the VR: a date that is no date, a UID that is none.
+    pub fn parse(path: &[Tag], vr: VR, value: &str) -> Result<Self> {
+        let (first, rest) = path.split_first().ok_or_else(|| Error::invalid("a key names no attribute"))?;
+        let matching = if rest.is_empty() {
+            Matching::parse(*first, vr, value)?
+        } else {
+            Matching::Item(vec![Self::parse(rest, vr, value)?])
+        };
+        let vr = if rest.is_empty() { vr } else { VR::SQ };
+        Ok(Self { path: vec![*first], vr, matching })
+    }
+
+    /// A key of an identifier; a sequence with its first item.
+    pub(super) fn from_element(identifier: &Attributes, element: &Element) -> Result<Self> {
+        let matching = match &element.value {
+            Value::Items(items) => Matching::of_item(items.first())?,
+            Value::Bytes(_) => Matching::parse(element.tag, element.vr, &text(identifier, element))?,
+            Value::Bulk(_) => Matching::Universal,
+        };
+        Ok(Self { path: vec![element.tag], vr: element.vr, matching })
+    }
+
+    pub fn tag(&self) -> Tag {
+        self.path.first().copied().unwrap_or(Tag(0, 0))
+    }
+}
+
+/// The value as text, several with backslashes; a binary number in decimal.
+fn text(identifier: &Attributes, element: &Element) -> String {
+    let strings = identifier.strings(element);
+    if !strings.is_empty() {
+        return strings.join("\\");
+    }
+    identifier.ints(element.tag).iter().map(i64::to_string).collect::<Vec<_>>().join("\\")
+}
+
+impl Matching {
+    /// By the keys of a sequence's one item; none, or none with a value, is universal.
+    fn of_item(item: Option<&Attributes>) -> Result<Self> {
+        let Some(item) = item else { return Ok(Self::Universal) };
+        let mut keys = Vec::new();
+        for element in item {
+            let key = Key::from_element(item, element)?;
+            if key.matching != Self::Universal {
+                keys.push(key);
+            }
+        }
+        Ok(if keys.is_empty() { Self::Universal } else { Self::Item(keys) })
+    }
+
+    fn parse(tag: Tag, vr: VR, value: &str) -> Result<Self> {
+        let value = value.trim_matches([' ', '\0']);
+        if value.is_empty() || (value == "*" && has_wildcards(vr)) {
+            return Ok(Self::Universal);
+        }
+        if value == "\"\"" {
+            return Ok(Self::Empty);
+        }
+        match vr {
+            VR::DA => Range::parse(Kind::Date, value).map(|range| Self::Range(Kind::Date, range)),
+            VR::TM => Range::parse(Kind::Time, value).map(|range| Self::Range(Kind::Time, range)),
+            VR::DT => Range::parse(Kind::DateTime, value).map(|range| Self::Range(Kind::DateTime, range)),
+            VR::UI => uids(tag, value),
+            _ if has_wildcards(vr) && value.contains(['*', '?']) && !value.contains('\\') => {
+                Ok(Self::Wildcard(value.to_owned()))
+            }
+            // A list where one value is meant: any of them, as Modalities in Study is asked for.
+            VR::CS | VR::SH | VR::LO | VR::AE => {
+                Ok(Self::Values(value.split('\\').map(|v| v.trim().to_owned()).collect()))
+            }
+            _ => Ok(Self::Values(vec![value.to_owned()])),
+        }
+    }
+}
+
+fn uids(tag: Tag, value: &str) -> Result<Matching> {
+    let uids: Vec<String> =
+        value.split(['\\', ',']).map(|uid| uid.trim_matches([' ', '\0']).to_owned()).collect();
+    let is_uid = |uid: &String| {
+        !uid.is_empty() && uid.len() <= 64 && uid.bytes().all(|b| b.is_ascii_digit() || b == b'.')
+    };
+    if uids.iter().all(is_uid) {
+        return Ok(Matching::Values(uids));
+    }
+    Err(Error::invalid(format!("{tag} is not a UID or a list of UIDs")))
+}
+
+/// PS3.4 §C.2.2.2.4.
+pub(super) fn has_wildcards(vr: VR) -> bool {
+    matches!(vr, VR::AE | VR::CS | VR::LO | VR::LT | VR::PN | VR::SH | VR::ST | VR::UC | VR::UR | VR::UT)
+}

@@ -1,0 +1,116 @@
+//! Whether a row satisfies a key: the one place where matching is decided (PS3.4 §C.2.2.2).
+
+use dicom::dictionary_std::tags;
+
+use super::date_time::{Kind, Range};
+use super::{Key, Matching, Pattern, Query};
+use crate::model::{Attributes, PersonName, Tag, VR, fold};
+
+/// Dates with the times that belong to them.
+const PAIRS: &[(Tag, Tag)] = &[
+    (tags::STUDY_DATE, tags::STUDY_TIME),
+    (tags::SERIES_DATE, tags::SERIES_TIME),
+    (tags::CONTENT_DATE, tags::CONTENT_TIME),
+    (tags::PERFORMED_PROCEDURE_STEP_START_DATE, tags::PERFORMED_PROCEDURE_STEP_START_TIME),
+    (tags::PATIENT_BIRTH_DATE, tags::PATIENT_BIRTH_TIME),
+];
+
+pub(super) fn matches(query: &Query, row: &Attributes) -> bool {
+    all_match(&query.keys, row, query.options.combined_date_time)
+}
+
+fn all_match(keys: &[Key], row: &Attributes, is_combined: bool) -> bool {
+    let periods = if is_combined { combined(keys) } else { Vec::new() };
+    let is_in_period = |tag: Tag| periods.iter().any(|(date, time, _)| tag == *date || tag == *time);
+    periods.iter().all(|(date, time, period)| lies_in(row, *date, *time, period))
+        && keys.iter().filter(|key| !is_in_period(key.tag())).all(|key| key_matches(key, row, is_combined))
+}
+
+/// Date and time ranges that are asked together, as one period each.
+fn combined(keys: &[Key]) -> Vec<(Tag, Tag, Range)> {
+    let range = |tag| {
+        keys.iter().find(|key| key.tag() == tag).and_then(|key| match &key.matching {
+            Matching::Range(_, range) => Some(range),
+            _ => None,
+        })
+    };
+    PAIRS
+        .iter()
+        .filter_map(|(date, time)| {
+            let (days, times) = (range(*date)?, range(*time)?);
+            let join = |day: &Option<String>, time: &Option<String>, open: &str| {
+                day.as_ref().map(|day| format!("{day}{}", time.as_deref().unwrap_or(open)))
+            };
+            let from = join(&days.from, &times.from, "000000.000000");
+            let to = join(&days.to, &times.to, "235959.999999");
+            Some((*date, *time, Range { from, to }))
+        })
+        .collect()
+}
+
+fn lies_in(row: &Attributes, date: Tag, time: Tag, period: &Range) -> bool {
+    let Some(day) = row.text(date) else { return false };
+    let time = row.text(time).unwrap_or_default();
+    period.contains(Kind::DateTime, &format!("{day}{}", time.replace(':', "")))
+}
+
+fn key_matches(key: &Key, row: &Attributes, is_combined: bool) -> bool {
+    let tag = key.tag();
+    match &key.matching {
+        Matching::Universal => true,
+        Matching::Empty => row.get(tag).is_none_or(|element| element.value.is_empty()),
+        Matching::Item(keys) => row.items(tag).iter().any(|item| all_match(keys, item, is_combined)),
+        Matching::Range(kind, range) => row.texts(tag).iter().any(|value| range.contains(*kind, value)),
+        Matching::Wildcard(pattern) if key.vr == VR::PN => {
+            any_name(row, tag, |name| name_like(pattern, name))
+        }
+        Matching::Wildcard(pattern) => {
+            let pattern = Pattern::new(pattern);
+            row.texts(tag).iter().any(|value| pattern.matches(value))
+        }
+        Matching::Values(wanted) if key.vr == VR::PN => {
+            wanted.iter().any(|value| any_name(row, tag, |name| name_is(value, name)))
+        }
+        Matching::Values(wanted) => {
+            let stored = row.texts(tag);
+            let numbers = if stored.is_empty() { row.ints(tag) } else { Vec::new() };
+            let is_stored =
+                |value: &String| stored.contains(value) || numbers.iter().any(|n| n.to_string() == *value);
+            wanted.iter().any(is_stored) || is_whole(wanted, &stored)
+        }
+    }
+}
+
+/// All values in their order, where several were stored and are asked for.
+fn is_whole(wanted: &[String], stored: &[String]) -> bool {
+    wanted.len() > 1 && wanted == stored
+}
+
+fn any_name(row: &Attributes, tag: Tag, test: impl Fn(&PersonName) -> bool) -> bool {
+    row.texts(tag).iter().any(|name| test(&PersonName::parse(name)))
+}
+
+/// Names are compared folded; a key without `=` may be any component group.
+fn name_is(wanted: &str, name: &PersonName) -> bool {
+    groups_match(wanted, name, |wanted, stored| {
+        fold(wanted).trim_end_matches('^') == fold(stored).trim_end_matches('^')
+    })
+}
+
+fn name_like(pattern: &str, name: &PersonName) -> bool {
+    groups_match(pattern, name, |pattern, stored| {
+        let (pattern, stored) = (Pattern::new(&fold(pattern)), fold(stored));
+        // Empty components at the end were dropped, and a key may still ask for them.
+        pattern.matches(&stored) || pattern.matches(&format!("{stored}^"))
+    })
+}
+
+fn groups_match(wanted: &str, name: &PersonName, test: impl Fn(&str, &str) -> bool) -> bool {
+    if !wanted.contains('=') {
+        return name.groups().iter().any(|stored| !stored.is_empty() && test(wanted.trim(), stored));
+    }
+    wanted
+        .split('=')
+        .zip(name.groups())
+        .all(|(wanted, stored)| wanted.trim().is_empty() || test(wanted.trim(), stored))
+}

@@ -1,0 +1,272 @@
+//! The only door to the archive: every verb is allowed or refused here.
+
+use std::ops::Range;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::Stream;
+use futures_util::stream::try_unfold;
+
+use crate::access::{Action, Caller};
+use crate::archive::Archive;
+use crate::ingest::{Arrival, Incoming};
+use crate::model::{BitRange, Codec, FrameMap, FrameNumber, Header, Instance, Resource};
+use crate::objects::DerivedKey;
+use crate::query::{Query, Rows};
+use crate::{Error, Result, inflate};
+
+/// Bytes of an object that are read at a time.
+const CHUNK: u64 = 1 << 20;
+/// Headers that are read at a time.
+const HEADERS: u32 = 100;
+
+/// What one caller does with the archive.
+#[derive(Debug, Clone)]
+pub struct Session {
+    archive: Archive,
+    caller: Caller,
+}
+
+impl Session {
+    pub(crate) fn new(archive: Archive, caller: Caller) -> Self {
+        Self { archive, caller }
+    }
+
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// Makes ready to take an instance.
+    ///
+    /// # Errors
+    /// `Forbidden`; `Unavailable` when the archive is closing; `Exhausted` when the disk is full.
+    pub async fn receive(&self, arrival: Arrival) -> Result<Incoming> {
+        self.caller.check(Action::Store)?;
+        Incoming::new(self.archive.store()?, arrival).await
+    }
+
+    /// The rows that match, as they are found (PS3.4 §C.4.1, PS3.18 §10.6).
+    ///
+    /// # Errors
+    /// `Forbidden`, `Unavailable`.
+    pub async fn search(&self, query: &Query) -> Result<Rows> {
+        self.caller.check(Action::Search)?;
+        self.archive.inner.index.search(query).await
+    }
+
+    /// How many match, whatever the page.
+    ///
+    /// # Errors
+    /// `Forbidden`, `Unavailable`.
+    pub async fn count(&self, query: &Query) -> Result<u64> {
+        self.caller.check(Action::Search)?;
+        self.archive.inner.index.count(query).await
+    }
+
+    /// The instances of a resource, by series number and instance number.
+    ///
+    /// # Errors
+    /// `NotFound` when there are none, `Forbidden`, `Unavailable`.
+    pub async fn instances(&self, of: &Resource) -> Result<Vec<Instance>> {
+        self.caller.check(Action::Retrieve)?;
+        let found = self.archive.inner.index.instances(of).await?;
+        if found.is_empty() {
+            Err(Error::not_found(format!("{of} is not in the archive")))
+        } else {
+            Ok(found)
+        }
+    }
+
+    /// # Errors
+    /// `NotFound`, `Forbidden`, `Unavailable`, `Corrupt`.
+    pub async fn header(&self, instance: &Instance) -> Result<Header> {
+        self.header_and_frames(instance).await.map(|(header, _)| header)
+    }
+
+    /// # Errors
+    /// `NotFound`, `Forbidden`, `Unavailable`, `Corrupt`.
+    pub async fn frame_map(&self, instance: &Instance) -> Result<FrameMap> {
+        self.header_and_frames(instance).await.map(|(_, frames)| frames)
+    }
+
+    /// Both in one question.
+    ///
+    /// # Errors
+    /// `NotFound`, `Forbidden`, `Unavailable`, `Corrupt`.
+    pub async fn header_and_frames(&self, instance: &Instance) -> Result<(Header, FrameMap)> {
+        self.caller.check(Action::Retrieve)?;
+        let found = self.archive.inner.index.header(&instance.sop_instance).await?;
+        found.ok_or_else(|| Error::not_found(format!("{} is not in the archive", instance.resource())))
+    }
+
+    /// Every instance of a resource with its header, out of the index, some at a time.
+    pub fn headers(&self, of: &Resource) -> impl Stream<Item = Result<(Instance, Header)>> + Send + use<> {
+        let (session, of) = (self.clone(), of.clone());
+        let pages = try_unfold((session, of, None, false), |(session, of, after, is_over)| async move {
+            if is_over {
+                return Ok::<_, Error>(None);
+            }
+            session.caller.check(Action::Retrieve)?;
+            let (page, next) = session.archive.inner.index.headers(&of, after, HEADERS).await?;
+            let is_over = next.is_none();
+            let page = futures_util::stream::iter(page.into_iter().map(Ok));
+            Ok(Some((page, (session, of, next, is_over))))
+        });
+        futures_util::TryStreamExt::try_flatten(pages)
+    }
+
+    /// The Part 10 file as it is stored, in parts of up to 1 MiB.
+    pub fn open(&self, instance: &Instance) -> impl Stream<Item = Result<Bytes>> + Send + use<> {
+        let start = instance.location.offset;
+        self.stored(instance, start..start + instance.location.length)
+    }
+
+    /// The data set as it is stored, in parts of up to 1 MiB.
+    pub fn open_data_set(&self, instance: &Instance) -> impl Stream<Item = Result<Bytes>> + Send + use<> {
+        let start = instance.location.offset;
+        self.stored(instance, start + instance.data_set..start + instance.location.length)
+    }
+
+    fn stored(
+        &self,
+        instance: &Instance,
+        range: Range<u64>,
+    ) -> impl Stream<Item = Result<Bytes>> + Send + use<> {
+        let (session, pack) = (self.clone(), instance.location.pack);
+        try_unfold((session, range), move |(session, range)| async move {
+            if range.is_empty() {
+                return Ok(None);
+            }
+            session.caller.check(Action::Retrieve)?;
+            let end = range.end.min(range.start + CHUNK);
+            let bytes = session.archive.inner.packs.read(pack, range.start..end).await?;
+            Ok(Some((bytes, (session, end..range.end))))
+        })
+    }
+
+    /// One ranged read; offsets count from the start of the Part 10 file, of a deflated data set as if
+    /// it were inflated behind its file meta.
+    ///
+    /// # Errors
+    /// `Invalid` when the range reaches past the file, `Forbidden`, `Unavailable`, `Corrupt`.
+    pub async fn read(&self, instance: &Instance, range: Range<u64>) -> Result<Bytes> {
+        self.caller.check(Action::Retrieve)?;
+        if instance.transfer_syntax.facts().deflated {
+            return inflate::range(self.open_data_set(instance), instance.data_set, range).await;
+        }
+        let location = instance.location;
+        if range.end > location.length || range.start > range.end {
+            return Err(Error::invalid(format!("range {range:?} reaches past {} bytes", location.length)));
+        }
+        let range = location.offset + range.start..location.offset + range.end;
+        self.archive.inner.packs.read(location.pack, range).await
+    }
+
+    /// The stored bytes of one frame: samples as they are encoded, or the code stream with its
+    /// fragments joined and without the byte that pads it. Frames of single bits start with bit 0.
+    ///
+    /// # Errors
+    /// `NotFound` past the last frame, and as for [`Session::read`].
+    pub async fn open_frame(&self, instance: &Instance, frame: FrameNumber) -> Result<Bytes> {
+        let map = self.frame_map(instance).await?;
+        self.open_mapped_frame(instance, &map, frame).await
+    }
+
+    /// The same with a frame map in hand.
+    ///
+    /// # Errors
+    /// As for [`Session::open_frame`].
+    pub async fn open_mapped_frame(
+        &self,
+        instance: &Instance,
+        map: &FrameMap,
+        frame: FrameNumber,
+    ) -> Result<Bytes> {
+        let place = map.frame(frame).ok_or_else(|| {
+            let (number, count) = (frame.get(), map.count());
+            Error::not_found(format!("frame {number} of {count} in instance {}", instance.sop_instance))
+        })?;
+        let mut bytes = match place.ranges.as_slice() {
+            [range] => self.read(instance, range.clone()).await?,
+            ranges => {
+                let mut joined = BytesMut::new();
+                for range in ranges {
+                    joined.extend_from_slice(&self.read(instance, range.clone()).await?);
+                }
+                joined.freeze()
+            }
+        };
+        if let Some(bits) = place.bits {
+            bytes = repack(&bytes, bits);
+        }
+        if map.is_encapsulated() && is_padded(&bytes, instance.transfer_syntax.facts().codec) {
+            bytes.truncate(bytes.len() - 1);
+        }
+        Ok(bytes)
+    }
+
+    /// Something that was made of images, where it was made already.
+    ///
+    /// # Errors
+    /// `Forbidden`, `Unavailable`.
+    pub async fn derived(&self, key: &DerivedKey) -> Result<Option<Bytes>> {
+        self.caller.check(Action::Retrieve)?;
+        self.archive.inner.packs.objects.derived(key).await
+    }
+
+    /// Keeps something that was made of images; it may be gone at any time and is then made again.
+    ///
+    /// # Errors
+    /// `Forbidden` to all who may not retrieve, `Unavailable`, `Exhausted`.
+    pub async fn put_derived(&self, key: &DerivedKey, bytes: Bytes) -> Result<()> {
+        self.caller.check(Action::Retrieve)?;
+        self.archive.inner.packs.objects.put_derived(key, bytes).await
+    }
+}
+
+/// Moves bits down to bit 0 and clears what is not of the frame (PS3.18 §8.7.3.3.1).
+fn repack(bytes: &[u8], bits: BitRange) -> Bytes {
+    let shift = u32::try_from(bits.first % 8).unwrap_or_default();
+    let length = usize::try_from(bits.count.div_ceil(8)).unwrap_or(usize::MAX);
+    let byte = |at: usize| u16::from(bytes.get(at).copied().unwrap_or_default());
+    let mut packed: Vec<u8> = (0..length)
+        .map(|at| u8::try_from(((byte(at) | byte(at + 1) << 8) >> shift) & 0xFF).unwrap_or_default())
+        .collect();
+    let rest = bits.count % 8;
+    if let (1.., Some(last)) = (rest, packed.last_mut()) {
+        *last &= (1u8 << rest) - 1;
+    }
+    packed.into()
+}
+
+/// Whether a zero stands behind the end of the image, which every JPEG code stream marks with two bytes.
+fn is_padded(bytes: &[u8], codec: Codec) -> bool {
+    let is_marked = matches!(
+        codec,
+        Codec::JpegBaseline
+            | Codec::JpegExtended
+            | Codec::JpegLossless
+            | Codec::JpegLs
+            | Codec::Jpeg2000
+            | Codec::HtJ2k
+    );
+    is_marked && matches!(bytes, [.., 0xFF, 0xD9, 0x00])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bits_of_a_frame_are_moved_to_its_own_start() {
+        // Nine pixels a frame; the second begins with bit 1 of the second byte.
+        let packed = repack(&[0b1010_1010, 0b0000_0011], BitRange { first: 1, count: 9 });
+        assert_eq!(*packed, [0b1101_0101, 0b0000_0001]);
+    }
+
+    #[test]
+    fn only_the_byte_behind_the_end_of_the_image_is_padding() {
+        assert!(is_padded(&[1, 0xFF, 0xD9, 0], Codec::JpegBaseline));
+        assert!(!is_padded(&[1, 0xFF, 0xD9], Codec::JpegBaseline));
+        assert!(!is_padded(&[1, 0xFF, 0xD9, 0], Codec::Rle));
+    }
+}

@@ -1,0 +1,60 @@
+//! The change feed and the job queue, as the workers of the server use them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::Result;
+use crate::change::{Change, Cursor};
+use crate::index::Index;
+use crate::queue::{JobId, Lease, NewJob, QueueDepth};
+
+/// Only for parts of this server: what they follow holds no patient data and is not audited.
+#[derive(Debug, Clone)]
+pub struct Work {
+    index: Arc<dyn Index>,
+}
+
+impl Work {
+    pub(crate) fn new(index: Arc<dyn Index>) -> Self {
+        Self { index }
+    }
+
+    /// Changes behind a cursor, in their order.
+    ///
+    /// # Errors
+    /// As all verbs here: `Unavailable` when the index cannot be reached.
+    pub async fn changes_after(&self, cursor: Cursor, limit: u32) -> Result<Vec<Change>> {
+        self.index.changes_after(cursor, limit).await
+    }
+
+    pub async fn cursor_of(&self, consumer: &str) -> Result<Cursor> {
+        self.index.cursor_of(consumer).await
+    }
+
+    /// Moves a follower on and puts its jobs in the queue, both or neither.
+    pub async fn advance(&self, consumer: &str, to: Cursor, jobs: &[NewJob]) -> Result<()> {
+        self.index.advance(consumer, to, jobs).await
+    }
+
+    pub async fn lease(&self, kinds: &[&str], limit: u32, lease: Duration) -> Result<Vec<Lease>> {
+        self.index.lease(kinds, limit, lease).await
+    }
+
+    pub async fn complete(&self, job: JobId) -> Result<()> {
+        self.index.complete(job).await
+    }
+
+    /// The job is due again after a while.
+    pub async fn fail(&self, job: JobId, retry_in: Duration, error: &str) -> Result<()> {
+        self.index.fail(job, error, Some(retry_in)).await
+    }
+
+    /// The job is not tried again; somebody has to look.
+    pub async fn park(&self, job: JobId, error: &str) -> Result<()> {
+        self.index.fail(job, error, None).await
+    }
+
+    pub async fn queue_depth(&self) -> Result<QueueDepth> {
+        self.index.queue_depth().await
+    }
+}
