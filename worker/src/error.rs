@@ -1,5 +1,9 @@
 //! What can go wrong in the worker.
 
+use std::time::Duration;
+
+use dicom_store::ErrorKind;
+
 use crate::pixel;
 use crate::pool::Panicked;
 
@@ -15,14 +19,23 @@ pub enum Error {
     /// The computation panicked.
     #[error(transparent)]
     Panicked(#[from] Panicked),
-    /// A row of the queue holds what no job here understands.
-    #[error("job of kind {kind} cannot be read: {source}")]
+    /// The queue holds a job that is not of this server.
+    #[error("no job is of the kind {0:?}")]
+    UnknownKind(String),
+    /// A row of the queue holds what its kind does not understand.
+    #[error("payload of the kind {kind}: {source}")]
     Payload {
         /// The kind the row names.
         kind: String,
         /// Why its payload is not that of this kind.
         source: serde_json::Error,
     },
+    /// A run of a job took too long.
+    #[error("not done within {0:?}")]
+    TimeLimit(Duration),
+    /// A job was begun so often and never ended.
+    #[error("given up after {0} runs that never ended")]
+    GivenUp(u32),
     /// The system refused the threads of the pool.
     #[error("computing threads cannot be started: {0}")]
     Pool(#[source] rayon::ThreadPoolBuildError),
@@ -30,3 +43,23 @@ pub enum Error {
 
 /// What the functions of this crate give back.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// Whether trying again cannot help: what is stored, or what was asked for, stays what it is.
+    pub fn is_permanent(&self) -> bool {
+        match self {
+            Self::Store(error) => match error.kind {
+                ErrorKind::NotFound
+                | ErrorKind::Invalid
+                | ErrorKind::Conflict
+                | ErrorKind::Forbidden
+                | ErrorKind::TooLarge
+                | ErrorKind::Corrupt => true,
+                ErrorKind::Exhausted | ErrorKind::Unavailable | ErrorKind::Internal => false,
+            },
+            Self::Pixel(error) => error.is_permanent(),
+            Self::UnknownKind(_) | Self::Payload { .. } | Self::GivenUp(_) => true,
+            Self::Panicked(_) | Self::TimeLimit(_) | Self::Pool(_) => false,
+        }
+    }
+}

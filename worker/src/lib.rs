@@ -1,13 +1,32 @@
 //! What filmless computes, and what it does by itself: pixels, thumbnails, jobs.
 //!
-//! - [`pool`]: the computing threads, behind a future;
-//! - [`pixel`]: frames → samples → pictures, pure functions;
-//! - [`render`]: a frame as an image file.
+//! | module | what it is |
+//! |---|---|
+//! | [`pool`] | the threads that compute, behind a future |
+//! | [`pixel`] | frames → samples → pictures: pure functions |
+//! | [`render`] | a stored frame → an image file |
+//! | [`frame`] | a frame of a stored instance, with what its data set says of it |
+//! | [`job`], [`jobs`] | what a job is; the jobs of this crate |
+//! | [`dispatch`] | the change feed → jobs |
+//! | [`runner`] | takes jobs out of the queue and runs them |
+//! | [`background`] | both of these, as the server starts them |
+//! | [`destination`] | where instances can be sent; the protocols implement it |
 
-pub mod error;
+pub mod background;
+mod config;
+pub mod destination;
+pub mod dispatch;
+mod error;
+pub mod frame;
+pub mod job;
+pub mod jobs;
 pub mod pixel;
 pub mod pool;
 pub mod render;
+pub mod runner;
 
+pub use config::Config;
+pub use destination::{Delivery, Destination};
 pub use error::{Error, Result};
+pub use job::{Job, Registry};
 pub use pool::{CpuPool, Panicked};

@@ -8,6 +8,9 @@ use zune_jpeg::JpegDecoder;
 use super::jpeg_header::JpegHeader;
 use super::{Error, ImageInfo, Photometric, Result};
 
+/// Most pixels that a byte of a stream can stand for: eight blocks, of a bit each (§G.1.2.1).
+const MAX_PIXELS_OF_A_BYTE: usize = 8 * 64;
+
 /// Decoded samples by pixel, and the photometric interpretation that they have.
 pub(super) struct Jpeg {
     pub(super) samples: Vec<u8>,
@@ -28,7 +31,14 @@ pub(super) fn decode(frame: &[u8], info: &ImageInfo) -> Result<Jpeg> {
         )));
     }
     check_shape(&header, info)?;
-    let length = info.pixels()?.saturating_mul(header.components.len());
+    let pixels = info.pixels()?;
+    if frame.len().saturating_mul(MAX_PIXELS_OF_A_BYTE) < pixels {
+        return Err(Error::corrupt(format!(
+            "JPEG stream of {} bytes cannot hold {pixels} pixels",
+            frame.len()
+        )));
+    }
+    let length = pixels.saturating_mul(header.components.len());
     let photometric = photometric(&header, info.photometric);
 
     let options = DecoderOptions::default()
@@ -168,6 +178,15 @@ mod tests {
         for info in [grey(8, 16, 8), rgb(8, 8)] {
             assert_eq!(decode(&stream, &info).err().map(|e| e.kind), Some(ErrorKind::Corrupt));
         }
+    }
+
+    #[test]
+    fn a_small_stream_that_claims_to_be_huge_is_refused_before_memory_is_taken() {
+        let mut stream = encoded(&[0; 64], 8, 8, ColorType::Luma);
+        let frame = stream.windows(2).position(|marker| marker == [0xFF, 0xC0]).unwrap();
+        stream[frame + 5..frame + 9].copy_from_slice(&[0x40, 0, 0x40, 0]);
+        let error = decode(&stream, &grey(16_384, 16_384, 8)).err();
+        assert_eq!(error.map(|e| e.kind), Some(ErrorKind::Corrupt));
     }
 
     #[test]

@@ -1,0 +1,62 @@
+//! What the server does by itself: the dispatcher and the runner, together.
+
+use std::sync::Arc;
+
+use dicom_store::{Archive, Caller};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::CpuPool;
+use crate::dispatch::Dispatcher;
+use crate::job::Registry;
+use crate::jobs::Thumbnail;
+use crate::runner::Runner;
+
+/// The jobs of this crate.
+pub fn registry(archive: &Archive, pool: &CpuPool) -> Registry {
+    let session = archive.acting_as(Caller::System("thumbnail"));
+    Registry::new().with(Thumbnail::new(session, pool.clone()))
+}
+
+/// Follows the change feed and runs jobs until told to stop; returns when those under way have ended.
+pub async fn run(archive: Archive, registry: Registry, stop: CancellationToken) {
+    let jobs_came = Arc::new(Notify::new());
+    let dispatcher = Dispatcher::new(archive.work(), archive.changes(), Arc::clone(&jobs_came));
+    let runner = Runner::new(archive.work(), registry, jobs_came);
+    tokio::join!(dispatcher.run(stop.clone()), runner.run(stop));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use dicom_store::fixture::{self, ct};
+    use dicom_store::{Cursor, DerivedKey, Stored};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_series_gets_its_thumbnail_without_anybody_asking() {
+        let (archive, _folder) = fixture::archive().await;
+        let session = fixture::system(&archive);
+        let pool = CpuPool::new(1).unwrap();
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(run(archive.clone(), registry(&archive, &pool), stop.clone()));
+
+        let Stored::New(instance) = fixture::store(&session, &ct()).await.unwrap() else { panic!("not new") };
+        let key = DerivedKey::thumbnail(&instance.study, &instance.series);
+        let thumbnail = tokio::time::timeout(Duration::from_secs(30), async {
+            loop {
+                if let Some(thumbnail) = session.derived(&key).await.unwrap() {
+                    return thumbnail;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        assert!(thumbnail.await.unwrap().starts_with(&[0xFF, 0xD8]));
+
+        stop.cancel();
+        tokio::time::timeout(Duration::from_secs(30), running).await.unwrap().unwrap();
+        assert_ne!(archive.work().cursor_of("dispatch").await.unwrap(), Cursor::default());
+    }
+}

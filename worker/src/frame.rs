@@ -1,0 +1,113 @@
+//! A frame of a stored instance, with what its data set says of it.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use dicom_store::Session;
+use dicom_store::model::{Bulk, Encoding, FrameNumber, Header, Instance};
+
+use crate::Result;
+use crate::pixel::ImageInfo;
+
+/// One frame as it is stored, and its image: one question to the index and one ranged read, unless
+/// the image has large look-up tables.
+///
+/// # Errors
+/// `NotFound` past the last frame, and whatever else the archive answers; those of
+/// [`ImageInfo::read`].
+pub async fn open(session: &Session, instance: &Instance, frame: FrameNumber) -> Result<(ImageInfo, Bytes)> {
+    let (header, map) = session.header_and_frames(instance).await?;
+    let info = describe(session, instance, &header, frame).await?;
+    Ok((info, session.open_mapped_frame(instance, &map, frame).await?))
+}
+
+/// The image of one frame by its header, together with look-up tables that are too large for the
+/// index and lie in the object.
+///
+/// # Errors
+/// What the archive answers; those of [`ImageInfo::read`].
+pub async fn describe(
+    session: &Session,
+    instance: &Instance,
+    header: &Header,
+    frame: FrameNumber,
+) -> Result<ImageInfo> {
+    let mut attributes = header.attributes()?;
+    let bulk = ImageInfo::tables_in_bulk(&attributes);
+    if !bulk.is_empty() {
+        let mut tables = HashMap::new();
+        for table in bulk {
+            let value =
+                session.read(instance, table.offset..table.offset.saturating_add(table.length)).await?;
+            tables.insert(table.offset, little_endian(value, header.encoding()));
+        }
+        attributes =
+            ImageInfo::with_tables(&attributes, &|wanted: &Bulk| tables.get(&wanted.offset).cloned());
+    }
+    Ok(ImageInfo::read(&attributes, frame)?)
+}
+
+/// Tables are words of 16 bits.
+fn little_endian(value: Bytes, encoding: Encoding) -> Bytes {
+    if encoding != Encoding::ExplicitBig {
+        return value;
+    }
+    let mut value = value.to_vec();
+    value.chunks_exact_mut(2).for_each(<[u8]>::reverse);
+    value.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use dicom::dictionary_std::tags;
+    use dicom_store::Stored;
+    use dicom_store::fixture::{self, Sample, ct};
+    use dicom_store::model::{Attributes, VR, transfer_syntax};
+    use rstest::rstest;
+
+    use super::*;
+    use crate::pixel::Voi;
+
+    /// A VOI LUT of 4096 entries, far too large for the index.
+    fn with_large_table(mut sample: Sample) -> Sample {
+        let words = |values: &mut dyn Iterator<Item = u16>| -> Vec<u8> {
+            values.flat_map(u16::to_le_bytes).collect()
+        };
+        let mut item = Attributes::new();
+        item.put_bytes(tags::LUT_DESCRIPTOR, VR::US, words(&mut [4096, 0, 16].into_iter()));
+        item.put_bytes(tags::LUT_DATA, VR::US, words(&mut (0..4096).map(|n| n * 16)));
+        sample.attributes.put_items(tags::VOILUT_SEQUENCE, vec![item]);
+        sample
+    }
+
+    #[rstest]
+    #[case::little(transfer_syntax::EXPLICIT_LITTLE)]
+    #[case::big(transfer_syntax::EXPLICIT_BIG)]
+    #[case::deflated(transfer_syntax::DEFLATED)]
+    #[tokio::test]
+    async fn a_frame_comes_with_its_tables_whatever_the_transfer_syntax(#[case] syntax: &str) {
+        let (archive, _folder) = fixture::archive().await;
+        let session = fixture::system(&archive);
+        let sample = with_large_table(ct().transfer_syntax(syntax));
+        let Stored::New(instance) = fixture::store(&session, &sample).await.unwrap() else {
+            panic!("not new")
+        };
+
+        let (info, bytes) = open(&session, &instance, FrameNumber::FIRST).await.unwrap();
+        let Some(Voi::Lut(table)) = info.voi else { panic!("no table") };
+        assert_eq!((table.entries.len(), table.entries[4095]), (4096, 4095 * 16));
+        assert_eq!(bytes.len(), 16 * 16 * 2);
+    }
+
+    #[tokio::test]
+    async fn a_frame_past_the_last_is_not_found() {
+        let (archive, _folder) = fixture::archive().await;
+        let session = fixture::system(&archive);
+        let Stored::New(instance) = fixture::store(&session, &ct()).await.unwrap() else { panic!("not new") };
+        let second = FrameNumber::new(2).unwrap();
+        let Err(crate::Error::Store(error)) = open(&session, &instance, second).await else {
+            panic!("a frame")
+        };
+        assert_eq!(error.kind, dicom_store::ErrorKind::NotFound);
+    }
+}

@@ -1,0 +1,159 @@
+//! Work that is done once something has happened, again until it succeeds.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use dicom_store::queue::NewJob;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::{Error, Result};
+
+/// A kind of work. It may run twice for one thing, and has to give the same then.
+pub trait Job: Send + Sync + 'static {
+    /// The name of the kind in the queue; changing it leaves queued work undone.
+    const KIND: &'static str;
+
+    /// How long one run may take.
+    const TIME_LIMIT: Duration = Duration::from_secs(60);
+
+    /// What a run has to know, kept in the queue as JSON.
+    type Payload: Serialize + DeserializeOwned + Send;
+
+    /// Does it. What can never succeed is an error that [`Error::is_permanent`], or no error at all
+    /// when there is nothing that anybody could do.
+    fn run(&self, payload: Self::Payload) -> impl Future<Output = Result<()>> + Send;
+}
+
+/// A row for the queue.
+///
+/// Of one key, one job waits at most: asking again moves it to `delay` from now.
+///
+/// # Errors
+/// `Payload` when the payload cannot be written as JSON.
+pub fn new_job<J: Job>(key: String, payload: &J::Payload, delay: Duration) -> Result<NewJob> {
+    let payload = serde_json::to_string(payload)
+        .map_err(|source| Error::Payload { kind: J::KIND.to_owned(), source })?;
+    Ok(NewJob { kind: J::KIND, key, payload, delay })
+}
+
+/// The kinds of work that this server does.
+#[derive(Default)]
+pub struct Registry {
+    jobs: BTreeMap<&'static str, Box<dyn AnyJob>>,
+}
+
+impl Registry {
+    /// No kinds yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// With one more; a kind of the same name is replaced.
+    #[must_use]
+    pub fn with<J: Job>(mut self, job: J) -> Self {
+        self.jobs.insert(J::KIND, Box::new(job));
+        self
+    }
+
+    /// The names of all kinds.
+    pub fn kinds(&self) -> Vec<&'static str> {
+        self.jobs.keys().copied().collect()
+    }
+
+    /// The longest that a run of any kind may take.
+    pub(crate) fn longest_run(&self) -> Duration {
+        self.jobs.values().map(|job| job.time_limit()).max().unwrap_or_default()
+    }
+
+    /// Runs a job of that kind, within its time limit.
+    ///
+    /// # Errors
+    /// `UnknownKind`, `Payload`, `TimeLimit`, or what the job answers.
+    pub(crate) async fn run(&self, kind: &str, payload: &str) -> Result<()> {
+        let job = self.jobs.get(kind).ok_or_else(|| Error::UnknownKind(kind.to_owned()))?;
+        let limit = job.time_limit();
+        tokio::time::timeout(limit, job.run_text(payload)).await.unwrap_or(Err(Error::TimeLimit(limit)))
+    }
+}
+
+/// A job whose payload is text: what the registry holds.
+trait AnyJob: Send + Sync {
+    fn time_limit(&self) -> Duration;
+    fn run_text<'a>(&'a self, payload: &'a str) -> BoxFuture<'a, Result<()>>;
+}
+
+impl<J: Job> AnyJob for J {
+    fn time_limit(&self) -> Duration {
+        J::TIME_LIMIT
+    }
+
+    fn run_text<'a>(&'a self, payload: &'a str) -> BoxFuture<'a, Result<()>> {
+        async move {
+            let payload = serde_json::from_str(payload)
+                .map_err(|source| Error::Payload { kind: J::KIND.to_owned(), source })?;
+            self.run(payload).await
+        }
+        .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    struct Add(Arc<AtomicU32>);
+
+    impl Job for Add {
+        const KIND: &'static str = "add";
+        type Payload = u32;
+
+        async fn run(&self, payload: u32) -> Result<()> {
+            self.0.fetch_add(payload, Ordering::SeqCst);
+            Ok(())
+        }
+    }
+
+    struct Endless;
+
+    impl Job for Endless {
+        const KIND: &'static str = "endless";
+        const TIME_LIMIT: Duration = Duration::from_millis(1);
+        type Payload = ();
+
+        async fn run(&self, (): ()) -> Result<()> {
+            std::future::pending().await
+        }
+    }
+
+    #[tokio::test]
+    async fn a_payload_comes_back_to_its_kind() {
+        let sum = Arc::new(AtomicU32::new(0));
+        let registry = Registry::new().with(Add(Arc::clone(&sum))).with(Endless);
+        let row = new_job::<Add>("k".into(), &7, Duration::ZERO).unwrap();
+        registry.run(row.kind, &row.payload).await.unwrap();
+        assert_eq!(sum.load(Ordering::SeqCst), 7);
+        assert_eq!(registry.kinds(), ["add", "endless"]);
+        assert_eq!(registry.longest_run(), Add::TIME_LIMIT);
+    }
+
+    #[tokio::test]
+    async fn what_nobody_understands_is_an_error_for_good() {
+        let registry = Registry::new().with(Add(Arc::default()));
+        let unknown = registry.run("subtract", "7").await.unwrap_err();
+        let garbled = registry.run("add", "seven").await.unwrap_err();
+        assert!(matches!(unknown, Error::UnknownKind(_)) && unknown.is_permanent());
+        assert!(matches!(garbled, Error::Payload { .. }) && garbled.is_permanent());
+    }
+
+    #[tokio::test]
+    async fn a_run_ends_at_its_time_limit() {
+        let error = Registry::new().with(Endless).run("endless", "null").await.unwrap_err();
+        assert!(matches!(error, Error::TimeLimit(_)) && !error.is_permanent());
+    }
+}

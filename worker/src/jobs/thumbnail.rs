@@ -1,0 +1,204 @@
+//! A thumbnail for every series, made before anybody asks.
+//!
+//! The first instance of a series gets one at once, so that a study that is still arriving already
+//! has a face. When nothing has come for some seconds the series counts as settled, and its middle
+//! image takes the place of the first.
+
+use std::time::Duration;
+
+use dicom_store::model::{FrameNumber, Instance, Resource, SeriesInstanceUid, StudyInstanceUid};
+use dicom_store::queue::NewJob;
+use dicom_store::{DerivedKey, ErrorKind, Session};
+use serde::{Deserialize, Serialize};
+use tracing::debug;
+
+use crate::job::{Job, new_job};
+use crate::pixel::can_decode;
+use crate::{CpuPool, Error, Result, frame, render};
+
+/// A series to which nothing was added for so long counts as settled.
+const SETTLED_AFTER: Duration = Duration::from_secs(3);
+
+/// Makes and keeps the thumbnail of a series.
+pub struct Thumbnail {
+    session: Session,
+    pool: CpuPool,
+}
+
+/// Which series, and whether its first thumbnail is meant or the one that stays.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Payload {
+    study: StudyInstanceUid,
+    series: SeriesInstanceUid,
+    is_settled: bool,
+}
+
+impl Thumbnail {
+    /// Reads and keeps through this session, computes in this pool.
+    pub fn new(session: Session, pool: CpuPool) -> Self {
+        Self { session, pool }
+    }
+
+    /// The job to do at once, for a series that is new.
+    ///
+    /// # Errors
+    /// As [`new_job`].
+    pub fn at_once(study: &StudyInstanceUid, series: &SeriesInstanceUid) -> Result<NewJob> {
+        let payload = Payload { study: study.clone(), series: series.clone(), is_settled: false };
+        new_job::<Self>(format!("first/{study}/{series}"), &payload, Duration::ZERO)
+    }
+
+    /// The job to do once the series has settled; each new instance moves it on.
+    ///
+    /// # Errors
+    /// As [`new_job`].
+    pub fn when_settled(study: &StudyInstanceUid, series: &SeriesInstanceUid) -> Result<NewJob> {
+        let payload = Payload { study: study.clone(), series: series.clone(), is_settled: true };
+        new_job::<Self>(format!("settled/{study}/{series}"), &payload, SETTLED_AFTER)
+    }
+
+    async fn make(&self, instance: Instance) -> Result<Vec<u8>> {
+        let number = FrameNumber::new(instance.frames.div_ceil(2)).unwrap_or(FrameNumber::FIRST);
+        let (info, bytes) = frame::open(&self.session, &instance, number).await?;
+        let syntax = instance.transfer_syntax;
+        Ok(self.pool.run(move || render::thumbnail(&bytes, &info, &syntax)).await??)
+    }
+}
+
+impl Job for Thumbnail {
+    const KIND: &'static str = "thumbnail";
+    type Payload = Payload;
+
+    async fn run(&self, Payload { study, series, is_settled }: Payload) -> Result<()> {
+        let key = DerivedKey::thumbnail(&study, &series);
+        if !is_settled && self.session.derived(&key).await?.is_some() {
+            return Ok(());
+        }
+        let instances = match self.session.instances(&Resource::Series(study, series.clone())).await {
+            // It has been deleted in the meantime.
+            Err(error) if error.kind == ErrorKind::NotFound => return Ok(()),
+            instances => instances?,
+        };
+        let Some(instance) = middle(instances) else {
+            debug!(%series, "series has no image that can be shown");
+            return Ok(());
+        };
+        match self.make(instance).await {
+            Ok(jpeg) => Ok(self.session.put_derived(&key, jpeg.into()).await?),
+            // Nothing will ever come of these pixels, and nobody can do anything about it.
+            Err(Error::Pixel(error)) if error.is_permanent() => {
+                debug!(%series, %error, "series gets no thumbnail");
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The one in the middle of those that can be shown.
+fn middle(instances: Vec<Instance>) -> Option<Instance> {
+    let mut shown: Vec<Instance> = instances
+        .into_iter()
+        .filter(|instance| instance.frames > 0 && can_decode(&instance.transfer_syntax))
+        .collect();
+    let middle = shown.len() / 2;
+    (middle < shown.len()).then(|| shown.swap_remove(middle))
+}
+
+#[cfg(test)]
+mod tests {
+    use dicom::dictionary_std::tags;
+    use dicom_store::Stored;
+    use dicom_store::fixture::{self, Sample, ct};
+    use dicom_store::model::{VR, transfer_syntax};
+    use tempfile::TempDir;
+
+    use super::*;
+
+    struct House {
+        session: Session,
+        job: Thumbnail,
+        _folder: TempDir,
+    }
+
+    impl House {
+        async fn new() -> Self {
+            let (archive, folder) = fixture::archive().await;
+            let session = fixture::system(&archive);
+            let job = Thumbnail::new(session.clone(), CpuPool::new(1).unwrap());
+            Self { session, job, _folder: folder }
+        }
+
+        async fn store(&self, sample: &Sample) -> Instance {
+            match fixture::store(&self.session, sample).await.unwrap() {
+                Stored::New(instance) => instance,
+                other => panic!("{other:?}"),
+            }
+        }
+
+        /// The thumbnail after a run for the series of that instance.
+        async fn made(&self, of: &Instance, is_settled: bool) -> Option<bytes::Bytes> {
+            let payload = Payload { study: of.study.clone(), series: of.series.clone(), is_settled };
+            self.job.run(payload).await.unwrap();
+            self.session.derived(&DerivedKey::thumbnail(&of.study, &of.series)).await.unwrap()
+        }
+    }
+
+    #[tokio::test]
+    async fn the_first_image_serves_until_the_series_has_settled_then_the_middle_one() {
+        let house = House::new().await;
+        let first = ct();
+        let instance = house.store(&first).await;
+        let early = house.made(&instance, false).await.unwrap();
+        for number in [2, 3] {
+            house.store(&first.next(number).size(16, 32)).await;
+        }
+        assert_eq!(house.made(&instance, false).await, Some(early.clone()));
+        let settled = house.made(&instance, true).await.unwrap();
+        assert_ne!(settled, early);
+    }
+
+    #[tokio::test]
+    async fn a_series_without_an_image_that_can_be_shown_is_done_and_has_none() {
+        let house = House::new().await;
+        let without = house.store(&ct().without(tags::PIXEL_DATA)).await;
+        assert_eq!(house.made(&without, true).await, None);
+        let odd = house.store(&ct().with(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "PALETTE COLOR")).await;
+        assert_eq!(house.made(&odd, true).await, None);
+    }
+
+    #[tokio::test]
+    async fn a_series_that_has_been_deleted_is_done() {
+        let house = House::new().await;
+        let payload = Payload {
+            study: StudyInstanceUid::parse("1.2").unwrap(),
+            series: SeriesInstanceUid::parse("1.3").unwrap(),
+            is_settled: true,
+        };
+        house.job.run(payload).await.unwrap();
+    }
+
+    #[test]
+    fn a_codec_that_is_not_here_is_passed_over() {
+        let instance = |frames, syntax| Instance {
+            study: StudyInstanceUid::parse("1.2").unwrap(),
+            series: SeriesInstanceUid::parse("1.3").unwrap(),
+            sop_instance: ct().sop_instance(),
+            sop_class: ct().sop_class(),
+            transfer_syntax: ct().transfer_syntax(syntax).syntax(),
+            number: None,
+            frames,
+            location: dicom_store::model::Location {
+                pack: dicom_store::model::PackId(1),
+                offset: 0,
+                length: 0,
+            },
+            data_set: 0,
+        };
+        let shown = instance(2, transfer_syntax::RLE);
+        let others = [instance(0, transfer_syntax::RLE), instance(1, transfer_syntax::JPEG_2000)];
+        let series = others.iter().cloned().chain([shown.clone()]).collect();
+        assert_eq!(middle(series), Some(shown));
+        assert_eq!(middle(others.to_vec()), None);
+    }
+}

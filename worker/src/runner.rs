@@ -1,0 +1,260 @@
+//! Takes jobs that are due out of the queue and runs them.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dicom_store::{Lease, Work};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, debug, info_span, warn};
+
+use crate::job::Registry;
+use crate::{Error, Result};
+
+/// Jobs under way at once. They wait more than they compute, and the pool bounds computing.
+const AT_A_TIME: usize = 8;
+
+/// Runs of a job before it is parked for somebody to look at.
+const MAX_ATTEMPTS: u32 = 8;
+
+/// Wait before the second run; each further one waits twice as long, up to [`MAX_BACKOFF`].
+const BACKOFF: Duration = Duration::from_secs(2);
+const MAX_BACKOFF: Duration = Duration::from_secs(600);
+
+/// How long jobs that run may still take when the server stops.
+const DRAIN: Duration = Duration::from_secs(20);
+
+/// A lease outlasts the longest run by this, so that no job is run twice at a time.
+const LEASE_MARGIN: Duration = Duration::from_secs(30);
+
+/// How often to look when jobs wait that are not due yet, and when none do.
+const LOOK_SOON: Duration = Duration::from_secs(1);
+const LOOK_LATE: Duration = Duration::from_secs(30);
+
+/// Runs jobs, eight at a time.
+pub struct Runner {
+    work: Work,
+    registry: Arc<Registry>,
+    jobs_came: Arc<Notify>,
+    running: JoinSet<()>,
+}
+
+impl Runner {
+    /// Runs the jobs of the registry; `jobs_came` tells of new ones.
+    pub fn new(work: Work, registry: Registry, jobs_came: Arc<Notify>) -> Self {
+        Self { work, registry: Arc::new(registry), jobs_came, running: JoinSet::new() }
+    }
+
+    /// Runs jobs until told to stop, then waits for those under way, at most 20 seconds. What does
+    /// not end by then is run again after the next start.
+    pub async fn run(mut self, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            let pause = match self.fill().await {
+                Ok(pause) => pause,
+                Err(error) => {
+                    warn!(%error, "job queue cannot be read, trying again");
+                    LOOK_SOON
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = self.jobs_came.notified(), if !self.is_full() => {}
+                Some(_) = self.running.join_next() => {}
+                () = tokio::time::sleep(pause), if !self.is_full() => {}
+            }
+        }
+        let drained =
+            tokio::time::timeout(DRAIN, async { while self.running.join_next().await.is_some() {} }).await;
+        if drained.is_err() {
+            warn!(jobs = self.running.len(), "jobs were cut off, they are run again after the next start");
+        }
+        self.running.shutdown().await;
+    }
+
+    fn is_full(&self) -> bool {
+        self.running.len() >= AT_A_TIME
+    }
+
+    /// Starts what is due, as far as there is room; gives how long to wait before looking again.
+    async fn fill(&mut self) -> Result<Duration> {
+        while self.running.try_join_next().is_some() {}
+        let room = u32::try_from(AT_A_TIME.saturating_sub(self.running.len())).unwrap_or(u32::MAX);
+        if room == 0 {
+            return Ok(LOOK_LATE);
+        }
+        let lease = self.registry.longest_run() + LEASE_MARGIN;
+        let leases = self.work.lease(&self.registry.kinds(), room, lease).await?;
+        let count = leases.len();
+        for lease in leases {
+            let (work, registry) = (self.work.clone(), Arc::clone(&self.registry));
+            let span = info_span!("job", job = %lease.kind, attempt = lease.attempt);
+            self.running.spawn(run_one(work, registry, lease).instrument(span));
+        }
+        if count > 0 {
+            return Ok(LOOK_SOON);
+        }
+        let waiting = self.work.queue_depth().await?.waiting;
+        Ok(if waiting > 0 { LOOK_SOON } else { LOOK_LATE })
+    }
+}
+
+/// Runs a job and tells the queue what became of it.
+async fn run_one(work: Work, registry: Arc<Registry>, lease: Lease) {
+    let started = Instant::now();
+    let result = if lease.attempt > MAX_ATTEMPTS {
+        // It was leased so often and never settled: the server ended each time.
+        Err(Error::GivenUp(MAX_ATTEMPTS))
+    } else {
+        registry.run(&lease.kind, &lease.payload).await
+    };
+    let settled = match result {
+        Ok(()) => {
+            debug!(duration_ms = started.elapsed().as_millis(), "job done");
+            work.complete(lease.id).await
+        }
+        Err(error) if error.is_permanent() || lease.attempt >= MAX_ATTEMPTS => {
+            warn!(%error, "job parked");
+            work.park(lease.id, &error.to_string()).await
+        }
+        Err(error) => {
+            let retry_in = backoff(lease.attempt);
+            warn!(%error, retry_in_s = retry_in.as_secs(), "job failed, trying again");
+            work.fail(lease.id, retry_in, &error.to_string()).await
+        }
+    };
+    if let Err(error) = settled {
+        warn!(%error, "what became of a job cannot be told to the queue, it is run again");
+    }
+}
+
+/// Before the run after that attempt, which counts from 1.
+fn backoff(attempt: u32) -> Duration {
+    let factor = 1_u32.checked_shl(attempt.saturating_sub(1)).unwrap_or(u32::MAX);
+    BACKOFF.saturating_mul(factor).min(MAX_BACKOFF)
+}
+
+#[cfg(test)]
+mod tests {
+    use dicom_store::{Archive, Cursor, QueueDepth, fixture};
+    use rstest::rstest;
+    use tempfile::TempDir;
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::job::{Job, new_job};
+
+    /// Tells each run, and fails as its payload says.
+    struct Told(mpsc::UnboundedSender<Fate>);
+
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+    enum Fate {
+        Done,
+        FailsForNow,
+        FailsForGood,
+        NeverEnds,
+    }
+
+    impl Job for Told {
+        const KIND: &'static str = "told";
+        type Payload = Fate;
+
+        async fn run(&self, fate: Fate) -> Result<()> {
+            self.0.send(fate).unwrap();
+            match fate {
+                Fate::Done => Ok(()),
+                Fate::FailsForNow => Err(Error::TimeLimit(Duration::ZERO)),
+                Fate::FailsForGood => Err(Error::UnknownKind("told".into())),
+                Fate::NeverEnds => std::future::pending().await,
+            }
+        }
+    }
+
+    struct House {
+        archive: Archive,
+        runs: mpsc::UnboundedReceiver<Fate>,
+        runner: Runner,
+        jobs_came: Arc<Notify>,
+        _folder: TempDir,
+    }
+
+    impl House {
+        async fn new() -> Self {
+            let (archive, folder) = fixture::archive().await;
+            let (tell, runs) = mpsc::unbounded_channel();
+            let jobs_came = Arc::new(Notify::new());
+            let registry = Registry::new().with(Told(tell));
+            let runner = Runner::new(archive.work(), registry, Arc::clone(&jobs_came));
+            Self { archive, runs, runner, jobs_came, _folder: folder }
+        }
+
+        async fn ask(&self, fates: &[Fate]) {
+            let job =
+                |(index, fate): (usize, &Fate)| new_job::<Told>(index.to_string(), fate, Duration::ZERO);
+            let jobs: Vec<_> = fates.iter().enumerate().map(|pair| job(pair).unwrap()).collect();
+            self.archive.work().advance("test", Cursor(1), &jobs).await.unwrap();
+            self.jobs_came.notify_one();
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_done_leaves_the_queue_and_what_fails_waits_or_is_parked() {
+        let mut house = House::new().await;
+        house.ask(&[Fate::Done, Fate::FailsForNow, Fate::FailsForGood]).await;
+        house.runner.fill().await.unwrap();
+        while house.runner.running.join_next().await.is_some() {}
+        let depth = house.archive.work().queue_depth().await.unwrap();
+        assert_eq!(depth, QueueDepth { waiting: 1, running: 0, parked: 1 });
+    }
+
+    #[tokio::test]
+    async fn no_more_jobs_are_taken_than_may_run_at_once() {
+        let mut house = House::new().await;
+        house.ask(&[Fate::NeverEnds; AT_A_TIME + 3]).await;
+        house.runner.fill().await.unwrap();
+        house.runner.fill().await.unwrap();
+        assert!(house.runner.is_full());
+        let depth = house.archive.work().queue_depth().await.unwrap();
+        assert_eq!((depth.waiting, depth.running), (3, AT_A_TIME as u64));
+    }
+
+    #[tokio::test]
+    async fn a_job_is_run_when_it_comes_and_stopping_ends_the_runner() {
+        let House { archive, mut runs, runner, jobs_came, _folder } = House::new().await;
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(runner.run(stop.clone()));
+        let job = new_job::<Told>("one".into(), &Fate::Done, Duration::ZERO).unwrap();
+        archive.work().advance("test", Cursor(1), &[job]).await.unwrap();
+        jobs_came.notify_one();
+        let limit = Duration::from_secs(30);
+        assert_eq!(tokio::time::timeout(limit, runs.recv()).await.unwrap(), Some(Fate::Done));
+        stop.cancel();
+        tokio::time::timeout(limit, running).await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_job_that_ended_the_server_each_time_is_given_up() {
+        let mut house = House::new().await;
+        house.ask(&[Fate::Done]).await;
+        let work = house.archive.work();
+        for _ in 0..MAX_ATTEMPTS {
+            // Leased for no time, and never heard of again.
+            assert_eq!(work.lease(&["told"], 1, Duration::ZERO).await.unwrap().len(), 1);
+        }
+        house.runner.fill().await.unwrap();
+        while house.runner.running.join_next().await.is_some() {}
+        assert_eq!(work.queue_depth().await.unwrap().parked, 1);
+        assert!(house.runs.try_recv().is_err());
+    }
+
+    #[rstest]
+    #[case(1, 2)]
+    #[case(2, 4)]
+    #[case(5, 32)]
+    #[case(9, 512)]
+    #[case(10, 600)]
+    #[case(4_000_000_000, 600)]
+    fn waits_twice_as_long_each_time_up_to_ten_minutes(#[case] attempt: u32, #[case] seconds: u64) {
+        assert_eq!(backoff(attempt), Duration::from_secs(seconds));
+    }
+}
