@@ -49,8 +49,21 @@ impl Archive {
     /// `Invalid` for a setting that cannot be, `Conflict` when the folder is in use by another
     /// server, `Unavailable` when something cannot be opened.
     pub async fn open(config: &Config) -> Result<Self> {
-        std::fs::create_dir_all(&config.data)?;
         let lock = lock(&config.data)?;
+        Self::open_locked(config, lock).await
+    }
+
+    /// Forgets the index and makes it anew from the packs.
+    ///
+    /// # Errors
+    /// As [`Archive::open`]; the index is left alone when the folder is in use.
+    pub async fn reindex(config: &Config) -> Result<Self> {
+        let lock = lock(&config.data)?;
+        remove_index(config)?;
+        Self::open_locked(config, lock).await
+    }
+
+    async fn open_locked(config: &Config, lock: File) -> Result<Self> {
         let objects = Objects::open(&config.objects, &config.data)?;
         let packs = Arc::new(Packs::open(config.log_folder(), objects)?);
         let index: Arc<dyn Index> = Arc::new(SqliteIndex::open(&index_file(config)?).await?);
@@ -92,23 +105,6 @@ impl Archive {
         })
     }
 
-    /// Forgets the index; the next [`Archive::open`] reads it from the packs again.
-    ///
-    /// # Errors
-    /// `Unavailable` when its files cannot be removed.
-    pub fn remove_index(config: &Config) -> Result<()> {
-        let file = index_file(config)?;
-        for suffix in ["", "-wal", "-shm"] {
-            let mut path = file.clone().into_os_string();
-            path.push(suffix);
-            match std::fs::remove_file(&path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
     /// A session in which everything is done as this caller.
     pub fn acting_as(&self, caller: Caller) -> Session {
         Session::new(self.clone(), caller)
@@ -147,12 +143,26 @@ impl Archive {
 
 /// One server at a time writes to a data folder.
 fn lock(data: &Path) -> Result<File> {
+    std::fs::create_dir_all(data)?;
     let file = OpenOptions::new().write(true).create(true).truncate(false).open(data.join("lock"))?;
     flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|cause| {
         Error::conflict(format!("data folder {} is in use by another filmless", data.display()))
             .with_source(cause)
     })?;
     Ok(file)
+}
+
+fn remove_index(config: &Config) -> Result<()> {
+    let file = index_file(config)?;
+    for suffix in ["", "-wal", "-shm"] {
+        let mut path = file.clone().into_os_string();
+        path.push(suffix);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn index_file(config: &Config) -> Result<PathBuf> {

@@ -3,7 +3,7 @@
 //! The index follows the log: everything in it can be read from the packs again. A back end is
 //! one implementation of [`Index`]; [`conformance`] is what all of them have to pass.
 
-#[cfg(any(test, feature = "fixtures"))]
+#[cfg(feature = "fixtures")]
 pub mod conformance;
 mod level_rows;
 mod sqlite;

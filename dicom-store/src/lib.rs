@@ -15,7 +15,7 @@ pub mod access;
 mod archive;
 pub mod change;
 mod config;
-#[cfg(any(test, feature = "fixtures"))]
+#[cfg(feature = "fixtures")]
 pub mod fixture;
 pub mod index;
 mod inflate;

@@ -175,8 +175,7 @@ async fn an_index_that_is_lost_is_read_from_the_packs_again() {
     let conflict = first.clone().name("OTHER^NAME");
     store(&session, &conflict).await.unwrap();
     archive.close().await;
-    Archive::remove_index(&config).unwrap();
-    let archive = Archive::open(&config).await.unwrap();
+    let archive = Archive::reindex(&config).await.unwrap();
     let session = system(&archive);
     for sample in &samples {
         assert!(matches!(store(&session, sample).await.unwrap(), Stored::Same(_)));
@@ -209,8 +208,7 @@ async fn a_torn_end_is_cut_and_everything_before_it_is_there() {
     let file = fs::OpenOptions::new().write(true).open(&pack).unwrap();
     file.write_all_at(&[0; 300], end - 600).unwrap();
     drop(file);
-    Archive::remove_index(&config).unwrap();
-    let archive = Archive::open(&config).await.unwrap();
+    let archive = Archive::reindex(&config).await.unwrap();
     let session = system(&archive);
     assert_eq!(session.instances(&Resource::Study(samples[0].study())).await.unwrap().len(), 4);
     assert!(matches!(store(&session, &samples[4]).await.unwrap(), Stored::New(_)));
@@ -320,4 +318,31 @@ async fn headers_of_a_study_come_in_order_out_of_the_index() {
     let headers: Vec<_> = session.headers(&Resource::Study(first.study())).try_collect().await.unwrap();
     let numbers: Vec<_> = headers.iter().map(|(instance, _)| instance.number.unwrap()).collect();
     assert_eq!(numbers, (2..250).chain([1]).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn implicit_vr_under_an_explicit_transfer_syntax_is_read_as_what_it_is() {
+    let (archive, _folder) = archive().await;
+    let session = system(&archive);
+    let sample = ct();
+    let mut file = sample.file();
+    file.truncate(file.len() - sample.data_set().len());
+    file.extend(sample.clone().transfer_syntax(transfer_syntax::IMPLICIT_LITTLE).data_set());
+    let stored = store_file(&session, &file).await.unwrap();
+    assert_eq!(bytes_of(&session, &stored).await, file);
+    assert_eq!(studies(&session, &[(tags::PATIENT_ID, VR::LO, "P1")]).await, [sample.study().as_str()]);
+}
+
+#[tokio::test]
+async fn many_senders_at_once_share_one_pack() {
+    let (archive, _folder) = archive().await;
+    let session = system(&archive);
+    let first = ct();
+    let samples: Vec<_> = (0..64).map(|number| first.next(number)).collect();
+    let answers = futures_util::future::join_all(samples.iter().map(|sample| store(&session, sample))).await;
+    assert!(answers.iter().all(|answer| matches!(answer, Ok(Stored::New(_)))));
+    let packs: std::collections::HashSet<_> =
+        answers.iter().flatten().map(|stored| stored.instance().location.pack).collect();
+    assert_eq!(packs.len(), 1);
+    assert_eq!(session.instances(&Resource::Study(first.study())).await.unwrap().len(), 64);
 }

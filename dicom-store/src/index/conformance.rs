@@ -1,1 +1,293 @@
-//! What every index has to do.
+//! What every index has to do, whatever it is made of: run over each back end by its tests.
+//!
+//! Each function takes an index that is empty.
+
+use std::time::Duration;
+
+use dicom::dictionary_std::tags;
+use futures_util::TryStreamExt;
+
+use super::{Index, Mark, NewInstance};
+use crate::fixture::{Sample, ct};
+use crate::ingest::Reading;
+use crate::model::{FileMeta, Level, Location, PackId, Resource, Tag, VR};
+use crate::query::{Key, Query};
+use crate::queue::{NewJob, QueueDepth};
+use crate::{ChangeKind, Cursor};
+
+/// Runs a test over an index made for it: `suite!(make)` where `make` gives an `Arc<dyn Index>` and
+/// whatever has to live as long.
+#[macro_export]
+macro_rules! index_conformance {
+    ($make:path) => {
+        $crate::index_conformance!(@each $make:
+            counts_what_was_committed, commits_all_of_a_group_or_nothing, remembers_how_far_it_has_come,
+            knows_an_instance_by_its_digest, takes_what_is_read_again_once, finds_by_every_kind_of_matching,
+            pages_without_gap_or_repetition, finds_names_however_they_are_typed, gives_headers_in_pages,
+            keeps_patients_of_two_issuers_apart, keeps_one_series_uid_in_two_studies_apart, feeds_changes_in_order,
+            hands_out_each_job_once, keeps_one_waiting_job_for_a_key, parks_what_cannot_be_done);
+    };
+    (@each $make:path: $($test:ident),+) => {
+        $(
+            #[tokio::test]
+            async fn $test() {
+                let (index, _keep) = $make().await;
+                $crate::index::conformance::$test(&*index).await;
+            }
+        )+
+    };
+}
+
+fn new(sample: &Sample, at: u64) -> NewInstance {
+    let file = sample.file();
+    let meta = FileMeta::read(&file, true).unwrap().unwrap();
+    let reading = Reading::of_file(&mut file.as_slice(), &meta).unwrap();
+    let digest = *blake3::hash(&sample.data_set()).as_bytes();
+    let mut new = reading.into_new(digest).unwrap();
+    new.location = Location { pack: PackId(1), offset: at, length: file.len() as u64 };
+    new
+}
+
+async fn commit(index: &dyn Index, samples: &[Sample]) -> Cursor {
+    let group: Vec<_> = samples.iter().zip(1..).map(|(sample, n)| new(sample, n * 1024)).collect();
+    index.commit(&group, &[Mark { pack: PackId(1), offset: 1 << 20 }]).await.unwrap()
+}
+
+async fn find(index: &dyn Index, level: Level, keys: &[(Tag, VR, &str)], returned: Tag) -> Vec<String> {
+    let mut query = Query::new(level);
+    query.keys = keys.iter().map(|(tag, vr, value)| Key::parse(&[*tag], *vr, value).unwrap()).collect();
+    values(index, &query, returned).await
+}
+
+async fn values(index: &dyn Index, query: &Query, returned: Tag) -> Vec<String> {
+    let rows: Vec<_> = index.search(query).await.unwrap().try_collect().await.unwrap();
+    rows.iter().map(|row| row.attributes.texts(returned).join("\\")).collect()
+}
+
+pub async fn counts_what_was_committed(index: &dyn Index) {
+    let first = ct();
+    let second = first.next_series(2).with(tags::MODALITY, VR::CS, "SR");
+    commit(index, &[first.clone(), first.next(2), second]).await;
+    for (tag, expected) in [
+        (tags::NUMBER_OF_STUDY_RELATED_SERIES, "2"),
+        (tags::NUMBER_OF_STUDY_RELATED_INSTANCES, "3"),
+        (tags::MODALITIES_IN_STUDY, "CT\\SR"),
+        (tags::NUMBER_OF_PATIENT_RELATED_STUDIES, "1"),
+    ] {
+        assert_eq!(find(index, Level::Study, &[], tag).await, [expected], "{tag}");
+    }
+    let counts = find(index, Level::Series, &[], tags::NUMBER_OF_SERIES_RELATED_INSTANCES).await;
+    assert_eq!(counts, ["2", "1"]);
+}
+
+pub async fn commits_all_of_a_group_or_nothing(index: &dyn Index) {
+    let taken = ct();
+    commit(index, std::slice::from_ref(&taken)).await;
+    let fresh = ct();
+    let group = [new(&fresh, 0), new(&taken, 4096)];
+    assert!(index.commit(&group, &[Mark { pack: PackId(9), offset: 1 }]).await.is_err());
+    assert!(index.known(&fresh.sop_instance()).await.unwrap().is_none());
+    assert!(index.marks().await.unwrap().iter().all(|mark| mark.pack != PackId(9)));
+    commit(index, &[fresh]).await;
+    assert_eq!(find(index, Level::Study, &[], tags::STUDY_INSTANCE_UID).await.len(), 2);
+}
+
+pub async fn remembers_how_far_it_has_come(index: &dyn Index) {
+    commit(index, &[ct()]).await;
+    index.commit(&[], &[Mark { pack: PackId(2), offset: 7 }]).await.unwrap();
+    let marks = index.marks().await.unwrap();
+    assert_eq!(marks, [Mark { pack: PackId(1), offset: 1 << 20 }, Mark { pack: PackId(2), offset: 7 }]);
+}
+
+pub async fn knows_an_instance_by_its_digest(index: &dyn Index) {
+    let sample = ct();
+    commit(index, std::slice::from_ref(&sample)).await;
+    let mut conflict = new(&sample, 8192);
+    conflict.is_conflict = true;
+    conflict.digest = [7; 32];
+    index.commit(&[conflict], &[]).await.unwrap();
+    let known = index.known(&sample.sop_instance()).await.unwrap().unwrap();
+    assert_eq!(known.digest, *blake3::hash(&sample.data_set()).as_bytes());
+    assert_eq!((known.conflicts, known.instance.location.offset), (vec![[7; 32]], 1024));
+    assert_eq!(index.instances(&Resource::Study(sample.study())).await.unwrap().len(), 1);
+}
+
+pub async fn takes_what_is_read_again_once(index: &dyn Index) {
+    let samples = [ct(), ct()];
+    commit(index, &samples[..1]).await;
+    let group: Vec<_> = samples.iter().map(|sample| new(sample, 1024)).collect();
+    for _ in 0..2 {
+        index.commit_replayed(&group, Mark { pack: PackId(1), offset: 2 << 20 }).await.unwrap();
+    }
+    assert_eq!(find(index, Level::Instance, &[], tags::SOP_INSTANCE_UID).await.len(), 2);
+    assert_eq!(index.marks().await.unwrap(), [Mark { pack: PackId(1), offset: 2 << 20 }]);
+}
+
+pub async fn finds_by_every_kind_of_matching(index: &dyn Index) {
+    let study = |accession: &str, date: &str| {
+        ct().with(tags::ACCESSION_NUMBER, VR::SH, accession).with(tags::STUDY_DATE, VR::DA, date)
+    };
+    let samples = [study("A_1", "20260101"), study("A%1", "20260102"), study("", "20260103")];
+    commit(index, &samples).await;
+    let uid = |n: usize| samples[n].study().to_string();
+    let both = format!("{}\\{}", uid(0), uid(2));
+    for (tag, vr, value, expected) in [
+        (tags::ACCESSION_NUMBER, VR::SH, "A_1", &[0][..]),
+        (tags::ACCESSION_NUMBER, VR::SH, "A?1", &[1, 0]),
+        (tags::ACCESSION_NUMBER, VR::SH, "*", &[2, 1, 0]),
+        (tags::ACCESSION_NUMBER, VR::SH, "\"\"", &[2]),
+        (tags::STUDY_DATE, VR::DA, "20260102-", &[2, 1]),
+        (tags::STUDY_DATE, VR::DA, "-20260101", &[0]),
+        (tags::STUDY_INSTANCE_UID, VR::UI, both.as_str(), &[2, 0]),
+        (tags::MODALITIES_IN_STUDY, VR::CS, "MR\\CT", &[2, 1, 0]),
+        (tags::MODALITIES_IN_STUDY, VR::CS, "C", &[]),
+        (tags::PATIENT_ID, VR::LO, "' OR '1'='1", &[]),
+    ] {
+        let expected: Vec<String> = expected.iter().map(|n| uid(*n)).collect();
+        assert_eq!(
+            find(index, Level::Study, &[(tag, vr, value)], tags::STUDY_INSTANCE_UID).await,
+            expected,
+            "{value}"
+        );
+    }
+}
+
+pub async fn pages_without_gap_or_repetition(index: &dyn Index) {
+    let samples: Vec<_> = (0..23).map(|_| ct()).collect();
+    commit(index, &samples).await;
+    for key in [None, Some(Key::parse(&[tags::PATIENT_NAME], VR::PN, "nguyen*").unwrap())] {
+        let mut query = Query::new(Level::Study);
+        query.keys.extend(key);
+        let all = values(index, &query, tags::STUDY_INSTANCE_UID).await;
+        query.page.limit = Some(5);
+        let mut paged = Vec::new();
+        for offset in (0..30).step_by(5) {
+            query.page.offset = offset;
+            paged.extend(values(index, &query, tags::STUDY_INSTANCE_UID).await);
+        }
+        assert_eq!((all.len(), index.count(&query).await.unwrap()), (23, 23));
+        assert_eq!(paged, all);
+    }
+}
+
+pub async fn finds_names_however_they_are_typed(index: &dyn Index) {
+    let names = ["Nguyễn^Thị Đào", "Yamada^Tarou=山田^太郎", "DOE^JOHN^^"];
+    let samples: Vec<_> =
+        names.iter().zip(["1", "2", "3"]).map(|(name, id)| ct().name(name).patient_id(id)).collect();
+    commit(index, &samples).await;
+    for (typed, expected) in [
+        ("nguyen*", Some(0)),
+        ("*thi dao", Some(0)),
+        ("NGUYỄN^THỊ ĐÀO", Some(0)),
+        ("山田*", Some(1)),
+        ("=山田^太郎", Some(1)),
+        ("doe^john", Some(2)),
+        ("DOE^JOHN^*", Some(2)),
+        ("nguyen", None),
+    ] {
+        let expected: Vec<String> =
+            expected.iter().map(|n: &usize| samples[*n].study().to_string()).collect();
+        let key = [(tags::PATIENT_NAME, VR::PN, typed)];
+        assert_eq!(find(index, Level::Study, &key, tags::STUDY_INSTANCE_UID).await, expected, "{typed}");
+    }
+}
+
+pub async fn gives_headers_in_pages(index: &dyn Index) {
+    let first = ct();
+    let mut samples: Vec<_> = (1..8).map(|number| first.next(number)).collect();
+    samples.push(first.next_series(2));
+    commit(index, &samples).await;
+    let of = Resource::Study(first.study());
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let (page, next) = index.headers(&of, after, 3).await.unwrap();
+        assert!(page.len() <= 3);
+        found.extend(page.into_iter().map(|(instance, _)| instance));
+        after = next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(found, index.instances(&of).await.unwrap());
+    assert_eq!(found.len(), 8);
+}
+
+pub async fn keeps_patients_of_two_issuers_apart(index: &dyn Index) {
+    let from = |issuer| ct().patient_id("7").with(tags::ISSUER_OF_PATIENT_ID, VR::LO, issuer);
+    commit(index, &[from("A"), from("B"), ct().patient_id(""), ct().patient_id("")]).await;
+    assert_eq!(find(index, Level::Patient, &[], tags::PATIENT_ID).await.len(), 4);
+    let counts = find(index, Level::Patient, &[], tags::NUMBER_OF_PATIENT_RELATED_INSTANCES).await;
+    assert_eq!(counts, ["1", "1", "1", "1"]);
+}
+
+pub async fn keeps_one_series_uid_in_two_studies_apart(index: &dyn Index) {
+    let (first, second) = (ct(), ct());
+    let series = first.uid(tags::SERIES_INSTANCE_UID);
+    commit(index, &[first.clone(), second.clone().with(tags::SERIES_INSTANCE_UID, VR::UI, &series)]).await;
+    for study in [first.study(), second.study()] {
+        assert_eq!(index.instances(&Resource::Study(study)).await.unwrap().len(), 1);
+    }
+}
+
+pub async fn feeds_changes_in_order(index: &dyn Index) {
+    let samples = [ct(), ct(), ct()];
+    let end = commit(index, &samples).await;
+    let changes = index.changes_after(Cursor::default(), 2).await.unwrap();
+    assert!(changes.iter().all(|change| change.kind == ChangeKind::Stored));
+    let rest = index.changes_after(changes[1].cursor, 10).await.unwrap();
+    let all: Vec<_> = changes.iter().chain(&rest).map(|change| change.sop_instance.clone()).collect();
+    assert_eq!(all, samples.each_ref().map(Sample::sop_instance));
+    assert_eq!((rest[0].cursor, index.last_change().await.unwrap()), (end, end));
+    index.advance("follower", end, &[]).await.unwrap();
+    assert_eq!(index.cursor_of("follower").await.unwrap(), end);
+    assert_eq!(index.cursor_of("another").await.unwrap(), Cursor::default());
+}
+
+fn job(key: &str, payload: &str) -> NewJob {
+    NewJob { kind: "test", key: key.to_owned(), payload: payload.to_owned(), delay: Duration::ZERO }
+}
+
+const LEASE: Duration = Duration::from_secs(60);
+
+pub async fn hands_out_each_job_once(index: &dyn Index) {
+    let later = NewJob { delay: LEASE, ..job("later", "3") };
+    index.advance("follower", Cursor(1), &[job("a", "1"), job("b", "2"), later]).await.unwrap();
+    assert!(index.lease(&["other"], 10, LEASE).await.unwrap().is_empty());
+    let leases = index.lease(&["test"], 10, LEASE).await.unwrap();
+    let mut payloads: Vec<_> = leases.iter().map(|lease| (lease.payload.as_str(), lease.attempt)).collect();
+    payloads.sort_unstable();
+    assert_eq!(payloads, [("1", 1), ("2", 1)]);
+    assert!(index.lease(&["test"], 10, LEASE).await.unwrap().is_empty());
+    for lease in leases {
+        index.complete(lease.id).await.unwrap();
+    }
+    assert_eq!(index.queue_depth().await.unwrap(), QueueDepth { waiting: 1, running: 0, parked: 0 });
+}
+
+pub async fn keeps_one_waiting_job_for_a_key(index: &dyn Index) {
+    index.advance("follower", Cursor(1), &[job("a", "old"), job("a", "new")]).await.unwrap();
+    let running = index.lease(&["test"], 10, LEASE).await.unwrap();
+    assert_eq!(running.iter().map(|lease| lease.payload.as_str()).collect::<Vec<_>>(), ["new"]);
+    // Asked for again while it runs: it runs once more afterwards.
+    index.advance("follower", Cursor(2), &[job("a", "again")]).await.unwrap();
+    index.fail(running[0].id, "did not work", Some(Duration::ZERO)).await.unwrap();
+    let again = index.lease(&["test"], 10, LEASE).await.unwrap();
+    assert_eq!(
+        again.iter().map(|lease| (lease.payload.as_str(), lease.attempt)).collect::<Vec<_>>(),
+        [("again", 1)]
+    );
+}
+
+pub async fn parks_what_cannot_be_done(index: &dyn Index) {
+    index.advance("follower", Cursor(1), &[job("a", "1")]).await.unwrap();
+    let first = index.lease(&["test"], 1, LEASE).await.unwrap();
+    index.fail(first[0].id, "not now", Some(Duration::ZERO)).await.unwrap();
+    let second = index.lease(&["test"], 1, Duration::ZERO).await.unwrap();
+    assert_eq!(second[0].attempt, 2);
+    // The lease ran out at once: it is due again.
+    let third = index.lease(&["test"], 1, LEASE).await.unwrap();
+    assert_eq!(third[0].attempt, 3);
+    index.fail(third[0].id, "never", None).await.unwrap();
+    assert!(index.lease(&["test"], 1, LEASE).await.unwrap().is_empty());
+    assert_eq!(index.queue_depth().await.unwrap().parked, 1);
+}

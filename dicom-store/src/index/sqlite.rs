@@ -272,3 +272,18 @@ fn sql_error(error: sqlx::Error) -> Error {
     };
     Error::new(kind, what).with_source(error)
 }
+
+#[cfg(all(test, feature = "fixtures"))]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    async fn index() -> (Arc<dyn Index>, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let index = SqliteIndex::open(&folder.path().join("index.sqlite")).await.unwrap();
+        (Arc::new(index), folder)
+    }
+
+    crate::index_conformance!(index);
+}

@@ -7,7 +7,7 @@ use flate2::read::DeflateDecoder;
 
 use crate::index::{LevelRows, NewInstance};
 use crate::model::{
-    FileMeta, Location, PackId, Scanned, SeriesInstanceUid, SopClassUid, SopInstanceUid, Source,
+    Encoding, FileMeta, Location, PackId, Scanned, SeriesInstanceUid, SopClassUid, SopInstanceUid, Source,
     StudyInstanceUid, TransferSyntaxUid, scan,
 };
 use crate::packs::entry::Digest;
@@ -40,7 +40,7 @@ impl Reading {
             let inflated = inflate(source, meta.data_set)?;
             scan(&mut inflated.as_slice(), 0, meta.data_set, facts.encoding)?
         } else {
-            scan(source, meta.data_set, 0, facts.encoding)?
+            scan_as_declared_or_implicit(source, meta.data_set, facts.encoding)?
         };
         let uid = |tag, name: &str| {
             scanned
@@ -90,6 +90,16 @@ impl Reading {
             is_conflict: false,
         })
     }
+}
+
+/// Some devices write implicit VR under a transfer syntax that is explicit. Such a data set is kept as it
+/// is, and read as what it is.
+fn scan_as_declared_or_implicit(source: &mut dyn Source, start: u64, declared: Encoding) -> Result<Scanned> {
+    let error = match scan(source, start, 0, declared) {
+        Err(error) if error.kind == ErrorKind::Invalid && declared == Encoding::ExplicitLittle => error,
+        result => return result,
+    };
+    scan(source, start, 0, Encoding::ImplicitLittle).map_err(|_| error)
 }
 
 fn inflate(source: &mut dyn Source, from: u64) -> Result<Vec<u8>> {

@@ -17,6 +17,9 @@ const MAX_INLINE_TEXT: u64 = 64 * 1024;
 /// A header larger than this is refused: no object comes near it.
 const MAX_HEADER: usize = 64 * 1024 * 1024;
 
+/// Zeros that are looked at together.
+const PADDING_STEP: usize = 64 * 1024;
+
 /// What one pass over a data set tells.
 #[derive(Debug, Clone)]
 pub struct Scanned {
@@ -82,7 +85,7 @@ impl Walk<'_> {
     fn run(&mut self, encoding: Encoding) -> Result<()> {
         loop {
             self.close_what_ends_here()?;
-            if self.at == self.end && self.within.is_empty() {
+            if self.within.is_empty() && (self.at == self.end || self.is_padding()?) {
                 return Ok(());
             }
             let inner = self.within.last().copied();
@@ -93,6 +96,22 @@ impl Walk<'_> {
                 _ => self.element(&head, current)?,
             }
         }
+    }
+
+    /// Some devices pad the file with zeros behind the data set.
+    fn is_padding(&mut self) -> Result<bool> {
+        if self.source.at(self.at, 4)?.iter().any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+        let mut at = self.at;
+        while at < self.end {
+            let part = self.source.at(at, PADDING_STEP)?;
+            if part.is_empty() || part.iter().any(|byte| *byte != 0) {
+                return Ok(false);
+            }
+            at += part.len() as u64;
+        }
+        Ok(true)
     }
 
     fn close_what_ends_here(&mut self) -> Result<()> {

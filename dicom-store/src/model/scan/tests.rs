@@ -156,6 +156,15 @@ fn an_un_of_undefined_length_is_implicit_inside() {
 }
 
 #[test]
+fn zeros_behind_the_data_set_are_padding_and_anything_else_is_not() {
+    let mut bytes = image(1).write(Encoding::ExplicitLittle);
+    bytes.extend([0; 100_001]);
+    assert!(scanned(&bytes, Encoding::ExplicitLittle).is_ok());
+    bytes.push(1);
+    assert!(scanned(&bytes, Encoding::ExplicitLittle).is_err());
+}
+
+#[test]
 fn thirty_thousand_nested_sequences_are_refused_in_a_sentence() {
     let mut bytes = Vec::new();
     for _ in 0..30_000 {
