@@ -4,6 +4,12 @@
 //! one implementation of [`Index`]; [`conformance`] is what all of them have to pass.
 
 #[cfg(feature = "fixtures")]
+#[allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    reason = "a suite of tests"
+)]
 pub mod conformance;
 mod level_rows;
 mod sqlite;

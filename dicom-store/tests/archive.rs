@@ -1,5 +1,7 @@
 //! What the archive promises: durable, found, byte for byte, never overwritten.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::cast_possible_truncation, reason = "tests")]
+
 use std::fs;
 use std::os::unix::fs::FileExt;
 

@@ -279,6 +279,7 @@ mod tests {
 
     use super::*;
 
+    #[allow(clippy::unwrap_used, reason = "a test's preparation")]
     async fn index() -> (Arc<dyn Index>, tempfile::TempDir) {
         let folder = tempfile::tempdir().unwrap();
         let index = SqliteIndex::open(&folder.path().join("index.sqlite")).await.unwrap();

@@ -8,6 +8,8 @@ use crate::{Error, Result};
 
 /// Bytes of a tar block.
 pub(crate) const BLOCK: u64 = 512;
+/// The same, as the length of a buffer.
+pub(crate) const BLOCK_BYTES: usize = 512;
 /// The largest size that fits twelve octal digits; larger ones are written in base 256, as GNU tar does.
 const MAX_OCTAL: u64 = 0o77_777_777_777;
 const DIGEST_DIGITS: usize = 31;
@@ -72,12 +74,12 @@ impl Entry {
     ///
     /// # Errors
     /// `Internal` when the name does not fit its fields (100 and 155 bytes).
-    pub(crate) fn header(name: &str, size: u64, digest: &Digest, seconds: u64) -> Result<[u8; 512]> {
+    pub(crate) fn header(name: &str, size: u64, digest: &Digest, seconds: u64) -> Result<[u8; BLOCK_BYTES]> {
         let (prefix, file) = name.rsplit_once('/').unwrap_or(("", name));
         if file.len() > 100 || prefix.len() > 155 {
             return Err(Error::internal("name of an entry does not fit a tar header"));
         }
-        let mut block = [0u8; 512];
+        let mut block = [0u8; BLOCK_BYTES];
         let mut put = |at: usize, bytes: &[u8]| {
             if let Some(field) = block.get_mut(at..at + bytes.len()) {
                 field.copy_from_slice(bytes);

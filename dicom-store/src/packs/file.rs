@@ -8,7 +8,7 @@ use bytes::Bytes;
 use rustix::fs::{FallocateFlags, fallocate, fstatvfs};
 use rustix::io::Errno;
 
-use super::entry::BLOCK;
+use super::entry::{BLOCK, BLOCK_BYTES};
 use crate::model::{PackId, Source};
 
 /// Space that is allocated ahead of the writer, so that a sync has no new blocks to record.
@@ -61,7 +61,7 @@ impl PackFile {
 
     /// Ends the tar (two blocks of zeros) and cuts what was allocated ahead.
     pub(crate) fn seal(&self) -> io::Result<()> {
-        self.file.write_all_at(&[0; 2 * BLOCK as usize], self.end)?;
+        self.file.write_all_at(&[0; 2 * BLOCK_BYTES], self.end)?;
         self.file.set_len(self.end + 2 * BLOCK)?;
         self.file.sync_all()
     }

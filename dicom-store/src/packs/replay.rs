@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tracing::{info, warn};
 
 use super::Packs;
-use super::entry::{BLOCK, Entry, padded};
+use super::entry::{BLOCK, BLOCK_BYTES, Entry, padded};
 use super::file::{FileSource, PackFile};
 use crate::index::{Index, Mark, NewInstance};
 use crate::ingest::Reading;
@@ -99,7 +99,7 @@ async fn catch_up(pack: PackId, file: &Arc<File>, length: u64, index: &Arc<dyn I
 fn read_batch(pack: PackId, file: &File, start: u64, length: u64) -> Result<(Vec<NewInstance>, u64)> {
     let (mut batch, mut at) = (Vec::new(), start);
     while batch.len() < BATCH && at + BLOCK <= length {
-        let mut block = [0; BLOCK as usize];
+        let mut block = [0; BLOCK_BYTES];
         file.read_exact_at(&mut block, at)?;
         let Some(entry) = Entry::read(&block) else { break };
         let location = Location { pack, offset: at + BLOCK, length: entry.size };

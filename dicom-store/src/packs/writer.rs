@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
 use super::Packs;
-use super::entry::{BLOCK, Digest, Entry, padded};
+use super::entry::{BLOCK, BLOCK_BYTES, Digest, Entry, padded};
 use super::file::PackFile;
 use crate::change::Changes;
 use crate::index::{Index, Mark, NewInstance};
@@ -179,7 +179,7 @@ fn append(
         slices.push(Bytes::copy_from_slice(&Entry::header(name, *length, digest, seconds)?));
         slices.extend(body.iter().filter(|slice| !slice.is_empty()).cloned());
         let padding = usize::try_from(padded(*length) - BLOCK - length).unwrap_or_default();
-        slices.push(Bytes::from_static(&[0; BLOCK as usize]).slice(..padding));
+        slices.push(Bytes::from_static(&[0; BLOCK_BYTES]).slice(..padding));
         locations.push(Location { pack: pack.id, offset: at + BLOCK, length: *length });
         at += padded(*length);
     }

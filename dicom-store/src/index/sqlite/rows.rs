@@ -132,9 +132,9 @@ pub(super) async fn headers(
         Some([series, number, id]) => (*series, *number, *id),
         _ => (series.first().copied().unwrap_or_default(), i64::MIN, 0),
     };
-    let mut rest = series.iter().skip_while(|id| **id != current).copied();
+    let rest = series.iter().skip_while(|id| **id != current).copied();
     let mut place = (number, id);
-    while let Some(series) = rest.next() {
+    for series in rest {
         let sql = concat!(
             "SELECT i.id, i.uid, i.number, i.sop_class, i.transfer_syntax, i.frames, i.pack, i.offset, i.length, ",
             "i.data_set, i.digest, e.uid AS series_uid, s.uid AS study_uid, h.header FROM instances i ",
