@@ -1,1 +1,25 @@
-//! wado
+//! DICOMweb over the archive: QIDO-RS, WADO-RS, STOW-RS (PS3.18).
+//!
+//! | module | what |
+//! |---|---|
+//! | `state`, `auth`, `cors`, `base_url`, `parameters`, `resource` | what every request needs: archive, caller, URLs |
+//! | `accept`, `multipart`, `error` | how answers are negotiated, framed, refused |
+//! | `attribute`, `dicom_json`, `dicom_xml` | attributes by name, data sets as text |
+//! | `capabilities` | what there is |
+
+mod accept;
+mod attribute;
+mod auth;
+mod base_url;
+mod capabilities;
+mod config;
+mod cors;
+mod dicom_json;
+mod dicom_xml;
+mod error;
+mod multipart;
+mod parameters;
+mod resource;
+mod state;
+
+pub use config::Config;

@@ -1,0 +1,149 @@
+//! The one table from [`ErrorKind`] to HTTP status (PS3.18 §8.5), and the Status Report that a refusal carries.
+//!
+//! The client hears what went wrong when it can do something about it (4xx). Otherwise it hears a sentence and an id;
+//! the log has the rest under the same id. No patient data is in either.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use dicom_store::{Error, ErrorKind};
+use http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+use serde::Serialize;
+use worker::pixel;
+use worker::pool::Panicked;
+
+/// Seconds after which a busy server is worth another try.
+const RETRY_SECONDS: &str = "5";
+
+/// A refusal or failure as the client hears it.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub(crate) struct Problem {
+    pub(crate) status: StatusCode,
+    pub(crate) what: String,
+    field: Option<(HeaderName, HeaderValue)>,
+}
+
+/// Status Report (PS3.18 §8.5).
+#[derive(Serialize)]
+struct Report<'a> {
+    status: u16,
+    what: &'a str,
+}
+
+/// The status of each kind of error.
+pub(crate) fn status(kind: ErrorKind) -> StatusCode {
+    match kind {
+        ErrorKind::NotFound => StatusCode::NOT_FOUND,
+        ErrorKind::Invalid => StatusCode::BAD_REQUEST,
+        ErrorKind::Conflict => StatusCode::CONFLICT,
+        ErrorKind::Forbidden => StatusCode::FORBIDDEN,
+        ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        ErrorKind::Exhausted | ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorKind::Corrupt | ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// The status of what can go wrong with pixels. Stored pixels that cannot be decoded are no fault of the request, and
+/// nothing to wake anybody for: the client hears what is wrong with them.
+fn pixel_status(kind: pixel::ErrorKind) -> StatusCode {
+    match kind {
+        pixel::ErrorKind::NotAnImage | pixel::ErrorKind::Unsupported => StatusCode::NOT_ACCEPTABLE,
+        pixel::ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        pixel::ErrorKind::Presentation => StatusCode::BAD_REQUEST,
+        pixel::ErrorKind::Invalid | pixel::ErrorKind::Corrupt | pixel::ErrorKind::Internal => {
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
+    }
+}
+
+impl Problem {
+    pub(crate) fn new(status: StatusCode, what: impl Into<String>) -> Self {
+        Self { status, what: what.into(), field: None }
+    }
+
+    pub(crate) fn invalid(what: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, what)
+    }
+
+    pub(crate) fn not_found(what: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, what)
+    }
+
+    pub(crate) fn not_acceptable(what: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_ACCEPTABLE, what)
+    }
+
+    pub(crate) fn unsupported(what: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, what)
+    }
+
+    /// 401 with the challenge that RFC 9110 asks for.
+    pub(crate) fn unauthenticated() -> Self {
+        let mut problem = Self::new(StatusCode::UNAUTHORIZED, "sign in first");
+        problem.field = Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"filmless\"")));
+        problem
+    }
+
+    /// A failure on our side: the log hears it whole, the client an id to ask about.
+    fn internal(status: StatusCode, error: &dyn std::error::Error) -> Self {
+        let id = format!("{:016x}", RandomState::new().build_hasher().finish());
+        tracing::error!(request = %id, error = %Chain(error), "request failed");
+        let mut problem =
+            Self::new(status, format!("the server could not answer; the log names the cause at {id}"));
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            problem.field = Some((RETRY_AFTER, HeaderValue::from_static(RETRY_SECONDS)));
+        }
+        problem
+    }
+}
+
+/// An error and all its sources on one line.
+struct Chain<'a>(&'a dyn std::error::Error);
+
+impl std::fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut source = self.0.source();
+        while let Some(error) = source {
+            write!(f, ": {error}")?;
+            source = error.source();
+        }
+        Ok(())
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let status = status(error.kind);
+        if status.is_server_error() { Self::internal(status, &error) } else { Self::new(status, error.what) }
+    }
+}
+
+impl From<pixel::Error> for Problem {
+    fn from(error: pixel::Error) -> Self {
+        Self::new(pixel_status(error.kind), error.what)
+    }
+}
+
+impl From<Panicked> for Problem {
+    fn from(error: Panicked) -> Self {
+        Self::internal(StatusCode::INTERNAL_SERVER_ERROR, &error)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let report = Report { status: self.status.as_u16(), what: &self.what };
+        let body = serde_json::to_vec(&report).expect("a number and a text are always JSON");
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = self.status;
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some((name, value)) = self.field {
+            response.headers_mut().insert(name, value);
+        }
+        response
+    }
+}
