@@ -20,6 +20,9 @@ mod error;
 mod multipart;
 mod parameters;
 mod resource;
+
+mod search;
+
 mod state;
 
 pub use config::Config;

@@ -1,0 +1,158 @@
+//! QIDO-RS: search (PS3.18 §10.6, §8.3.4).
+//!
+//! Matching is the archive's; here the request becomes a query and each row a result with the attributes that
+//! the standard requires, the matched ones, and those asked for by `includefield`.
+//!
+//! Declared: an attribute of a lower level than the resource's is not matched (a `Warning` says so); `limit=0` gives
+//! no results; results beyond `web.max-results` are announced by a `Warning` as those beyond `limit` are.
+
+mod request;
+mod result;
+
+use axum::body::Body;
+use axum::extract::{FromRequestParts, State};
+use axum::response::Response;
+use dicom_store::model::Level;
+use futures_util::StreamExt;
+use http::header::{CONTENT_TYPE, WARNING};
+use http::request::Parts;
+use http::{HeaderValue, StatusCode};
+
+use crate::accept::{Accepts, DICOM_JSON, DICOM_XML, JSON, Offer, Wrap};
+use crate::base_url::BaseUrl;
+use crate::error::Problem;
+use crate::multipart::{Boundary, PartHead};
+use crate::parameters::Parameters;
+use crate::resource::Target;
+use crate::state::{CallerSession, Web};
+use crate::{dicom_json, dicom_xml};
+
+use request::Search;
+use result::Shape;
+
+const OFFERS: &[Offer] = &[Offer::single(DICOM_JSON), Offer::single(JSON), Offer::multipart(DICOM_XML)];
+
+/// All that a search needs of its request.
+pub(crate) struct SearchRequest {
+    session: CallerSession,
+    accepts: Accepts,
+    base: BaseUrl,
+    target: Target,
+    parameters: Parameters,
+}
+
+impl FromRequestParts<Web> for SearchRequest {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Problem> {
+        let Ok(base) = BaseUrl::from_request_parts(parts, web).await;
+        Ok(Self {
+            session: CallerSession::from_request_parts(parts, web).await?,
+            accepts: Accepts::from_request_parts(parts, web).await?,
+            base,
+            target: Target::from_request_parts(parts, web).await?,
+            parameters: Parameters::of(&parts.uri),
+        })
+    }
+}
+
+/// `/studies`
+pub(crate) async fn studies(web: State<Web>, request: SearchRequest) -> Result<Response, Problem> {
+    search(Level::Study, &web, request).await
+}
+
+/// `/series`, `/studies/{study}/series`
+pub(crate) async fn series(web: State<Web>, request: SearchRequest) -> Result<Response, Problem> {
+    search(Level::Series, &web, request).await
+}
+
+/// `/instances`, `/studies/{study}/instances`, `/studies/{study}/series/{series}/instances`
+pub(crate) async fn instances(web: State<Web>, request: SearchRequest) -> Result<Response, Problem> {
+    search(Level::Instance, &web, request).await
+}
+
+async fn search(level: Level, web: &Web, request: SearchRequest) -> Result<Response, Problem> {
+    let SearchRequest { session: CallerSession(session), accepts, base, target, parameters } = request;
+    let offer = accepts.best(OFFERS)?;
+    let Search { mut query, include, limit, mut warnings } = Search::read(level, &target, &parameters)?;
+    let limit = limit.unwrap_or(u64::MAX).min(web.config.max_results);
+    // One more than wanted tells whether there are more.
+    query.page.limit = Some(limit.saturating_add(1));
+    let shape = Shape::new(level, &target, include);
+    let mut answer = Answer::new(offer);
+    let mut rows = session.search(&query).await?;
+    let mut has_more = false;
+    while let Some(row) = rows.next().await {
+        let row = row?;
+        if answer.count == limit {
+            has_more = true;
+            break;
+        }
+        answer.add(&shape.result(&row.attributes, &base));
+    }
+    drop(rows);
+    if has_more {
+        let shown = query.page.offset.saturating_add(limit);
+        let remaining = session.count(&query).await?.saturating_sub(shown).max(1);
+        warnings.push(format!("There are {remaining} additional results that can be requested"));
+    }
+    let mut response = answer.finish();
+    for text in warnings {
+        let value = HeaderValue::from_str(&format!("299 {base}: {text}"));
+        response
+            .headers_mut()
+            .append(WARNING, value.map_err(|_| Problem::invalid("a parameter cannot be named"))?);
+    }
+    Ok(response)
+}
+
+/// Results in the form that was asked for. Bounded by the number of results: each takes some kilobytes.
+struct Answer {
+    offer: Offer,
+    boundary: Boundary,
+    bytes: Vec<u8>,
+    count: u64,
+}
+
+impl Answer {
+    fn new(offer: Offer) -> Self {
+        Self { offer, boundary: Boundary::new(), bytes: Vec::new(), count: 0 }
+    }
+
+    fn add(&mut self, result: &dicom_store::model::Attributes) {
+        match self.offer.wrap {
+            Wrap::Single => {
+                self.bytes.push(if self.count == 0 { b'[' } else { b',' });
+                dicom_json::write(result, None, &mut self.bytes);
+            }
+            Wrap::Multipart => {
+                let head = PartHead { content_type: DICOM_XML, location: None, length: None };
+                self.bytes.extend_from_slice(&self.boundary.open(&head, self.count == 0));
+                dicom_xml::write(result, None, &mut self.bytes);
+            }
+        }
+        self.count += 1;
+    }
+
+    /// 204 without a body when there is no result (PS3.18 §8.3.4.4.1).
+    fn finish(mut self) -> Response {
+        let mut response = Response::new(Body::empty());
+        if self.count == 0 {
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            return response;
+        }
+        let content_type = match self.offer.wrap {
+            Wrap::Single => {
+                self.bytes.push(b']');
+                HeaderValue::from_static(self.offer.media)
+            }
+            Wrap::Multipart => {
+                self.bytes.extend_from_slice(&self.boundary.close());
+                self.boundary.content_type(DICOM_XML)
+            }
+        };
+        response.headers_mut().insert(CONTENT_TYPE, content_type);
+        *response.body_mut() = Body::from(self.bytes);
+        response
+    }
+}

@@ -1,0 +1,167 @@
+//! Parameters of a search → the archive's [`Query`].
+
+use dicom::dictionary_std::tags;
+use dicom_store::model::{Level, Tag, VR};
+use dicom_store::query::{Key, Matching, Options, Page, Query, can_match};
+
+use super::result::Include;
+use crate::attribute::AttributePath;
+use crate::error::Problem;
+use crate::parameters::Parameters;
+use crate::resource::Target;
+
+/// Kinds of matching that may be asked for. The archive always matches `""` with no value, and several values of a
+/// list with any of them (PS3.4 §C.2.2.2), so that asking for these changes nothing. Names are always matched without
+/// regard to case and accents; with `fuzzymatching` also word by word: each word of the key has to occur somewhere in
+/// the name.
+const FLAGS: &[&str] = &["fuzzymatching", "emptyvaluematching", "multiplevaluematching"];
+
+/// Parameters that are no attributes and handled elsewhere.
+const OTHERS: &[&str] = &["accept", "charset"];
+
+/// A search as the request puts it.
+pub(super) struct Search {
+    pub(super) query: Query,
+    pub(super) include: Include,
+    pub(super) limit: Option<u64>,
+    /// Texts for the `Warning` header field.
+    pub(super) warnings: Vec<String>,
+}
+
+impl Search {
+    /// Reads parameters and path. Parameters that are not known are ignored (PS3.18 §8.3).
+    ///
+    /// # Errors
+    /// 400 for an invalid value of a known parameter, for an attribute that is given twice, and for `all` beside
+    /// other fields in `includefield`.
+    pub(super) fn read(level: Level, target: &Target, parameters: &Parameters) -> Result<Self, Problem> {
+        let options = Options { combined_date_time: true };
+        let mut search = Self {
+            query: Query { level, keys: Vec::new(), page: Page { offset: 0, limit: None }, options },
+            include: Include::default(),
+            limit: None,
+            warnings: Vec::new(),
+        };
+        let mut seen: Vec<Vec<Tag>> = Vec::new();
+        let is_fuzzy = parameters.get("fuzzymatching").is_some_and(|value| value.trim() == "true");
+        search.add_path(target)?;
+        for (name, value) in parameters.iter() {
+            match name {
+                "includefield" => search.include.add(value)?,
+                "limit" => search.limit = Some(number(name, value)?),
+                "offset" => search.query.page.offset = number(name, value)?,
+                name if FLAGS.contains(&name) => flag(name, value)?,
+                name if OTHERS.contains(&name) => {}
+                name => {
+                    let Some(path) = AttributePath::parse(name) else { continue };
+                    if seen.contains(&path.tags) {
+                        return Err(Problem::invalid(format!("attribute {name} is given twice")));
+                    }
+                    seen.push(path.tags.clone());
+                    search.add_key(name, &path, value, is_fuzzy)?;
+                }
+            }
+        }
+        search.include.check()?;
+        Ok(search)
+    }
+
+    /// The study and series of the path are keys like others.
+    fn add_path(&mut self, target: &Target) -> Result<(), Problem> {
+        let study = target.study.as_ref().map(|uid| (tags::STUDY_INSTANCE_UID, uid.as_str()));
+        let series = target.series.as_ref().map(|uid| (tags::SERIES_INSTANCE_UID, uid.as_str()));
+        for (tag, uid) in study.into_iter().chain(series) {
+            self.query.keys.push(Key::parse(&[tag], VR::UI, uid)?);
+        }
+        Ok(())
+    }
+
+    fn add_key(
+        &mut self,
+        name: &str,
+        path: &AttributePath,
+        value: &str,
+        is_fuzzy: bool,
+    ) -> Result<(), Problem> {
+        let Some(tag) = path.outermost() else { return Ok(()) };
+        // A list is separated by commas in a URL (PS3.18 §8.3.4.1) and by backslashes in DICOM.
+        let is_list = path.vr == VR::UI || tag == tags::MODALITIES_IN_STUDY;
+        let value = if is_list { value.replace(',', "\\") } else { value.to_owned() };
+        self.include.matched(tag);
+        if is_fuzzy && path.vr == VR::PN {
+            for word in words(&value) {
+                self.push(name, Key::parse(&path.tags, path.vr, &format!("*{word}*"))?);
+            }
+        } else {
+            self.push(name, Key::parse(&path.tags, path.vr, &value)?);
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, name: &str, key: Key) {
+        if can_match(self.query.level, &key) {
+            self.query.keys.push(key);
+        } else if key.matching != Matching::Universal {
+            self.warnings
+                .push(format!("The attribute {name} is not of the level searched and was not matched."));
+        }
+    }
+}
+
+fn words(name: &str) -> impl Iterator<Item = &str> {
+    name.split([' ', '^', '=']).filter(|word| !word.is_empty())
+}
+
+fn number(name: &str, value: &str) -> Result<u64, Problem> {
+    value.trim().parse().map_err(|_| Problem::invalid(format!("{name} is not an unsigned integer")))
+}
+
+fn flag(name: &str, value: &str) -> Result<(), Problem> {
+    match value.trim() {
+        "true" | "false" => Ok(()),
+        _ => Err(Problem::invalid(format!("{name} is neither true nor false"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+    use rstest::rstest;
+
+    use super::*;
+
+    fn read(level: Level, query: &str) -> Result<Search, Problem> {
+        Search::read(level, &Target::default(), &Parameters::of(&format!("/x?{query}").parse().unwrap()))
+    }
+
+    #[rstest]
+    #[case("limit=-1")]
+    #[case("limit=NaN")]
+    #[case("offset=x")]
+    #[case("StudyDate=yesterday")]
+    #[case("StudyInstanceUID=abc")]
+    #[case("fuzzymatching=perhaps")]
+    #[case("PatientID=1&00100020=2")]
+    #[case("includefield=all&includefield=PatientName")]
+    fn refuses(#[case] query: &str) {
+        assert_eq!(read(Level::Study, query).err().unwrap().status, StatusCode::BAD_REQUEST);
+    }
+
+    #[rstest]
+    #[case("nosuchparameter=1", 0)]
+    #[case("PatientID=1&limit=5&offset=2&includefield=00081030,PatientSex", 1)]
+    #[case("PatientID=", 0)]
+    #[case("PatientName=dang%20hoa&fuzzymatching=true", 2)]
+    #[case("PatientName=dang%20hoa", 1)]
+    #[case("StudyInstanceUID=1.2,1.3", 1)]
+    fn reads_keys(#[case] query: &str, #[case] keys: usize) {
+        let search = read(Level::Study, query).ok().unwrap();
+        assert_eq!((search.query.keys.len(), search.warnings.len()), (keys, 0));
+    }
+
+    #[test]
+    fn says_so_when_an_attribute_of_a_lower_level_is_not_matched() {
+        let search = read(Level::Study, "Modality=CT&SOPInstanceUID=1.2").ok().unwrap();
+        assert_eq!((search.query.keys.len(), search.warnings.len()), (0, 2));
+    }
+}
