@@ -5,7 +5,13 @@
 //! | `state`, `auth`, `cors`, `base_url`, `parameters`, `resource` | what every request needs: archive, caller, URLs |
 //! | `accept`, `multipart`, `error` | how answers are negotiated, framed, refused |
 //! | `attribute`, `dicom_json`, `dicom_xml` | attributes by name, data sets as text |
+//! | `search` | QIDO-RS |
+//! | `retrieve` | WADO-RS |
+//! | `store` | STOW-RS |
 //! | `capabilities` | what there is |
+//!
+//! [`router`] gives all of it as one service, to be mounted at [`Config::path`]. Everything streams: neither an
+//! instance nor a list of instances is ever held as bytes, and a client that leaves stops the work for it.
 
 mod accept;
 mod attribute;
@@ -20,9 +26,8 @@ mod error;
 mod multipart;
 mod parameters;
 mod resource;
-
+mod retrieve;
 mod search;
-
 mod state;
 
 pub use config::Config;

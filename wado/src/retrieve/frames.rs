@@ -1,0 +1,264 @@
+//! Frames of an instance (PS3.18 §10.4.1.1.6): one ranged read each, in the stored form or decoded.
+//!
+//! | accepted | given |
+//! |---|---|
+//! | `application/octet-stream`, no transfer syntax or Explicit VR LE | native bytes, decoded where the object is compressed |
+//! | `application/octet-stream; transfer-syntax=*` or the stored UID | the stored bytes, under their transfer syntax |
+//! | the media type of the stored transfer syntax (PS3.18 Table 8.7.3-5) | the stored code stream |
+//!
+//! Each as parts of `multipart/related`, or bare when one frame is asked for. Nothing is encoded: another compressed
+//! form than the stored one is 406. Frame numbers may come in any order.
+
+use axum::response::Response;
+use dicom_store::Session;
+use dicom_store::model::{
+    Codec, Encoding, FrameMap, FrameNumber, Instance, TransferSyntaxUid, transfer_syntax,
+};
+use futures_util::stream::{self, StreamExt};
+use worker::pixel;
+
+use super::image::Image;
+use super::parts::{Part, multipart, multipart_of};
+use super::{Retrieval, Validator, identity};
+use crate::accept::{Choice, OCTET_STREAM, Offer, Syntax, Wrap, not_acceptable};
+use crate::error::Problem;
+
+/// Frames that are read or decoded ahead of the one being sent.
+const AHEAD: usize = 3;
+
+/// `…/frames/{frames}`
+pub(crate) async fn frames(request: Retrieval) -> Result<Response, Problem> {
+    let numbers = request.target.frames()?.ok_or_else(|| Problem::not_found("the path names no frames"))?;
+    let instance = request.instance().await?;
+    answer(&request, instance, numbers).await
+}
+
+/// These frames, in the form that the client accepts.
+pub(super) async fn answer(
+    request: &Retrieval,
+    instance: Instance,
+    numbers: Vec<FrameNumber>,
+) -> Result<Response, Problem> {
+    check(&instance, &numbers)?;
+    let offers = offers(&instance, numbers.len() == 1);
+    let choices = request.accepts.choices(&offers);
+    let chosen = choices.iter().find_map(|choice| {
+        let is_named = request.accepts.names(choice.offer.media);
+        form(choice, &instance.transfer_syntax, is_named).map(|form| (choice.offer, form))
+    });
+    let Some((offer, form)) = chosen else { return Err(not_acceptable(&offers)) };
+    let validator = Validator::of(&(identity(&instance), &numbers, offer.media, form, request.base.as_str()));
+    if let Some(response) = validator.not_modified(&request.headers) {
+        return Ok(response);
+    }
+    let source = Source::open(request, instance, offer, form).await?;
+    let response = match (offer.wrap, numbers.as_slice()) {
+        (Wrap::Single, [number]) => source.part(*number).await?.into_single()?,
+        (_, [number]) => multipart_of(offer.media, vec![source.part(*number).await?]),
+        _ => several(source, numbers, offer).await?,
+    };
+    Ok(validator.mark_immutable(response))
+}
+
+/// The first frame is made before the answer begins, so that its failure has a status.
+async fn several(source: Source, numbers: Vec<FrameNumber>, offer: Offer) -> Result<Response, Problem> {
+    let mut numbers = numbers.into_iter();
+    let mut first = Vec::new();
+    if let Some(number) = numbers.next() {
+        first.push(Ok(source.part(number).await?));
+    }
+    let source = std::sync::Arc::new(source);
+    let others = stream::iter(numbers).map(move |number| {
+        let source = source.clone();
+        async move { source.part(number).await }
+    });
+    Ok(multipart(offer.media, stream::iter(first).chain(others.buffered(AHEAD))))
+}
+
+fn check(instance: &Instance, numbers: &[FrameNumber]) -> Result<(), Problem> {
+    let count = instance.frames;
+    match numbers.iter().find(|number| number.get() > count) {
+        Some(number) => {
+            let uid = &instance.sop_instance;
+            Err(Problem::not_found(format!("instance {uid} has {count} frames, not {}", number.get())))
+        }
+        None => Ok(()),
+    }
+}
+
+/// What the bytes of an answer are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Form {
+    /// As in the object.
+    Stored,
+    /// As Explicit VR Little Endian has them.
+    Native,
+}
+
+fn form(choice: &Choice, stored: &TransferSyntaxUid, is_named: bool) -> Option<Form> {
+    let facts = stored.facts();
+    let is_native = !facts.encapsulated;
+    if choice.offer.media != OCTET_STREAM {
+        let is_default = media_type(stored).is_some_and(|(_, is_default)| is_default);
+        return match &choice.syntax {
+            Syntax::Any => Some(Form::Stored),
+            // Without a transfer syntax the default one of the media type is meant (PS3.18 §8.7.3.5.2).
+            Syntax::Default => (is_default || !is_named).then_some(Form::Stored),
+            Syntax::Uid(uid) => (uid == stored.as_str()).then_some(Form::Stored),
+        };
+    }
+    // Big endian goes over the wire as little endian whatever is asked for (PS3.18 §8.7.3).
+    let is_ready = is_native && facts.encoding != Encoding::ExplicitBig;
+    let native =
+        if is_ready { Some(Form::Stored) } else { pixel::can_decode(stored).then_some(Form::Native) };
+    match &choice.syntax {
+        Syntax::Default => native,
+        Syntax::Any if is_native => native,
+        Syntax::Any => Some(Form::Stored),
+        Syntax::Uid(uid) if uid == transfer_syntax::EXPLICIT_LITTLE => native,
+        Syntax::Uid(uid) => (!is_native && uid == stored.as_str()).then_some(Form::Stored),
+    }
+}
+
+fn offers(instance: &Instance, is_one: bool) -> Vec<Offer> {
+    let mut offers = Vec::with_capacity(4);
+    for media in [Some(OCTET_STREAM), media_type(&instance.transfer_syntax).map(|(media, _)| media)] {
+        let Some(media) = media else { continue };
+        offers.push(Offer::multipart(media));
+        if is_one {
+            offers.push(Offer::single(media));
+        }
+    }
+    offers
+}
+
+/// The media type of frames in a transfer syntax, and whether that syntax is the default one of the media type
+/// (PS3.18 Table 8.7.3-5).
+fn media_type(syntax: &TransferSyntaxUid) -> Option<(&'static str, bool)> {
+    let number = syntax.as_str().strip_prefix("1.2.840.10008.1.2.")?;
+    Some(match number {
+        "4.70" => ("image/jpeg", true),
+        "4.50" | "4.51" | "4.57" => ("image/jpeg", false),
+        "5" => ("image/dicom-rle", true),
+        "4.80" => ("image/jls", true),
+        "4.81" => ("image/jls", false),
+        "4.90" => ("image/jp2", true),
+        "4.91" => ("image/jp2", false),
+        "4.92" => ("image/jpx", true),
+        "4.93" => ("image/jpx", false),
+        "4.201" => ("image/jphc", true),
+        "4.202" | "4.203" => ("image/jphc", false),
+        "4.110" => ("image/jxl", true),
+        "4.111" | "4.112" => ("image/jxl", false),
+        _ => return None,
+    })
+}
+
+/// Where the frames of an answer come from.
+struct Source {
+    retrieval: Frames,
+    content_type: String,
+    url: String,
+}
+
+enum Frames {
+    Stored(Session, Instance, FrameMap),
+    Decoded(Image),
+}
+
+impl Source {
+    async fn open(
+        request: &Retrieval,
+        instance: Instance,
+        offer: Offer,
+        form: Form,
+    ) -> Result<Self, Problem> {
+        let stored = &instance.transfer_syntax;
+        let is_native = form == Form::Native || stored.facts().codec == Codec::Native;
+        let named = if is_native { transfer_syntax::EXPLICIT_LITTLE } else { stored.as_str() };
+        let content_type = format!("{}; transfer-syntax={named}", offer.media);
+        let url = format!("{}/frames", request.base.instance(&instance));
+        let retrieval = match form {
+            Form::Stored => {
+                let map = request.session.frame_map(&instance).await?;
+                Frames::Stored(request.session.clone(), instance, map)
+            }
+            Form::Native => Frames::Decoded(Image::open(&request.session, &request.pool, &instance).await?),
+        };
+        Ok(Self { retrieval, content_type, url })
+    }
+
+    async fn part(&self, number: FrameNumber) -> Result<Part, Problem> {
+        let bytes = match &self.retrieval {
+            Frames::Stored(session, instance, map) => {
+                session.open_mapped_frame(instance, map, number).await?
+            }
+            Frames::Decoded(image) => image.native(image.info(number)?, number).await?.bytes,
+        };
+        Ok(Part::of(bytes, self.content_type.clone(), format!("{}/{}", self.url, number.get())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::accept::Accepts;
+
+    const EXPLICIT: &str = transfer_syntax::EXPLICIT_LITTLE;
+    const IMPLICIT: &str = transfer_syntax::IMPLICIT_LITTLE;
+    const BIG: &str = transfer_syntax::EXPLICIT_BIG;
+    const RLE: &str = transfer_syntax::RLE;
+    const BASELINE: &str = transfer_syntax::JPEG_BASELINE;
+    const JPEG_2000: &str = transfer_syntax::JPEG_2000_LOSSLESS;
+
+    #[rstest]
+    #[case::default(EXPLICIT, "application/octet-stream", Some(Form::Stored))]
+    #[case::implicit(IMPLICIT, "application/octet-stream", Some(Form::Stored))]
+    #[case::implicit_is_never_named(
+        IMPLICIT,
+        "application/octet-stream; transfer-syntax=1.2.840.10008.1.2",
+        None
+    )]
+    #[case::big_endian(BIG, "application/octet-stream; transfer-syntax=*", Some(Form::Native))]
+    #[case::decoded(RLE, "application/octet-stream", Some(Form::Native))]
+    #[case::viewers(RLE, "application/octet-stream; transfer-syntax=*", Some(Form::Stored))]
+    #[case::explicit(
+        RLE,
+        "application/octet-stream; transfer-syntax=1.2.840.10008.1.2.1",
+        Some(Form::Native)
+    )]
+    #[case::stored_by_uid(
+        RLE,
+        "application/octet-stream; transfer-syntax=1.2.840.10008.1.2.5",
+        Some(Form::Stored)
+    )]
+    #[case::own_media_type(RLE, "image/dicom-rle", Some(Form::Stored))]
+    #[case::other_syntax_of_it(BASELINE, "image/jpeg; transfer-syntax=1.2.840.10008.1.2.4.70", None)]
+    #[case::jpeg_means_lossless(BASELINE, "image/jpeg", None)]
+    #[case::jpeg_by_uid(BASELINE, "image/jpeg; transfer-syntax=1.2.840.10008.1.2.4.50", Some(Form::Stored))]
+    #[case::jpeg_any(BASELINE, "image/jpeg; transfer-syntax=*", Some(Form::Stored))]
+    #[case::not_decodable(JPEG_2000, "application/octet-stream", None)]
+    #[case::not_decodable_as_stored(
+        JPEG_2000,
+        "application/octet-stream; transfer-syntax=*",
+        Some(Form::Stored)
+    )]
+    #[case::not_decodable_but_any_will_do(JPEG_2000, "*/*", Some(Form::Stored))]
+    #[case::other_media_type(RLE, "image/jls", None)]
+    fn gives_the_form_that_is_asked_for(
+        #[case] stored: &str,
+        #[case] accept: &str,
+        #[case] expected: Option<Form>,
+    ) {
+        let stored = TransferSyntaxUid::parse(stored).unwrap();
+        let mut offers = vec![Offer::single(OCTET_STREAM)];
+        offers.extend(media_type(&stored).map(|(media, _)| Offer::single(media)));
+        let accepts = Accepts::parse(accept);
+        let choices = accepts.choices(&offers);
+        let found =
+            choices.iter().find_map(|choice| form(choice, &stored, accepts.names(choice.offer.media)));
+        assert_eq!(found, expected);
+    }
+}

@@ -1,0 +1,130 @@
+//! Instances of a study, of a series, or one (PS3.18 §10.4.1.1.1), as Part 10 files sent as they are read.
+//!
+//! Declared:
+//! - Without a transfer syntax Explicit VR Little Endian is given: what is stored otherwise is rewritten, RLE and JPEG
+//!   baseline are decoded where the pixels were stored without loss. Pixels stored with loss come as they are stored,
+//!   which PS3.18 §8.7.3.4 allows.
+//! - `transfer-syntax=*` gives the stored file byte for byte, a UID gives that transfer syntax or nothing.
+//! - Of several instances those that cannot be given are left out under status 206; 406 when none can.
+
+use axum::response::Response;
+use dicom_store::Session;
+use dicom_store::model::{Instance, transfer_syntax};
+use futures_util::stream::{self, StreamExt};
+use http::StatusCode;
+use worker::pool::CpuPool;
+
+use super::Retrieval;
+use super::convert::{self, Conversion};
+use super::image::Image;
+use super::parts::{Part, multipart, multipart_of};
+use crate::accept::{DICOM, Offer, Syntax, Wrap, not_acceptable};
+use crate::base_url::BaseUrl;
+use crate::error::Problem;
+
+/// `/studies/{study}`, `…/series/{series}`, `…/instances/{instance}`
+pub(crate) async fn instances(request: Retrieval) -> Result<Response, Problem> {
+    let instances = request.instances().await?;
+    let mut offers = vec![Offer::multipart(DICOM)];
+    if instances.len() == 1 {
+        offers.push(Offer::single(DICOM));
+    }
+    let total = instances.len();
+    for choice in request.accepts.choices(&offers) {
+        let deliveries: Vec<_> = instances
+            .iter()
+            .filter_map(|instance| delivery(instance, &choice.syntax).map(|how| (instance.clone(), how)))
+            .collect();
+        if deliveries.is_empty() {
+            continue;
+        }
+        let is_partial = deliveries.len() < total;
+        let source = Source { session: request.session, pool: request.pool, base: request.base };
+        let mut response = source.answer(choice.offer.wrap, deliveries).await?;
+        if is_partial {
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+        }
+        return Ok(response);
+    }
+    Err(not_acceptable(&offers))
+}
+
+/// How an instance is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Delivery {
+    AsStored,
+    /// In Explicit VR Little Endian.
+    Converted,
+}
+
+fn delivery(instance: &Instance, asked: &Syntax) -> Option<Delivery> {
+    let stored = instance.transfer_syntax.as_str();
+    let is_explicit = stored == transfer_syntax::EXPLICIT_LITTLE;
+    let converted = || convert::is_possible(instance).then_some(Delivery::Converted);
+    match asked {
+        Syntax::Any => Some(Delivery::AsStored),
+        Syntax::Default if is_explicit || instance.transfer_syntax.facts().lossy => Some(Delivery::AsStored),
+        Syntax::Default => converted(),
+        Syntax::Uid(uid) if uid == stored => {
+            // Never offered by name (PS3.18 §8.7.3).
+            let is_retired =
+                stored == transfer_syntax::IMPLICIT_LITTLE || stored == transfer_syntax::EXPLICIT_BIG;
+            (!is_retired).then_some(Delivery::AsStored)
+        }
+        Syntax::Uid(uid) if uid == transfer_syntax::EXPLICIT_LITTLE => converted(),
+        Syntax::Uid(_) => None,
+    }
+}
+
+struct Source {
+    session: Session,
+    pool: CpuPool,
+    base: BaseUrl,
+}
+
+impl Source {
+    async fn answer(self, wrap: Wrap, deliveries: Vec<(Instance, Delivery)>) -> Result<Response, Problem> {
+        let is_as_stored = deliveries.iter().all(|(_, how)| *how == Delivery::AsStored);
+        match (wrap, deliveries.as_slice()) {
+            (Wrap::Single, [(instance, how)]) => self.part(instance, *how).await?.into_single(),
+            (_, [(instance, how)]) => Ok(multipart_of(DICOM, vec![self.part(instance, *how).await?])),
+            _ if is_as_stored => {
+                let parts = deliveries.iter().map(|(instance, _)| self.stored(instance)).collect();
+                Ok(multipart_of(DICOM, parts))
+            }
+            _ => {
+                let source = std::sync::Arc::new(self);
+                let parts = stream::iter(deliveries).then(move |(instance, how)| {
+                    let source = source.clone();
+                    async move { source.part(&instance, how).await }
+                });
+                Ok(multipart(DICOM, parts))
+            }
+        }
+    }
+
+    async fn part(&self, instance: &Instance, how: Delivery) -> Result<Part, Problem> {
+        if how == Delivery::AsStored {
+            return Ok(self.stored(instance));
+        }
+        let conversion = Conversion::plan(Image::open(&self.session, &self.pool, instance).await?).await?;
+        Ok(Part {
+            content_type: format!("{DICOM}; transfer-syntax={}", transfer_syntax::EXPLICIT_LITTLE),
+            location: self.base.instance(instance),
+            length: Some(conversion.length),
+            chunks: conversion.into_chunks(),
+        })
+    }
+
+    fn stored(&self, instance: &Instance) -> Part {
+        let (session, owned) = (self.session.clone(), instance.clone());
+        // The object is opened when its turn comes.
+        let chunks = stream::iter([()]).flat_map(move |()| session.open(&owned)).map(|chunk| Ok(chunk?));
+        Part {
+            content_type: format!("{DICOM}; transfer-syntax={}", instance.transfer_syntax),
+            location: self.base.instance(instance),
+            length: Some(instance.location.length),
+            chunks: chunks.boxed(),
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! How a rendered resource is to be shown: its query parameters (PS3.18 §8.3.5.1).
+//!
+//! `annotation` is understood but nothing is burnt in; the answer says so. `iccprofile` other than `no` is refused.
+
+use std::str::FromStr;
+
+use worker::pixel::{Format, Region, Viewport, Window, WindowFunction};
+use worker::render::Presentation;
+
+use crate::accept::{GIF, PNG};
+use crate::error::Problem;
+use crate::parameters::Parameters;
+
+/// Quality of JPEG when none is asked for.
+const QUALITY: u8 = 90;
+
+/// A presentation and what has to be said about it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Wanted {
+    pub(super) presentation: Presentation,
+    /// Text for the `Warning` header field.
+    pub(super) warning: Option<String>,
+}
+
+impl Wanted {
+    /// # Errors
+    /// 400 for a value that the standard does not allow.
+    pub(super) fn read(parameters: &Parameters, media: &str) -> Result<Self, Problem> {
+        let quality = match parameters.get("quality") {
+            Some(text) => parse::<u8>(text)
+                .filter(|quality| (1..=100).contains(quality))
+                .ok_or_else(|| Problem::invalid("quality is not a whole number from 1 to 100"))?,
+            None => QUALITY,
+        };
+        let format = match media {
+            PNG => Format::Png,
+            GIF => Format::Gif,
+            _ => Format::Jpeg { quality },
+        };
+        if parameters.get("iccprofile").is_some_and(|value| value != "no") {
+            return Err(Problem::invalid("iccprofile can only be no: none is embedded"));
+        }
+        let window = parameters.get("window").map(window).transpose()?;
+        let viewport = parameters.get("viewport").map(viewport).transpose()?;
+        let warning = parameters.get("annotation").map(annotation).transpose()?;
+        Ok(Self { presentation: Presentation { window, viewport, format }, warning })
+    }
+}
+
+/// `center,width,function`, all three.
+fn window(text: &str) -> Result<Window, Problem> {
+    let invalid =
+        || Problem::invalid("window is not center,width,function with linear, linear-exact or sigmoid");
+    let [center, width, function] = fields(text).try_into().map_err(|_| invalid())?;
+    let function = match function.to_ascii_lowercase().as_str() {
+        "linear" => WindowFunction::Linear,
+        "linear-exact" => WindowFunction::LinearExact,
+        "sigmoid" => WindowFunction::Sigmoid,
+        _ => return Err(invalid()),
+    };
+    let (center, width) = (parse(center).ok_or_else(invalid)?, parse(width).ok_or_else(invalid)?);
+    Ok(Window::new(center, width, function)?)
+}
+
+/// `vw,vh` or `vw,vh,sx,sy,sw,sh`, where all but the first two may be left empty.
+fn viewport(text: &str) -> Result<Viewport, Problem> {
+    let invalid = || Problem::invalid("viewport is not vw,vh or vw,vh,sx,sy,sw,sh in pixels");
+    let (size, region) = match *fields(text).as_slice() {
+        [width, height] => ([width, height], None),
+        [width, height, x, y, w, h] => ([width, height], Some([x, y, w, h])),
+        _ => return Err(invalid()),
+    };
+    let [width, height] = size.map(|text| parse(text).filter(|pixels: &u32| *pixels > 0));
+    let (Some(width), Some(height)) = (width, height) else { return Err(invalid()) };
+    let region = region.map(|numbers| numbers.map(elided)).map(|[x, y, w, h]| {
+        let (x, y, width, height) = (x?, y?, w?, h?);
+        Some(Region { x: x.unwrap_or(0.0), y: y.unwrap_or(0.0), width, height })
+    });
+    match region {
+        Some(None) => Err(invalid()),
+        region => Ok(Viewport { width, height, region: region.flatten() }),
+    }
+}
+
+/// A number that may be left out; the outer `None` stands for nonsense.
+fn elided(text: &str) -> Option<Option<f64>> {
+    if text.is_empty() { Some(None) } else { parse(text).filter(|number: &f64| number.is_finite()).map(Some) }
+}
+
+/// Known are `patient` and `technique` (PS3.18 §8.3.5.1.1); none is burnt in.
+fn annotation(text: &str) -> Result<String, Problem> {
+    let is_keyword =
+        |value: &&str| !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let values = fields(text);
+    if !values.iter().all(is_keyword) {
+        return Err(Problem::invalid("annotation is not a list of keywords"));
+    }
+    Ok(format!("The following annotation values are not supported: {}", values.join(",")))
+}
+
+fn fields(text: &str) -> Vec<&str> {
+    text.split(',').map(str::trim).collect()
+}
+
+fn parse<T: FromStr>(text: &str) -> Option<T> {
+    text.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn read(query: &str) -> Result<Wanted, Problem> {
+        Wanted::read(&Parameters::of(&format!("/x?{query}").parse().unwrap()), "image/jpeg")
+    }
+
+    #[rstest]
+    #[case("window=16")]
+    #[case("window=16,8")]
+    #[case("window=a,b,linear")]
+    #[case("window=16,8,nonsense")]
+    #[case("window=16,0,linear")]
+    #[case("window=nan,8,linear")]
+    #[case("viewport=abc")]
+    #[case("viewport=10")]
+    #[case("viewport=-5,5")]
+    #[case("viewport=0,5")]
+    #[case("viewport=5,5,1")]
+    #[case("viewport=5,5,x,,,")]
+    #[case("quality=0")]
+    #[case("quality=101")]
+    #[case("quality=x")]
+    #[case("annotation=")]
+    #[case("iccprofile=srgb")]
+    fn refuses_what_the_standard_does_not_allow(#[case] query: &str) {
+        assert_eq!(read(query).unwrap_err().status, http::StatusCode::BAD_REQUEST);
+    }
+
+    #[test]
+    fn reads_window_viewport_and_quality() {
+        let wanted =
+            read("window=40,400,linear-exact&viewport=64,32,,10,-20,&quality=7").unwrap().presentation;
+        let region = Region { x: 0.0, y: 10.0, width: Some(-20.0), height: None };
+        assert_eq!(wanted.viewport, Some(Viewport { width: 64, height: 32, region: Some(region) }));
+        assert_eq!(wanted.window, Window::new(40.0, 400.0, WindowFunction::LinearExact).ok());
+        assert_eq!(wanted.format, Format::Jpeg { quality: 7 });
+    }
+
+    #[test]
+    fn says_that_annotations_are_not_burnt_in() {
+        let warning = read("annotation=patient,technique").unwrap().warning.unwrap();
+        assert_eq!(warning, "The following annotation values are not supported: patient,technique");
+        assert_eq!(read("").unwrap().warning, None);
+    }
+}
