@@ -27,7 +27,10 @@ mod multipart;
 mod parameters;
 mod resource;
 mod retrieve;
+mod router;
 mod search;
 mod state;
+mod store;
 
 pub use config::Config;
+pub use router::router;

@@ -1,0 +1,88 @@
+//! Paths → handlers (PS3.18 Tables 10.3-1, 10.4.1-1, 10.5.1-1, 10.6.1-1).
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::from_fn_with_state;
+use axum::routing::get;
+use dicom_store::Archive;
+use http::header::CONTENT_TYPE;
+use http::{Extensions, HeaderMap, StatusCode, Version};
+use tower_http::compression::predicate::{Predicate, SizeAbove};
+use tower_http::compression::{CompressionLayer, CompressionLevel};
+use worker::pool::CpuPool;
+
+use crate::config::Config;
+use crate::error::Problem;
+use crate::retrieve::{bulk::bulk, frames::frames, instance::instances, metadata::metadata};
+use crate::retrieve::{rendered::rendered, thumbnail::thumbnail};
+use crate::state::Web;
+use crate::{auth, capabilities, cors, search, store};
+
+/// Text shorter than this is sent as it is.
+const WORTH_COMPRESSING: u16 = 1024;
+
+/// The service, to be mounted at [`Config::path`].
+pub fn router(archive: Archive, pool: CpuPool, config: Config) -> Router {
+    let web = Web { archive, pool, config: Arc::new(config) };
+    let compression = CompressionLayer::new()
+        .quality(CompressionLevel::Fastest)
+        .compress_when(SizeAbove::new(WORTH_COMPRESSING).and(is_text));
+    Router::new()
+        .route("/studies", get(search::studies).post(store::store))
+        .route("/series", get(search::series))
+        .route("/instances", get(search::instances))
+        .merge(study())
+        .merge(series())
+        .merge(instance())
+        .fallback(unknown)
+        .layer(from_fn_with_state(web.clone(), capabilities::answer))
+        .layer(from_fn_with_state(web.clone(), auth::challenge))
+        .layer(from_fn_with_state(web.clone(), cors::allow))
+        .layer(compression)
+        .with_state(web)
+}
+
+fn study() -> Router<Web> {
+    Router::new()
+        .route("/studies/{study}", get(instances).post(store::store))
+        .route("/studies/{study}/metadata", get(metadata))
+        .route("/studies/{study}/rendered", get(rendered))
+        .route("/studies/{study}/thumbnail", get(thumbnail))
+        .route("/studies/{study}/series", get(search::series))
+        .route("/studies/{study}/instances", get(search::instances))
+}
+
+fn series() -> Router<Web> {
+    let routes = Router::new()
+        .route("/", get(instances))
+        .route("/metadata", get(metadata))
+        .route("/rendered", get(rendered))
+        .route("/thumbnail", get(thumbnail))
+        .route("/instances", get(search::instances));
+    Router::new().nest("/studies/{study}/series/{series}", routes)
+}
+
+fn instance() -> Router<Web> {
+    let routes = Router::new()
+        .route("/", get(instances))
+        .route("/metadata", get(metadata))
+        .route("/rendered", get(rendered))
+        .route("/thumbnail", get(thumbnail))
+        .route("/frames/{frames}", get(frames))
+        .route("/frames/{frames}/rendered", get(rendered))
+        .route("/frames/{frames}/thumbnail", get(thumbnail))
+        .route("/bulkdata/{*bulk}", get(bulk));
+    Router::new().nest("/studies/{study}/series/{series}/instances/{instance}", routes)
+}
+
+async fn unknown(request: Request) -> Problem {
+    Problem::not_found(format!("DICOMweb has no resource at {}", request.uri().path()))
+}
+
+/// JSON and XML shrink to a tenth; pixels and multipart do not.
+fn is_text(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bool {
+    let media = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    media.contains("json") || media.ends_with("xml")
+}

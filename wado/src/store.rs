@@ -1,0 +1,296 @@
+//! STOW-RS: store (PS3.18 §10.5).
+//!
+//! Parts go to the archive as they arrive, chunk by chunk; each is committed, which makes it durable, while the next
+//! is received. The answer accounts for every part once. A part that fails harms no other.
+//!
+//! Declared: taken are `multipart/related; type="application/dicom"` and a bare `application/dicom` body. Metadata
+//! with separate bulk data are not taken yet (415). A body that breaks off is answered 400; what came whole before the
+//! break is stored.
+
+mod outcome;
+mod response;
+
+use std::num::NonZeroUsize;
+
+use axum::extract::{FromRequestParts, Request, State};
+use axum::response::Response;
+use bytes::Bytes;
+use dicom_store::model::StudyInstanceUid;
+use dicom_store::{Arrival, Caller, Declared, Error, ErrorKind, Incoming, Origin, Session};
+use futures_util::{Stream, StreamExt};
+use http::header::CONTENT_TYPE;
+use tokio::task::JoinSet;
+
+use crate::accept::{Accepts, DICOM, DICOM_JSON, DICOM_XML, JSON, OCTET_STREAM, Offer, media_type};
+use crate::base_url::BaseUrl;
+use crate::error::Problem;
+use crate::multipart::{Fields, Malformed, Reader, boundary};
+use crate::parameters::Parameters;
+use crate::resource::Target;
+use crate::state::{CallerSession, Web};
+
+use outcome::{Named, Outcome};
+
+/// Instances of one request that are being committed while the next arrives. Commits that wait together cost one
+/// write to stable storage.
+const COMMITTING: NonZeroUsize = NonZeroUsize::new(16).expect("sixteen is not zero");
+/// Bytes of a refused body that are read before the answer, so that a client which sends on hears it.
+const DRAINED: usize = 64 << 20;
+/// Bytes of a part that are looked at for its File Meta Information.
+const HEAD: usize = 4096;
+
+const OFFERS: &[Offer] =
+    &[Offer::single(DICOM_JSON), Offer::single(JSON), Offer::single(DICOM_XML), Offer::multipart(DICOM_XML)];
+
+/// `/studies`, `/studies/{study}`
+pub(crate) async fn store(State(web): State<Web>, request: Request) -> Result<Response, Problem> {
+    let (mut parts, body) = request.into_parts();
+    let mut body = body.into_data_stream();
+    let Ok(base) = BaseUrl::from_request_parts(&mut parts, &web).await;
+    let checked = async {
+        let CallerSession(session) = CallerSession::from_request_parts(&mut parts, &web).await?;
+        let target = Target::from_request_parts(&mut parts, &web).await?;
+        let accepts = Accepts::read(&parts.headers, &Parameters::of(&parts.uri));
+        let offer = accepts.unwrap_or_else(|| Accepts::parse("*/*")).best(OFFERS)?;
+        let content_type = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let form = Form::read(content_type.unwrap_or_default())?;
+        Ok((Storing::new(session, target.study), offer, form))
+    };
+    let (mut storing, offer, form) = match checked.await {
+        Ok(checked) => checked,
+        Err(problem) => return refuse(body, problem).await,
+    };
+    let received = match form {
+        Form::Multipart(boundary) => storing.multipart(&mut body, &boundary).await,
+        Form::Single => storing.single(&mut body).await,
+    };
+    let outcomes = storing.finish().await;
+    match received {
+        Ok(()) if outcomes.is_empty() => Err(Problem::invalid("the body holds no instance")),
+        Ok(()) => Ok(response::answer(&outcomes, &base, offer)),
+        Err(Stop::Refused(problem)) => refuse(body, problem).await,
+        Err(Stop::Malformed(Malformed(what))) => {
+            let stored = outcomes.iter().filter(|outcome| outcome.is_stored()).count();
+            Err(Problem::invalid(format!("{what}; {stored} instances that came before are stored")))
+        }
+    }
+}
+
+/// What the body is.
+enum Form {
+    Multipart(String),
+    Single,
+}
+
+impl Form {
+    fn read(content_type: &str) -> Result<Self, Problem> {
+        let (media, parameters) = media_type(content_type);
+        let root =
+            parameters.iter().find(|(name, _)| name == "type").map(|(_, value)| value.to_ascii_lowercase());
+        match (media.as_str(), root.as_deref()) {
+            ("multipart/related", None | Some(DICOM)) => match boundary(content_type) {
+                Some(boundary) => Ok(Self::Multipart(boundary)),
+                None => Err(Problem::invalid("Content-Type names no boundary")),
+            },
+            (DICOM, _) => Ok(Self::Single),
+            _ => Err(Problem::unsupported(
+                "stored are multipart/related; type=\"application/dicom\" and application/dicom",
+            )),
+        }
+    }
+}
+
+/// Why receiving ended early.
+enum Stop {
+    Malformed(Malformed),
+    /// The caller may not store at all.
+    Refused(Problem),
+}
+
+impl From<Malformed> for Stop {
+    fn from(malformed: Malformed) -> Self {
+        Self::Malformed(malformed)
+    }
+}
+
+/// A request under way: what has come, what is being committed.
+struct Storing {
+    session: Session,
+    study: Option<StudyInstanceUid>,
+    /// One for each part, in their order; `None` while it is being committed.
+    outcomes: Vec<Option<Outcome>>,
+    committing: JoinSet<(usize, Outcome)>,
+}
+
+impl Storing {
+    fn new(session: Session, study: Option<StudyInstanceUid>) -> Self {
+        Self { session, study, outcomes: Vec::new(), committing: JoinSet::new() }
+    }
+
+    async fn multipart<S, E>(&mut self, body: S, boundary: &str) -> Result<(), Stop>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Unpin + Send,
+        E: std::fmt::Display,
+    {
+        let mut reader = Reader::new(body, boundary)?;
+        while let Some(fields) = reader.next_part().await? {
+            if is_dicom(&fields) {
+                self.part(&mut reader).await?;
+            } else {
+                let what = Error::invalid("part is not of the media type application/dicom");
+                self.outcomes.push(Some(Outcome::failed(Named::default(), &what)));
+            }
+        }
+        Ok(())
+    }
+
+    async fn single<S, E>(&mut self, body: S) -> Result<(), Stop>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Unpin + Send,
+        E: std::fmt::Display,
+    {
+        // The one part of a multipart body that is nothing else.
+        self.part(&mut Bare(body)).await
+    }
+
+    async fn part(&mut self, source: &mut impl Source) -> Result<(), Stop> {
+        let mut named = Named::default();
+        match self.receive(source, &mut named).await {
+            Ok(Some(incoming)) => self.commit(incoming, named).await,
+            Ok(None) => {
+                self.outcomes.push(Some(Outcome::failed(named, &Error::invalid("part is empty"))));
+            }
+            Err(Failure::Store(error)) if error.kind == ErrorKind::Forbidden => {
+                return Err(Stop::Refused(error.into()));
+            }
+            Err(Failure::Store(error)) => self.outcomes.push(Some(Outcome::failed(named, &error))),
+            Err(Failure::Body(malformed)) => return Err(malformed.into()),
+        }
+        Ok(())
+    }
+
+    /// Gives a part to the archive as it comes; `None` when it is empty.
+    async fn receive(
+        &self,
+        source: &mut impl Source,
+        named: &mut Named,
+    ) -> Result<Option<Incoming>, Failure> {
+        let mut incoming: Option<Incoming> = None;
+        let mut head = Vec::new();
+        while let Some(chunk) = source.chunk().await? {
+            if head.len() < HEAD {
+                head.extend_from_slice(chunk.get(..HEAD.min(chunk.len())).unwrap_or_default());
+                named.read(&head);
+            }
+            let open = match &mut incoming {
+                Some(open) => open,
+                None => incoming.insert(self.session.receive(self.arrival()).await.map_err(Failure::Store)?),
+            };
+            open.write(chunk).await.map_err(Failure::Store)?;
+        }
+        Ok(incoming)
+    }
+
+    fn arrival(&self) -> Arrival {
+        let address = match self.session.caller() {
+            Caller::Web { address, .. } => *address,
+            Caller::Peer { address, .. } => Some(*address),
+            Caller::System(_) => None,
+        };
+        let declared = Declared::File { study: self.study.clone() };
+        Arrival { origin: Origin::Web { address }, declared }
+    }
+
+    async fn commit(&mut self, incoming: Incoming, named: Named) {
+        while self.committing.len() >= COMMITTING.get() {
+            self.settle_one().await;
+        }
+        let place = self.outcomes.len();
+        self.outcomes.push(None);
+        self.committing.spawn(async move {
+            let outcome = match incoming.commit().await {
+                Ok(stored) => Outcome::Stored(stored),
+                Err(error) => Outcome::failed(named, &error),
+            };
+            (place, outcome)
+        });
+    }
+
+    async fn settle_one(&mut self) {
+        if let Some(Ok((place, outcome))) = self.committing.join_next().await
+            && let Some(slot) = self.outcomes.get_mut(place)
+        {
+            *slot = Some(outcome);
+        }
+    }
+
+    async fn finish(mut self) -> Vec<Outcome> {
+        while !self.committing.is_empty() {
+            self.settle_one().await;
+        }
+        let lost = || Outcome::failed(Named::default(), &Error::internal("commit ended without an answer"));
+        self.outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(lost)).collect()
+    }
+}
+
+/// Why a part was not received.
+enum Failure {
+    Store(Error),
+    Body(Malformed),
+}
+
+impl From<Malformed> for Failure {
+    fn from(malformed: Malformed) -> Self {
+        Self::Body(malformed)
+    }
+}
+
+/// Where the bytes of a part come from.
+trait Source: Send {
+    fn chunk(&mut self) -> impl Future<Output = Result<Option<Bytes>, Malformed>> + Send;
+}
+
+impl<S, E> Source for Reader<S>
+where
+    S: Stream<Item = Result<Bytes, E>> + Unpin + Send,
+    E: std::fmt::Display,
+{
+    async fn chunk(&mut self) -> Result<Option<Bytes>, Malformed> {
+        Reader::chunk(self).await
+    }
+}
+
+/// A body that is one instance.
+struct Bare<S>(S);
+
+impl<S, E> Source for Bare<S>
+where
+    S: Stream<Item = Result<Bytes, E>> + Unpin + Send,
+    E: std::fmt::Display,
+{
+    async fn chunk(&mut self) -> Result<Option<Bytes>, Malformed> {
+        let chunk = self.0.next().await.transpose();
+        chunk.map_err(|source| Malformed(format!("the body broke off: {source}")))
+    }
+}
+
+/// Whether a part holds an instance; one that does not say is taken at the word of the body.
+fn is_dicom(fields: &Fields) -> bool {
+    let media = fields.get("content-type").map(|text| media_type(text).0);
+    media.is_none_or(|media| media == DICOM || media == OCTET_STREAM)
+}
+
+/// Answers a request whose body is not wanted, after reading a bounded part of it.
+async fn refuse<E>(
+    mut body: impl Stream<Item = Result<Bytes, E>> + Unpin,
+    problem: Problem,
+) -> Result<Response, Problem> {
+    let mut read = 0;
+    while let Some(Ok(chunk)) = body.next().await {
+        read += chunk.len();
+        if read > DRAINED {
+            break;
+        }
+    }
+    Err(problem)
+}

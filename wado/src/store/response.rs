@@ -1,0 +1,118 @@
+//! The Store Instances Response Module (PS3.18 §I.2) and the status that sums it up (PS3.18 Table 10.5.3-1).
+
+use axum::body::Body;
+use axum::response::Response;
+use dicom::dictionary_std::tags;
+use dicom_store::model::{Attributes, Instance, StudyInstanceUid, VR};
+use dicom_store::{ErrorKind, Stored};
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, StatusCode};
+
+use super::outcome::{Named, Outcome, reason};
+use crate::accept::{DICOM_XML, Offer, Wrap};
+use crate::base_url::BaseUrl;
+use crate::multipart::{Boundary, PartHead};
+use crate::{dicom_json, dicom_xml};
+
+pub(super) fn answer(outcomes: &[Outcome], base: &BaseUrl, offer: Offer) -> Response {
+    let module = module(outcomes, base);
+    let mut bytes = Vec::new();
+    let content_type = match offer {
+        Offer { wrap: Wrap::Multipart, .. } => {
+            let boundary = Boundary::new();
+            let head = PartHead { content_type: DICOM_XML, location: None, length: None };
+            bytes.extend_from_slice(&boundary.open(&head, true));
+            dicom_xml::write(&module, None, &mut bytes);
+            bytes.extend_from_slice(&boundary.close());
+            boundary.content_type(DICOM_XML)
+        }
+        Offer { media: DICOM_XML, .. } => {
+            dicom_xml::write(&module, None, &mut bytes);
+            HeaderValue::from_static(DICOM_XML)
+        }
+        Offer { media, .. } => {
+            dicom_json::write(&module, None, &mut bytes);
+            HeaderValue::from_static(media)
+        }
+    };
+    let mut response = Response::new(Body::from(bytes));
+    *response.status_mut() = status(outcomes);
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
+    }
+    response
+}
+
+/// 200 when all is well, 202 when something is stored and something is to be said, else what the failures have in common.
+fn status(outcomes: &[Outcome]) -> StatusCode {
+    let is_plain = |outcome: &Outcome| matches!(outcome, Outcome::Stored(Stored::New(_) | Stored::Same(_)));
+    let all_are = |kinds: &[ErrorKind]| {
+        outcomes.iter().all(|outcome| matches!(outcome, Outcome::Failed { kind, .. } if kinds.contains(kind)))
+    };
+    if outcomes.iter().all(is_plain) {
+        StatusCode::OK
+    } else if outcomes.iter().any(Outcome::is_stored) {
+        StatusCode::ACCEPTED
+    } else if all_are(&[ErrorKind::TooLarge]) {
+        StatusCode::PAYLOAD_TOO_LARGE
+    } else if all_are(&[ErrorKind::Exhausted, ErrorKind::Unavailable]) {
+        StatusCode::SERVICE_UNAVAILABLE
+    } else {
+        StatusCode::CONFLICT
+    }
+}
+
+fn module(outcomes: &[Outcome], base: &BaseUrl) -> Attributes {
+    let (mut referenced, mut failed, mut other) = (Vec::new(), Vec::new(), Vec::new());
+    let mut studies: Vec<&StudyInstanceUid> = Vec::new();
+    for outcome in outcomes {
+        match outcome {
+            Outcome::Stored(Stored::New(instance) | Stored::Same(instance)) => {
+                studies.push(&instance.study);
+                referenced.push(reference(instance, base));
+            }
+            Outcome::Stored(Stored::Conflict { kept }) => {
+                studies.push(&kept.study);
+                let mut item = reference(kept, base);
+                item.put_u16(tags::WARNING_REASON, reason::KEPT_ASIDE);
+                referenced.push(item);
+            }
+            Outcome::Failed { named, reason, .. } => {
+                let mut item = Attributes::new();
+                item.put_u16(tags::FAILURE_REASON, *reason);
+                if let Named { sop_class: Some(class), sop_instance: Some(instance) } = named {
+                    item.put_text(tags::REFERENCED_SOP_CLASS_UID, VR::UI, class.as_str());
+                    item.put_text(tags::REFERENCED_SOP_INSTANCE_UID, VR::UI, instance.as_str());
+                    failed.push(item);
+                } else {
+                    other.push(item);
+                }
+            }
+        }
+    }
+    studies.dedup();
+    let mut module = Attributes::new();
+    match studies.as_slice() {
+        [study] => module.put_text(tags::RETRIEVE_URL, VR::UR, &base.study(study)),
+        _ => module.put_empty(tags::RETRIEVE_URL, VR::UR),
+    }
+    for (tag, items) in [
+        (tags::REFERENCED_SOP_SEQUENCE, referenced),
+        (tags::FAILED_SOP_SEQUENCE, failed),
+        (tags::OTHER_FAILURES_SEQUENCE, other),
+    ] {
+        if !items.is_empty() {
+            module.put_items(tag, items);
+        }
+    }
+    module
+}
+
+fn reference(instance: &Instance, base: &BaseUrl) -> Attributes {
+    let mut item = Attributes::new();
+    item.put_text(tags::REFERENCED_SOP_CLASS_UID, VR::UI, instance.sop_class.as_str());
+    item.put_text(tags::REFERENCED_SOP_INSTANCE_UID, VR::UI, instance.sop_instance.as_str());
+    item.put_text(tags::RETRIEVE_URL, VR::UR, &base.instance(instance));
+    item
+}

@@ -1,0 +1,10 @@
+//! The service as a client sees it, over an archive in a folder of its own.
+
+#[cfg(test)]
+mod retrieve;
+#[cfg(test)]
+mod search;
+#[cfg(test)]
+mod service;
+#[cfg(test)]
+mod store;

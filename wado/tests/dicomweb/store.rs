@@ -1,0 +1,101 @@
+use http::StatusCode;
+use rstest::rstest;
+use serde_json::Value;
+
+use crate::service::{AS_STORED, Service, explicit, image, multipart};
+
+const REFERENCED: &str = "00081199";
+const FAILED: &str = "00081198";
+const OTHER: &str = "0008119A";
+
+fn items<'a>(module: &'a Value, sequence: &str) -> &'a [Value] {
+    module[sequence]["Value"].as_array().map_or(&[], Vec::as_slice)
+}
+
+#[tokio::test]
+async fn names_every_instance_that_is_stored() {
+    let service = Service::open().await;
+    let (content_type, body) = multipart(&["1.4", "1.5"].map(|uid| explicit(&image("1.2", "1.3", uid))));
+    let answer = service.post("/studies/1.2", &content_type, body).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    let module = answer.json();
+    assert_eq!(module["00081190"]["Value"][0], "http://pacs.test/dicom-web/studies/1.2");
+    let stored: Vec<_> =
+        items(&module, REFERENCED).iter().map(|item| &item["00081155"]["Value"][0]).collect();
+    assert_eq!(stored, ["1.4", "1.5"]);
+    let url = items(&module, REFERENCED)[0]["00081190"]["Value"][0].as_str().unwrap();
+    assert_eq!(service.get(url, AS_STORED).await.status, StatusCode::OK);
+    assert!(module.get(FAILED).is_none() && module.get(OTHER).is_none());
+}
+
+#[tokio::test]
+async fn accounts_for_garbage_among_good_parts() {
+    let service = Service::open().await;
+    let good = explicit(&image("1.2", "1.3", "1.4"));
+    let torn = explicit(&image("1.2", "1.3", "1.5"))[..400].to_vec();
+    let (content_type, body) = multipart(&[good, b"garbage".repeat(40), torn, Vec::new()]);
+    let answer = service.post("/studies", &content_type, body).await;
+    let module = answer.json();
+    assert_eq!(answer.status, StatusCode::ACCEPTED);
+    let counts = [REFERENCED, FAILED, OTHER].map(|sequence| items(&module, sequence).len());
+    assert_eq!(counts, [1, 1, 2]);
+    assert_eq!(items(&module, FAILED)[0]["00081155"]["Value"][0], "1.5");
+    assert_eq!(items(&module, OTHER)[0]["00081197"]["Value"][0], 0xC000);
+}
+
+#[tokio::test]
+async fn an_instance_of_another_study_than_the_path_is_not_stored() {
+    let service = Service::open().await;
+    let (content_type, body) = multipart(&[explicit(&image("1.2", "1.3", "1.4"))]);
+    let answer = service.post("/studies/9.9", &content_type, body).await;
+    assert_eq!(answer.status, StatusCode::CONFLICT);
+    assert_eq!(items(&answer.json(), FAILED)[0]["00081197"]["Value"][0], 0xA900);
+    assert_eq!(service.get("/studies/1.2", AS_STORED).await.status, StatusCode::NOT_FOUND);
+}
+
+#[rstest]
+#[case::text("text/plain", 415)]
+#[case::metadata("multipart/related; type=\"application/dicom+json\"; boundary=b", 415)]
+#[case::no_boundary("multipart/related; type=\"application/dicom\"", 400)]
+#[case::garbage("application/dicom", 409)]
+#[case::no_parts("multipart/related; type=\"application/dicom\"; boundary=b", 400)]
+#[tokio::test]
+async fn refuses(#[case] content_type: &str, #[case] status: u16) {
+    let answer = Service::open().await.post("/studies", content_type, "hello".repeat(100)).await;
+    assert_eq!(answer.status.as_u16(), status, "{}", answer.text());
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_stores_nothing_half() {
+    let service = Service::open().await;
+    let (content_type, body) = multipart(&[explicit(&image("1.2", "1.3", "1.4"))]);
+    let end = body.len() - b"\r\n--b0undary--\r\n".len();
+    for cut in [end, end - 10, 200] {
+        let answer = service.post("/studies", &content_type, body[..cut].to_vec()).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+        assert_eq!(service.get("/studies/1.2", AS_STORED).await.status, StatusCode::NOT_FOUND);
+    }
+}
+
+#[tokio::test]
+async fn takes_one_instance_without_multipart() {
+    let service = Service::open().await;
+    let file = explicit(&image("1.2", "1.3", "1.4"));
+    assert_eq!(service.post("/studies", "application/dicom", file.clone()).await.status, StatusCode::OK);
+    assert_eq!(service.get("/studies/1.2", AS_STORED).await.parts()[0].body, file);
+}
+
+#[tokio::test]
+async fn the_same_instance_again_is_no_failure_and_another_one_of_its_uid_a_warning() {
+    let service = Service::open().await;
+    let mut attributes = image("1.2", "1.3", "1.4");
+    let first = explicit(&attributes);
+    service.store(std::slice::from_ref(&first)).await;
+    service.store(std::slice::from_ref(&first)).await;
+    attributes.put_text(dicom::dictionary_std::tags::INSTANCE_NUMBER, dicom_store::model::VR::IS, "8");
+    let (content_type, body) = multipart(&[explicit(&attributes)]);
+    let answer = service.post("/studies", &content_type, body).await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED);
+    assert_eq!(items(&answer.json(), REFERENCED)[0]["00081196"]["Value"][0], 0xB000);
+    assert_eq!(service.get("/studies/1.2", AS_STORED).await.parts()[0].body, first);
+}
