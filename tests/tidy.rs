@@ -2,6 +2,8 @@
 
 #[path = "tidy/code.rs"]
 mod code;
+#[path = "tidy/licences.rs"]
+mod licences;
 #[path = "tidy/manifests.rs"]
 mod manifests;
 #[path = "tidy/sources.rs"]
@@ -10,7 +12,10 @@ mod sources;
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
+
+use serde_json::Value;
 
 /// What git keeps, and what was built or fetched.
 const NOT_OURS: [&str; 6] = [".git", "target", "node_modules", "dist", "filmless-data", ".venv"];
@@ -76,4 +81,32 @@ fn the_program_alone_has_a_main() {
         .map(|(path, _)| path)
         .collect();
     assert_eq!(mains, ["server/src/main.rs"]);
+}
+
+#[test]
+fn every_border_runs_around_a_module() {
+    let files = files();
+    let is_there = |folder: &&str| {
+        let is_planned = folder.starts_with("his/");
+        is_planned || files.iter().any(|(path, _)| *path == format!("{folder}.rs"))
+    };
+    assert_none(sources::bounded().filter(|folder| !is_there(folder)).map(str::to_owned).collect());
+}
+
+#[test]
+fn everything_that_is_shipped_may_be() {
+    let version = Command::new("rustc").arg("-vV").output().expect("rustc runs");
+    let version = String::from_utf8_lossy(&version.stdout).into_owned();
+    let host = version.lines().find_map(|line| line.strip_prefix("host: ")).expect("rustc names its host");
+    let metadata = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--locked", "--offline", "--filter-platform", host])
+        .current_dir(top())
+        .output()
+        .expect("cargo runs");
+    let metadata: Value = serde_json::from_slice(&metadata.stdout).expect("cargo metadata gives JSON");
+    assert!(metadata["packages"].as_array().is_some_and(|packages| packages.len() > 100));
+    assert_none(licences::faults_of_cargo(&metadata));
+    let lock =
+        fs::read_to_string(top().join("viewer/package-lock.json")).expect("the viewer's packages are locked");
+    assert_none(licences::faults_of_npm(&serde_json::from_str(&lock).expect("a lock file is JSON")));
 }

@@ -1,7 +1,21 @@
 //! DIMSE for filmless: the upper layer (PS3.8), the message layer (PS3.7) and the services on top (PS3.4).
+//!
+//! - [`ul`]: associations over a byte stream;
+//! - [`dimse`]: commands and status codes;
+//! - [`Server`]: the services that peers use, each a file under `scp`;
+//! - [`scu`]: the services of peers that we use;
+//! - [`Peers`]: the table of remote AEs.
 
+mod config;
 pub mod dimse;
 mod error;
+mod peers;
+mod read_ahead;
+mod scp;
+pub mod scu;
 pub mod ul;
 
+pub use config::Config;
 pub use error::{Error, Result};
+pub use peers::{Peer, Peers};
+pub use scp::Server;

@@ -8,18 +8,22 @@
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';
 
-const PATIENCE = 60_000;
+const PATIENCE = 30_000;
 
 const [executablePath, url, folder, wishes] = process.argv.slice(2);
 const { language, width, height, words } = JSON.parse(wishes);
 
 const browser = await chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-dev-shm-usage'] });
+const page = await browser.newPage({ viewport: { width, height }, locale: language });
+page.setDefaultTimeout(PATIENCE);
 try {
-  const page = await browser.newPage({ viewport: { width, height }, locale: language });
-  page.setDefaultTimeout(PATIENCE);
   const problems = listenForProblems(page);
   const seen = { list: await readList(page), study: await readStudy(page), problems };
   process.stdout.write(JSON.stringify(seen));
+} catch (error) {
+  await page.screenshot({ path: join(folder, 'failure.png') });
+  console.error(`${error.message}\nat ${page.url()}, which reads:\n${await page.innerText('body')}`);
+  process.exitCode = 1;
 } finally {
   await browser.close();
 }

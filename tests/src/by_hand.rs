@@ -343,3 +343,39 @@ fn uid(text: &str) -> Vec<u8> {
     }
     value
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{process::Stdio, time::Duration};
+
+    use tempfile::TempDir;
+    use tokio::process::Command;
+
+    use super::{Association, CT_IMAGE};
+    use crate::{
+        corpus::{NGUYEN, ct},
+        modality::files_in,
+        pacs::data_set_of,
+        program::free_address,
+        wait::until,
+    };
+
+    #[tokio::test]
+    async fn is_understood_by_dcmtk() {
+        let folder = TempDir::new().unwrap();
+        let address = free_address().unwrap();
+        let mut storescp = Command::new("storescp");
+        storescp.args(["+B", "-od"]).arg(folder.path()).arg(address.port().to_string());
+        let _storescp = storescp.stdin(Stdio::null()).kill_on_drop(true).spawn().unwrap();
+        let slice = ct(NGUYEN, 1).remove(0);
+        let listening = async || Association::for_ct(address, "BY_HAND").await.ok();
+        let mut association = until("storescp listens", Duration::from_secs(20), listening).await.unwrap();
+        let status = association.store(1, CT_IMAGE, &slice.sop_instance, &slice.data_set).await.unwrap();
+        association.release().await.unwrap();
+        assert_eq!(status, 0);
+        let files = files_in(folder.path()).unwrap();
+        assert_eq!(files.len(), 1);
+        let got = data_set_of(&std::fs::read(&files[0]).unwrap().into()).unwrap();
+        assert!(got == slice.data_set, "storescp has understood something else");
+    }
+}

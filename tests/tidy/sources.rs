@@ -24,6 +24,11 @@ const BORDERS: [Border; 8] = [
     Border { folder: "dicom-store/src/model", root: "crate", allowed: &["model"] },
 ];
 
+/// The folders that have borders.
+pub(crate) fn bounded() -> impl Iterator<Item = &'static str> {
+    BORDERS.iter().map(|border| border.folder)
+}
+
 /// Crates that get everything they need as parameters.
 const PURE: [&str; 6] = ["dicom-store/", "worker/", "dicom-net/", "wado/", "his/", "viewer/"];
 

@@ -28,12 +28,17 @@ describe('a search', () => {
     expect(query(urls[0] ?? '')).not.toHaveProperty('PatientName');
   });
 
-  test('asks for names and for ids', () => {
-    const keys = searchUrls({ ...NONE, words: 'an' }, 10).map((url) => Object.entries(query(url)));
-    expect(keys.map((pairs) => pairs.filter(([, value]) => value === '*an*').map(([key]) => key))).toEqual([
-      ['PatientName'],
-      ['PatientID'],
-    ]);
+  test('asks for names, word by word, and for ids', () => {
+    const [names, ids, ...more] = searchUrls({ ...NONE, words: 'an  Nguyễn' }, 10).map(query);
+    expect(names).toMatchObject({ PatientName: 'an Nguyễn', fuzzymatching: 'true' });
+    expect(ids).toMatchObject({ PatientID: '*an*Nguyễn*' });
+    expect(more).toEqual([]);
+  });
+
+  test('leaves wild cards to whoever typed them', () => {
+    const [names] = searchUrls({ ...NONE, words: 'ngu*  an' }, 10).map(query);
+    expect(names).toMatchObject({ PatientName: 'ngu**an' });
+    expect(names).not.toHaveProperty('fuzzymatching');
   });
 
   test('asks for accession numbers when there is a digit', () => {

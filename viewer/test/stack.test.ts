@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'vitest';
 import type { JsonDataSet } from '../src/dicomweb/attributes';
-import { onlyPart } from '../src/dicomweb/bulk';
 import { frameUrl, readInstance, renderedUrl } from '../src/dicomweb/series';
 import { firstToShow } from '../src/study/state';
 import { drawable } from '../src/viewport/drawable';
@@ -83,7 +82,3 @@ describe('the data set that is drawn', () => {
   });
 });
 
-test('bulk data in several parts gives the first part', () => {
-  const body = '--x\r\nContent-Type: application/octet-stream\r\n\r\n\u0001\r\n\u0002\r\n--x--\r\n';
-  expect([...onlyPart(new TextEncoder().encode(body))]).toEqual([1, 13, 10, 2]);
-});

@@ -78,7 +78,7 @@ pub struct Terms<'a> {
     pub called: &'a [AeTitle],
     /// The longest P-DATA-TF that we take.
     pub max_length: u32,
-    pub services: &'a dyn Services,
+    pub services: &'a (dyn Services + Sync),
 }
 
 /// What was agreed on, and the answer that says so.

@@ -45,15 +45,26 @@ export const TAG = {
   numberOfStudyRelatedSeries: '00201206',
   numberOfStudyRelatedInstances: '00201208',
   numberOfSeriesRelatedInstances: '00201209',
+  samplesPerPixel: '00280002',
+  photometricInterpretation: '00280004',
   numberOfFrames: '00280008',
   rows: '00280010',
   columns: '00280011',
-  photometricInterpretation: '00280004',
+  bitsAllocated: '00280100',
+  bitsStored: '00280101',
+  highBit: '00280102',
   windowCenter: '00281050',
   windowWidth: '00281051',
-  redPaletteData: '00281201',
-  greenPaletteData: '00281202',
-  bluePaletteData: '00281203',
+  redDescriptor: '00281101',
+  greenDescriptor: '00281102',
+  blueDescriptor: '00281103',
+  redPalette: '00281201',
+  greenPalette: '00281202',
+  bluePalette: '00281203',
+  redSegments: '00281221',
+  greenSegments: '00281222',
+  blueSegments: '00281223',
+  lossyImageCompression: '00282110',
   pixelData: '7FE00010',
   floatPixelData: '7FE00008',
   doubleFloatPixelData: '7FE00009',
@@ -74,6 +85,11 @@ export function text(dataSet: JsonDataSet, tag: Tag): string {
 export function texts(dataSet: JsonDataSet, tag: Tag): string[] {
   const values = dataSet[tag]?.Value ?? [];
   return values.filter((value): value is string => typeof value === 'string' && value.trim() !== '');
+}
+
+/** All values that are numbers. */
+export function numbers(dataSet: JsonDataSet, tag: Tag): number[] {
+  return (dataSet[tag]?.Value ?? []).map(Number).filter(Number.isFinite);
 }
 
 /** First value as a number; IS and DS may come as strings (PS3.18 §F.2.3). */

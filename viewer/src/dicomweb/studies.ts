@@ -54,16 +54,27 @@ export function readStudy(row: JsonDataSet): Study {
   };
 }
 
+/** What was typed, without what would part values (PS3.5 §6.2) or requests. */
+function cleaned(words: string): string {
+  return words.replaceAll('\\', '').replace(/[\s^]+/g, ' ').trim();
+}
+
 /**
  * Wild-card pattern for what was typed (PS3.4 §C.2.2.2.4): found anywhere in the value, unless wild cards were typed too.
  *
- * Spaces become `*`, since the components of a name are parted by `^`. A backslash would part values and is dropped.
+ * Spaces become `*`, since the components of a name are parted by `^`.
  */
 export function pattern(words: string): string {
-  const cleaned = words.trim().replaceAll('\\', '');
-  if (cleaned === '') return '';
-  const joined = cleaned.replace(/[\s^]+/g, '*');
-  return /[*?]/.test(cleaned) ? joined : `*${joined}*`;
+  const plain = cleaned(words);
+  if (plain === '') return '';
+  const joined = plain.replace(/ \*?/g, '*');
+  return /[*?]/.test(plain) ? joined : `*${joined}*`;
+}
+
+/** Keys for a name: each word anywhere in it, in any order, which is what the server's fuzzy matching does. */
+function nameKeys(words: string): Record<string, string> {
+  const name = cleaned(words);
+  return /[*?]/.test(name) ? { PatientName: pattern(name) } : { PatientName: name, fuzzymatching: 'true' };
 }
 
 /**
@@ -78,12 +89,8 @@ export function searchUrls(filter: StudyFilter, limit: number): string[] {
   }
   const wanted = pattern(filter.words);
   if (wanted === '') return [`${DICOMWEB}/studies?${common}`];
-  const keys = ['PatientName', 'PatientID', ...(/\d/.test(wanted) ? ['AccessionNumber'] : [])];
-  return keys.map((key) => {
-    const parameters = new URLSearchParams(common);
-    parameters.set(key, wanted);
-    return `${DICOMWEB}/studies?${parameters}`;
-  });
+  const searches = [nameKeys(filter.words), { PatientID: wanted }, ...(/\d/.test(wanted) ? [{ AccessionNumber: wanted }] : [])];
+  return searches.map((keys) => `${DICOMWEB}/studies?${new URLSearchParams([...common, ...Object.entries(keys)])}`);
 }
 
 export interface StudyPage {

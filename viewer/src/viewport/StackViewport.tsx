@@ -5,7 +5,7 @@ import { t } from '../i18n';
 import type { Actions } from '../tools/actions';
 import { Overlay } from './Overlay';
 import { kindOf, type StackImage } from './stack';
-import type { Stage } from './stage';
+import type { Problem, Stage } from './stage';
 import type { View } from './view';
 import './viewport.css';
 
@@ -96,12 +96,16 @@ function ImageProblem({ stage }: { stage: Stage }) {
   if (!problem) return null;
   return (
     <Said title={t('view.error.title')}>
-      <p>{t(problem === 'decode' || problem === 'engine' ? `view.error.${problem}` : `failure.${problem}`)}</p>
+      <p>{t(isOurs(problem) ? `view.error.${problem}` : `failure.${problem}`)}</p>
       <button type="button" class="button" onClick={stage.retry}>
         {t('app.retry')}
       </button>
     </Said>
   );
+}
+
+function isOurs(problem: Problem): problem is 'decode' | 'unsupported' | 'engine' {
+  return problem === 'decode' || problem === 'unsupported' || problem === 'engine';
 }
 
 function Said({ title, children }: { title: string; children: ComponentChildren }) {

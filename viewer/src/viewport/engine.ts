@@ -17,8 +17,10 @@ import {
 } from '@cornerstonejs/core';
 import { init as startLoader } from '@cornerstonejs/dicom-image-loader';
 import { utilities as metadata } from '@cornerstonejs/metadata';
+import { TAG, text } from '../dicomweb/attributes';
 import type { Window } from '../dicomweb/series';
 import { drawable } from './drawable';
+import { expectFrame, frameRequests } from './frame-requests';
 import type { StackImage } from './stack';
 import type { View } from './view';
 
@@ -37,7 +39,7 @@ let isOnCpu = false;
 export function startEngine(): RenderingEngine {
   if (engine) return engine;
   startCore();
-  startLoader({ maxWebWorkers: Math.max(1, Math.min(4, (navigator.hardwareConcurrency || 2) - 1)) });
+  startLoader({ maxWebWorkers: Math.max(1, Math.min(4, (navigator.hardwareConcurrency || 2) - 1)), ...frameRequests });
   const { webgl, softwareRasterizer } = getRenderingCapabilities();
   isOnCpu = !webgl || softwareRasterizer;
   setUseCPURendering(isOnCpu);
@@ -69,13 +71,20 @@ export interface Screen {
 }
 
 const VIEWPORT = 'stack';
-const described = new Set<string>();
+const described = new Map<string, Promise<void>>();
+
+/** Tells Cornerstone of an instance, once. */
+function describe(image: StackImage): Promise<void> {
+  const { sopInstanceUid } = image.instance;
+  const known = described.get(sopInstanceUid) ?? tell(image);
+  described.set(sopInstanceUid, known);
+  known.catch(() => described.delete(sopInstanceUid));
+  return known;
+}
 
 /** The metadata go in by the typed providers: the older ones lose patient and SUV. */
-async function describe({ instance, imageId }: StackImage): Promise<void> {
-  if (described.has(instance.sopInstanceUid)) return;
+async function tell({ instance, imageId }: StackImage): Promise<void> {
   metadata.addDicomWebInstance(imageId, await drawable(instance));
-  described.add(instance.sopInstanceUid);
 }
 
 export function openScreen(element: HTMLDivElement): Screen {
@@ -88,9 +97,9 @@ export function openScreen(element: HTMLDivElement): Screen {
   });
   const viewport = rendering.getViewport(VIEWPORT) as Types.IStackViewport;
   let stackShown: StackImage[] | undefined;
-  let isInvertedAlready = false;
   let hadWindow = false;
   let isColor = false;
+  let isWhiteLowest = false;
 
   function windowNow(): Window | undefined {
     const range = viewport.getProperties().voiRange;
@@ -101,10 +110,12 @@ export function openScreen(element: HTMLDivElement): Screen {
 
   function apply(view: View): Window | undefined {
     if (hadWindow && !view.window) viewport.resetProperties();
-    hadWindow = view.window !== undefined;
-    const range = view.window && utilities.windowLevel.toLowHighRange(view.window.width, view.window.center);
+    const range = view.window
+      ? utilities.windowLevel.toLowHighRange(view.window.width, view.window.center)
+      : opened(viewport.getProperties().voiRange);
+    hadWindow = range !== undefined;
     viewport.setProperties({
-      invert: view.isInverted !== isInvertedAlready,
+      invert: view.isInverted !== isWhiteLowest,
       ...(range && !isColor ? { voiRange: range } : {}),
     });
     place(viewport, view);
@@ -115,6 +126,7 @@ export function openScreen(element: HTMLDivElement): Screen {
   return {
     load: async (image, isPrefetch) => {
       await describe(image);
+      expectFrame(image);
       const wanted: Parameters<typeof imageLoader.loadAndCacheImage>[1] & { useRGBA: boolean } = {
         requestType: isPrefetch ? Enums.RequestType.Prefetch : Enums.RequestType.Interaction,
         priority: isPrefetch ? 0 : -5,
@@ -131,10 +143,11 @@ export function openScreen(element: HTMLDivElement): Screen {
         await viewport.setStack(stack.map((image) => image.imageId), index);
         stackShown = stack;
         hadWindow = false;
-        isInvertedAlready = viewport.getProperties().invert === true;
       }
       const image = viewport.getCornerstoneImage();
       isColor = image.color;
+      // The CPU renderer draws MONOCHROME1 as it draws MONOCHROME2 (PS3.3 §C.7.6.3.1.2); here both are told.
+      isWhiteLowest = photometric(stack[index]) === 'MONOCHROME1';
       const rendered = onceRendered(element);
       const window = apply(view);
       await rendered;
@@ -164,6 +177,15 @@ function place(viewport: Types.IStackViewport, { zoom, panX, panY }: View): void
     ...(movedFocus ? { focalPoint: movedFocus } : {}),
     ...(movedPosition ? { position: movedPosition } : {}),
   });
+}
+
+/** A window for an image of one value, which has none of its own; undefined for any other image. */
+function opened(range: Types.VOIRange | undefined): Types.VOIRange | undefined {
+  return range && range.upper <= range.lower ? { lower: range.lower, upper: range.lower + 1 } : undefined;
+}
+
+function photometric(image: StackImage | undefined): string {
+  return image ? text(image.instance.dataSet, TAG.photometricInterpretation) : '';
 }
 
 function onceRendered(element: HTMLDivElement): Promise<void> {

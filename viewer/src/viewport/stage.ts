@@ -8,12 +8,13 @@
 import { batch, computed, signal, type ReadonlySignal, type Signal } from '@preact/signals';
 import { RequestFailure, failureKind, type FailureKind } from '../dicomweb/client';
 import type { Window } from '../dicomweb/series';
+import { Unsupported } from './drawable';
 import type { Screen } from './engine';
 import { outward, prefetch, type Prefetch } from './prefetch';
 import { EMPTY_STACK, type Stack, type StackImage } from './stack';
 import { INITIAL_VIEW, type View } from './view';
 
-export type Problem = 'decode' | 'engine' | FailureKind;
+export type Problem = 'decode' | 'unsupported' | 'engine' | FailureKind;
 export type Quality = 'preview' | 'diagnostic';
 /** `loading`: nothing is seen yet; `no-image`: the series holds no pixel data. */
 export type StageState = 'loading' | 'no-image' | 'error' | Quality;
@@ -40,6 +41,8 @@ export interface Stage {
 /** A preview is not asked for when the image itself comes within this time. */
 const PREVIEW_AFTER_MS = 120;
 const PARALLEL = 6;
+/** An image that takes longer is not coming. */
+const LOAD_LIMIT_MS = 120_000;
 
 class StackStage implements Stage {
   readonly stack = signal<Stack>(EMPTY_STACK);
@@ -143,7 +146,7 @@ class StackStage implements Stage {
     const image = images[index];
     if (!image) return;
     try {
-      await screen.load(image, false);
+      await within(LOAD_LIMIT_MS, screen.load(image, false));
       if (ticket !== this.latest) return;
       const shown = await screen.show(images, index, this.view.value);
       if (ticket !== this.latest) return;
@@ -201,9 +204,18 @@ export function createStage(): Stage {
   return new StackStage();
 }
 
+/** The outcome of a wait, or a failure once the time is over. */
+function within<T>(milliseconds: number, waited: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new RequestFailure('network', 0)), milliseconds);
+    waited.then(resolve, reject).finally(() => clearTimeout(timer));
+  });
+}
+
 /** The loader rejects with the request itself when the server refused, and with an error when decoding failed. */
 function problemOf(error: unknown): Problem {
   if (error instanceof RequestFailure) return error.kind;
+  if (error instanceof Unsupported) return 'unsupported';
   const request = error instanceof XMLHttpRequest ? error : (error as { request?: unknown } | undefined)?.request;
   if (!(request instanceof XMLHttpRequest)) return 'decode';
   return request.status === 0 ? 'network' : failureKind(request.status);

@@ -1,0 +1,113 @@
+//! Settings of DIMSE: table `[dimse]`.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use dicom_store::model::AeTitle;
+use serde::{Deserialize, Serialize};
+
+use crate::peers::Peer;
+
+/// Where and how associations are accepted and requested.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Config {
+    /// Address of the listener. Default `0.0.0.0:11112`.
+    pub listen: SocketAddr,
+    /// Our AE title: peers call it, and we call peers by it. Default `FILMLESS`.
+    pub ae_title: AeTitle,
+    /// Whether a request that calls another AE title is accepted too. Default false.
+    pub accept_any_called: bool,
+    /// Whether every peer is treated as a known one: for trials only. Default false.
+    pub open: bool,
+    /// Remote AEs: who may query and retrieve, and where a C-MOVE can send to. Default none.
+    pub peers: Vec<Peer>,
+    /// Associations at the same time; one more is rejected for the moment. Default 64.
+    pub max_associations: usize,
+    /// Connections that have not asked for an association yet. When one more comes the oldest of them
+    /// is closed, so that silent connections hinder nobody. Default 256.
+    pub max_waiting: usize,
+    /// The longest P-DATA-TF that we take, in bytes. Longer ones mean fewer headers, not more memory.
+    /// Default 262144.
+    pub max_pdu_length: u32,
+    /// ARTIM: how long a peer may take to ask for an association, and to close after the last word.
+    /// In seconds, default 30.
+    pub artim_s: u64,
+    /// How long an association may lie idle between two messages. In seconds, default 600.
+    pub idle_s: u64,
+    /// How long a peer may stop within a message, sending or taking. In seconds, default 60.
+    pub stall_s: u64,
+    /// How long a peer may take to answer a request of ours. In seconds, default 120.
+    pub response_s: u64,
+    /// How long connecting to a peer may take. In seconds, default 10.
+    pub connect_s: u64,
+    /// How long running associations may go on when the server stops. In seconds, default 10.
+    pub grace_s: u64,
+    /// Whether objects of SOP classes that are private, or newer than this software, are archived as
+    /// they come. Default true.
+    pub accept_unknown_storage: bool,
+    /// Whether objects in transfer syntaxes that are private, or newer than this software, are archived
+    /// too, read as Explicit VR Little Endian. Default false: what cannot be read back is no archive.
+    pub accept_unknown_transfer_syntaxes: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 11112)),
+            ae_title: AeTitle::parse("FILMLESS").expect("FILMLESS is an AE title"),
+            accept_any_called: false,
+            open: false,
+            peers: Vec::new(),
+            max_associations: 64,
+            max_waiting: 256,
+            max_pdu_length: 256 * 1024,
+            artim_s: 30,
+            idle_s: 600,
+            stall_s: 60,
+            response_s: 120,
+            connect_s: 10,
+            grace_s: 10,
+            accept_unknown_storage: true,
+            accept_unknown_transfer_syntaxes: false,
+        }
+    }
+}
+
+/// Less than this in a PDU would be nearly all headers.
+const SHORTEST_PDU: u32 = 4096;
+
+impl Config {
+    pub(crate) fn max_pdu_length(&self) -> u32 {
+        self.max_pdu_length.max(SHORTEST_PDU)
+    }
+
+    pub(crate) fn artim(&self) -> Duration {
+        seconds(self.artim_s)
+    }
+
+    pub(crate) fn idle(&self) -> Duration {
+        seconds(self.idle_s)
+    }
+
+    pub(crate) fn stall(&self) -> Duration {
+        seconds(self.stall_s)
+    }
+
+    pub(crate) fn response(&self) -> Duration {
+        seconds(self.response_s)
+    }
+
+    pub(crate) fn connect(&self) -> Duration {
+        seconds(self.connect_s)
+    }
+
+    pub(crate) fn grace(&self) -> Duration {
+        Duration::from_secs(self.grace_s)
+    }
+}
+
+/// Every wait has a limit, and none is nothing.
+fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count.max(1))
+}

@@ -1,0 +1,102 @@
+//! The services that peers use: listener, associations, dispatch (PS3.4).
+
+mod c_echo;
+mod c_find;
+mod c_get;
+mod c_move;
+mod c_store;
+mod connection;
+mod dispatch;
+mod identifier;
+mod retrieve;
+mod services;
+mod status;
+mod waiting;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dicom_store::Archive;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{Instrument, info, info_span, warn};
+use worker::CpuPool;
+
+use crate::config::Config;
+use crate::peers::Peers;
+use waiting::Waiting;
+
+/// How long accepting rests when the system has no sockets left.
+const REST: Duration = Duration::from_millis(50);
+
+/// Accepts associations and serves them; cheap to clone.
+#[derive(Clone)]
+pub struct Server {
+    shared: Arc<Shared>,
+}
+
+/// What all associations share.
+struct Shared {
+    archive: Archive,
+    config: Arc<Config>,
+    peers: Peers,
+    associations: Arc<Semaphore>,
+    waiting: Waiting,
+}
+
+impl Server {
+    /// The pool is for objects that a peer does not take as they are.
+    pub fn new(archive: Archive, _pool: CpuPool, config: Config) -> Self {
+        let shared = Shared {
+            archive,
+            peers: Peers::new(&config),
+            associations: Arc::new(Semaphore::new(config.max_associations.min(Semaphore::MAX_PERMITS))),
+            waiting: Waiting::new(config.max_waiting),
+            config: Arc::new(config),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Accepts connections until `shutdown`; then lets associations go on for the grace of the settings,
+    /// and aborts what is left.
+    pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) {
+        let connections = TaskTracker::new();
+        let abort = CancellationToken::new();
+        let mut number: u64 = 0;
+        loop {
+            let accepted = tokio::select! {
+                () = shutdown.cancelled() => break,
+                accepted = listener.accept() => accepted,
+            };
+            let (stream, address) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    warn!(%error, "a connection could not be accepted");
+                    sleep(REST).await;
+                    continue;
+                }
+            };
+            number += 1;
+            let span = info_span!("association", association = number, peer = %address);
+            let serve = connection::serve(Arc::clone(&self.shared), stream, address.ip(), abort.clone());
+            connections.spawn(serve.instrument(span));
+        }
+        drop(listener);
+        connections.close();
+        if timeout(self.shared.config.grace(), connections.wait()).await.is_err() {
+            info!(associations = connections.len(), "associations are aborted, the grace is over");
+        }
+        abort.cancel();
+        connections.wait().await;
+    }
+}
+
+/// Small messages go out at once (a response is one write already).
+fn without_delay(stream: &TcpStream) {
+    if let Err(error) = stream.set_nodelay(true) {
+        warn!(%error, "TCP_NODELAY could not be set");
+    }
+}

@@ -1,0 +1,137 @@
+//! C-GET (PS3.4 §C.4.3, PS3.7 §9.1.3): instances come as C-STORE requests on the same association.
+
+use std::time::Duration;
+
+use dicom_store::model::Instance;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, timeout};
+use tracing::warn;
+
+use super::c_move::{PROGRESS, refusal};
+use super::dispatch::{Conversation, read_command};
+use super::retrieve::Progress;
+use super::services::Model;
+use crate::dimse::{CGetRq, CStoreRq, Identity, Request, Response, Status};
+use crate::error::{Error, Result};
+use crate::read_ahead::ReadAhead;
+use crate::scu::{Outcome, send};
+use crate::ul::{AbortReason, PduReader, PresentationContext, Received};
+
+impl<R, W> Conversation<'_, R, W>
+where
+    R: AsyncRead + Unpin + Send,
+    W: AsyncWrite + Unpin + Send,
+{
+    pub(super) async fn c_get(
+        &mut self,
+        context: &PresentationContext,
+        request: CGetRq,
+        model: Model,
+    ) -> Result<()> {
+        let priority = request.priority;
+        let request = &request.identity;
+        if let Some(response) = Self::mismatch(context, request) {
+            return self.refuse(context, request, response).await;
+        }
+        let instances = match self.asked(context, request, model).await? {
+            Ok(instances) => instances,
+            Err(error) => return self.respond(context, &refusal(request, &error), None).await,
+        };
+        let mut progress = Progress::new(instances.len());
+        let mut ready = Vec::with_capacity(instances.len());
+        for instance in instances {
+            match self.context_for(&instance) {
+                Some(id) => ready.push((id, instance)),
+                None => progress.settle(&instance.sop_instance, Outcome::Failed),
+            }
+        }
+        let is_cancelled = self.send_all(context, request, priority, &ready, &mut progress).await?;
+        let failure = (!progress.failed.is_empty())
+            .then(|| "no role or context for a SOP class and its transfer syntax".to_owned());
+        self.conclude(context, request, &progress, is_cancelled, failure).await
+    }
+
+    /// The context on which the peer takes an instance as it is: accepted, and with the role of an SCP
+    /// (PS3.7 §D.3.3.4).
+    fn context_for(&self, instance: &Instance) -> Option<u8> {
+        let mut contexts = self.association.contexts.iter().filter(|context| context.requestor_is_scp);
+        contexts
+            .find(|context| {
+                context.abstract_syntax == instance.sop_class
+                    && context.transfer_syntax == instance.transfer_syntax
+            })
+            .map(|context| context.id)
+    }
+
+    /// Sends one after the other; gives whether the peer cancelled.
+    async fn send_all(
+        &mut self,
+        context: &PresentationContext,
+        request: &Identity,
+        priority: u16,
+        ready: &[(u8, Instance)],
+        progress: &mut Progress,
+    ) -> Result<bool> {
+        let objects = ready.iter().map(|(_, instance)| instance.clone()).collect();
+        let mut objects = ReadAhead::new(self.session.clone(), objects);
+        let limit = self.shared.config.response();
+        let mut told: Option<Instant> = None;
+        let mut message_id = request.message_id;
+        for (id, instance) in ready {
+            if told.is_none_or(|told| told.elapsed() >= PROGRESS) {
+                told = Some(Instant::now());
+                // Goes out together with the next instance.
+                let pending = Response::new(request, Status::PENDING).counting(progress.counts);
+                self.association.writer.queue(context.id, &pending.write(), None);
+            }
+            message_id = message_id.wrapping_add(1);
+            let (sop_class, sop_instance) = (instance.sop_class.as_str(), instance.sop_instance.as_str());
+            let store = CStoreRq { priority, ..CStoreRq::new(message_id, sop_class, sop_instance, None) };
+            let sent = send(&mut self.association.writer, *id, &store, &mut objects).await?;
+            if let Err(error) = sent {
+                warn!(instance = sop_instance, %error, "an instance cannot be read");
+                progress.settle(&instance.sop_instance, Outcome::Failed);
+                continue;
+            }
+            let answer = answer(&mut self.association.reader, message_id, request.message_id, limit).await?;
+            progress.settle(&instance.sop_instance, answer.outcome);
+            if answer.is_cancelled {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+struct Answer {
+    outcome: Outcome,
+    is_cancelled: bool,
+}
+
+/// The peer's answer to a C-STORE, and whether it cancelled the C-GET before.
+async fn answer<R: AsyncRead + Unpin>(
+    reader: &mut PduReader<R>,
+    message_id: u16,
+    get: u16,
+    limit: Duration,
+) -> Result<Answer> {
+    let mut is_cancelled = false;
+    loop {
+        let received = timeout(limit, reader.next()).await.map_err(|_| Error::Silent(limit))??;
+        let Received::Command { command, .. } = received else {
+            return Err(Error::protocol(AbortReason::UnexpectedPdu, "a release came during a C-GET"));
+        };
+        match read_command(command)? {
+            Request::CCancel(cancel) => is_cancelled |= cancel.message_id_being_responded_to == get,
+            Request::Response(response)
+                if response.responds_to() == message_id && !response.has_data_set() =>
+            {
+                return Ok(Answer { outcome: Outcome::of(response.status), is_cancelled });
+            }
+            _ => {
+                let what = "something else came where the answer to a C-STORE was expected";
+                return Err(Error::protocol(AbortReason::ServiceUser, what));
+            }
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! One connection, from accept to close.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use dicom_store::model::AeTitle;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::dispatch::Conversation;
+use super::services::Offered;
+use super::{Shared, without_delay};
+use crate::error::{Error, Result};
+use crate::ul::{self, Linger, Rejection, Requested, Terms};
+
+/// Serves a connection until it is closed; `abort` ends it at once.
+pub(super) async fn serve(shared: Arc<Shared>, stream: TcpStream, address: IpAddr, abort: CancellationToken) {
+    without_delay(&stream);
+    let (reader, writer) = stream.into_split();
+    let linger = match negotiated(&shared, reader, writer).await {
+        Begun::Association(requested) => converse(&shared, requested, address, &abort).await,
+        Begun::Nothing(linger) => linger,
+    };
+    if let Some(linger) = linger {
+        tokio::select! {
+            () = linger.wait(shared.config.artim()) => {}
+            () = abort.cancelled() => {}
+        }
+    }
+}
+
+/// What became of a new connection.
+enum Begun<R, W> {
+    Association(Requested<R, W>),
+    Nothing(Option<Linger<R, W>>),
+}
+
+/// Waits for the request for an association: not longer than ARTIM (PS3.8 §9.2 AE-5, AA-2), and no
+/// longer than newer connections leave room.
+async fn negotiated<R, W>(shared: &Shared, reader: R, writer: W) -> Begun<R, W>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let place = shared.waiting.enter();
+    let request = timeout(shared.config.artim(), ul::accept(reader, writer, shared.config.stall()));
+    let accepted = tokio::select! {
+        accepted = request => accepted,
+        () = place.gives_way.cancelled() => {
+            warn!("a silent connection was closed, too many were waiting");
+            return Begun::Nothing(None);
+        }
+    };
+    match accepted {
+        Ok(Ok(requested)) => Begun::Association(requested),
+        Ok(Err(refused)) => {
+            debug!(error = %refused.error, "no association was asked for");
+            Begun::Nothing(refused.linger)
+        }
+        Err(_) => {
+            debug!("no association was asked for in time");
+            Begun::Nothing(None)
+        }
+    }
+}
+
+/// Answers the request, and serves the association if there is one.
+async fn converse<R, W>(
+    shared: &Arc<Shared>,
+    requested: Requested<R, W>,
+    address: IpAddr,
+    abort: &CancellationToken,
+) -> Option<Linger<R, W>>
+where
+    R: AsyncRead + Unpin + Send,
+    W: AsyncWrite + Unpin + Send,
+{
+    let config = &shared.config;
+    let offered = Offered {
+        accept_unknown_storage: config.accept_unknown_storage,
+        accept_unknown_transfer_syntaxes: config.accept_unknown_transfer_syntaxes,
+    };
+    let called: &[AeTitle] =
+        if config.accept_any_called { &[] } else { std::slice::from_ref(&config.ae_title) };
+    let terms = Terms { called, max_length: config.max_pdu_length(), services: &offered };
+    let agreement = match ul::agree(&requested.request, &terms) {
+        Ok(agreement) => agreement,
+        Err(rejection) => return reject(requested, rejection).await,
+    };
+    let Ok(permit) = Arc::clone(&shared.associations).try_acquire_owned() else {
+        return reject(requested, Rejection::LOCAL_LIMIT_EXCEEDED).await;
+    };
+    let mut association = match requested.accept(agreement, config.max_pdu_length()).await {
+        Ok(association) => association,
+        Err(error) => {
+            debug!(%error, "the association could not be accepted");
+            return None;
+        }
+    };
+    let (calling, called) = (association.calling.clone(), association.called.clone());
+    debug!(%calling, %called, "association accepted");
+    let outcome = {
+        let mut conversation = Conversation::new(shared, &mut association, offered, address);
+        tokio::select! {
+            outcome = conversation.serve() => outcome,
+            () = abort.cancelled() => Err(Error::GivenUp("the server stops".to_owned())),
+        }
+    };
+    // The place is free as soon as the association is over, also while the peer has yet to close.
+    drop(permit);
+    match outcome {
+        Ok(()) => {
+            info!(%calling, "association released");
+            association.answer_release().await.ok()
+        }
+        Err(error) => {
+            warn!(%calling, %error, "association ended");
+            association.abort(error).await.linger
+        }
+    }
+}
+
+async fn reject<R, W>(requested: Requested<R, W>, rejection: Rejection) -> Option<Linger<R, W>>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let request = &requested.request;
+    info!(calling = request.calling_ae_title, called = request.called_ae_title, %rejection, "association rejected");
+    let rejected: Result<_> = requested.reject(rejection).await;
+    rejected.ok()
+}

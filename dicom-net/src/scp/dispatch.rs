@@ -1,0 +1,228 @@
+//! The messages of an association, each to its service.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use dicom_store::Session;
+use futures_util::FutureExt;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
+use tracing::debug;
+
+use super::Shared;
+use super::services::{Offered, Purpose};
+use crate::dimse::{Identity, Request, Response, Status};
+use crate::error::{Error, Result};
+use crate::ul::{AbortReason, Association, Fragment, PduReader, PresentationContext, Received, Release};
+
+/// An identifier may be this long; a list of 10,000 UIDs fits.
+const LONGEST_IDENTIFIER: usize = 1024 * 1024;
+
+/// An association and what its services need.
+pub(super) struct Conversation<'a, R, W> {
+    pub(super) association: &'a mut Association<R, W>,
+    pub(super) shared: &'a Arc<Shared>,
+    pub(super) session: Session,
+    pub(super) address: IpAddr,
+    offered: Offered,
+}
+
+impl<'a, R, W> Conversation<'a, R, W>
+where
+    R: AsyncRead + Unpin + Send,
+    W: AsyncWrite + Unpin + Send,
+{
+    pub(super) fn new(
+        shared: &'a Arc<Shared>,
+        association: &'a mut Association<R, W>,
+        offered: Offered,
+        address: IpAddr,
+    ) -> Self {
+        let caller = shared.peers.caller(&association.calling, &association.called, address);
+        let session = shared.archive.acting_as(caller);
+        Self { association, shared, session, address, offered }
+    }
+
+    /// Serves message after message until the peer asks for release.
+    ///
+    /// # Errors
+    /// When the association has to end otherwise.
+    pub(super) async fn serve(&mut self) -> Result<()> {
+        let idle = self.shared.config.idle();
+        loop {
+            let received =
+                timeout(idle, self.association.reader.next()).await.map_err(|_| Error::Silent(idle))??;
+            match received {
+                Received::Command { context, command } => self.dispatch(context, command).await?,
+                Received::Release(Release::Request) => return Ok(()),
+                Received::Release(Release::Reply) => {
+                    return Err(Error::protocol(
+                        AbortReason::UnexpectedPdu,
+                        "a release was answered, none was asked",
+                    ));
+                }
+            }
+        }
+    }
+
+    async fn dispatch(&mut self, context: u8, command: Bytes) -> Result<()> {
+        let request = read_command(command)?;
+        // The reader lets no other contexts through.
+        let Some(context) = self.association.contexts.get(context).cloned() else {
+            return Err(Error::protocol(
+                AbortReason::InvalidParameter,
+                "the presentation context is unknown",
+            ));
+        };
+        let purpose = self.offered.purpose(context.abstract_syntax.as_str());
+        match (request, purpose) {
+            (Request::CEcho(request), Some(Purpose::Verification)) => {
+                self.c_echo(&context, &request.identity).await
+            }
+            (Request::CStore(request), Some(Purpose::Storage)) => self.c_store(&context, request).await,
+            (Request::CFind(request), Some(Purpose::Find(model))) => {
+                self.c_find(&context, &request.identity, model).await
+            }
+            (Request::CGet(request), Some(Purpose::Get(model))) => self.c_get(&context, request, model).await,
+            (Request::CMove(request), Some(Purpose::Move(model))) => {
+                self.c_move(&context, request, model).await
+            }
+            // Its operation has ended already (PS3.7 §9.3.2.3).
+            (Request::CCancel(_), _) => Ok(()),
+            (Request::Response(response), _) => {
+                debug!(message_id = response.responds_to(), "a response came to nothing");
+                if response.has_data_set() { self.drain(&context).await } else { Ok(()) }
+            }
+            (
+                Request::CEcho(crate::dimse::CEchoRq { identity })
+                | Request::CStore(crate::dimse::CStoreRq { identity, .. })
+                | Request::CFind(crate::dimse::CFindRq { identity })
+                | Request::CGet(crate::dimse::CGetRq { identity, .. })
+                | Request::CMove(crate::dimse::CMoveRq { identity, .. })
+                | Request::Other(identity),
+                _,
+            ) => {
+                let comment = format!("not an operation of SOP class {}", context.abstract_syntax);
+                let response = Response::new(&identity, Status::UNRECOGNIZED_OPERATION).because(comment);
+                self.refuse(&context, &identity, response).await
+            }
+        }
+    }
+
+    /// Answers without doing anything, after the data set of the request was passed over.
+    pub(super) async fn refuse(
+        &mut self,
+        context: &PresentationContext,
+        request: &Identity,
+        response: Response,
+    ) -> Result<()> {
+        if request.has_data_set {
+            self.drain(context).await?;
+        }
+        self.respond(context, &response, None).await
+    }
+
+    /// Sends a response, with its data set if it has one, in one write.
+    pub(super) async fn respond(
+        &mut self,
+        context: &PresentationContext,
+        response: &Response,
+        data: Option<&[u8]>,
+    ) -> Result<()> {
+        debug!(message_id = response.responds_to(), status = %response.status, "answered");
+        self.association.writer.queue(context.id, &response.write(), data);
+        self.association.writer.flush().await
+    }
+
+    /// The next part of the data set that follows the command.
+    pub(super) async fn data(&mut self, context: &PresentationContext) -> Result<Fragment> {
+        data(&mut self.association.reader, context, self.shared.config.stall()).await
+    }
+
+    /// Passes over the data set that follows the command.
+    pub(super) async fn drain(&mut self, context: &PresentationContext) -> Result<()> {
+        while !self.data(context).await?.is_last {}
+        Ok(())
+    }
+
+    /// The data set that follows the command, in memory; `None` when it is too long for an identifier.
+    pub(super) async fn identifier(&mut self, context: &PresentationContext) -> Result<Option<Bytes>> {
+        let mut identifier = BytesMut::new();
+        loop {
+            let fragment = self.data(context).await?;
+            if identifier.len() + fragment.bytes.len() > LONGEST_IDENTIFIER {
+                if !fragment.is_last {
+                    self.drain(context).await?;
+                }
+                return Ok(None);
+            }
+            identifier.extend_from_slice(&fragment.bytes);
+            if fragment.is_last {
+                return Ok(Some(identifier.freeze()));
+            }
+        }
+    }
+
+    /// Why a request does not fit the context that it came on, if so.
+    pub(super) fn mismatch(context: &PresentationContext, request: &Identity) -> Option<Response> {
+        (request.sop_class != context.abstract_syntax.as_str()).then(|| {
+            let comment = format!("the context is for {}", context.abstract_syntax);
+            Response::new(request, Status::SOP_CLASS_NOT_SUPPORTED).because(comment)
+        })
+    }
+}
+
+async fn data<R: AsyncRead + Unpin>(
+    reader: &mut PduReader<R>,
+    context: &PresentationContext,
+    stall: Duration,
+) -> Result<Fragment> {
+    timeout(stall, reader.data(context.id)).await.map_err(|_| Error::Silent(stall))?
+}
+
+pub(super) fn read_command(command: Bytes) -> Result<Request> {
+    Request::read(command)
+        .ok_or_else(|| Error::protocol(AbortReason::InvalidParameter, "a command set cannot be read"))
+}
+
+/// Listens for a request to cancel while an operation runs; the only thing that may come then.
+///
+/// Ends only with one for `message_id`. May be dropped and called again.
+///
+/// # Errors
+/// When the association has to end.
+pub(super) async fn cancelled<R: AsyncRead + Unpin>(
+    reader: &mut PduReader<R>,
+    message_id: u16,
+) -> Result<()> {
+    loop {
+        match reader.next().await? {
+            Received::Command { command, .. } => match read_command(command)? {
+                Request::CCancel(cancel) if cancel.message_id_being_responded_to == message_id => {
+                    return Ok(());
+                }
+                Request::CCancel(_) => {}
+                _ => {
+                    let what = "a message came while an operation was under way, one at a time was agreed";
+                    return Err(Error::protocol(AbortReason::ServiceUser, what));
+                }
+            },
+            Received::Release(_) => {
+                return Err(Error::protocol(
+                    AbortReason::UnexpectedPdu,
+                    "a release came during an operation",
+                ));
+            }
+        }
+    }
+}
+
+/// Whether a request to cancel is here already, without waiting for it.
+///
+/// # Errors
+/// As [`cancelled`].
+pub(super) fn is_cancelled<R: AsyncRead + Unpin>(reader: &mut PduReader<R>, message_id: u16) -> Result<bool> {
+    cancelled(reader, message_id).now_or_never().transpose().map(|cancelled| cancelled.is_some())
+}

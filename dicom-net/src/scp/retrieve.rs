@@ -1,0 +1,112 @@
+//! What C-MOVE and C-GET have in common (PS3.4 §C.4.2, §C.4.3): what is asked for, and the count.
+
+use std::collections::HashSet;
+use std::hash::Hash;
+
+use dicom_store::Session;
+use dicom_store::model::{ErrorKind, Instance, Resource, Result, SopInstanceUid};
+
+use super::identifier::Wanted;
+use crate::dimse::{Status, SubOperations};
+use crate::scu::Outcome;
+
+/// The instances that a retrieve asks for; what is not there is nothing.
+pub(super) async fn instances(session: &Session, wanted: &Wanted) -> Result<Vec<Instance>> {
+    let resources: Vec<Resource> = match wanted {
+        Wanted::Patient(id) => vec![Resource::Patient(id.clone())],
+        Wanted::Studies(studies) => once_each(studies).map(|study| Resource::Study(study.clone())).collect(),
+        Wanted::Series(study, series) => {
+            once_each(series).map(|series| Resource::Series(study.clone(), series.clone())).collect()
+        }
+        Wanted::Instances(study, series, instances) => match instances.as_slice() {
+            [one] => vec![Resource::Instance(study.clone(), series.clone(), one.clone())],
+            _ => vec![Resource::Series(study.clone(), series.clone())],
+        },
+    };
+    let mut found = Vec::new();
+    for resource in &resources {
+        match session.instances(resource).await {
+            Ok(instances) => found.extend(instances),
+            Err(error) if error.kind == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    if let Wanted::Instances(_, _, wanted) = wanted {
+        let wanted: HashSet<&SopInstanceUid> = wanted.iter().collect();
+        found.retain(|instance| wanted.contains(&instance.sop_instance));
+    }
+    Ok(found)
+}
+
+fn once_each<T: Hash + Eq>(values: &[T]) -> impl Iterator<Item = &T> {
+    let mut seen = HashSet::new();
+    values.iter().filter(move |value| seen.insert(*value))
+}
+
+/// The count of sub-operations.
+pub(super) struct Progress {
+    pub counts: SubOperations,
+    pub failed: Vec<SopInstanceUid>,
+}
+
+impl Progress {
+    pub(super) fn new(total: usize) -> Self {
+        Self { counts: SubOperations { remaining: total, ..SubOperations::default() }, failed: Vec::new() }
+    }
+
+    pub(super) fn settle(&mut self, instance: &SopInstanceUid, outcome: Outcome) {
+        self.counts.remaining = self.counts.remaining.saturating_sub(1);
+        match outcome {
+            Outcome::Completed => self.counts.completed += 1,
+            Outcome::Warning => self.counts.warning += 1,
+            Outcome::Failed => {
+                self.counts.failed += 1;
+                self.failed.push(instance.clone());
+            }
+        }
+    }
+
+    /// The final status (PS3.4 Table C.4-2). When nothing matches there is nothing that could fail.
+    pub(super) fn status(&self, is_cancelled: bool) -> Status {
+        let SubOperations { remaining, completed, failed, warning } = self.counts;
+        if is_cancelled && remaining > 0 {
+            Status::CANCEL
+        } else if failed == 0 && warning == 0 {
+            Status::SUCCESS
+        } else if completed == 0 && warning == 0 {
+            Status::UNABLE_TO_PERFORM_SUB_OPERATIONS
+        } else {
+            Status::WARNING
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::nothing_matches(&[], 0, false, 0x0000)]
+    #[case::all_completed(&[Outcome::Completed, Outcome::Completed], 2, false, 0x0000)]
+    #[case::some_failed(&[Outcome::Completed, Outcome::Failed], 2, false, 0xB000)]
+    #[case::only_a_warning(&[Outcome::Warning], 1, false, 0xB000)]
+    #[case::all_failed(&[Outcome::Failed, Outcome::Failed], 2, false, 0xA702)]
+    #[case::cancelled(&[Outcome::Completed], 3, true, 0xFE00)]
+    #[case::cancelled_too_late(&[Outcome::Completed], 1, true, 0x0000)]
+    fn the_final_status_follows_from_the_count(
+        #[case] outcomes: &[Outcome],
+        #[case] total: usize,
+        #[case] is_cancelled: bool,
+        #[case] status: u16,
+    ) {
+        let mut progress = Progress::new(total);
+        let instance = SopInstanceUid::parse("1.2.3").unwrap();
+        outcomes.iter().for_each(|outcome| progress.settle(&instance, *outcome));
+        assert_eq!(progress.status(is_cancelled), Status(status));
+        let SubOperations { remaining, completed, failed, warning } = progress.counts;
+        assert_eq!(remaining + completed + failed + warning, total);
+        assert_eq!(progress.failed.len(), failed);
+    }
+}

@@ -1,0 +1,152 @@
+//! Which SOP classes are served, and how (PS3.4, PS3.6 Annex A).
+
+use dicom_store::model::transfer_syntax;
+
+use crate::ul::{Service, Services};
+
+pub(super) const VERIFICATION: &str = "1.2.840.10008.1.1";
+
+/// The two query/retrieve information models (PS3.4 §C.6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Model {
+    PatientRoot,
+    StudyRoot,
+}
+
+/// What a presentation context is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Verification,
+    Storage,
+    Find(Model),
+    Move(Model),
+    Get(Model),
+}
+
+/// The acceptor's side of the negotiation.
+pub(super) struct Offered {
+    pub accept_unknown_storage: bool,
+    pub accept_unknown_transfer_syntaxes: bool,
+}
+
+/// All UIDs that DICOM registers itself begin with this (PS3.6 Annex A).
+const STANDARD: &str = "1.2.840.10008.";
+/// SOP classes of the Storage Service Class, those of later editions too (PS3.4 §B.5).
+const STORAGE: &str = "1.2.840.10008.5.1.4.1.1.";
+/// Objects that are stored likewise but are registered elsewhere: RT delivery instructions and implant
+/// templates, hanging protocols, colour palettes (PS3.4 §B.5, §GG, §U, §X).
+const OTHER_STORAGE: [&str; 8] = [
+    "1.2.840.10008.5.1.4.34.1",
+    "1.2.840.10008.5.1.4.34.7",
+    "1.2.840.10008.5.1.4.34.10",
+    "1.2.840.10008.5.1.4.38.1",
+    "1.2.840.10008.5.1.4.39.1",
+    "1.2.840.10008.5.1.4.43.1",
+    "1.2.840.10008.5.1.4.44.1",
+    "1.2.840.10008.5.1.4.45.1",
+];
+/// Compressed pixel data: always Explicit VR Little Endian (PS3.5 §A.4), also in later editions.
+const COMPRESSED: &str = "1.2.840.10008.1.2.4.";
+
+/// C-FIND: relational queries, combined date and time; no fuzzy matching beyond case and marks, which
+/// never count in names, no time zone adjustment, no multi-frame conversion (PS3.4 Table C.5-1).
+const FIND_EXTENDED: &[u8] = &[1, 1, 0, 0, 0];
+/// C-MOVE and C-GET: no relational retrieval, no conversion (PS3.4 §C.5.2.1, §C.5.3.1).
+const RETRIEVE_EXTENDED: &[u8] = &[0, 0];
+/// Level 2, all attributes are kept; no digital signatures; nothing is coerced (PS3.4 Table B.3-1).
+const STORAGE_EXTENDED: &[u8] = &[2, 0, 0, 0, 0, 0];
+
+impl Offered {
+    /// What an abstract syntax is for; `None` when it is not supported.
+    pub(super) fn purpose(&self, abstract_syntax: &str) -> Option<Purpose> {
+        Some(match abstract_syntax {
+            VERIFICATION => Purpose::Verification,
+            "1.2.840.10008.5.1.4.1.2.1.1" => Purpose::Find(Model::PatientRoot),
+            "1.2.840.10008.5.1.4.1.2.1.2" => Purpose::Move(Model::PatientRoot),
+            "1.2.840.10008.5.1.4.1.2.1.3" => Purpose::Get(Model::PatientRoot),
+            "1.2.840.10008.5.1.4.1.2.2.1" => Purpose::Find(Model::StudyRoot),
+            "1.2.840.10008.5.1.4.1.2.2.2" => Purpose::Move(Model::StudyRoot),
+            "1.2.840.10008.5.1.4.1.2.2.3" => Purpose::Get(Model::StudyRoot),
+            uid if uid.starts_with(STORAGE) || OTHER_STORAGE.contains(&uid) => Purpose::Storage,
+            "" => return None,
+            uid if uid.starts_with(STANDARD) => return None,
+            _ if self.accept_unknown_storage => Purpose::Storage,
+            _ => return None,
+        })
+    }
+}
+
+impl Services for Offered {
+    fn service(&self, abstract_syntax: &str) -> Option<Service> {
+        Some(match self.purpose(abstract_syntax)? {
+            Purpose::Storage => Service::Storage,
+            Purpose::Verification | Purpose::Find(_) | Purpose::Move(_) | Purpose::Get(_) => {
+                Service::Messages
+            }
+        })
+    }
+
+    fn knows(&self, transfer_syntax: &str) -> bool {
+        self.accept_unknown_transfer_syntaxes
+            || transfer_syntax.starts_with(COMPRESSED)
+            || transfer_syntax::known().iter().any(|(uid, ..)| *uid == transfer_syntax)
+    }
+
+    fn extended(&self, abstract_syntax: &str) -> Option<&'static [u8]> {
+        match self.purpose(abstract_syntax)? {
+            Purpose::Verification => None,
+            Purpose::Storage => Some(STORAGE_EXTENDED),
+            Purpose::Find(_) => Some(FIND_EXTENDED),
+            Purpose::Move(_) | Purpose::Get(_) => Some(RETRIEVE_EXTENDED),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::verification("1.2.840.10008.1.1", Some(Purpose::Verification))]
+    #[case::ct("1.2.840.10008.5.1.4.1.1.2", Some(Purpose::Storage))]
+    #[case::of_a_later_edition("1.2.840.10008.5.1.4.1.1.999.7", Some(Purpose::Storage))]
+    #[case::private("1.3.12.2.1107.5.9.1", Some(Purpose::Storage))]
+    #[case::hanging_protocol("1.2.840.10008.5.1.4.38.1", Some(Purpose::Storage))]
+    #[case::study_root_find("1.2.840.10008.5.1.4.1.2.2.1", Some(Purpose::Find(Model::StudyRoot)))]
+    #[case::patient_root_get("1.2.840.10008.5.1.4.1.2.1.3", Some(Purpose::Get(Model::PatientRoot)))]
+    #[case::unknown_query("1.2.840.10008.5.1.4.1.2.9.9.9", None)]
+    #[case::worklist("1.2.840.10008.5.1.4.31", None)]
+    #[case::mpps("1.2.840.10008.3.1.2.3.3", None)]
+    #[case::storage_commitment("1.2.840.10008.1.20.1", None)]
+    #[case::print("1.2.840.10008.5.1.1.9", None)]
+    #[case::media_directory("1.2.840.10008.1.3.10", None)]
+    #[case::nothing("", None)]
+    fn each_sop_class_has_its_purpose(#[case] uid: &str, #[case] purpose: Option<Purpose>) {
+        let offered = Offered { accept_unknown_storage: true, accept_unknown_transfer_syntaxes: false };
+        assert_eq!(offered.purpose(uid), purpose);
+    }
+
+    #[rstest]
+    #[case(true, Some(Purpose::Storage))]
+    #[case(false, None)]
+    fn private_classes_are_archived_by_policy(#[case] policy: bool, #[case] purpose: Option<Purpose>) {
+        let offered = Offered { accept_unknown_storage: policy, accept_unknown_transfer_syntaxes: false };
+        assert_eq!(offered.purpose("1.3.12.2.1107.5.9.1"), purpose);
+    }
+
+    #[rstest]
+    #[case("1.2.840.10008.1.2", true)]
+    #[case("1.2.840.10008.1.2.2", true)]
+    #[case("1.2.840.10008.1.2.1.99", true)]
+    #[case("1.2.840.10008.1.2.5", true)]
+    #[case("1.2.840.10008.1.2.4.201", true)]
+    #[case("1.2.840.10008.1.2.4.999", true)]
+    #[case("1.2.3.4.5.6.7", false)]
+    fn objects_come_in_syntaxes_that_can_be_read_back(#[case] uid: &str, #[case] expected: bool) {
+        let offered = Offered { accept_unknown_storage: true, accept_unknown_transfer_syntaxes: false };
+        assert_eq!(offered.knows(uid), expected);
+        assert!(Offered { accept_unknown_transfer_syntaxes: true, ..offered }.knows(uid));
+    }
+}

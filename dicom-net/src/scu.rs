@@ -1,0 +1,85 @@
+//! Services that we use of peers: associations that we request (PS3.4, PS3.7).
+
+mod c_echo;
+mod c_store;
+mod deliver;
+
+use std::time::Duration;
+
+use dicom_store::model::{AeTitle, SopClassUid, TransferSyntaxUid};
+use tokio::io::AsyncRead;
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::time::timeout;
+use tracing::debug;
+
+use crate::config::Config;
+use crate::dimse::{Request, Response};
+use crate::error::{Error, Result};
+use crate::peers::Peer;
+use crate::ul::{self, AbortReason, Association, PduReader, Proposal, Received};
+
+pub use c_echo::c_echo;
+pub(crate) use c_store::send;
+pub(crate) use deliver::{Errand, Outcome};
+
+type TcpAssociation = Association<OwnedReadHalf, OwnedWriteHalf>;
+
+/// Requests an association with a peer.
+///
+/// # Errors
+/// When the peer cannot be reached in time, or rejects the association.
+pub(crate) async fn connect(
+    calling: &AeTitle,
+    peer: &Peer,
+    contexts: &[(SopClassUid, Vec<TransferSyntaxUid>)],
+    config: &Config,
+) -> Result<TcpAssociation> {
+    let limit = config.connect();
+    let connecting = TcpStream::connect((peer.host.as_str(), peer.port));
+    let stream = timeout(limit, connecting).await.map_err(|_| Error::Silent(limit))??;
+    stream.set_nodelay(true)?;
+    let (reader, writer) = stream.into_split();
+    let called = &peer.ae_title;
+    let (max_length, patience) = (config.max_pdu_length(), config.stall());
+    let proposal = Proposal { calling, called, contexts, max_length, patience };
+    let limit = config.artim();
+    let requested =
+        timeout(limit, ul::request(reader, writer, &proposal)).await.map_err(|_| Error::Silent(limit))?;
+    match requested {
+        Ok(association) => Ok(association),
+        Err(refused) => {
+            debug!(called = %peer.ae_title, error = %refused.error, "no association");
+            Err(refused.error)
+        }
+    }
+}
+
+/// Releases an association that is done, or drops it when the peer does not answer in time.
+pub(crate) async fn release(association: TcpAssociation, limit: Duration) {
+    match timeout(limit, association.release()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => debug!(%error, "the association was not released"),
+        Err(_) => debug!("the peer did not answer the release"),
+    }
+}
+
+/// Waits for the response to a request of ours.
+///
+/// # Errors
+/// When anything else comes, or nothing in time.
+pub(crate) async fn response<R: AsyncRead + Unpin>(
+    reader: &mut PduReader<R>,
+    message_id: u16,
+    limit: Duration,
+) -> Result<Response> {
+    let received = timeout(limit, reader.next()).await.map_err(|_| Error::Silent(limit))??;
+    if let Received::Command { command, .. } = received
+        && let Some(Request::Response(response)) = Request::read(command)
+        && response.responds_to() == message_id
+        && !response.has_data_set()
+    {
+        return Ok(response);
+    }
+    Err(Error::protocol(AbortReason::ServiceUser, "something else came where a response was expected"))
+}

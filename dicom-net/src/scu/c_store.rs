@@ -1,0 +1,40 @@
+//! C-STORE to a peer (PS3.4 Annex B): on an association of our own, or as a sub-operation of its C-GET.
+
+use dicom_store::model::Error as StoreError;
+use tokio::io::AsyncWrite;
+
+use crate::dimse::CStoreRq;
+use crate::error::{Error, Result};
+use crate::read_ahead::{Piece, ReadAhead};
+use crate::ul::PduWriter;
+
+/// Sends a request and the next object of `objects`; the answer is still to come.
+///
+/// `Ok(Err(_))`: the object cannot be read, and nothing of it was sent.
+///
+/// # Errors
+/// When the association fails, or has to: a data set that was begun cannot be taken back.
+pub(crate) async fn send<W: AsyncWrite + Unpin>(
+    writer: &mut PduWriter<W>,
+    context: u8,
+    request: &CStoreRq,
+    objects: &mut ReadAhead,
+) -> Result<Result<(), StoreError>> {
+    let mut piece = match objects.next().await {
+        Piece::Failed(error) => return Ok(Err(error)),
+        piece @ Piece::Data { .. } => piece,
+    };
+    writer.queue(context, &request.write(), None);
+    loop {
+        match piece {
+            Piece::Data { bytes, is_last } => {
+                writer.send_data(context, &bytes, is_last).await?;
+                if is_last {
+                    return Ok(Ok(()));
+                }
+            }
+            Piece::Failed(error) => return Err(Error::GivenUp(format!("an object cannot be read: {error}"))),
+        }
+        piece = objects.next().await;
+    }
+}

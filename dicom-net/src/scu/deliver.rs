@@ -1,0 +1,204 @@
+//! Instances to a peer, on as many associations as their presentation contexts need
+//! (PS3.4 §C.4.2.2.1, PS3.8 §9.3.2.2).
+
+use std::sync::Arc;
+
+use dicom_store::Session;
+use dicom_store::model::{Instance, SopClassUid, SopInstanceUid, TransferSyntaxUid};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::{TcpAssociation, connect, release, response, send};
+use crate::config::Config;
+use crate::dimse::{CStoreRq, MoveOriginator, Status};
+use crate::error::{Error, Result};
+use crate::peers::Peer;
+use crate::read_ahead::ReadAhead;
+
+/// Presentation contexts that an association can have.
+const MOST_CONTEXTS: usize = 128;
+
+/// What became of one instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Completed,
+    Warning,
+    Failed,
+}
+
+impl Outcome {
+    /// A peer that stored with a warning has stored (PS3.4 §C.4.2.1.7).
+    pub(crate) fn of(status: Status) -> Self {
+        match status {
+            Status::SUCCESS => Self::Completed,
+            status if status.is_warning() => Self::Warning,
+            _ => Self::Failed,
+        }
+    }
+}
+
+/// Instances to be sent to a peer.
+pub(crate) struct Errand {
+    pub session: Session,
+    pub peer: Peer,
+    pub instances: Vec<Instance>,
+    /// The C-MOVE that this is for.
+    pub originator: Option<MoveOriginator>,
+    pub config: Arc<Config>,
+    /// Told what became of each instance.
+    pub outcomes: mpsc::Sender<(SopInstanceUid, Outcome)>,
+    /// No further instance is begun after it is cancelled.
+    pub stop: CancellationToken,
+}
+
+type Context = (SopClassUid, Vec<TransferSyntaxUid>);
+
+/// Instances that one association is enough for.
+#[derive(Default)]
+struct Batch {
+    contexts: Vec<Context>,
+    instances: Vec<Instance>,
+}
+
+impl Errand {
+    /// Sends all instances and tells of each, unless it is stopped.
+    ///
+    /// # Errors
+    /// When an association failed: the instances that were left are told as failed.
+    pub(crate) async fn run(mut self) -> Result<()> {
+        let mut failure = Ok(());
+        for batch in batches(std::mem::take(&mut self.instances)) {
+            if failure.is_err() {
+                self.fail(&batch.instances).await;
+            } else if !self.stop.is_cancelled() {
+                failure = self.deliver(batch).await;
+            }
+        }
+        failure
+    }
+
+    async fn fail(&self, instances: &[Instance]) {
+        for instance in instances {
+            self.tell(instance, Outcome::Failed).await;
+        }
+    }
+
+    async fn tell(&self, instance: &Instance, outcome: Outcome) {
+        // Nobody listens any more when the association of the C-MOVE has ended; then this ends, too.
+        let _ = self.outcomes.send((instance.sop_instance.clone(), outcome)).await;
+    }
+
+    async fn deliver(&self, batch: Batch) -> Result<()> {
+        let association = connect(&self.config.ae_title, &self.peer, &batch.contexts, &self.config).await;
+        let mut association = match association {
+            Ok(association) => association,
+            Err(error) => {
+                warn!(called = %self.peer.ae_title, %error, "the destination has no association for us");
+                self.fail(&batch.instances).await;
+                return Err(error);
+            }
+        };
+        let (ready, refused): (Vec<_>, Vec<_>) = batch
+            .instances
+            .into_iter()
+            .map(|instance| (context_for(&association, &instance), instance))
+            .partition(|(context, _)| context.is_some());
+        for (_, instance) in &refused {
+            self.tell(instance, Outcome::Failed).await;
+        }
+        let ready: Vec<(u8, Instance)> =
+            ready.into_iter().filter_map(|(context, instance)| Some((context?, instance))).collect();
+        match self.send_all(&mut association, &ready).await {
+            Ok(()) => {
+                info!(called = %self.peer.ae_title, instances = ready.len(), "instances sent");
+                release(association, self.config.artim()).await;
+                Ok(())
+            }
+            Err((sent, error)) => {
+                warn!(called = %self.peer.ae_title, %error, instances = sent, "sending ended");
+                let error_text = error.to_string();
+                let linger = association.abort(error).await.linger;
+                for (_, instance) in ready.get(sent..).unwrap_or_default() {
+                    self.tell(instance, Outcome::Failed).await;
+                }
+                if let Some(linger) = linger {
+                    linger.wait(self.config.artim()).await;
+                }
+                Err(Error::GivenUp(error_text))
+            }
+        }
+    }
+
+    /// Sends one after the other. With an error comes how many were told of.
+    async fn send_all(
+        &self,
+        association: &mut TcpAssociation,
+        ready: &[(u8, Instance)],
+    ) -> Result<(), (usize, Error)> {
+        let objects = ready.iter().map(|(_, instance)| instance.clone()).collect();
+        let mut objects = ReadAhead::new(self.session.clone(), objects);
+        let mut message_id: u16 = 0;
+        for (sent, (context, instance)) in ready.iter().enumerate() {
+            if self.stop.is_cancelled() {
+                return Ok(());
+            }
+            message_id = message_id.wrapping_add(1);
+            let outcome = self.send_one(association, *context, instance, message_id, &mut objects);
+            let outcome = outcome.await.map_err(|error| (sent, error))?;
+            self.tell(instance, outcome).await;
+        }
+        Ok(())
+    }
+
+    async fn send_one(
+        &self,
+        association: &mut TcpAssociation,
+        context: u8,
+        instance: &Instance,
+        message_id: u16,
+        objects: &mut ReadAhead,
+    ) -> Result<Outcome> {
+        let (sop_class, sop_instance) = (instance.sop_class.as_str(), instance.sop_instance.as_str());
+        let request = CStoreRq::new(message_id, sop_class, sop_instance, self.originator.clone());
+        if let Err(error) = send(&mut association.writer, context, &request, objects).await? {
+            warn!(instance = sop_instance, %error, "an instance cannot be read");
+            return Ok(Outcome::Failed);
+        }
+        let response = response(&mut association.reader, message_id, self.config.response()).await?;
+        Ok(Outcome::of(response.status))
+    }
+}
+
+/// The accepted context on which an instance can be sent as it is.
+fn context_for(association: &TcpAssociation, instance: &Instance) -> Option<u8> {
+    let mut contexts = association.contexts.iter();
+    contexts
+        .find(|context| {
+            context.abstract_syntax == instance.sop_class
+                && context.transfer_syntax == instance.transfer_syntax
+        })
+        .map(|context| context.id)
+}
+
+/// Instances in their order, in batches whose contexts fit into one association.
+fn batches(instances: Vec<Instance>) -> Vec<Batch> {
+    let mut batches = vec![Batch::default()];
+    for instance in instances {
+        let context = (instance.sop_class.clone(), vec![instance.transfer_syntax.clone()]);
+        let is_full = batches
+            .last()
+            .is_none_or(|batch| batch.contexts.len() >= MOST_CONTEXTS && !batch.contexts.contains(&context));
+        if is_full {
+            batches.push(Batch::default());
+        }
+        if let Some(batch) = batches.last_mut() {
+            if !batch.contexts.contains(&context) {
+                batch.contexts.push(context);
+            }
+            batch.instances.push(instance);
+        }
+    }
+    batches.retain(|batch| !batch.instances.is_empty());
+    batches
+}
