@@ -1,4 +1,4 @@
-//! Under which terms everything that is shipped may be used.
+//! Under which terms the crates that are built in may be used.
 
 use serde_json::Value;
 
@@ -25,17 +25,10 @@ const EXCEPTIONS: [(&str, &str); 1] = [
 ];
 
 /// Packages of `cargo metadata` under other terms.
-pub(crate) fn faults_of_cargo(metadata: &Value) -> Vec<String> {
+pub(crate) fn faults(metadata: &Value) -> Vec<String> {
     let packages = metadata["packages"].as_array().map(Vec::as_slice).unwrap_or_default();
     let foreign = packages.iter().filter(|package| !package["source"].is_null());
     foreign.filter_map(|package| fault(&package["name"], &package["license"])).collect()
-}
-
-/// Packages of a `package-lock.json` under other terms; what only helps to build is not shipped.
-pub(crate) fn faults_of_npm(lock: &Value) -> Vec<String> {
-    let packages = lock["packages"].as_object().into_iter().flatten();
-    let shipped = packages.filter(|(path, package)| !path.is_empty() && package["dev"] != true);
-    shipped.filter_map(|(path, package)| fault(&Value::from(path.as_str()), &package["license"])).collect()
 }
 
 fn fault(name: &Value, licence: &Value) -> Option<String> {
@@ -93,7 +86,7 @@ fn one(name: &str, words: &mut Words<'_>) -> bool {
 mod tests {
     use serde_json::json;
 
-    use super::{faults_of_cargo, faults_of_npm, is_allowed};
+    use super::{faults, is_allowed};
 
     #[test]
     fn accepts_terms_with_a_permissive_way_through() {
@@ -119,21 +112,11 @@ mod tests {
     }
 
     #[test]
-    fn looks_at_what_is_shipped() {
+    fn looks_at_what_is_not_ours() {
         let metadata = json!({"packages": [
             {"name": "ours", "license": "Ours", "source": null},
             {"name": "theirs", "license": "AGPL-3.0", "source": "registry"},
         ]});
-        assert_eq!(
-            faults_of_cargo(&metadata),
-            ["theirs: \"AGPL-3.0\" is not among the terms that we ship under"]
-        );
-        let lock = json!({"packages": {
-            "": {}, "node_modules/tool": {"dev": true, "license": "GPL-3.0"}, "node_modules/part": {},
-        }});
-        assert_eq!(
-            faults_of_npm(&lock),
-            ["node_modules/part: \"\" is not among the terms that we ship under"]
-        );
+        assert_eq!(faults(&metadata), ["theirs: \"AGPL-3.0\" is not among the terms that we ship under"]);
     }
 }
