@@ -35,6 +35,16 @@ export const TAG = {
   patientBirthDate: '00100030',
   patientSex: '00100040',
   bodyPartExamined: '00180015',
+  imagerPixelSpacing: '00181164',
+  ultrasoundRegions: '00186011',
+  regionMinX: '00186018',
+  regionMinY: '0018601A',
+  regionMaxX: '0018601C',
+  regionMaxY: '0018601E',
+  unitsX: '00186024',
+  unitsY: '00186026',
+  deltaX: '0018602C',
+  deltaY: '0018602E',
   frameTime: '00181063',
   cineRate: '00180040',
   recommendedDisplayFrameRate: '00082144',
@@ -50,6 +60,8 @@ export const TAG = {
   numberOfFrames: '00280008',
   rows: '00280010',
   columns: '00280011',
+  pixelSpacing: '00280030',
+  calibrationType: '00280A02',
   bitsAllocated: '00280100',
   bitsStored: '00280101',
   highBit: '00280102',
@@ -65,6 +77,9 @@ export const TAG = {
   greenSegments: '00281222',
   blueSegments: '00281223',
   lossyImageCompression: '00282110',
+  pixelMeasures: '00289110',
+  sharedGroups: '52009229',
+  perFrameGroups: '52009230',
   pixelData: '7FE00010',
   floatPixelData: '7FE00008',
   doubleFloatPixelData: '7FE00009',
@@ -85,6 +100,11 @@ export function text(dataSet: JsonDataSet, tag: Tag): string {
 export function texts(dataSet: JsonDataSet, tag: Tag): string[] {
   const values = dataSet[tag]?.Value ?? [];
   return values.filter((value): value is string => typeof value === 'string' && value.trim() !== '');
+}
+
+/** Items of a sequence. */
+export function items(dataSet: JsonDataSet, tag: Tag): JsonDataSet[] {
+  return (dataSet[tag]?.Value ?? []).filter((value): value is JsonDataSet => value !== null && typeof value === 'object');
 }
 
 /** All values that are numbers. */

@@ -26,6 +26,7 @@ export function Toolbar({ stage, actions, presets, help }: Props) {
           press={() => (tool.value = name)}
         />
       ))}
+      {hasLengths(stage, actions) && <ToolButton icon="clear" label="tool.clear" press={actions.clear} />}
       <span class="divider" />
       {presets.length > 0 && <PresetChoice stage={stage} actions={actions} presets={presets} />}
       <ToolButton icon="invert" label="tool.invert" isPressed={stage.view.value.isInverted} press={actions.invert} />
@@ -41,6 +42,11 @@ export function Toolbar({ stage, actions, presets, help }: Props) {
       <ToolButton icon="help" label="tool.help" press={help} />
     </div>
   );
+}
+
+function hasLengths(stage: Stage, { lengths }: Actions): boolean {
+  const image = stage.stack.value.images[stage.seen.value?.index ?? -1];
+  return image !== undefined && (lengths.lines.value.get(image.imageId)?.length ?? 0) > 0;
 }
 
 interface ButtonProps {

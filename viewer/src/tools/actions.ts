@@ -4,7 +4,8 @@ import { signal, type Signal } from '@preact/signals';
 import { TAG, number } from '../dicomweb/attributes';
 import type { Stage } from '../viewport/stage';
 import { INITIAL_VIEW, panned, windowed, zoomedAbout } from '../viewport/view';
-import { listen, type Tool } from './gestures';
+import { createLengths, type Lengths } from '../measurements/lengths';
+import { listen, type Point, type Tool } from './gestures';
 import type { Preset } from './presets';
 
 export interface Actions {
@@ -17,6 +18,9 @@ export interface Actions {
   preset: (preset: Preset | undefined) => void;
   play: () => void;
   stop: () => void;
+  lengths: Lengths;
+  /** Takes the lengths of the image that is seen away. */
+  clear: () => void;
   listen: (element: HTMLElement) => () => void;
 }
 
@@ -35,7 +39,15 @@ export function createActions(stage: Stage): Actions {
 
   const step = (images: number) => stage.seek(stage.wanted.value + images);
 
-  const drag = (by: Tool, dx: number, dy: number, height: number) => {
+  const lengths = createLengths();
+  const seenImage = () => stage.stack.value.images[stage.seen.value?.index ?? -1];
+
+  const begin = (by: Tool, at: Point) => {
+    const [image, pixel] = [seenImage(), stage.toPixel(at)];
+    if (by === 'length' && image && pixel) lengths.begin(image, pixel);
+  };
+
+  const drag = (by: Tool, dx: number, dy: number, at: Point, height: number) => {
     const view = stage.view.value;
     switch (by) {
       case 'window': {
@@ -49,6 +61,11 @@ export function createActions(stage: Stage): Actions {
       case 'pan':
         stage.change(panned(view, dx, dy));
         return;
+      case 'length': {
+        const pixel = stage.toPixel(at);
+        if (pixel) lengths.extend(pixel);
+        return;
+      }
       case 'scroll': {
         // The whole height is the whole series, but an image is never closer than three pixels to the next.
         const perImage = Math.max(3, Math.min(24, height / Math.max(1, stage.stack.value.images.length)));
@@ -86,10 +103,17 @@ export function createActions(stage: Stage): Actions {
     preset: (preset) => stage.change({ ...stage.view.value, window: preset?.window }),
     play,
     stop,
+    lengths,
+    clear: () => {
+      const image = seenImage();
+      if (image) lengths.clear(image);
+    },
     listen: (element) =>
       listen(element, {
         tool: () => tool.value,
-        drag: (by, dx, dy) => drag(by, dx, dy, element.clientHeight),
+        begin,
+        drag: (by, dx, dy, at) => drag(by, dx, dy, at, element.clientHeight),
+        end: lengths.end,
         scroll: step,
         zoom: (factor, x, y) => stage.change(zoomedAbout(stage.view.value, factor, x, y)),
         reset: () => stage.change(INITIAL_VIEW),

@@ -1,13 +1,16 @@
 /** Mouse, wheel and touch over the viewport, turned into what they mean. */
 
-export const TOOLS = ['window', 'zoom', 'pan', 'scroll'] as const;
+export const TOOLS = ['window', 'zoom', 'pan', 'scroll', 'length'] as const;
 export type Tool = (typeof TOOLS)[number];
 
 export interface Gestures {
   /** The tool of the left button and of one finger. */
   tool: () => Tool;
-  /** A drag by so many CSS pixels. */
-  drag: (tool: Tool, dx: number, dy: number) => void;
+  /** A drag begins at a place of the viewport, which counts from its upper left corner. */
+  begin: (tool: Tool, at: Point) => void;
+  /** A drag by so many CSS pixels, to a place of the viewport. */
+  drag: (tool: Tool, dx: number, dy: number, at: Point) => void;
+  end: () => void;
   /** So many images on, or back. */
   scroll: (images: number) => void;
   /** Zoom about a point that counts from the viewport's centre. */
@@ -27,7 +30,7 @@ export function wheelSteps(delta: number, left: number): { steps: number; left: 
   return { steps, left: sum - steps * TRACKPAD_STEP };
 }
 
-interface Point {
+export interface Point {
   x: number;
   y: number;
 }
@@ -42,9 +45,13 @@ export function listen(element: HTMLElement, gestures: Gestures): () => void {
   let dragging: Tool = 'window';
   let wheelLeft = 0;
 
-  const fromCentre = (at: Point): Point => {
+  const fromCorner = (at: Point): Point => {
     const box = element.getBoundingClientRect();
-    return { x: at.x - box.left - box.width / 2, y: at.y - box.top - box.height / 2 };
+    return { x: at.x - box.left, y: at.y - box.top };
+  };
+  const fromCentre = (at: Point): Point => {
+    const { x, y } = fromCorner(at);
+    return { x: x - element.clientWidth / 2, y: y - element.clientHeight / 2 };
   };
 
   element.addEventListener(
@@ -52,8 +59,11 @@ export function listen(element: HTMLElement, gestures: Gestures): () => void {
     (event) => {
       if (event.target instanceof Element && event.target.closest('button, input, a')) return;
       element.setPointerCapture(event.pointerId);
-      pointers.set(event.pointerId, { x: event.clientX, y: event.clientY });
+      const at = { x: event.clientX, y: event.clientY };
+      pointers.set(event.pointerId, at);
       dragging = (event.pointerType === 'mouse' ? BUTTON_TOOL[event.button] : undefined) ?? gestures.tool();
+      if (pointers.size === 1) gestures.begin(dragging, fromCorner(at));
+      else gestures.end();
     },
     options,
   );
@@ -63,7 +73,7 @@ export function listen(element: HTMLElement, gestures: Gestures): () => void {
       const before = pointers.get(event.pointerId);
       if (!before) return;
       const now = { x: event.clientX, y: event.clientY };
-      if (pointers.size === 1) gestures.drag(dragging, now.x - before.x, now.y - before.y);
+      if (pointers.size === 1) gestures.drag(dragging, now.x - before.x, now.y - before.y, fromCorner(now));
       else pinch(event.pointerId, before, now);
       pointers.set(event.pointerId, now);
     },
@@ -74,11 +84,11 @@ export function listen(element: HTMLElement, gestures: Gestures): () => void {
     if (!other) return;
     const spread = (point: Point) => Math.max(1, Math.hypot(point.x - other.x, point.y - other.y));
     const middle = fromCentre({ x: (now.x + other.x) / 2, y: (now.y + other.y) / 2 });
-    gestures.drag('pan', (now.x - before.x) / 2, (now.y - before.y) / 2);
+    gestures.drag('pan', (now.x - before.x) / 2, (now.y - before.y) / 2, middle);
     gestures.zoom(spread(now) / spread(before), middle.x, middle.y);
   };
   for (const end of ['pointerup', 'pointercancel', 'lostpointercapture'] as const) {
-    element.addEventListener(end, (event) => pointers.delete(event.pointerId), options);
+    element.addEventListener(end, (event) => pointers.delete(event.pointerId) && gestures.end(), options);
   }
   element.addEventListener(
     'wheel',

@@ -49,6 +49,8 @@ export function meaning(key: string, hotkeys: Hotkeys): (() => void) | undefined
     z: () => (actions.tool.value = 'zoom'),
     p: () => (actions.tool.value = 'pan'),
     s: () => (actions.tool.value = 'scroll'),
+    l: () => (actions.tool.value = 'length'),
+    Delete: actions.clear,
     i: actions.invert,
     r: actions.reset,
     c: actions.play,

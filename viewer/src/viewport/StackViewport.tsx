@@ -1,7 +1,9 @@
 import type { ComponentChildren } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
+import { TAG, number } from '../dicomweb/attributes';
 import { renderedUrl } from '../dicomweb/series';
 import { t } from '../i18n';
+import { LengthOverlay } from '../measurements/LengthOverlay';
 import type { Actions } from '../tools/actions';
 import { Overlay } from './Overlay';
 import { kindOf, type StackImage } from './stack';
@@ -41,6 +43,7 @@ export function StackViewport({ stage, actions }: { stage: Stage; actions: Actio
       {state === 'loading' && <p class="said quiet">{t('view.loading')}</p>}
       {state === 'no-image' && <NoImage stage={stage} />}
       {state === 'error' && <ImageProblem stage={stage} />}
+      <LengthOverlay stage={stage} lengths={actions.lengths} />
       <Overlay stage={stage} />
       <Slider stage={stage} />
     </div>
@@ -74,8 +77,11 @@ function Preview({ stage }: { stage: Stage }) {
 
 const PREVIEW_EDGE = 1024;
 
+/** No larger than the image, for the server would blow it up. */
 function previewUrl(image: StackImage, view: View): string {
-  return renderedUrl(image, PREVIEW_EDGE, view.window);
+  const { dataSet } = image.instance;
+  const edge = Math.max(number(dataSet, TAG.rows) ?? 1, number(dataSet, TAG.columns) ?? 1);
+  return renderedUrl(image, Math.min(edge, PREVIEW_EDGE), view.window);
 }
 
 function transformOf({ zoom, panX, panY }: View): string {

@@ -50,6 +50,11 @@ export function startEngine(): RenderingEngine {
   return engine;
 }
 
+export interface Place {
+  x: number;
+  y: number;
+}
+
 export interface Shown {
   /** The window that is applied; undefined for colour. */
   window: Window | undefined;
@@ -66,6 +71,9 @@ export interface Screen {
   apply: (view: View) => Window | undefined;
   /** How many images on each side of one may be held without pushing that one out. */
   radius: (bytesPerImage: number) => number;
+  /** Pixel of the image at a place of the viewport, in CSS pixels from its upper left corner, and back. */
+  toPixel: (place: Place) => Place | undefined;
+  toCanvas: (pixel: Place) => Place | undefined;
   resize: (view: View) => void;
   close: () => void;
 }
@@ -155,6 +163,15 @@ export function openScreen(element: HTMLDivElement): Screen {
     },
     apply,
     radius: (bytesPerImage) => Math.max(1, Math.floor((cacheBytes() * 0.4) / Math.max(1, bytesPerImage))),
+    toPixel: ({ x, y }) => {
+      const index = viewport.getImageData()?.imageData.worldToIndex?.(viewport.canvasToWorld([x, y]));
+      return index && { x: index[0], y: index[1] };
+    },
+    toCanvas: ({ x, y }) => {
+      const world = viewport.getImageData()?.imageData.indexToWorld?.([x, y, 0]) as Types.Point3 | undefined;
+      const place = world && viewport.worldToCanvas(world);
+      return place && { x: place[0], y: place[1] };
+    },
     resize: (view) => {
       rendering.resize(true, false);
       if (stackShown) apply(view);

@@ -9,7 +9,7 @@ import { batch, computed, signal, type ReadonlySignal, type Signal } from '@prea
 import { RequestFailure, failureKind, type FailureKind } from '../dicomweb/client';
 import type { Window } from '../dicomweb/series';
 import { Unsupported } from './drawable';
-import type { Screen } from './engine';
+import type { Place, Screen } from './engine';
 import { outward, prefetch, type Prefetch } from './prefetch';
 import { EMPTY_STACK, type Stack, type StackImage } from './stack';
 import { INITIAL_VIEW, type View } from './view';
@@ -30,17 +30,23 @@ export interface Stage {
   view: ReadonlySignal<View>;
   window: ReadonlySignal<Window | undefined>;
   loaded: ReadonlySignal<ReadonlySet<number>>;
+  /** Changes whenever pixels may lie elsewhere in the viewport than before. */
+  drawn: ReadonlySignal<number>;
   attach: (element: HTMLDivElement) => () => void;
   open: (stack: Stack | undefined) => void;
   seek: (index: number) => void;
   change: (view: View) => void;
   previewLoaded: (image: StackImage) => void;
+  /** Pixel of the image that is seen at a place of the viewport, and back; undefined while there is none. */
+  toPixel: (place: Place) => Place | undefined;
+  toCanvas: (pixel: Place) => Place | undefined;
   retry: () => void;
 }
 
 /** A preview is not asked for when the image itself comes within this time. */
 const PREVIEW_AFTER_MS = 120;
 const PARALLEL = 6;
+const MOST_UNDER_WAY = 3;
 /** An image that takes longer is not coming. */
 const LOAD_LIMIT_MS = 120_000;
 
@@ -53,6 +59,7 @@ class StackStage implements Stage {
   readonly view = signal<View>(INITIAL_VIEW);
   readonly window: Signal<Window | undefined> = signal(undefined);
   readonly loaded = signal<ReadonlySet<number>>(new Set());
+  readonly drawn = signal(0);
   readonly isOpen = signal(false);
   readonly state = computed<StageState>(() => {
     if (this.problem.value) return 'error';
@@ -62,12 +69,17 @@ class StackStage implements Stage {
 
   private screen: Screen | undefined;
   private latest = 0;
+  private underWay = 0;
+  private isWaiting = false;
   private running: Prefetch | undefined;
   private previewTimer: ReturnType<typeof setTimeout> | undefined;
 
   attach = (element: HTMLDivElement): (() => void) => {
     let isGone = false;
-    const resized = new ResizeObserver(() => this.screen?.resize(this.view.value));
+    const resized = new ResizeObserver(() => {
+      this.screen?.resize(this.view.value);
+      this.drawn.value += 1;
+    });
     import('./engine')
       .then(({ openScreen }) => {
         if (isGone) return;
@@ -118,15 +130,22 @@ class StackStage implements Stage {
       this.problem.value = undefined;
     });
     this.previewSoon(to);
-    if (this.screen) void this.bring(to, this.screen, ++this.latest);
+    this.launch();
   };
 
   retry = (): void => this.seek(this.wanted.value);
 
   change = (view: View): void => {
     this.view.value = view;
-    if (this.seen.value?.quality === 'diagnostic' && this.screen) this.window.value = this.screen.apply(view);
+    if (this.seen.value?.quality !== 'diagnostic' || !this.screen) return;
+    this.window.value = this.screen.apply(view);
+    this.drawn.value += 1;
   };
+
+  toPixel = (place: Place): Place | undefined =>
+    this.seen.value?.quality === 'diagnostic' ? this.screen?.toPixel(place) : undefined;
+
+  toCanvas = (pixel: Place): Place | undefined => this.screen?.toCanvas(pixel);
 
   previewLoaded = (image: StackImage): void => {
     if (this.preview.value !== image || image !== this.stack.value.images[this.wanted.value]) return;
@@ -141,12 +160,32 @@ class StackStage implements Stage {
     else this.previewTimer = setTimeout(ask, PREVIEW_AFTER_MS);
   }
 
+  /** Brings the image that is wanted now; images that were wanted in passing do not queue up before it. */
+  private launch(): void {
+    if (!this.screen) return;
+    if (this.underWay >= MOST_UNDER_WAY) this.isWaiting = true;
+    else void this.bring(this.wanted.value, this.screen, ++this.latest);
+  }
+
+  private async load(image: StackImage, screen: Screen): Promise<void> {
+    this.underWay += 1;
+    try {
+      await within(LOAD_LIMIT_MS, screen.load(image, false));
+    } finally {
+      this.underWay -= 1;
+      if (this.isWaiting) {
+        this.isWaiting = false;
+        this.launch();
+      }
+    }
+  }
+
   private async bring(index: number, screen: Screen, ticket: number): Promise<void> {
     const { images } = this.stack.value;
     const image = images[index];
     if (!image) return;
     try {
-      await within(LOAD_LIMIT_MS, screen.load(image, false));
+      await this.load(image, screen);
       if (ticket !== this.latest) return;
       const shown = await screen.show(images, index, this.view.value);
       if (ticket !== this.latest) return;
@@ -155,6 +194,7 @@ class StackStage implements Stage {
         this.seen.value = { index, quality: 'diagnostic' };
         this.preview.value = undefined;
         this.window.value = shown.window;
+        this.drawn.value += 1;
         this.markLoaded(index);
       });
       this.prefetchAround(index, shown.bytes, screen);
