@@ -10,6 +10,7 @@
 //! 406 as PS3.18 §8.7.7 says, unless `web.require-accept` is off.
 
 use axum::extract::FromRequestParts;
+use dicom_store::model::TransferSyntaxUid;
 use http::HeaderMap;
 use http::header::ACCEPT;
 use http::request::Parts;
@@ -167,6 +168,13 @@ impl FromRequestParts<Web> for Accepts {
             None => Ok(Self::parse("*/*")),
         }
     }
+}
+
+/// 406 for what is stored in a transfer syntax that cannot be made into the one asked for.
+pub(crate) fn not_convertible(offers: &[Offer], stored: &TransferSyntaxUid) -> Problem {
+    let mut problem = not_acceptable(offers);
+    problem.what.push_str(&format!("; stored in transfer syntax {stored}, which transfer-syntax=* asks for"));
+    problem
 }
 
 /// 406 that names what there is.

@@ -20,7 +20,7 @@ use worker::pixel;
 use super::image::Image;
 use super::parts::{Part, multipart, multipart_of};
 use super::{Retrieval, Validator, identity};
-use crate::accept::{Choice, OCTET_STREAM, Offer, Syntax, Wrap, not_acceptable};
+use crate::accept::{Choice, OCTET_STREAM, Offer, Syntax, Wrap, not_convertible};
 use crate::error::Problem;
 
 /// Frames that are read or decoded ahead of the one being sent.
@@ -46,7 +46,7 @@ pub(super) async fn answer(
         let is_named = request.accepts.names(choice.offer.media);
         form(choice, &instance.transfer_syntax, is_named).map(|form| (choice.offer, form))
     });
-    let Some((offer, form)) = chosen else { return Err(not_acceptable(&offers)) };
+    let Some((offer, form)) = chosen else { return Err(not_convertible(&offers, &instance.transfer_syntax)) };
     let validator = Validator::of(&(identity(&instance), &numbers, offer.media, form, request.base.as_str()));
     if let Some(response) = validator.not_modified(&request.headers) {
         return Ok(response);

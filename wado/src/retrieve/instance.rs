@@ -18,7 +18,7 @@ use super::Retrieval;
 use super::convert::{self, Conversion};
 use super::image::Image;
 use super::parts::{Part, multipart, multipart_of};
-use crate::accept::{DICOM, Offer, Syntax, Wrap, not_acceptable};
+use crate::accept::{DICOM, Offer, Syntax, Wrap, not_acceptable, not_convertible};
 use crate::base_url::BaseUrl;
 use crate::error::Problem;
 
@@ -46,7 +46,10 @@ pub(crate) async fn instances(request: Retrieval) -> Result<Response, Problem> {
         }
         return Ok(response);
     }
-    Err(not_acceptable(&offers))
+    match instances.as_slice() {
+        [instance] => Err(not_convertible(&offers, &instance.transfer_syntax)),
+        _ => Err(not_acceptable(&offers)),
+    }
 }
 
 /// How an instance is given.
