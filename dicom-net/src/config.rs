@@ -18,7 +18,8 @@ pub struct Config {
     pub ae_title: AeTitle,
     /// Whether a request that calls another AE title is accepted too. Default false.
     pub accept_any_called: bool,
-    /// Whether every peer is treated as a known one: for trials only. Default false.
+    /// Whether every peer is treated as a known one: for trials, and set by the server alone.
+    #[serde(skip)]
     pub open: bool,
     /// Remote AEs: who may query and retrieve, and where a C-MOVE can send to. Default none.
     pub peers: Vec<Peer>,
@@ -47,7 +48,7 @@ pub struct Config {
     /// they come. Default true.
     pub accept_unknown_storage: bool,
     /// Whether objects in transfer syntaxes that are private, or newer than this software, are archived
-    /// too, read as Explicit VR Little Endian. Default false: what cannot be read back is no archive.
+    /// too, read as Explicit VR Little Endian; what cannot be read so is refused one by one. Default true.
     pub accept_unknown_transfer_syntaxes: bool,
 }
 
@@ -69,7 +70,7 @@ impl Default for Config {
             connect_s: 10,
             grace_s: 10,
             accept_unknown_storage: true,
-            accept_unknown_transfer_syntaxes: false,
+            accept_unknown_transfer_syntaxes: true,
         }
     }
 }
@@ -78,6 +79,12 @@ impl Default for Config {
 const SHORTEST_PDU: u32 = 4096;
 
 impl Config {
+    /// A remote AE by its title in the table, or written out as `AET@HOST:PORT`.
+    pub fn peer(&self, name: &str) -> Option<Peer> {
+        let in_table = self.peers.iter().find(|peer| peer.ae_title.as_str() == name.trim());
+        in_table.cloned().or_else(|| name.parse().ok())
+    }
+
     pub(crate) fn max_pdu_length(&self) -> u32 {
         self.max_pdu_length.max(SHORTEST_PDU)
     }

@@ -3,19 +3,20 @@
 //! - [`ul`]: associations over a byte stream;
 //! - [`dimse`]: commands and status codes;
 //! - [`Server`]: the services that peers use, each a file under `scp`;
-//! - [`scu`]: the services of peers that we use;
+//! - [`echo`] and what lies beside it under `scu`: the services of peers that we use;
 //! - [`Peers`]: the table of remote AEs.
 
 mod config;
 pub mod dimse;
 mod error;
+mod outgoing;
 mod peers;
-mod read_ahead;
 mod scp;
-pub mod scu;
+mod scu;
 pub mod ul;
 
 pub use config::Config;
 pub use error::{Error, Result};
 pub use peers::{Peer, Peers};
 pub use scp::Server;
+pub use scu::echo;

@@ -21,13 +21,13 @@ pub struct Peer {
     pub port: u16,
 }
 
-/// `AET=HOST:PORT`, as the command line takes it.
+/// `AET=HOST:PORT` or `AET@HOST:PORT`.
 impl FromStr for Peer {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
         let wrong = || Error::invalid(format!("peer {text:?} is not of the form AET=HOST:PORT"));
-        let (ae_title, address) = text.split_once('=').ok_or_else(wrong)?;
+        let (ae_title, address) = text.split_once('=').or_else(|| text.split_once('@')).ok_or_else(wrong)?;
         let (host, port) = address.rsplit_once(':').ok_or_else(wrong)?;
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let port = port.parse().ok().filter(|&port| port != 0 && !host.is_empty()).ok_or_else(wrong)?;
@@ -37,7 +37,7 @@ impl FromStr for Peer {
 
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}={}:{}", self.ae_title, self.host, self.port)
+        write!(f, "{}@{}:{}", self.ae_title, self.host, self.port)
     }
 }
 
@@ -74,6 +74,7 @@ mod tests {
     #[rstest]
     #[case("CT1=10.0.0.5:104", "CT1", "10.0.0.5", 104)]
     #[case("WS 1=ws1.example:11112", "WS 1", "ws1.example", 11112)]
+    #[case("CT2@ct2:104", "CT2", "ct2", 104)]
     #[case("V6=[::1]:104", "V6", "::1", 104)]
     fn a_peer_is_read_from_the_command_line(
         #[case] text: &str,

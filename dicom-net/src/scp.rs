@@ -41,6 +41,7 @@ pub struct Server {
 /// What all associations share.
 struct Shared {
     archive: Archive,
+    pool: CpuPool,
     config: Arc<Config>,
     peers: Peers,
     associations: Arc<Semaphore>,
@@ -48,10 +49,11 @@ struct Shared {
 }
 
 impl Server {
-    /// The pool is for objects that a peer does not take as they are.
-    pub fn new(archive: Archive, _pool: CpuPool, config: Config) -> Self {
+    /// `pool`: where objects are decoded that a peer does not take as they are.
+    pub fn new(archive: Archive, pool: CpuPool, config: Config) -> Self {
         let shared = Shared {
             archive,
+            pool,
             peers: Peers::new(&config),
             associations: Arc::new(Semaphore::new(config.max_associations.min(Semaphore::MAX_PERMITS))),
             waiting: Waiting::new(config.max_waiting),

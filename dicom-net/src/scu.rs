@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::peers::Peer;
 use crate::ul::{self, AbortReason, Association, PduReader, Proposal, Received};
 
-pub use c_echo::c_echo;
+pub use c_echo::echo;
 pub(crate) use c_store::send;
 pub(crate) use deliver::{Errand, Outcome};
 

@@ -13,7 +13,7 @@ use super::retrieve::Progress;
 use super::services::Model;
 use crate::dimse::{CGetRq, CStoreRq, Identity, Request, Response, Status};
 use crate::error::{Error, Result};
-use crate::read_ahead::ReadAhead;
+use crate::outgoing::{Form, Outgoing, way_out};
 use crate::scu::{Outcome, send};
 use crate::ul::{AbortReason, PduReader, PresentationContext, Received};
 
@@ -40,8 +40,8 @@ where
         let mut progress = Progress::new(instances.len());
         let mut ready = Vec::with_capacity(instances.len());
         for instance in instances {
-            match self.context_for(&instance) {
-                Some(id) => ready.push((id, instance)),
+            match self.way_out(&instance) {
+                Some(way) => ready.push((way, instance)),
                 None => progress.settle(&instance.sop_instance, Outcome::Failed),
             }
         }
@@ -51,16 +51,10 @@ where
         self.conclude(context, request, &progress, is_cancelled, failure).await
     }
 
-    /// The context on which the peer takes an instance as it is: accepted, and with the role of an SCP
-    /// (PS3.7 §D.3.3.4).
-    fn context_for(&self, instance: &Instance) -> Option<u8> {
-        let mut contexts = self.association.contexts.iter().filter(|context| context.requestor_is_scp);
-        contexts
-            .find(|context| {
-                context.abstract_syntax == instance.sop_class
-                    && context.transfer_syntax == instance.transfer_syntax
-            })
-            .map(|context| context.id)
+    /// The context on which the peer takes an instance, with the role of an SCP (PS3.7 §D.3.3.4), and the
+    /// form that it takes it in.
+    fn way_out(&self, instance: &Instance) -> Option<(u8, Form)> {
+        way_out(self.association.contexts.iter().filter(|context| context.requestor_is_scp), instance)
     }
 
     /// Sends one after the other; gives whether the peer cancelled.
@@ -69,15 +63,15 @@ where
         context: &PresentationContext,
         request: &Identity,
         priority: u16,
-        ready: &[(u8, Instance)],
+        ready: &[((u8, Form), Instance)],
         progress: &mut Progress,
     ) -> Result<bool> {
-        let objects = ready.iter().map(|(_, instance)| instance.clone()).collect();
-        let mut objects = ReadAhead::new(self.session.clone(), objects);
+        let objects = ready.iter().map(|((_, form), instance)| (instance.clone(), *form)).collect();
+        let mut objects = Outgoing::new(self.session.clone(), self.shared.pool.clone(), objects);
         let limit = self.shared.config.response();
         let mut told: Option<Instant> = None;
         let mut message_id = request.message_id;
-        for (id, instance) in ready {
+        for ((id, _), instance) in ready {
             if told.is_none_or(|told| told.elapsed() >= PROGRESS) {
                 told = Some(Instant::now());
                 // Goes out together with the next instance.

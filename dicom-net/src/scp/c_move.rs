@@ -97,6 +97,7 @@ where
         let stop = CancellationToken::new();
         let errand = Errand {
             session: self.session.clone(),
+            pool: self.shared.pool.clone(),
             peer,
             instances,
             originator: Some(MoveOriginator {

@@ -48,6 +48,10 @@ const OTHER_STORAGE: [&str; 8] = [
 /// Compressed pixel data: always Explicit VR Little Endian (PS3.5 §A.4), also in later editions.
 const COMPRESSED: &str = "1.2.840.10008.1.2.4.";
 
+/// UIDs that nobody can have been given, as 3 is no country (PS3.5 §9.1): examples, and proposals that are
+/// made to be refused.
+const NOBODYS: &str = "1.2.3.";
+
 /// C-FIND: relational queries, combined date and time; no fuzzy matching beyond case and marks, which
 /// never count in names, no time zone adjustment, no multi-frame conversion (PS3.4 Table C.5-1).
 const FIND_EXTENDED: &[u8] = &[1, 1, 0, 0, 0];
@@ -87,7 +91,7 @@ impl Services for Offered {
     }
 
     fn knows(&self, transfer_syntax: &str) -> bool {
-        self.accept_unknown_transfer_syntaxes
+        (self.accept_unknown_transfer_syntaxes && !transfer_syntax.starts_with(NOBODYS))
             || transfer_syntax.starts_with(COMPRESSED)
             || transfer_syntax::known().iter().any(|(uid, ..)| *uid == transfer_syntax)
     }
@@ -143,10 +147,16 @@ mod tests {
     #[case("1.2.840.10008.1.2.5", true)]
     #[case("1.2.840.10008.1.2.4.201", true)]
     #[case("1.2.840.10008.1.2.4.999", true)]
-    #[case("1.2.3.4.5.6.7", false)]
+    #[case("1.2.840.113619.5.2", false)]
     fn objects_come_in_syntaxes_that_can_be_read_back(#[case] uid: &str, #[case] expected: bool) {
         let offered = Offered { accept_unknown_storage: true, accept_unknown_transfer_syntaxes: false };
         assert_eq!(offered.knows(uid), expected);
         assert!(Offered { accept_unknown_transfer_syntaxes: true, ..offered }.knows(uid));
+    }
+
+    #[test]
+    fn a_syntax_that_nobody_can_have_defined_is_not_known() {
+        let offered = Offered { accept_unknown_storage: true, accept_unknown_transfer_syntaxes: true };
+        assert!(!offered.knows("1.2.3.4.5.6.7"));
     }
 }

@@ -5,7 +5,7 @@ use tokio::io::AsyncWrite;
 
 use crate::dimse::CStoreRq;
 use crate::error::{Error, Result};
-use crate::read_ahead::{Piece, ReadAhead};
+use crate::outgoing::{Outgoing, Piece};
 use crate::ul::PduWriter;
 
 /// Sends a request and the next object of `objects`; the answer is still to come.
@@ -18,7 +18,7 @@ pub(crate) async fn send<W: AsyncWrite + Unpin>(
     writer: &mut PduWriter<W>,
     context: u8,
     request: &CStoreRq,
-    objects: &mut ReadAhead,
+    objects: &mut Outgoing,
 ) -> Result<Result<(), StoreError>> {
     let mut piece = match objects.next().await {
         Piece::Failed(error) => return Ok(Err(error)),

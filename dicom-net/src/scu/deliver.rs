@@ -4,17 +4,18 @@
 use std::sync::Arc;
 
 use dicom_store::Session;
-use dicom_store::model::{Instance, SopClassUid, SopInstanceUid, TransferSyntaxUid};
+use dicom_store::model::{Instance, SopClassUid, SopInstanceUid, TransferSyntaxUid, transfer_syntax};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
+use worker::CpuPool;
 
 use super::{TcpAssociation, connect, release, response, send};
 use crate::config::Config;
 use crate::dimse::{CStoreRq, MoveOriginator, Status};
 use crate::error::{Error, Result};
+use crate::outgoing::{Form, Outgoing, can_be_native, way_out};
 use crate::peers::Peer;
-use crate::read_ahead::ReadAhead;
 
 /// Presentation contexts that an association can have.
 const MOST_CONTEXTS: usize = 128;
@@ -41,6 +42,7 @@ impl Outcome {
 /// Instances to be sent to a peer.
 pub(crate) struct Errand {
     pub session: Session,
+    pub pool: CpuPool,
     pub peer: Peer,
     pub instances: Vec<Instance>,
     /// The C-MOVE that this is for.
@@ -53,6 +55,9 @@ pub(crate) struct Errand {
 }
 
 type Context = (SopClassUid, Vec<TransferSyntaxUid>);
+
+/// An instance, and the context and form in which it goes out.
+type Ready = ((u8, Form), Instance);
 
 /// Instances that one association is enough for.
 #[derive(Default)]
@@ -102,13 +107,13 @@ impl Errand {
         let (ready, refused): (Vec<_>, Vec<_>) = batch
             .instances
             .into_iter()
-            .map(|instance| (context_for(&association, &instance), instance))
-            .partition(|(context, _)| context.is_some());
+            .map(|instance| (way_out(association.contexts.iter(), &instance), instance))
+            .partition(|(way, _)| way.is_some());
         for (_, instance) in &refused {
             self.tell(instance, Outcome::Failed).await;
         }
-        let ready: Vec<(u8, Instance)> =
-            ready.into_iter().filter_map(|(context, instance)| Some((context?, instance))).collect();
+        let ready: Vec<Ready> =
+            ready.into_iter().filter_map(|(way, instance)| Some((way?, instance))).collect();
         match self.send_all(&mut association, &ready).await {
             Ok(()) => {
                 info!(called = %self.peer.ae_title, instances = ready.len(), "instances sent");
@@ -134,12 +139,12 @@ impl Errand {
     async fn send_all(
         &self,
         association: &mut TcpAssociation,
-        ready: &[(u8, Instance)],
+        ready: &[Ready],
     ) -> Result<(), (usize, Error)> {
-        let objects = ready.iter().map(|(_, instance)| instance.clone()).collect();
-        let mut objects = ReadAhead::new(self.session.clone(), objects);
+        let objects = ready.iter().map(|((_, form), instance)| (instance.clone(), *form)).collect();
+        let mut objects = Outgoing::new(self.session.clone(), self.pool.clone(), objects);
         let mut message_id: u16 = 0;
-        for (sent, (context, instance)) in ready.iter().enumerate() {
+        for (sent, ((context, _), instance)) in ready.iter().enumerate() {
             if self.stop.is_cancelled() {
                 return Ok(());
             }
@@ -157,7 +162,7 @@ impl Errand {
         context: u8,
         instance: &Instance,
         message_id: u16,
-        objects: &mut ReadAhead,
+        objects: &mut Outgoing,
     ) -> Result<Outcome> {
         let (sop_class, sop_instance) = (instance.sop_class.as_str(), instance.sop_instance.as_str());
         let request = CStoreRq::new(message_id, sop_class, sop_instance, self.originator.clone());
@@ -170,31 +175,32 @@ impl Errand {
     }
 }
 
-/// The accepted context on which an instance can be sent as it is.
-fn context_for(association: &TcpAssociation, instance: &Instance) -> Option<u8> {
-    let mut contexts = association.contexts.iter();
-    contexts
-        .find(|context| {
-            context.abstract_syntax == instance.sop_class
-                && context.transfer_syntax == instance.transfer_syntax
-        })
-        .map(|context| context.id)
+/// What is proposed for an instance: its own transfer syntax, and what it can be converted to, each in a
+/// context of its own, so that the peer's choice among them is ours.
+fn contexts(instance: &Instance) -> Vec<Context> {
+    let native = [transfer_syntax::EXPLICIT_LITTLE, transfer_syntax::IMPLICIT_LITTLE];
+    let native =
+        native.into_iter().filter(|uid| can_be_native(instance) && !instance.transfer_syntax.is(uid));
+    let native = native.filter_map(|uid| TransferSyntaxUid::parse(uid).ok());
+    let syntaxes = std::iter::once(instance.transfer_syntax.clone()).chain(native);
+    syntaxes.map(|syntax| (instance.sop_class.clone(), vec![syntax])).collect()
 }
 
 /// Instances in their order, in batches whose contexts fit into one association.
 fn batches(instances: Vec<Instance>) -> Vec<Batch> {
     let mut batches = vec![Batch::default()];
     for instance in instances {
-        let context = (instance.sop_class.clone(), vec![instance.transfer_syntax.clone()]);
-        let is_full = batches
-            .last()
-            .is_none_or(|batch| batch.contexts.len() >= MOST_CONTEXTS && !batch.contexts.contains(&context));
-        if is_full {
+        let needed = contexts(&instance);
+        let missing =
+            |batch: &Batch| needed.iter().filter(|context| !batch.contexts.contains(context)).count();
+        if batches.last().is_none_or(|batch| batch.contexts.len() + missing(batch) > MOST_CONTEXTS) {
             batches.push(Batch::default());
         }
         if let Some(batch) = batches.last_mut() {
-            if !batch.contexts.contains(&context) {
-                batch.contexts.push(context);
+            for context in needed {
+                if !batch.contexts.contains(&context) {
+                    batch.contexts.push(context);
+                }
             }
             batch.instances.push(instance);
         }

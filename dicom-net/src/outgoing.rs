@@ -1,0 +1,122 @@
+//! Objects on their way out of the archive: as they are stored, or as a peer takes them; read ahead of
+//! the network, never whole in memory.
+
+mod native;
+mod outlet;
+
+use bytes::Bytes;
+use dicom_store::Session;
+use dicom_store::model::{Encoding, Error, ErrorKind, Instance, Result, transfer_syntax};
+use futures_util::TryStreamExt;
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument;
+use worker::CpuPool;
+use worker::pixel;
+
+use crate::ul::PresentationContext;
+use outlet::Outlet;
+
+/// Pieces that are read before they are asked for; a piece has up to 1 MiB, or is a decoded frame.
+const AHEAD: usize = 4;
+
+/// In which form an instance goes out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Byte for byte.
+    AsStored,
+    /// Written anew in an uncompressed transfer syntax, with the same SOP Instance UID: nothing is lost
+    /// that was still there (PS3.4 §C.4.2.3).
+    Native(Encoding),
+}
+
+/// The context on which an instance goes out, and its form: as it is stored if the peer takes that, else
+/// in Explicit, else in Implicit VR Little Endian.
+pub(crate) fn way_out<'a>(
+    contexts: impl Iterator<Item = &'a PresentationContext>,
+    instance: &Instance,
+) -> Option<(u8, Form)> {
+    let of_class = contexts.filter(|context| context.abstract_syntax == instance.sop_class);
+    let forms = of_class.filter_map(|context| Some((context.id, form_in(context, instance)?)));
+    // A stored form is the best, then the order of the encodings.
+    forms.min_by_key(|(_, form)| match form {
+        Form::AsStored => 0,
+        Form::Native(Encoding::ExplicitLittle) => 1,
+        Form::Native(_) => 2,
+    })
+}
+
+fn form_in(context: &PresentationContext, instance: &Instance) -> Option<Form> {
+    if context.transfer_syntax == instance.transfer_syntax {
+        return Some(Form::AsStored);
+    }
+    let encoding = match context.transfer_syntax.as_str() {
+        transfer_syntax::EXPLICIT_LITTLE => Encoding::ExplicitLittle,
+        transfer_syntax::IMPLICIT_LITTLE => Encoding::ImplicitLittle,
+        _ => return None,
+    };
+    can_be_native(instance).then_some(Form::Native(encoding))
+}
+
+/// Whether an instance can go out uncompressed.
+pub(crate) fn can_be_native(instance: &Instance) -> bool {
+    let facts = instance.transfer_syntax.facts();
+    !facts.encapsulated || instance.frames == 0 || pixel::can_decode(&instance.transfer_syntax)
+}
+
+/// A piece of a data set. Pieces have an even length, but for the last of an object.
+pub(crate) enum Piece {
+    Data {
+        bytes: Bytes,
+        is_last: bool,
+    },
+    /// The object cannot be read (any further); the next piece is of the next object.
+    Failed(Error),
+}
+
+/// The data sets of instances, one after the other.
+pub(crate) struct Outgoing {
+    pieces: mpsc::Receiver<Piece>,
+    _reading: AbortOnDropHandle<()>,
+}
+
+impl Outgoing {
+    /// Begins to read; it ends with the last instance, or when this is dropped.
+    pub(crate) fn new(session: Session, pool: CpuPool, instances: Vec<(Instance, Form)>) -> Self {
+        let (pieces, receiver) = mpsc::channel(AHEAD);
+        let reading = async move {
+            for (instance, form) in &instances {
+                let mut outlet = Outlet::new(&pieces);
+                let read = match form {
+                    Form::AsStored => as_stored(&session, instance, &mut outlet).await,
+                    Form::Native(encoding) => {
+                        native::read(&session, &pool, instance, *encoding, &mut outlet).await
+                    }
+                };
+                outlet.close(read).await;
+                if pieces.is_closed() {
+                    return;
+                }
+            }
+        };
+        let reading = tokio::spawn(reading.in_current_span());
+        Self { pieces: receiver, _reading: AbortOnDropHandle::new(reading) }
+    }
+
+    /// The next piece of the object under way, or the first of the next one.
+    pub(crate) async fn next(&mut self) -> Piece {
+        let ended = || Piece::Failed(Error::new(ErrorKind::Internal, "reading ended before the object did"));
+        self.pieces.recv().await.unwrap_or_else(ended)
+    }
+}
+
+async fn as_stored(session: &Session, instance: &Instance, outlet: &mut Outlet<'_>) -> Result<()> {
+    let mut stream = std::pin::pin!(session.open_data_set(instance));
+    while let Some(chunk) = stream.try_next().await? {
+        outlet.put(chunk).await;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
