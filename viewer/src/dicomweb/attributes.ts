@@ -1,5 +1,7 @@
 /** Data sets in the DICOM JSON Model (PS3.18 Annex F) and how to read one attribute of them. */
 
+import type * as TAG from './tags';
+
 export interface JsonPersonName {
   Alphabetic?: string;
   Ideographic?: string;
@@ -19,71 +21,6 @@ export interface JsonAttribute {
 export interface JsonDataSet {
   [tag: string]: JsonAttribute;
 }
-
-export const TAG = {
-  sopClassUid: '00080016',
-  sopInstanceUid: '00080018',
-  studyDate: '00080020',
-  studyTime: '00080030',
-  accessionNumber: '00080050',
-  modality: '00080060',
-  modalitiesInStudy: '00080061',
-  studyDescription: '00081030',
-  seriesDescription: '0008103E',
-  patientName: '00100010',
-  patientId: '00100020',
-  patientBirthDate: '00100030',
-  patientSex: '00100040',
-  bodyPartExamined: '00180015',
-  imagerPixelSpacing: '00181164',
-  ultrasoundRegions: '00186011',
-  regionMinX: '00186018',
-  regionMinY: '0018601A',
-  regionMaxX: '0018601C',
-  regionMaxY: '0018601E',
-  unitsX: '00186024',
-  unitsY: '00186026',
-  deltaX: '0018602C',
-  deltaY: '0018602E',
-  frameTime: '00181063',
-  cineRate: '00180040',
-  recommendedDisplayFrameRate: '00082144',
-  studyInstanceUid: '0020000D',
-  seriesInstanceUid: '0020000E',
-  seriesNumber: '00200011',
-  instanceNumber: '00200013',
-  numberOfStudyRelatedSeries: '00201206',
-  numberOfStudyRelatedInstances: '00201208',
-  numberOfSeriesRelatedInstances: '00201209',
-  samplesPerPixel: '00280002',
-  photometricInterpretation: '00280004',
-  numberOfFrames: '00280008',
-  rows: '00280010',
-  columns: '00280011',
-  pixelSpacing: '00280030',
-  calibrationType: '00280A02',
-  bitsAllocated: '00280100',
-  bitsStored: '00280101',
-  highBit: '00280102',
-  windowCenter: '00281050',
-  windowWidth: '00281051',
-  redDescriptor: '00281101',
-  greenDescriptor: '00281102',
-  blueDescriptor: '00281103',
-  redPalette: '00281201',
-  greenPalette: '00281202',
-  bluePalette: '00281203',
-  redSegments: '00281221',
-  greenSegments: '00281222',
-  blueSegments: '00281223',
-  lossyImageCompression: '00282110',
-  pixelMeasures: '00289110',
-  sharedGroups: '52009229',
-  perFrameGroups: '52009230',
-  pixelData: '7FE00010',
-  floatPixelData: '7FE00008',
-  doubleFloatPixelData: '7FE00009',
-} as const;
 
 export type Tag = (typeof TAG)[keyof typeof TAG];
 

@@ -1,6 +1,7 @@
 /** Series of a study and the instances of a series. */
 
-import { TAG, number, text, type JsonDataSet } from './attributes';
+import { number, text, type JsonDataSet } from './attributes';
+import * as TAG from './tags';
 import { DICOMWEB, getJson } from './client';
 
 export interface Series {

@@ -1,6 +1,7 @@
 /** Search for studies (QIDO-RS, PS3.18 §10.6). */
 
-import { TAG, number, personName, text, texts, type JsonDataSet, type JsonPersonName } from './attributes';
+import { number, personName, text, texts, type JsonDataSet, type JsonPersonName } from './attributes';
+import * as TAG from './tags';
 import { DICOMWEB, getText, parseJson } from './client';
 
 export interface Study {

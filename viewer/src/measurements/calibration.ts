@@ -1,6 +1,7 @@
 /** How large a pixel is, as the data set tells (PS3.3 §10.7). */
 
-import { TAG, items, number, numbers, text, type JsonDataSet } from '../dicomweb/attributes';
+import { items, number, numbers, text, type JsonDataSet } from '../dicomweb/attributes';
+import * as TAG from '../dicomweb/tags';
 
 /**
  * `detector`: millimetres where the rays hit, larger than in the patient (PS3.3 §10.7.1.3); `pixel`: nothing is known.

@@ -3,7 +3,7 @@ import { useMemo } from 'preact/hooks';
 import { thumbnailUrl, type Series } from '../dicomweb/series';
 import { readableDate } from '../format/date';
 import { count, language, t } from '../i18n';
-import type { OpenStudy, StudyState } from './state';
+import { isSame, type OpenStudy, type StudyState } from './state';
 
 /** The series to choose from, each with a thumbnail; a heading a study when there are several. */
 export function SeriesRail({ state }: { state: StudyState }) {
@@ -30,7 +30,7 @@ function StudySeries({ open, state, isTitled }: { open: OpenStudy; state: StudyS
         <SeriesButton
           key={series.seriesInstanceUid}
           series={series}
-          isChosen={state.chosen.value === series}
+          isChosen={isSame(state.chosen.value, series)}
           choose={() => void state.choose(series)}
         />
       ))}

@@ -3,7 +3,7 @@
 import type { ComponentChildren } from 'preact';
 import { useEffect, useMemo, useRef } from 'preact/hooks';
 import { t } from '../i18n';
-import { createActions } from '../tools/actions';
+import { createActions, type Actions } from '../tools/actions';
 import { HelpDialog } from '../tools/HelpDialog';
 import { listenToKeys } from '../tools/hotkeys';
 import { presetsOf } from '../tools/presets';
@@ -12,17 +12,18 @@ import { Failure } from '../ui/Failure';
 import { LanguageSwitch } from '../ui/LanguageSwitch';
 import { TrialBanner } from '../ui/TrialBanner';
 import { followLink } from '../ui/address';
-import { createStage } from '../viewport/stage';
+import type { Stack } from '../viewport/stack';
+import { createStage, type Stage } from '../viewport/stage';
 import { StackViewport } from '../viewport/StackViewport';
 import { PatientBanner } from './PatientBanner';
 import { SeriesRail } from './SeriesRail';
-import { createStudyState, type StudyState } from './state';
+import { createStudyState, isSame, type Display, type StudyState } from './state';
 import './study.css';
 
 export function StudyPage({ studies: uids }: { studies: string[] }) {
   const stage = useMemo(createStage, []);
   const actions = useMemo(() => createActions(stage), [stage]);
-  const state = useMemo(() => createStudyState(uids, stage.open), [stage]);
+  const state = useMemo(() => createStudyState(uids, displayOn(stage, actions)), [stage]);
   const help = useRef<HTMLDialogElement>(null);
   const openHelp = () => help.current?.showModal();
   useEffect(() => {
@@ -37,10 +38,11 @@ export function StudyPage({ studies: uids }: { studies: string[] }) {
       series: (step) => chooseNeighbour(state, step),
       help: openHelp,
     });
+    const unwatch = state.watch();
     return () => {
       unlisten();
       actions.stop();
-      state.close();
+      unwatch();
     };
   }, [state]);
   return (
@@ -68,9 +70,18 @@ export function StudyPage({ studies: uids }: { studies: string[] }) {
   );
 }
 
+/** The stage as the display of a series; a film that plays stops at its end. */
+function displayOn(stage: Stage, actions: Actions): Display {
+  const open = (stack: Stack | undefined) => {
+    actions.stop();
+    stage.open(stack);
+  };
+  return { open, extend: stage.extend };
+}
+
 function chooseNeighbour(state: StudyState, step: number): void {
   const all = (state.studies.value ?? []).flatMap(({ series }) => series);
-  const at = all.findIndex((series) => series === state.chosen.value);
+  const at = all.findIndex((series) => isSame(series, state.chosen.value));
   const next = all[at + step];
   if (next) void state.choose(next);
 }

@@ -1,4 +1,4 @@
-/** The studies of the page: their series, the one that is chosen, and its images. */
+/** The studies of the page: their series, the one that is chosen, and its images, while more of them may arrive. */
 
 import { batch, signal } from '@preact/signals';
 import { asFailure, isAbort, type RequestFailure } from '../dicomweb/client';
@@ -19,9 +19,18 @@ export function firstToShow(series: readonly Series[]): Series | undefined {
   return series.find(({ modality }) => !WITHOUT_IMAGES.has(modality)) ?? series[0];
 }
 
+/** How often a study is looked at for more images: a device may still be sending. */
+const REFRESH_MS = 5000;
+
+/** Where the images of the chosen series go. */
+export interface Display {
+  open: (stack: Stack | undefined) => void;
+  extend: (stack: Stack) => void;
+}
+
 export type StudyState = ReturnType<typeof createStudyState>;
 
-export function createStudyState(uids: readonly string[], show: (stack: Stack | undefined) => void) {
+export function createStudyState(uids: readonly string[], display: Display) {
   const studies = signal<OpenStudy[] | undefined>(undefined);
   const failure = signal<RequestFailure | undefined>(undefined);
   const chosen = signal<Series | undefined>(undefined);
@@ -50,22 +59,57 @@ export function createStudyState(uids: readonly string[], show: (stack: Stack | 
     batch(() => {
       chosen.value = series;
       seriesFailure.value = undefined;
-      show(undefined);
+      display.open(undefined);
     });
     try {
       const instances = await instancesOf(series, mine.signal);
-      if (running === mine) show(stackOf(instances));
+      if (running === mine) display.open(stackOf(instances));
     } catch (error) {
       if (running === mine && !isAbort(error)) seriesFailure.value = asFailure(error);
     }
   };
 
-  const close = () => {
-    closed.abort();
-    running?.abort();
+  const refresh = async () => {
+    const before = studies.value;
+    if (!before || document.visibilityState !== 'visible') return;
+    const now = await Promise.all(
+      before.map(async ({ study }) => ({ study, series: await seriesOf(study.studyInstanceUid, closed.signal) })),
+    );
+    if (fingerprint(now) === fingerprint(before)) return;
+    studies.value = now;
+    const old = chosen.value;
+    const chosenNow = now.flatMap(({ series }) => series).find((series) => isSame(series, old));
+    if (!old && !chosenNow) {
+      const first = firstToShow(now.flatMap(({ series }) => series));
+      if (first) await choose(first);
+    } else if (chosenNow && chosenNow.instanceCount !== old?.instanceCount) {
+      const mine = running;
+      const instances = await instancesOf(chosenNow, closed.signal);
+      if (running !== mine || !isSame(chosen.value, old)) return;
+      chosen.value = chosenNow;
+      display.extend(stackOf(instances));
+    }
   };
 
-  return { studies, failure, chosen, seriesFailure, load, choose, close };
+  /** Looks for more until the page is left; a look that fails is made up for by the next. */
+  const watch = () => {
+    const timer = setInterval(() => void refresh().catch(() => undefined), REFRESH_MS);
+    return () => {
+      clearInterval(timer);
+      closed.abort();
+      running?.abort();
+    };
+  };
+
+  return { studies, failure, chosen, seriesFailure, load, choose, watch };
+}
+
+function fingerprint(opened: readonly OpenStudy[]): string {
+  return JSON.stringify(opened.map(({ series }) => series));
+}
+
+export function isSame(a: Series | undefined, b: Series | undefined): boolean {
+  return a?.seriesInstanceUid === b?.seriesInstanceUid && a?.studyInstanceUid === b?.studyInstanceUid;
 }
 
 async function openStudy(uid: string, signal: AbortSignal): Promise<OpenStudy> {

@@ -1,7 +1,8 @@
 /** What the buttons, keys and gestures do to the viewport. */
 
 import { signal, type Signal } from '@preact/signals';
-import { TAG, number } from '../dicomweb/attributes';
+import { number } from '../dicomweb/attributes';
+import * as TAG from '../dicomweb/tags';
 import type { Stage } from '../viewport/stage';
 import { INITIAL_VIEW, panned, windowed, zoomedAbout } from '../viewport/view';
 import { createLengths, type Lengths } from '../measurements/lengths';

@@ -1,5 +1,7 @@
-import { TAG, number, text } from '../dicomweb/attributes';
+import { number, text } from '../dicomweb/attributes';
+import * as TAG from '../dicomweb/tags';
 import { count, t } from '../i18n';
+import { edgesOf, type Edges } from './orientation';
 import type { StackImage } from './stack';
 import type { Stage } from './stage';
 import { readableWindow } from './view';
@@ -27,12 +29,14 @@ export function Overlay({ stage }: { stage: Stage }) {
         {others.length > 0 && <span class="faint">{count('view.no-image.some', others.length)}</span>}
       </div>
       <Presentation stage={stage} />
+      <Sides image={image} />
     </>
   );
 }
 
 function Presentation({ stage }: { stage: Stage }) {
-  const window = stage.window.value;
+  // The window of the pixels; a preview has the server's.
+  const window = stage.seen.value?.quality === 'diagnostic' ? stage.window.value : undefined;
   const { zoom, isInverted } = stage.view.value;
   return (
     <div class="corner bottom right">
@@ -40,6 +44,21 @@ function Presentation({ stage }: { stage: Stage }) {
       {window && <span data-testid="window">{t('view.window', readableWindow(window))}</span>}
       <span data-testid="zoom">{t('view.zoom', { percent: Math.round(zoom * 100) })}</span>
     </div>
+  );
+}
+
+/** The patient's sides, in the letters that are the same in every language. */
+function Sides({ image }: { image: StackImage }) {
+  const edges = edgesOf(image);
+  if (!edges) return null;
+  return (
+    <>
+      {(Object.keys(edges) as (keyof Edges)[]).map((edge) => (
+        <span key={edge} class={`side ${edge}`} data-testid={`side-${edge}`}>
+          {edges[edge]}
+        </span>
+      ))}
+    </>
   );
 }
 

@@ -1,6 +1,7 @@
 import type { ComponentChildren } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
-import { TAG, number } from '../dicomweb/attributes';
+import { number } from '../dicomweb/attributes';
+import * as TAG from '../dicomweb/tags';
 import { renderedUrl } from '../dicomweb/series';
 import { t } from '../i18n';
 import { LengthOverlay } from '../measurements/LengthOverlay';

@@ -1,6 +1,7 @@
 /** The data set of an instance as Cornerstone can draw it. */
 
-import { TAG, number, numbers, text, type JsonAttribute, type JsonDataSet } from '../dicomweb/attributes';
+import { number, numbers, text, type JsonAttribute, type JsonDataSet } from '../dicomweb/attributes';
+import * as TAG from '../dicomweb/tags';
 import { bulkData } from '../dicomweb/bulk';
 import type { Instance } from '../dicomweb/series';
 import { entries, expanded } from './palette';

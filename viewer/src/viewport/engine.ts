@@ -17,7 +17,8 @@ import {
 } from '@cornerstonejs/core';
 import { init as startLoader } from '@cornerstonejs/dicom-image-loader';
 import { utilities as metadata } from '@cornerstonejs/metadata';
-import { TAG, text } from '../dicomweb/attributes';
+import { text } from '../dicomweb/attributes';
+import * as TAG from '../dicomweb/tags';
 import type { Window } from '../dicomweb/series';
 import { drawable } from './drawable';
 import { expectFrame, frameRequests } from './frame-requests';

@@ -1,6 +1,7 @@
 /** Native frames in forms that Cornerstone does not read, turned into forms that it does. */
 
-import { TAG, number, text, type JsonDataSet } from '../dicomweb/attributes';
+import { number, text, type JsonDataSet } from '../dicomweb/attributes';
+import * as TAG from '../dicomweb/tags';
 import { firstPart, withBody } from '../dicomweb/multipart';
 
 /** Native samples in, native samples out. */

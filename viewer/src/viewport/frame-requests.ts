@@ -1,6 +1,7 @@
 /** How Cornerstone asks the server for frames, and what is done to the answers before it decodes them. */
 
-import { TAG, number, text, type JsonDataSet } from '../dicomweb/attributes';
+import { number, text, type JsonDataSet } from '../dicomweb/attributes';
+import * as TAG from '../dicomweb/tags';
 import { repairOf, repaired, type Repair } from './frame-bytes';
 import type { StackImage } from './stack';
 

@@ -34,6 +34,8 @@ export interface Stage {
   drawn: ReadonlySignal<number>;
   attach: (element: HTMLDivElement) => () => void;
   open: (stack: Stack | undefined) => void;
+  /** The series has more images than before: they join the stack, and the one that is looked at stays. */
+  extend: (stack: Stack) => void;
   seek: (index: number) => void;
   change: (view: View) => void;
   previewLoaded: (image: StackImage) => void;
@@ -45,7 +47,8 @@ export interface Stage {
 
 /** A preview is not asked for when the image itself comes within this time. */
 const PREVIEW_AFTER_MS = 120;
-const PARALLEL = 6;
+/** Two of the six connections that HTTP/1.1 has are left to the image that is wanted and its preview. */
+const PARALLEL = 4;
 const MOST_UNDER_WAY = 3;
 /** An image that takes longer is not coming. */
 const LOAD_LIMIT_MS = 120_000;
@@ -85,7 +88,7 @@ class StackStage implements Stage {
         if (isGone) return;
         this.screen = openScreen(element);
         resized.observe(element);
-        if (this.stack.value.images.length > 0) this.seek(this.wanted.value);
+        this.launch();
       })
       .catch((error: unknown) => {
         console.error(error);
@@ -114,19 +117,37 @@ class StackStage implements Stage {
       this.wanted.value = 0;
       this.problem.value = undefined;
     });
-    if (stack && stack.images.length > 0) this.seek(0);
+    if (!stack || stack.images.length === 0) return;
+    this.previewSoon(0);
+    this.launch();
+  };
+
+  extend = (stack: Stack): void => {
+    const before = this.stack.value.images;
+    if (before.length === 0) return this.open(stack);
+    const places = new Map(stack.images.map(({ imageId }, index) => [imageId, index]));
+    const moved = (index: number) => places.get(before[index]?.imageId ?? '') ?? -1;
+    const { seen, wanted, loaded } = this;
+    batch(() => {
+      this.stop();
+      this.stack.value = stack;
+      wanted.value = Math.max(0, moved(wanted.value));
+      if (seen.value) seen.value = { ...seen.value, index: moved(seen.value.index) };
+      loaded.value = new Set([...loaded.value].map(moved).filter((index) => index >= 0));
+    });
+    if (stack.images.length > 0) this.launch();
+    return undefined;
   };
 
   seek = (index: number): void => {
     const { images } = this.stack.value;
     if (images.length === 0) return;
     const to = Math.max(0, Math.min(images.length - 1, index));
-    const hadProblem = this.problem.value !== undefined;
-    if (to === this.wanted.value && this.seen.value?.index === to && this.seen.value.quality === 'diagnostic') return;
+    if (to === this.wanted.value && !this.problem.value) return;
     this.stop();
     batch(() => {
       this.wanted.value = to;
-      if (hadProblem) this.seen.value = undefined;
+      if (this.problem.value) this.seen.value = undefined;
       this.problem.value = undefined;
     });
     this.previewSoon(to);
