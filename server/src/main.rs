@@ -1,2 +1,17 @@
-//! filmless
-fn main() {}
+//! The binary `filmless`: read the command line, do it, say how it went.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let command_line = filmless::cli::CommandLine::parse();
+    match filmless::run(command_line) {
+        Ok(code) => code,
+        Err(error) => {
+            // The log may not be up yet, and whoever typed the command reads this.
+            eprintln!("filmless: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

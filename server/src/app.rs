@@ -1,0 +1,100 @@
+//! The straight line: open, serve, drain, close.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use dicom_store::Archive;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+use worker::CpuPool;
+
+use crate::config::Config;
+use crate::http;
+
+/// A server that is open and does not listen yet.
+pub struct App {
+    config: Arc<Config>,
+    archive: Archive,
+    pool: CpuPool,
+}
+
+/// The sockets that it will listen on.
+#[derive(Debug)]
+pub struct Listeners {
+    pub dimse: TcpListener,
+    pub http: TcpListener,
+}
+
+impl Listeners {
+    /// Binds the addresses of the settings; port 0 takes any.
+    ///
+    /// # Errors
+    /// Names the address that cannot be had.
+    pub async fn bind(config: &Config) -> anyhow::Result<Self> {
+        let bind = async |name: &str, address| {
+            TcpListener::bind(address).await.with_context(|| format!("{name} cannot listen on {address}"))
+        };
+        Ok(Self {
+            dimse: bind("dimse", config.dimse.listen).await?,
+            http: bind("http", config.http.listen).await?,
+        })
+    }
+}
+
+impl Config {
+    /// Opens the archive and brings the index up to the log. Binds nothing.
+    ///
+    /// # Errors
+    /// When the archive cannot be opened.
+    pub async fn open(self) -> anyhow::Result<App> {
+        let archive = Archive::open(&self.store)
+            .await
+            .with_context(|| format!("archive in {}", self.store.data.display()))?;
+        info!(data = %self.store.data.display(), "archive open");
+        let pool = CpuPool::new(self.worker.threads)?;
+        Ok(App { config: Arc::new(self), archive, pool })
+    }
+}
+
+impl App {
+    pub fn archive(&self) -> &Archive {
+        &self.archive
+    }
+
+    /// Serves until `stop`, then drains: accepts no more, lets associations and requests finish, stops
+    /// the jobs, closes the archive.
+    ///
+    /// # Errors
+    /// When a part of the server cannot be started.
+    pub async fn serve(self, on: Listeners, stop: CancellationToken) -> anyhow::Result<()> {
+        let Self { config, archive, pool } = self;
+        let jobs_stop = CancellationToken::new();
+        let registry = worker::background::registry(&archive, &pool);
+        let jobs = tokio::spawn(worker::background::run(archive.clone(), registry, jobs_stop.clone()));
+        info!("jobs running");
+        let address = on.dimse.local_addr()?;
+        let dimse = dicom_net::Server::new(archive.clone(), pool.clone(), config.dimse.clone());
+        let dimse = tokio::spawn(dimse.serve(on.dimse, stop.clone()));
+        info!(%address, ae_title = %config.dimse.ae_title, "dimse listening");
+        let address = on.http.local_addr()?;
+        let routes = http::routes(&config, &archive, &pool, &stop);
+        let http = tokio::spawn(http::serve(on.http, routes, config.http.clone(), stop.clone()));
+        info!(%address, "http listening");
+        stop.cancelled().await;
+        info!("stopping: associations and requests finish");
+        let grace = Duration::from_secs(config.http.drain_s);
+        let drained = tokio::time::timeout(grace, async { tokio::join!(dimse, http) }).await;
+        if drained.is_err() {
+            warn!(grace_s = grace.as_secs(), "stopping: some were still at work and are cut off");
+        }
+        jobs_stop.cancel();
+        if tokio::time::timeout(grace, jobs).await.is_err() {
+            warn!("stopping: a job was still running; it is done again at the next start");
+        }
+        archive.close().await;
+        info!("archive closed");
+        Ok(())
+    }
+}

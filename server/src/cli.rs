@@ -1,0 +1,83 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// A PACS: takes images from every modality, never loses one, shows them in a browser.
+#[derive(Debug, Parser)]
+#[command(name = "filmless", version, about)]
+pub struct CommandLine {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serves DIMSE, DICOMweb and the viewer until it is told to stop (SIGTERM, Ctrl-C)
+    Serve {
+        #[command(flatten)]
+        settings: Flags,
+        /// Fills an empty archive with synthetic studies to look at
+        #[arg(long)]
+        samples: bool,
+    },
+    /// Prints the settings in effect, defaults included, or what is wrong with them
+    CheckConfig {
+        #[command(flatten)]
+        settings: Flags,
+    },
+    /// Stores every DICOM file below a folder
+    Import {
+        folder: PathBuf,
+        #[command(flatten)]
+        settings: Flags,
+    },
+    /// Makes the index anew from the packs
+    Reindex {
+        #[command(flatten)]
+        settings: Flags,
+    },
+    /// Sends a C-ECHO to a peer of the settings, or to AET@HOST:PORT
+    Echo {
+        peer: String,
+        #[command(flatten)]
+        settings: Flags,
+    },
+}
+
+/// What wins over the file of settings and the environment.
+#[derive(Debug, Default, Args)]
+pub struct Flags {
+    /// File of settings; `filmless.toml` in the working folder where that is there
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Folder of the archive
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Where DIMSE listens
+    #[arg(long, value_name = "ADDR")]
+    pub dimse: Option<SocketAddr>,
+    /// Our AE title
+    #[arg(long, value_name = "AET")]
+    pub ae_title: Option<String>,
+    /// Where HTTP listens
+    #[arg(long, value_name = "ADDR")]
+    pub http: Option<SocketAddr>,
+    /// A remote AE that may query and retrieve, and be sent to; may be given again
+    #[arg(long, value_name = "AET=HOST:PORT")]
+    pub peer: Vec<String>,
+    /// Where the index is
+    #[arg(long, value_name = "URL")]
+    pub index: Option<String>,
+    /// Where the sealed packs are
+    #[arg(long, value_name = "URL")]
+    pub objects: Option<String>,
+    /// Trial: everybody on this machine is let in without a sign-in; loopback addresses only
+    #[arg(long)]
+    pub open: bool,
+    /// HTTP may listen on other addresses than loopback: a proxy in front adds TLS
+    #[arg(long)]
+    pub behind_proxy: bool,
+}

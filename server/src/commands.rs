@@ -1,0 +1,133 @@
+//! What each subcommand does.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::str::FromStr;
+use std::time::Instant;
+
+use anyhow::{Context, ensure};
+use dicom_net::dimse::Status;
+use dicom_net::{Peer, scu};
+use dicom_store::model::Level;
+use dicom_store::{Archive, Caller, Query};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::app::Listeners;
+use crate::cli::{Command, CommandLine, Flags};
+use crate::config::Config;
+use crate::{import, samples, telemetry};
+
+/// Runs a command to its end.
+///
+/// # Errors
+/// What stopped it, for the person at the terminal.
+pub fn run(command_line: CommandLine) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("threads")?;
+    let code = runtime.block_on(async {
+        match command_line.command {
+            Command::Serve { settings, samples } => serve(load(&settings)?, samples).await,
+            Command::CheckConfig { settings } => check_config(&load(&settings)?),
+            Command::Import { folder, settings } => import_folder(load(&settings)?, &folder).await,
+            Command::Reindex { settings } => reindex(load(&settings)?).await,
+            Command::Echo { peer, settings } => echo(load(&settings)?, &peer).await,
+        }
+    });
+    // A blocking read of a dead disk must not keep the process.
+    runtime.shutdown_background();
+    code
+}
+
+fn load(flags: &Flags) -> anyhow::Result<Config> {
+    let config = Config::load(flags, std::env::vars())?;
+    telemetry::start(&config.log)?;
+    Ok(config)
+}
+
+#[expect(clippy::print_stdout, reason = "what the person at the terminal asked for")]
+fn say(text: &str) {
+    println!("{text}");
+}
+
+async fn serve(config: Config, with_samples: bool) -> anyhow::Result<ExitCode> {
+    let stop = CancellationToken::new();
+    let mut terminate = signal(SignalKind::terminate()).context("signals")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("signals")?;
+    let listeners = Listeners::bind(&config).await?;
+    let (http, dimse) = (listeners.http.local_addr()?, listeners.dimse.local_addr()?);
+    let title = config.dimse.ae_title.clone();
+    let is_open = config.open;
+    let app = config.open().await?;
+    if with_samples {
+        samples::fill_if_empty(app.archive()).await?;
+    }
+    let on_signal = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => info!("SIGTERM"),
+            _ = interrupt.recv() => info!("SIGINT"),
+        }
+        on_signal.cancel();
+    });
+    say(&format!("viewer  http://{http}/"));
+    say(&format!("dimse   {title}@{dimse}"));
+    if is_open {
+        say("trial   everybody on this machine is let in without a sign-in (--open)");
+    } else {
+        say(
+            "web     answers 401: accounts are not part of this version; --open starts a trial on this machine",
+        );
+    }
+    app.serve(listeners, stop).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn check_config(config: &Config) -> anyhow::Result<ExitCode> {
+    say(toml::to_string(config).context("settings")?.trim_end());
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn import_folder(config: Config, folder: &Path) -> anyhow::Result<ExitCode> {
+    let archive = open(&config).await?;
+    let counts = import::import(&archive, folder).await;
+    archive.close().await;
+    let counts = counts?;
+    let import::Counts { stored, known, conflicts, refused, skipped } = counts;
+    say(&format!(
+        "{stored} stored, {known} already there, {conflicts} kept aside (another instance has their UID), \
+         {refused} refused, {skipped} files are not DICOM instances"
+    ));
+    Ok(if counts.is_complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn open(config: &Config) -> anyhow::Result<Archive> {
+    let archive = Archive::open(&config.store).await;
+    archive
+        .with_context(|| format!("archive in {} (is a server running on it?)", config.store.data.display()))
+}
+
+async fn reindex(config: Config) -> anyhow::Result<ExitCode> {
+    let archive = Archive::reindex(&config.store).await;
+    let archive = archive.with_context(|| format!("archive in {}", config.store.data.display()))?;
+    let session = archive.acting_as(Caller::System("reindex"));
+    let studies = session.count(&Query::new(Level::Study)).await?;
+    let instances = session.count(&Query::new(Level::Instance)).await?;
+    archive.close().await;
+    say(&format!("index made anew: {instances} instances of {studies} studies"));
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn echo(config: Config, peer: &str) -> anyhow::Result<ExitCode> {
+    let known = config.dimse.peers.iter().find(|known| known.ae_title.as_str() == peer);
+    let peer = match known {
+        Some(known) => known.clone(),
+        None => Peer::from_str(&peer.replacen('@', "=", 1))
+            .with_context(|| format!("{peer} is neither a peer of the settings nor AET@HOST:PORT"))?,
+    };
+    let start = Instant::now();
+    let status = scu::c_echo(&peer, &config.dimse).await.with_context(|| format!("C-ECHO to {peer}"))?;
+    ensure!(status == Status::SUCCESS, "{peer} answered the C-ECHO with status {status}");
+    say(&format!("{peer} answered in {} ms", start.elapsed().as_millis()));
+    Ok(ExitCode::SUCCESS)
+}

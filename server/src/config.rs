@@ -1,0 +1,224 @@
+//! The settings: the sum of the crates' own, from `filmless.toml`, the environment and the flags.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail, ensure};
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use crate::cli::Flags;
+
+const FILE: &str = "filmless.toml";
+const PREFIX: &str = "FILMLESS_";
+
+/// Every setting with its default: `filmless check-config` prints it.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Config {
+    /// Trial without a sign-in, on loopback addresses only.
+    pub open: bool,
+    pub store: dicom_store::Config,
+    pub dimse: dicom_net::Config,
+    pub http: Http,
+    pub web: wado::Config,
+    pub worker: worker::Config,
+    pub log: Log,
+}
+
+/// Table `[http]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Http {
+    /// Default `127.0.0.1:8080`. Another address than loopback needs `behind-proxy`.
+    pub listen: SocketAddr,
+    /// A proxy in front adds TLS and tells the outside address by `Forwarded` or `X-Forwarded-*`.
+    pub behind_proxy: bool,
+    /// Connections at the same time. More wait to be accepted. Default 1024.
+    pub max_connections: usize,
+    /// Seconds that associations and requests may still take when the server is told to stop. Default 30.
+    pub drain_s: u64,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            behind_proxy: false,
+            max_connections: 1024,
+            drain_s: 30,
+        }
+    }
+}
+
+/// Table `[log]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Log {
+    /// `error`, `warn`, `info`, `debug` or `trace`, also by module: `info,dicom_net=debug`. Default `info`.
+    pub level: String,
+    pub format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    /// A line for people.
+    Text,
+    /// An object a line, for programs.
+    Json,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: "info".to_owned(), format: LogFormat::Text }
+    }
+}
+
+impl Config {
+    /// From the file, then `FILMLESS_TABLE__KEY` of the environment, then the flags; checked.
+    ///
+    /// # Errors
+    /// Names the file, the variable or the flag that is wrong, and how.
+    pub fn load(flags: &Flags, environment: impl Iterator<Item = (String, String)>) -> anyhow::Result<Self> {
+        let mut table = read_file(flags.config.as_deref())?;
+        for (name, value) in environment {
+            set_variable(&mut table, &name, &value)?;
+        }
+        let mut config: Self = Value::Table(table).try_into().context("settings")?;
+        config.apply(flags)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn apply(&mut self, flags: &Flags) -> anyhow::Result<()> {
+        self.open |= flags.open;
+        self.http.behind_proxy |= flags.behind_proxy;
+        self.http.listen = flags.http.unwrap_or(self.http.listen);
+        if let Some(data) = &flags.data {
+            self.store.data.clone_from(data);
+        }
+        if let Some(index) = &flags.index {
+            self.store.index.clone_from(index);
+        }
+        if let Some(objects) = &flags.objects {
+            self.store.objects.clone_from(objects);
+        }
+        if let Some(title) = &flags.ae_title {
+            self.dimse.ae_title = title.parse().context("--ae-title")?;
+        }
+        // The default listens everywhere, which a trial must not; an address that was given is checked instead.
+        let is_default = self.dimse.listen == dicom_net::Config::default().listen;
+        self.dimse.listen = match flags.dimse {
+            Some(given) => given,
+            None if self.open && is_default => SocketAddr::from(([127, 0, 0, 1], self.dimse.listen.port())),
+            None => self.dimse.listen,
+        };
+        for peer in &flags.peer {
+            self.dimse.peers.push(peer.parse().with_context(|| format!("--peer {peer}"))?);
+        }
+        self.dimse.open |= self.open;
+        self.web.open |= self.open;
+        self.web.behind_proxy |= self.http.behind_proxy;
+        Ok(())
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        for (name, address) in [("http", self.http.listen), ("dimse", self.dimse.listen)] {
+            ensure!(
+                !self.open || address.ip().is_loopback(),
+                "--open lets everybody in without a sign-in and is for loopback addresses only; {name} listens on {address}"
+            );
+        }
+        ensure!(
+            self.http.listen.ip().is_loopback() || self.http.behind_proxy,
+            "http listens on {}, where passwords and images would pass in clear text; \
+             put a proxy with TLS in front and say --behind-proxy",
+            self.http.listen
+        );
+        Ok(())
+    }
+}
+
+fn read_file(named: Option<&Path>) -> anyhow::Result<Table> {
+    let path = match named {
+        Some(path) => path.to_owned(),
+        None if Path::new(FILE).exists() => PathBuf::from(FILE),
+        None => return Ok(Table::new()),
+    };
+    let text = std::fs::read_to_string(&path).with_context(|| format!("settings {}", path.display()))?;
+    text.parse().with_context(|| format!("settings {}", path.display()))
+}
+
+/// `FILMLESS_STORE__MAX_INSTANCE_MIB=4096` is `max-instance-mib = 4096` of table `[store]`.
+fn set_variable(table: &mut Table, name: &str, value: &str) -> anyhow::Result<()> {
+    let Some((section, key)) = name.strip_prefix(PREFIX).and_then(|path| path.split_once("__")) else {
+        return Ok(());
+    };
+    let spell = |text: &str| text.to_ascii_lowercase().replace('_', "-");
+    let section = table.entry(spell(section)).or_insert_with(|| Value::Table(Table::new()));
+    let Value::Table(section) = section else { bail!("{name}: there is no such table of settings") };
+    // What is no TOML value by itself is meant as text.
+    let parsed =
+        format!("value = {value}").parse::<Table>().ok().and_then(|mut parsed| parsed.remove("value"));
+    section.insert(spell(key), parsed.unwrap_or_else(|| Value::String(value.to_owned())));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(flags: Flags, environment: &[(&str, &str)]) -> anyhow::Result<Config> {
+        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Config::load(&flags, environment)
+    }
+
+    #[test]
+    fn flags_win_over_the_environment_and_that_over_the_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&file, "[store]\ndata = \"/file\"\nindex = \"sqlite:///file\"\nreserve-mib = 1\n")
+            .unwrap();
+        let flags =
+            Flags { config: Some(file.path().to_owned()), data: Some("/flag".into()), ..Flags::default() };
+        let variables = [("FILMLESS_STORE__DATA", "/env"), ("FILMLESS_STORE__INDEX", "sqlite:///env")];
+        let store = load(flags, &variables).unwrap().store;
+        assert_eq!(
+            (store.data, store.index.as_str(), store.reserve_mib),
+            ("/flag".into(), "sqlite:///env", 1)
+        );
+    }
+
+    #[test]
+    fn a_trial_listens_on_loopback_and_nowhere_else() {
+        let open = |http: Option<&str>, dimse: Option<&str>| {
+            let address = |text: &str| text.parse().unwrap();
+            load(
+                Flags { open: true, http: http.map(address), dimse: dimse.map(address), ..Flags::default() },
+                &[],
+            )
+        };
+        assert_eq!(open(None, None).unwrap().dimse.listen, "127.0.0.1:11112".parse().unwrap());
+        assert!(open(None, Some("0.0.0.0:11112")).unwrap_err().to_string().contains("loopback"));
+        assert!(open(Some("192.168.1.2:80"), None).unwrap_err().to_string().contains("loopback"));
+    }
+
+    #[test]
+    fn clear_text_stays_on_this_machine_unless_a_proxy_is_in_front() {
+        let flags =
+            |behind_proxy| Flags { http: "0.0.0.0:80".parse().ok(), behind_proxy, ..Flags::default() };
+        assert!(load(flags(false), &[]).unwrap_err().to_string().contains("--behind-proxy"));
+        assert!(load(flags(true), &[]).unwrap().web.behind_proxy);
+    }
+
+    #[test]
+    fn a_setting_that_does_not_exist_is_named() {
+        let error = load(Flags::default(), &[("FILMLESS_STORE__COLOUR", "red")]).unwrap_err();
+        assert!(format!("{error:#}").contains("colour"), "{error:#}");
+    }
+
+    #[test]
+    fn the_defaults_are_what_the_documents_say() {
+        insta::assert_snapshot!(toml::to_string(&Config::default()).unwrap());
+    }
+}

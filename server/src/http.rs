@@ -1,0 +1,57 @@
+//! The web side as a whole: who is routed where, and the connections.
+
+mod connections;
+mod health;
+mod status;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
+use dicom_store::Archive;
+use tokio_util::sync::CancellationToken;
+use worker::CpuPool;
+
+use crate::config::Config;
+
+pub(crate) use connections::serve;
+
+/// Operator's pages, DICOMweb, the viewer.
+pub(crate) fn routes(
+    config: &Arc<Config>,
+    archive: &Archive,
+    pool: &CpuPool,
+    stop: &CancellationToken,
+) -> Router {
+    let pages = Router::new()
+        .nest("/dicom-web", wado::router(archive.clone(), pool.clone(), config.web.clone()))
+        .merge(status::routes(config.open));
+    let pages = if config.open {
+        pages.merge(viewer::router())
+    } else {
+        // DICOMweb says 401 by itself, in its own words.
+        pages.fallback(sign_in_first)
+    };
+    pages.merge(health::routes(archive, stop)).layer(from_fn(guard))
+}
+
+async fn sign_in_first() -> Response {
+    let text = "nobody is signed in, and accounts are not part of this version; for a trial on this machine start filmless serve --open\n";
+    let mut response = (StatusCode::UNAUTHORIZED, text).into_response();
+    response
+        .headers_mut()
+        .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"filmless\""));
+    response
+}
+
+/// What every answer has to carry.
+async fn guard(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.entry(header::REFERRER_POLICY).or_insert(HeaderValue::from_static("no-referrer"));
+    response
+}
