@@ -2,12 +2,8 @@
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::str::FromStr;
-use std::time::Instant;
 
-use anyhow::{Context, ensure};
-use dicom_net::dimse::Status;
-use dicom_net::{Peer, scu};
+use anyhow::Context;
 use dicom_store::model::Level;
 use dicom_store::{Archive, Caller, Query};
 use tokio::signal::unix::{SignalKind, signal};
@@ -119,15 +115,9 @@ async fn reindex(config: Config) -> anyhow::Result<ExitCode> {
 }
 
 async fn echo(config: Config, peer: &str) -> anyhow::Result<ExitCode> {
-    let known = config.dimse.peers.iter().find(|known| known.ae_title.as_str() == peer);
-    let peer = match known {
-        Some(known) => known.clone(),
-        None => Peer::from_str(&peer.replacen('@', "=", 1))
-            .with_context(|| format!("{peer} is neither a peer of the settings nor AET@HOST:PORT"))?,
-    };
-    let start = Instant::now();
-    let status = scu::c_echo(&peer, &config.dimse).await.with_context(|| format!("C-ECHO to {peer}"))?;
-    ensure!(status == Status::SUCCESS, "{peer} answered the C-ECHO with status {status}");
-    say(&format!("{peer} answered in {} ms", start.elapsed().as_millis()));
+    let wrong = || format!("{peer} is neither a peer of the settings nor AET@HOST:PORT");
+    let peer = config.dimse.peer(peer).with_context(wrong)?;
+    let took = dicom_net::echo(&config.dimse, &peer).await.with_context(|| format!("C-ECHO to {peer}"))?;
+    say(&format!("{peer} answered in {} ms", took.as_millis()));
     Ok(ExitCode::SUCCESS)
 }
