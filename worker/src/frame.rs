@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use dicom_store::Session;
-use dicom_store::model::{Bulk, Encoding, FrameNumber, Header, Instance};
+use dicom_store::model::{Attributes, Bulk, Encoding, FrameNumber, Header, Instance};
 
 use crate::Result;
 use crate::pixel::ImageInfo;
@@ -17,34 +17,31 @@ use crate::pixel::ImageInfo;
 /// [`ImageInfo::read`].
 pub async fn open(session: &Session, instance: &Instance, frame: FrameNumber) -> Result<(ImageInfo, Bytes)> {
     let (header, map) = session.header_and_frames(instance).await?;
-    let info = describe(session, instance, &header, frame).await?;
+    let info = ImageInfo::read(&attributes(session, instance, &header).await?, frame)?;
     Ok((info, session.open_mapped_frame(instance, &map, frame).await?))
 }
 
-/// The image of one frame by its header, together with look-up tables that are too large for the
-/// index and lie in the object.
+/// The attributes of an instance, ready for [`ImageInfo::read`]: look-up tables that are too large
+/// for the index, and lie in the object, are fetched.
 ///
 /// # Errors
-/// What the archive answers; those of [`ImageInfo::read`].
-pub async fn describe(
+/// What the archive answers.
+pub async fn attributes(
     session: &Session,
     instance: &Instance,
     header: &Header,
-    frame: FrameNumber,
-) -> Result<ImageInfo> {
-    let mut attributes = header.attributes()?;
-    let bulk = ImageInfo::tables_in_bulk(&attributes);
-    if !bulk.is_empty() {
-        let mut tables = HashMap::new();
-        for table in bulk {
-            let value =
-                session.read(instance, table.offset..table.offset.saturating_add(table.length)).await?;
-            tables.insert(table.offset, little_endian(value, header.encoding()));
-        }
-        attributes =
-            ImageInfo::with_tables(&attributes, &|wanted: &Bulk| tables.get(&wanted.offset).cloned());
+) -> dicom_store::Result<Attributes> {
+    let attributes = header.attributes()?;
+    let in_bulk = ImageInfo::tables_in_bulk(&attributes);
+    if in_bulk.is_empty() {
+        return Ok(attributes);
     }
-    Ok(ImageInfo::read(&attributes, frame)?)
+    let mut tables = HashMap::new();
+    for table in in_bulk {
+        let value = session.read(instance, table.offset..table.offset.saturating_add(table.length)).await?;
+        tables.insert(table.offset, little_endian(value, header.encoding()));
+    }
+    Ok(ImageInfo::with_tables(&attributes, &|wanted: &Bulk| tables.get(&wanted.offset).cloned()))
 }
 
 /// Tables are words of 16 bits.
@@ -62,7 +59,7 @@ mod tests {
     use dicom::dictionary_std::tags;
     use dicom_store::Stored;
     use dicom_store::fixture::{self, Sample, ct};
-    use dicom_store::model::{Attributes, VR, transfer_syntax};
+    use dicom_store::model::{VR, transfer_syntax};
     use rstest::rstest;
 
     use super::*;

@@ -23,7 +23,11 @@ pub enum Shown {
 /// `Unsupported` for integers of 64 bits.
 pub(super) fn shades(samples: &[u8], info: &ImageInfo, shown: &Shown) -> Result<Vec<u8>> {
     match (info.kind, info.sample_bytes()) {
-        (SampleKind::Integer, 1 | 2) => Ok(by_table(samples, info, shown)),
+        (SampleKind::Integer, 1) => Ok(by_table(samples.iter().map(|byte| u16::from(*byte)), info, shown)),
+        (SampleKind::Integer, 2) => {
+            let (words, _) = samples.as_chunks::<2>();
+            Ok(by_table(words.iter().map(|word| u16::from_le_bytes(*word)), info, shown))
+        }
         (SampleKind::Integer, 4) => {
             let stored = StoredBits::of(info);
             let (words, _) = samples.as_chunks::<4>();
@@ -77,11 +81,16 @@ impl StoredBits {
     }
 
     fn value(self, sample: u32) -> i64 {
-        self.value_of_bits(sample >> self.shift & self.mask)
+        self.value_at(self.rank(sample))
     }
 
-    fn value_of_bits(self, bits: u32) -> i64 {
-        i64::from(bits & !self.sign) - i64::from(bits & self.sign)
+    /// The stored bits in the order of their values: 0 is the lowest value, positive or not.
+    fn rank(self, sample: u32) -> u32 {
+        (sample >> self.shift & self.mask) ^ self.sign
+    }
+
+    fn value_at(self, rank: u32) -> i64 {
+        i64::from(rank) - i64::from(self.sign)
     }
 }
 
@@ -112,12 +121,13 @@ struct Shader<'a> {
 }
 
 impl<'a> Shader<'a> {
-    /// `present` are the samples of the frame, asked for only when nothing else says what to show.
-    fn new(info: &'a ImageInfo, shown: &Shown, present: impl Iterator<Item = Sample>) -> Self {
+    /// `extremes` are the lowest and highest value of the frame but for its padding, asked for only
+    /// when nothing else says what to show.
+    fn new(info: &'a ImageInfo, shown: &Shown, extremes: impl FnOnce() -> Option<(f64, f64)>) -> Self {
         let voi = match (shown, &info.voi) {
             (Shown::Window(window), _) => Cow::Owned(Voi::Window(*window)),
             (Shown::AsProposed, Some(voi)) => Cow::Borrowed(voi),
-            (Shown::AsProposed, None) => Cow::Owned(Voi::Window(whole_range(info, present))),
+            (Shown::AsProposed, None) => Cow::Owned(Voi::Window(whole_range(info, extremes))),
         };
         let is_inverted = info.photometric == Photometric::Monochrome1;
         Self { modality: &info.modality, voi, is_inverted, info }
@@ -140,7 +150,7 @@ fn is_padding(info: &ImageInfo, sample: Sample) -> bool {
 ///
 /// Values of 8 bits and fewer without a meaning of their own are shades already: they keep their full
 /// range, so that the frames of one image do not differ in brightness.
-fn whole_range(info: &ImageInfo, present: impl Iterator<Item = Sample>) -> Window {
+fn whole_range(info: &ImageInfo, extremes: impl FnOnce() -> Option<(f64, f64)>) -> Window {
     let is_shade =
         info.kind == SampleKind::Integer && info.bits_stored <= 8 && info.modality == Modality::IDENTITY;
     if is_shade {
@@ -148,55 +158,55 @@ fn whole_range(info: &ImageInfo, present: impl Iterator<Item = Sample>) -> Windo
         let lowest = if info.is_signed { -values / 2.0 } else { 0.0 };
         return Window::spanning(lowest, lowest + values - 1.0);
     }
-    let values = present
+    let (lowest, highest) = extremes().unwrap_or((0.0, 1.0));
+    Window::spanning(lowest, highest)
+}
+
+/// The lowest and highest meaning of some samples.
+fn extremes_of(samples: impl Iterator<Item = Sample>, info: &ImageInfo) -> Option<(f64, f64)> {
+    samples
         .filter(|sample| !is_padding(info, *sample))
         .map(|sample| info.modality.value(sample.number))
-        .filter(|value| value.is_finite());
-    let (lowest, highest) =
-        values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
-    if lowest <= highest { Window::spanning(lowest, highest) } else { Window::spanning(0.0, 1.0) }
+        .filter(|value| value.is_finite())
+        .fold(None, |extremes, value| match extremes {
+            None => Some((value, value)),
+            Some((lowest, highest)) => Some((value.min(lowest), value.max(highest))),
+        })
 }
 
 fn one_by_one(samples: impl Iterator<Item = Sample> + Clone, info: &ImageInfo, shown: &Shown) -> Vec<u8> {
-    let shader = Shader::new(info, shown, samples.clone());
+    let shader = Shader::new(info, shown, || extremes_of(samples.clone(), info));
     samples.map(|sample| shader.shade(sample)).collect()
 }
 
-fn by_table(samples: &[u8], info: &ImageInfo, shown: &Shown) -> Vec<u8> {
-    let stored = StoredBits::of(info);
-    let mask = stored.mask & 0xFFFF;
-    let value = |bits: u32| Sample::from_integer(stored.value_of_bits(bits));
-    // The frame's values, each once: far fewer than its pixels.
-    let present = std::iter::once(()).flat_map(|()| present_bits(samples, info, stored)).map(value);
-    let shader = Shader::new(info, shown, present);
-    let table: Vec<u8> = (0..=mask).map(|bits| shader.shade(value(bits))).collect();
-    let shade = |sample: u16| {
-        let bits = (u32::from(sample) >> stored.shift) & mask;
-        usize::try_from(bits).ok().and_then(|place| table.get(place)).copied().unwrap_or(0)
-    };
-    if info.sample_bytes() == 1 {
-        return samples.iter().map(|byte| shade(u16::from(*byte))).collect();
-    }
-    let (words, _) = samples.as_chunks::<2>();
-    words.iter().map(|word| shade(u16::from_le_bytes(*word))).collect()
-}
+/// With an entry for each value from the frame's lowest to its highest, which of 16 bits are few.
+fn by_table(samples: impl Iterator<Item = u16> + Clone, info: &ImageInfo, shown: &Shown) -> Vec<u8> {
+    let stored = StoredBits::of(&ImageInfo { bits_stored: info.bits_stored.min(16), ..info.clone() });
+    let ranks = samples.map(|sample| stored.rank(u32::from(sample)));
+    let value = |rank: u32| Sample::from_integer(stored.value_at(rank));
+    let lowest = ranks.clone().min().unwrap_or(0);
+    let highest = ranks.clone().max().unwrap_or(0);
 
-/// The patterns of stored bits that occur.
-fn present_bits(samples: &[u8], info: &ImageInfo, stored: StoredBits) -> impl Iterator<Item = u32> + use<> {
-    let mut occurs = vec![false; 1 << 16];
-    let mut note = |sample: u16| {
-        let bits = u32::from(sample) >> stored.shift & stored.mask & 0xFFFF;
-        if let Some(place) = usize::try_from(bits).ok().and_then(|bits| occurs.get_mut(bits)) {
-            *place = true;
+    let extremes = || match (&info.modality, info.padding) {
+        (Modality::Rescale { .. }, None) => extremes_of([lowest, highest].into_iter().map(value), info),
+        _ => {
+            let mut occurs = vec![false; 1 << 16];
+            for rank in ranks.clone() {
+                if let Some(occurs) = occurs.get_mut(place(rank, lowest)) {
+                    *occurs = true;
+                }
+            }
+            let present = (lowest..).zip(&occurs).filter(|(_, occurs)| **occurs);
+            extremes_of(present.map(|(rank, _)| value(rank)), info)
         }
     };
-    if info.sample_bytes() == 1 {
-        samples.iter().for_each(|byte| note(u16::from(*byte)));
-    } else {
-        let (words, _) = samples.as_chunks::<2>();
-        words.iter().for_each(|word| note(u16::from_le_bytes(*word)));
-    }
-    (0_u32..).zip(occurs).filter_map(|(bits, occurs)| occurs.then_some(bits))
+    let shader = Shader::new(info, shown, extremes);
+    let table: Vec<u8> = (lowest..=highest).map(|rank| shader.shade(value(rank))).collect();
+    ranks.map(|rank| table.get(place(rank, lowest)).copied().unwrap_or(0)).collect()
+}
+
+fn place(rank: u32, lowest: u32) -> usize {
+    usize::try_from(rank.wrapping_sub(lowest)).unwrap_or(usize::MAX)
 }
 
 /// 0 … 1 → 0 … 255, to the nearest.
