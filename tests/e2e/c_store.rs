@@ -3,8 +3,9 @@
 use anyhow::{Context, Result};
 use tests::{
     Pacs,
-    by_hand::{Association, CT_IMAGE},
-    corpus::{MUELLER, NGUYEN, Synthetic, ct, real_files, report, us_multiframe, write_all},
+    by_hand::{Association, CT_IMAGE, Proposal},
+    corpus::{MUELLER, NGUYEN, Real, Synthetic, ct, real_files, report, us_multiframe, write_all},
+    modality::meta_of,
     pacs::{data_set_of, stored_file},
     peers::pynetdicom,
 };
@@ -42,36 +43,50 @@ async fn keeps_what_pynetdicom_sends_byte_for_byte() -> Result<()> {
     assert_kept(&pacs, &instances).await
 }
 
-/// pydicom's file of that name, sent by `dcmsend` in its own transfer syntax and fetched as it is stored.
-async fn assert_kept_compressed(name: &str) -> Result<()> {
-    let pacs = Pacs::start().await?;
-    let real = real_files().await?.into_iter().find(|real| real.file.ends_with(name));
-    let real = real.with_context(|| format!("{name} is not among pydicom's files"))?;
-    let report = pacs.modality("MR_1").send(std::slice::from_ref(&real.file)).await?;
-    let sent = data_set_of(&std::fs::read(&real.file)?.into())?;
-    let kept = stored_file(&pacs.web(), &real.study, &real.series, &real.instance).await?;
-    assert!(data_set_of(&kept)? == sent, "{name} is not kept byte for byte: {report}");
+/// Compressed files of pydicom: RLE, JPEG 2000, JPEG-LS, JPEG.
+const COMPRESSED: [&str; 4] = [
+    "MR_small_RLE.dcm",
+    "MR_small_jp2klossless.dcm",
+    "MR_small_jpeg_ls_lossless.dcm",
+    "SC_rgb_small_odd_jpeg.dcm",
+];
+
+async fn compressed() -> Result<Vec<Real>> {
+    let mut files = real_files().await?;
+    files.retain(|real| COMPRESSED.iter().any(|name| real.file.ends_with(name)));
+    assert_eq!(files.len(), COMPRESSED.len(), "pydicom's own files are missing");
+    Ok(files)
+}
+
+#[tokio::test]
+async fn keeps_compressed_images_byte_for_byte() -> Result<()> {
+    for real in compressed().await? {
+        // Three of them share their UIDs, so each has a server of its own.
+        let pacs = Pacs::start().await?;
+        let sent = data_set_of(&std::fs::read(&real.file)?.into())?;
+        let syntaxes = [real.transfer_syntax.as_str()];
+        let proposal = Proposal { id: 1, abstract_syntax: &real.sop_class, transfer_syntaxes: &syntaxes };
+        let mut association = Association::request(pacs.dimse(), "MR_1", &[proposal]).await?;
+        assert_eq!(association.store(1, &real.sop_class, &real.instance, &sent).await?, 0, "{real:?}");
+        association.release().await?;
+        let kept = stored_file(&pacs.web(), &real.study, &real.series, &real.instance).await?;
+        assert!(data_set_of(&kept)? == sent, "{} is not kept byte for byte", real.file.display());
+    }
     Ok(())
 }
 
 #[tokio::test]
-async fn keeps_rle_byte_for_byte() -> Result<()> {
-    assert_kept_compressed("MR_small_RLE.dcm").await
-}
-
-#[tokio::test]
-async fn keeps_jpeg_2000_byte_for_byte() -> Result<()> {
-    assert_kept_compressed("MR_small_jp2klossless.dcm").await
-}
-
-#[tokio::test]
-async fn keeps_jpeg_ls_byte_for_byte() -> Result<()> {
-    assert_kept_compressed("MR_small_jpeg_ls_lossless.dcm").await
-}
-
-#[tokio::test]
-async fn keeps_jpeg_byte_for_byte() -> Result<()> {
-    assert_kept_compressed("SC_rgb_small_odd_jpeg.dcm").await
+async fn takes_compressed_images_from_dcmsend_as_they_are() -> Result<()> {
+    for real in compressed().await? {
+        let pacs = Pacs::start().await?;
+        pacs.modality("MR_1").send(std::slice::from_ref(&real.file)).await?;
+        let kept = stored_file(&pacs.web(), &real.study, &real.series, &real.instance).await?;
+        let file = pacs.scratch("kept")?.join("kept.dcm");
+        std::fs::write(&file, kept)?;
+        let dump = meta_of(&file).await?;
+        assert!(dump.contains(&format!("[{}]", real.transfer_syntax)), "{}: {dump}", real.file.display());
+    }
+    Ok(())
 }
 
 #[tokio::test]

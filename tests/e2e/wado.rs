@@ -67,10 +67,10 @@ async fn knows_no_frame_behind_the_last() -> Result<()> {
     let path =
         format!("/dicom-web/studies/{}/series/{}/instances/{}", cine.study, cine.series, cine.sop_instance);
     for (frame, status) in [("1", 200), ("2", 200), ("3", 404), ("0", 400), ("x", 400)] {
-        let answer = pacs.web().get(&format!("{path}/frames/{frame}"), "").await?;
+        let answer = pacs.web().get(&format!("{path}/frames/{frame}"), "*/*").await?;
         assert_eq!(answer.status.as_u16(), status, "frame {frame}: {answer:?}");
     }
-    let answer = pacs.web().get("/dicom-web/studies/2.25.404", "").await?;
+    let answer = pacs.web().get("/dicom-web/studies/2.25.404", "*/*").await?;
     assert_eq!(answer.status.as_u16(), 404);
     Ok(())
 }

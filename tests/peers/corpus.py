@@ -3,7 +3,7 @@
 Prints one JSON array with an object a file:
   file          its path
   whole         false for a damaged file, which an archive may refuse
-  study, series, instance, transfer_syntax
+  study, series, instance, sop_class, transfer_syntax
   stored        SHA-256 of each frame as it stands in the file, or null
   decoded       SHA-256 of each frame as native little endian samples, colour by pixel, where that is exact; or null
 
@@ -47,10 +47,10 @@ def by_pydicom(path):
         ds = dcmread(path)
         entry["transfer_syntax"] = str(ds.file_meta.TransferSyntaxUID)
         uids = [str(ds[name].value) for name in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")]
-        entry["study"], entry["series"], entry["instance"], _ = uids
+        entry["study"], entry["series"], entry["instance"], entry["sop_class"] = uids
         for _ in ds.iterall():
             pass
-        entry["whole"] = all(UID.fullmatch(uid) for uid in uids)
+        entry["whole"] = all(UID.fullmatch(uid) for uid in uids) and "truncated" not in path.name
         if "PixelData" in ds:
             entry["whole"] &= "Rows" in ds and "BitsAllocated" in ds
             if ds.file_meta.TransferSyntaxUID.is_encapsulated:
@@ -83,14 +83,22 @@ def by_manifest(folder, expected):
         decoded = None
     if expected["PhotometricInterpretation"] == "YBR_FULL_422":
         decoded = None
+    stored = expected.get("frames_encapsulated_sha256")
+    if "pixel_element_sha256" in expected and expected["TransferSyntaxUID"] != BIG_ENDIAN:
+        # Native samples are given as they stand: planes apart, and with whatever lies above the bits stored.
+        if expected["PlanarConfiguration"] == "1" or expected["BitsStored"] != expected["BitsAllocated"]:
+            decoded = None
+            if expected.get("number_of_frames_effective") == 1:
+                stored = [expected["pixel_element_sha256"]]
     return {
         "file": str(path),
         "whole": whole and all(UID.fullmatch(uid) for uid in uids),
         "study": uids[0],
         "series": uids[1],
         "instance": uids[2],
+        "sop_class": uids[3],
         "transfer_syntax": expected["TransferSyntaxUID"],
-        "stored": expected.get("frames_encapsulated_sha256"),
+        "stored": stored,
         "decoded": decoded,
     }
 

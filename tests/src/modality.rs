@@ -100,7 +100,8 @@ impl Modality {
             "-k",
             &key,
         ];
-        run(self.program("movescu", &options).arg("-od").arg(into), LIMIT).await?.well()?;
+        // With +B it writes where it was started, whatever -od says.
+        run(self.program("movescu", &options).current_dir(into), LIMIT).await?.well()?;
         files_in(into)
     }
 
@@ -115,6 +116,13 @@ impl Modality {
 /// The data set of a file as `dcmdump` prints it; fails on anything that is no DICOM file.
 pub async fn dump(file: &Path) -> Result<String> {
     Ok(run(Command::new("dcmdump").arg("--quiet").arg(file), LIMIT).await?.well()?.stdout)
+}
+
+/// The File Meta Information of a file, UIDs as numbers.
+pub async fn meta_of(file: &Path) -> Result<String> {
+    let mut command = Command::new("dcmdump");
+    command.args(["--quiet", "--no-uid-names", "--search", "TransferSyntaxUID"]).arg(file);
+    Ok(run(&mut command, LIMIT).await?.well()?.stdout)
 }
 
 /// The files of a folder, by name.
