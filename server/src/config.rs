@@ -117,9 +117,10 @@ impl Config {
         for peer in &flags.peer {
             self.dimse.peers.push(peer.parse().with_context(|| format!("--peer {peer}"))?);
         }
-        self.dimse.open |= self.open;
-        self.web.open |= self.open;
-        self.web.behind_proxy |= self.http.behind_proxy;
+        // Decided here, where the addresses are looked at, and nowhere else.
+        self.dimse.open = self.open;
+        self.web.open = self.open;
+        self.web.behind_proxy = self.http.behind_proxy;
         Ok(())
     }
 

@@ -237,9 +237,12 @@ impl Attributes {
     pub fn put_from(&mut self, other: &Attributes, element: &Element) {
         let value = match &element.value {
             Value::Items(items) => Value::Items(items.iter().map(Attributes::in_utf8).collect()),
-            Value::Bytes(bytes) if is_charset_text(element.vr) && !bytes.is_ascii() => {
-                self.become_utf8();
-                Value::Bytes(other.charset.decode(bytes, element.vr).into_bytes().into())
+            Value::Bytes(bytes) if is_charset_text(element.vr) && !is_plain(bytes) => {
+                let text = other.charset.decode(bytes, element.vr);
+                if !text.is_ascii() {
+                    self.become_utf8();
+                }
+                Value::Bytes(text.into_bytes().into())
             }
             value => value.clone(),
         };
@@ -269,6 +272,11 @@ impl<'a> IntoIterator for &'a Attributes {
     }
 }
 
+/// Whether text reads the same in every character set: no code of two bytes was entered by an escape.
+fn is_plain(bytes: &[u8]) -> bool {
+    bytes.is_ascii() && !bytes.contains(&0x1B)
+}
+
 /// A whole number in decimal text; `"12.0"` is one too, as devices write it in IS.
 fn whole(text: &str) -> Option<i64> {
     let text = text.trim();
@@ -276,4 +284,38 @@ fn whole(text: &str) -> Option<i64> {
         let (integer, fraction) = text.split_once('.')?;
         fraction.bytes().all(|b| b == b'0').then(|| integer.parse().ok()).flatten()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_that_is_escaped_into_seven_bits_becomes_utf8_as_well() {
+        let mut japanese = Attributes::new();
+        japanese.put_text(tags::SPECIFIC_CHARACTER_SET, VR::CS, "\\ISO 2022 IR 87");
+        japanese.put_bytes(
+            tags::PATIENT_NAME,
+            VR::PN,
+            &b"Yamada^Tarou=\x1b$B;3ED\x1b(B^\x1b$BB@O:\x1b(B"[..],
+        );
+        let read =
+            Attributes::read(japanese.write(Encoding::ExplicitLittle).into(), Encoding::ExplicitLittle)
+                .unwrap();
+        let utf8 = read.in_utf8();
+        assert_eq!(utf8.bytes(tags::PATIENT_NAME).unwrap(), "Yamada^Tarou=山田^太郎".as_bytes());
+        assert_eq!(utf8.text(tags::SPECIFIC_CHARACTER_SET).as_deref(), Some("ISO_IR 192"));
+    }
+
+    #[test]
+    fn whole_numbers_are_read_from_every_vr_that_holds_them() {
+        let mut numbers = Attributes::new();
+        numbers.put_u16(tags::ROWS, 512);
+        numbers.put_text(tags::NUMBER_OF_FRAMES, VR::IS, " 12 ");
+        numbers.put_text(tags::EXPOSURE, VR::IS, "12.0");
+        numbers.put_text(tags::KVP, VR::DS, "1.5\\abc\\-2e3");
+        assert_eq!(numbers.int(tags::ROWS), Some(512));
+        assert_eq!((numbers.int(tags::NUMBER_OF_FRAMES), numbers.int(tags::EXPOSURE)), (Some(12), Some(12)));
+        assert_eq!(numbers.floats(tags::KVP), [1.5, -2000.0]);
+    }
 }
