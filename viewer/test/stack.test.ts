@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { JsonDataSet } from '../src/dicomweb/attributes';
 import { frameUrl, readInstance, renderedUrl } from '../src/dicomweb/series';
+import { known } from '../src/dicomweb/unknown';
 import { firstToShow } from '../src/study/state';
 import { drawable } from '../src/viewport/drawable';
 import { kindOf, stackOf } from '../src/viewport/stack';
@@ -65,6 +66,22 @@ describe('the address of a frame', () => {
       '/dicom-web/studies/1.2/series/1.2.3/instances/9/frames/2/rendered?viewport=512,512&window=40,400,linear',
     );
     expect(frameUrl({ instance: film, number: 2 })).toMatch(/instances\/9\/frames\/2$/);
+  });
+});
+
+describe('an attribute sent as UN', () => {
+  const unknown = (text: string) => ({ vr: 'UN', InlineBinary: btoa(text) });
+
+  test('is read when it is known to hold numbers', () => {
+    expect(known({ '00281053': unknown('2 '), '00200032': unknown('0\\0\\-121') })).toEqual({
+      '00281053': { vr: 'DS', Value: [2] },
+      '00200032': { vr: 'DS', Value: [0, 0, -121] },
+    });
+  });
+
+  test('is left alone when it holds none, or is private', () => {
+    const strange = { '00281053': unknown('steep'), '00091001': unknown('2') };
+    expect(known(strange)).toEqual(strange);
   });
 });
 

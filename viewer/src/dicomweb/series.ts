@@ -3,6 +3,7 @@
 import { number, text, type JsonDataSet } from './attributes';
 import * as TAG from './tags';
 import { DICOMWEB, getJson } from './client';
+import { known } from './unknown';
 
 export interface Series {
   studyInstanceUid: string;
@@ -56,7 +57,7 @@ function bySeriesNumber(a: Series, b: Series): number {
 export async function instancesOf(series: Series, signal?: AbortSignal): Promise<Instance[]> {
   const url = `${path(series.studyInstanceUid, series.seriesInstanceUid)}/metadata`;
   const rows = await getJson<JsonDataSet[]>(url, signal);
-  return (rows ?? []).map((row) => readInstance(series, row)).sort(byInstanceNumber);
+  return (rows ?? []).map((row) => readInstance(series, known(row))).sort(byInstanceNumber);
 }
 
 export function readInstance(of: Pick<Series, 'studyInstanceUid' | 'seriesInstanceUid'>, dataSet: JsonDataSet): Instance {

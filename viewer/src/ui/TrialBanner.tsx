@@ -12,8 +12,8 @@ export async function learnServerStatus(): Promise<void> {
 export function TrialBanner() {
   if (!isTrial.value) return null;
   return (
-    <p class="trial" role="note" data-testid="trial-banner">
+    <aside class="trial" data-testid="trial-banner">
       {t('app.trial')}
-    </p>
+    </aside>
   );
 }

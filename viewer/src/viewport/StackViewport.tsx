@@ -17,7 +17,8 @@ import './viewport.css';
  *
  * For tests and scripts: `data-state` is `loading`, `preview`, `diagnostic`, `no-image` or `error`; `data-image-index`
  * is the image that is seen, counted from 0 (the wanted one while nothing is seen); `aria-busy` is true while another
- * one is on its way.
+ * one is on its way. Within it, as `data-testid`: `image-number`, `window`, `zoom`, `length`, `preview-badge`,
+ * `viewport-message` and the `slider`, which counts from 1.
  */
 export function StackViewport({ stage, actions }: { stage: Stage; actions: Actions }) {
   const frame = useRef<HTMLDivElement>(null);

@@ -279,5 +279,8 @@ function problemOf(error: unknown): Problem {
   if (error instanceof Unsupported) return 'unsupported';
   const request = error instanceof XMLHttpRequest ? error : (error as { request?: unknown } | undefined)?.request;
   if (!(request instanceof XMLHttpRequest)) return 'decode';
-  return request.status === 0 ? 'network' : failureKind(request.status);
+  if (request.status === 0) return 'network';
+  // A form of the pixels that the server does not have (406).
+  const kind = failureKind(request.status);
+  return kind === 'refused' ? 'unsupported' : kind;
 }
