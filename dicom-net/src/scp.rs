@@ -102,3 +102,6 @@ fn without_delay(stream: &TcpStream) {
         warn!(%error, "TCP_NODELAY could not be set");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -41,13 +41,14 @@ pub struct Association<R, W> {
 pub struct Linger<R, W> {
     reader: PduReader<R>,
     writer: PduWriter<W>,
+    is_aborted: bool,
 }
 
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Linger<R, W> {
     /// Waits for the peer to close, at most `artim` long, so that it gets to read our last word.
     pub async fn wait(mut self, artim: Duration) {
         // When time is up the connection is closed all the same (PS3.8 §9.2 AA-2).
-        let _ = timeout(artim, self.reader.drain()).await;
+        let _ = timeout(artim, self.reader.drain(self.is_aborted)).await;
         self.writer.shut_down().await;
     }
 }
@@ -102,7 +103,7 @@ where
         _ => AbortReason::ServiceUser,
     };
     let is_told = !error.is_gone() && writer.send_pdu(&abort(reason)).await.is_ok();
-    Refused { error, linger: is_told.then_some(Linger { reader, writer }) }
+    Refused { error, linger: is_told.then_some(Linger { reader, writer, is_aborted: true }) }
 }
 
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Requested<R, W> {
@@ -112,7 +113,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Requested<R, W> {
     /// When it cannot be sent.
     pub async fn reject(mut self, rejection: Rejection) -> Result<Linger<R, W>> {
         self.writer.send_pdu(&associate_rj(rejection)).await?;
-        Ok(Linger { reader: self.reader, writer: self.writer })
+        Ok(Linger { reader: self.reader, writer: self.writer, is_aborted: false })
     }
 
     /// Sends the A-ASSOCIATE-AC (AE-7). `max_length` is what the agreement announces.
@@ -243,7 +244,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Association<R, W> {
     /// When it cannot be sent.
     pub async fn answer_release(mut self) -> Result<Linger<R, W>> {
         self.writer.send_pdu(&release_rp()).await?;
-        Ok(Linger { reader: self.reader, writer: self.writer })
+        Ok(Linger { reader: self.reader, writer: self.writer, is_aborted: false })
     }
 
     /// Releases the association as its requestor (Sta7), and closes.

@@ -327,13 +327,25 @@ impl<R: AsyncRead + Unpin> PduReader<R> {
         }
     }
 
-    /// Reads and throws away what still comes, until the peer closes.
-    pub(super) async fn drain(&mut self) {
-        loop {
-            self.buffer.clear();
-            if self.fill().await.is_err() {
+    /// Passes over what still comes, until the peer closes or aborts (PS3.8 §9.2 AA-2, AA-6).
+    ///
+    /// After we aborted nobody knows where the next PDU begins: then it is until the peer closes.
+    pub(super) async fn drain(&mut self, is_aborted: bool) {
+        while !is_aborted {
+            if self.need(self.skip + HEADER_LENGTH).await.is_err() {
                 return;
             }
+            self.buffer.advance(self.skip);
+            let Some(header) = self.buffer.first_chunk::<HEADER_LENGTH>() else { return };
+            let header = Header::read(*header);
+            if header.kind == ABORT || header.length > self.max_length.max(LONGEST_ASSOCIATE) {
+                return;
+            }
+            self.buffer.advance(HEADER_LENGTH);
+            self.skip = usize::try_from(header.length).unwrap_or(usize::MAX);
+        }
+        while self.fill().await.is_ok() {
+            self.buffer.clear();
         }
     }
 }

@@ -1,0 +1,5 @@
+//! The server over loopback, as a peer sees it.
+
+mod association;
+mod peer;
+mod services;

@@ -1,0 +1,209 @@
+use dicom::dictionary_std::tags;
+use dicom_store::fixture::{self, Sample, ct};
+use dicom_store::model::{Attributes, Encoding, Resource, VR};
+use rstest::rstest;
+
+use super::peer::{CT, EXPLICIT, FIND, MOVE, Peer, Running, VERIFICATION, command, message, p_data, serve};
+use crate::Config;
+use crate::dimse::Status;
+
+fn known() -> Config {
+    Config { peers: vec!["WS1=127.0.0.1:1".parse().unwrap()], ..Config::default() }
+}
+
+fn store_message(sample: &Sample) -> Vec<u8> {
+    let command = command(CT, 1, true, &[(0x1000, sample.sop_instance().as_str())]);
+    message(1, &command, Some(&sample.data_set()))
+}
+
+fn identifier(level: &str, keys: &[(dicom_store::model::Tag, VR, &str)]) -> Vec<u8> {
+    let mut identifier = Attributes::new();
+    identifier.put_text(tags::QUERY_RETRIEVE_LEVEL, VR::CS, level);
+    keys.iter().for_each(|(tag, vr, value)| identifier.put_text(*tag, *vr, value));
+    identifier.write(Encoding::ExplicitLittle)
+}
+
+fn find_message(identifier: &[u8]) -> Vec<u8> {
+    message(1, &command(FIND, 0x20, true, &[]), Some(identifier))
+}
+
+async fn status(server: &Running, calling: &str, class: &str, message: &[u8]) -> Status {
+    let mut peer = Peer::associate(server, calling, &[(class, EXPLICIT)]).await;
+    peer.ask(message).await.0.status
+}
+
+#[tokio::test]
+async fn an_unknown_peer_stores_and_the_object_is_there() {
+    let server = serve(Config::default()).await;
+    let sample = ct().size(512, 512);
+    assert_eq!(status(&server, "NEWCT", CT, &store_message(&sample)).await, Status::SUCCESS);
+    let stored = server.session().instances(&Resource::Study(sample.study())).await.unwrap();
+    assert_eq!(stored[0].data_set_length(), sample.data_set().len() as u64);
+    assert_eq!(status(&server, "NEWCT", CT, &store_message(&sample)).await, Status::SUCCESS);
+}
+
+#[tokio::test]
+async fn a_refused_data_set_leaves_the_association_standing() {
+    let server = serve(Config::default()).await;
+    let mut peer = Peer::associate(&server, "CT1", &[(CT, EXPLICIT)]).await;
+    let sample = ct();
+    let other_uid = command(CT, 1, true, &[(0x1000, "1.2.840.99")]);
+    let (response, _) = peer.ask(&message(1, &other_uid, Some(&sample.data_set()))).await;
+    assert_eq!(response.status, Status::DOES_NOT_MATCH_SOP_CLASS);
+    let (response, _) = peer.ask(&message(1, &other_uid, Some(&[0xFF; 3000]))).await;
+    assert_eq!(response.status, Status::CANNOT_UNDERSTAND);
+    let no_uid = command(CT, 1, true, &[(0x1000, "no uid")]);
+    let (response, _) = peer.ask(&message(1, &no_uid, Some(&sample.data_set()))).await;
+    assert_eq!(response.status, Status::INVALID_SOP_INSTANCE);
+    let other_class = command("1.2.840.10008.5.1.4.1.1.4", 1, true, &[(0x1000, "1.2.840.99")]);
+    let (response, _) = peer.ask(&message(1, &other_class, Some(&sample.data_set()))).await;
+    assert_eq!(response.status, Status::SOP_CLASS_NOT_SUPPORTED);
+    assert_eq!(peer.ask(&store_message(&sample)).await.0.status, Status::SUCCESS);
+}
+
+#[tokio::test]
+async fn a_store_that_breaks_off_leaves_nothing() {
+    let server = serve(Config::default()).await;
+    let sample = ct();
+    let mut peer = Peer::associate(&server, "CT1", &[(CT, EXPLICIT)]).await;
+    let all = store_message(&sample);
+    peer.send(&all[..all.len() - 10]).await;
+    peer.send(&[]).await;
+    drop(peer);
+    // The same object is new to the archive afterwards: nothing of it was kept.
+    let stored = fixture::store(&server.session(), &sample).await.unwrap();
+    assert!(matches!(stored, dicom_store::Stored::New(_)));
+}
+
+#[rstest]
+#[case::no_operation_of_the_class(VERIFICATION, 0x20, Status::UNRECOGNIZED_OPERATION)]
+#[case::unknown_command(VERIFICATION, 0x0140, Status::UNRECOGNIZED_OPERATION)]
+#[case::echo(VERIFICATION, 0x30, Status::SUCCESS)]
+#[tokio::test]
+async fn each_command_is_answered(#[case] class: &str, #[case] field: u16, #[case] expected: Status) {
+    let server = serve(Config::default()).await;
+    assert_eq!(
+        status(&server, "CT1", class, &message(1, &command(class, field, false, &[]), None)).await,
+        expected
+    );
+}
+
+#[tokio::test]
+async fn a_query_gives_what_was_asked_for_in_utf_8() {
+    let server = serve(known()).await;
+    let sample = ct().name("Nguyễn^An");
+    fixture::store(&server.session(), &sample).await.unwrap();
+    let mut peer = Peer::associate(&server, "WS1", &[(FIND, EXPLICIT)]).await;
+    let keys = [(tags::PATIENT_NAME, VR::PN, "nguyen*"), (tags::ACCESSION_NUMBER, VR::SH, "")];
+    peer.send(&find_message(&identifier("STUDY", &keys))).await;
+    let (pending, row) = peer.response().await;
+    let row = row.unwrap();
+    assert_eq!(pending.status, Status::PENDING);
+    assert_eq!(row.text(tags::SPECIFIC_CHARACTER_SET).as_deref(), Some("ISO_IR 192"));
+    assert_eq!(row.text(tags::PATIENT_NAME).as_deref(), Some("Nguyễn^An"));
+    assert_eq!(row.text(tags::RETRIEVE_AE_TITLE).as_deref(), Some("FILMLESS"));
+    assert!(row.get(tags::ACCESSION_NUMBER).unwrap().value.is_empty());
+    assert_eq!(row.len(), 5, "{row:?}");
+    assert_eq!(peer.response().await.0.status, Status::SUCCESS);
+}
+
+#[rstest]
+#[case::stranger("CT1", "STUDY", &[], Status::NOT_AUTHORIZED)]
+#[case::no_level("WS1", "", &[], Status::DOES_NOT_MATCH_SOP_CLASS)]
+#[case::level_of_another_model("WS1", "PATIENT", &[], Status::DOES_NOT_MATCH_SOP_CLASS)]
+#[case::no_unique_key_above("WS1", "SERIES", &[], Status::DOES_NOT_MATCH_SOP_CLASS)]
+#[case::list_above("WS1", "SERIES", &[(tags::STUDY_INSTANCE_UID, VR::UI, "1.2\\1.3")], Status::DOES_NOT_MATCH_SOP_CLASS)]
+#[case::no_date("WS1", "STUDY", &[(tags::STUDY_DATE, VR::DA, "yesterday")], Status::DOES_NOT_MATCH_SOP_CLASS)]
+#[case::nothing_there("WS1", "STUDY", &[(tags::STUDY_INSTANCE_UID, VR::UI, "1.2.840")], Status::SUCCESS)]
+#[tokio::test]
+async fn a_query_that_cannot_be_is_refused(
+    #[case] calling: &str,
+    #[case] level: &str,
+    #[case] keys: &[(dicom_store::model::Tag, VR, &str)],
+    #[case] expected: Status,
+) {
+    let server = serve(known()).await;
+    assert_eq!(status(&server, calling, FIND, &find_message(&identifier(level, keys))).await, expected);
+}
+
+#[tokio::test]
+async fn an_unsupported_key_is_left_out_and_said_so() {
+    let server = serve(known()).await;
+    fixture::store(&server.session(), &ct()).await.unwrap();
+    let mut peer = Peer::associate(&server, "WS1", &[(FIND, EXPLICIT)]).await;
+    let keys = [(tags::ROWS, VR::US, ""), (dicom_store::model::Tag(0x0009, 0x1001), VR::LO, "x")];
+    peer.send(&find_message(&identifier("STUDY", &keys))).await;
+    let (pending, row) = peer.response().await;
+    assert_eq!(pending.status, Status::PENDING_WITH_WARNING);
+    assert_eq!(row.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_cancel_ends_a_query() {
+    let server = serve(known()).await;
+    fixture::store(&server.session(), &ct()).await.unwrap();
+    let mut peer = Peer::associate(&server, "WS1", &[(FIND, EXPLICIT)]).await;
+    let cancel = p_data(1, 3, &command(FIND, 0x0FFF, false, &[]));
+    let both = [find_message(&identifier("STUDY", &[])), cancel].concat();
+    assert_eq!(peer.ask(&both).await.0.status, Status::CANCEL);
+    assert_eq!(peer.ask(&find_message(&identifier("STUDY", &[]))).await.0.status, Status::SUCCESS);
+}
+
+fn move_message(destination: &str, sample: &Sample) -> Vec<u8> {
+    let study = sample.study();
+    let identifier = identifier("STUDY", &[(tags::STUDY_INSTANCE_UID, VR::UI, study.as_str())]);
+    message(1, &command(MOVE, 0x21, true, &[(0x0600, destination)]), Some(&identifier))
+}
+
+#[tokio::test]
+async fn a_move_brings_instances_to_the_destination() {
+    let theirs = serve(Config { ae_title: "THEIRS".parse().unwrap(), ..Config::default() }).await;
+    let peers =
+        vec!["WS1=127.0.0.1:1".parse().unwrap(), format!("THEIRS={}", theirs.address).parse().unwrap()];
+    let ours = serve(Config { peers, ..Config::default() }).await;
+    let first = ct().size(300, 300);
+    let samples = [first.clone(), first.next(2), first.next(3)];
+    for sample in &samples {
+        fixture::store(&ours.session(), sample).await.unwrap();
+    }
+    assert_eq!(status(&ours, "WS1", MOVE, &move_message("THEIRS", &first)).await, Status::SUCCESS);
+    let arrived = theirs.session().instances(&Resource::Study(first.study())).await.unwrap();
+    assert_eq!(arrived.len(), 3);
+    let bytes = theirs.session().read(&arrived[0], arrived[0].data_set..arrived[0].location.length).await;
+    assert!(bytes.unwrap() == first.data_set(), "the data set changed on its way");
+}
+
+#[tokio::test]
+async fn a_move_that_cannot_be_says_why() {
+    let unreachable = "DEAF=127.0.0.1:1".parse().unwrap();
+    let peers = vec!["WS1=127.0.0.1:1".parse().unwrap(), unreachable];
+    let server = serve(Config { peers, ..Config::default() }).await;
+    let sample = ct();
+    fixture::store(&server.session(), &sample).await.unwrap();
+    let unknown = status(&server, "WS1", MOVE, &move_message("NOBODY", &sample)).await;
+    assert_eq!(unknown, Status::MOVE_DESTINATION_UNKNOWN);
+    let stranger = status(&server, "CT1", MOVE, &move_message("WS1", &sample)).await;
+    assert_eq!(stranger, Status::NOT_AUTHORIZED);
+
+    let mut peer = Peer::associate(&server, "WS1", &[(MOVE, EXPLICIT)]).await;
+    peer.send(&move_message("DEAF", &sample)).await;
+    let (mut response, mut data) = peer.response().await;
+    while response.status.is_pending() {
+        (response, data) = peer.response().await;
+    }
+    assert_eq!(response.status, Status::UNABLE_TO_PERFORM_SUB_OPERATIONS);
+    let failed = data.unwrap().texts(tags::FAILED_SOP_INSTANCE_UID_LIST);
+    assert_eq!(failed, [sample.sop_instance().to_string()]);
+}
+
+#[tokio::test]
+async fn an_echo_asks_a_peer_and_tells_when_nobody_is_there() {
+    let server = serve(Config::default()).await;
+    let peer = format!("FILMLESS={}", server.address).parse().unwrap();
+    assert!(crate::echo(&Config::default(), &peer).await.is_ok());
+    let wrong_title = format!("OTHER={}", server.address).parse().unwrap();
+    let error = crate::echo(&Config::default(), &wrong_title).await.unwrap_err();
+    assert!(error.to_string().contains("called AE title not recognized"), "{error}");
+    let nobody = "FILMLESS=127.0.0.1:1".parse().unwrap();
+    assert!(crate::echo(&Config::default(), &nobody).await.is_err());
+}
