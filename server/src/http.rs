@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::Request;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use dicom_store::Archive;
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
 use worker::CpuPool;
 
 use crate::config::Config;
@@ -26,8 +27,10 @@ pub(crate) fn routes(
     pool: &CpuPool,
     stop: &CancellationToken,
 ) -> Router {
+    let dicomweb = wado::router(archive.clone(), pool.clone(), config.web.clone());
     let pages = Router::new()
-        .nest("/dicom-web", wado::router(archive.clone(), pool.clone(), config.web.clone()))
+        .nest("/dicom-web", dicomweb.clone())
+        .route_service("/dicom-web/", dicomweb.map_request(at_root))
         .merge(status::routes(config.open));
     let pages = if config.open {
         pages.merge(viewer::router())
@@ -36,6 +39,12 @@ pub(crate) fn routes(
         pages.fallback(sign_in_first)
     };
     pages.merge(health::routes(archive, stop)).layer(from_fn(guard))
+}
+
+/// A slash behind the service's root is the root itself.
+fn at_root(mut request: Request) -> Request {
+    *request.uri_mut() = Uri::from_static("/");
+    request
 }
 
 async fn sign_in_first() -> Response {

@@ -155,7 +155,7 @@ impl Reader<'_> {
             let inner =
                 Around { charset: attributes.charset_shared().clone(), is_signed, depth: around.depth };
             let value = self.value(&head, encoding, &inner)?;
-            let vr = if matches!(value, Value::Items(_)) { VR::SQ } else { head.vr };
+            let (vr, value) = known(&head, value, &inner);
             attributes.put(Element { tag: head.tag, vr, value });
             if head.tag == tags::SPECIFIC_CHARACTER_SET {
                 let terms = attributes.texts(tags::SPECIFIC_CHARACTER_SET);
@@ -225,6 +225,26 @@ impl Reader<'_> {
 
     fn end(&self, length: u32) -> End {
         if length == UNDEFINED { End::Delimiter } else { End::At(self.place() + u64::from(length)) }
+    }
+}
+
+/// What an element is that came as UN although the dictionary knows it: written by a device that did not,
+/// in implicit VR little endian (PS3.5 §6.2.2, note 2).
+fn known(head: &Head, value: Value, around: &Around) -> (VR, Value) {
+    if matches!(value, Value::Items(_)) {
+        return (VR::SQ, value);
+    }
+    let vr = if head.vr == VR::UN { implicit_vr(head.tag, around.is_signed) } else { head.vr };
+    match (vr, value) {
+        (VR::SQ, Value::Bytes(bytes)) => {
+            let mut reader = Reader { bytes: &bytes, at: 0, start: 0, cut: 0, holes: &[] };
+            match reader.items(Encoding::ImplicitLittle, head.length, around) {
+                Ok(items) => (VR::SQ, Value::Items(items)),
+                Err(_) => (VR::UN, Value::Bytes(bytes)),
+            }
+        }
+        (VR::SQ, value) => (VR::UN, value),
+        (vr, value) => (vr, value),
     }
 }
 

@@ -156,6 +156,24 @@ fn an_un_of_undefined_length_is_implicit_inside() {
 }
 
 #[test]
+fn what_came_as_un_is_what_the_dictionary_says() {
+    let mut sent = Attributes::new();
+    sent.put_bytes(tags::PATIENT_ID, VR::UN, &b"P-17"[..]);
+    sent.put_bytes(Tag(0x0009, 0x1001), VR::UN, &b"mine"[..]);
+    let mut code = Attributes::new();
+    code.put_text(tags::CODE_MEANING, VR::LO, "within");
+    let items = item(&code.write(Encoding::ImplicitLittle));
+    sent.put_bytes(tags::CONCEPT_NAME_CODE_SEQUENCE, VR::UN, items);
+    let read = scanned(&sent.write(Encoding::ExplicitLittle), Encoding::ExplicitLittle).unwrap().attributes;
+    assert_eq!(read.get(tags::PATIENT_ID).unwrap().vr, VR::LO);
+    assert_eq!(read.get(Tag(0x0009, 0x1001)).unwrap().vr, VR::UN);
+    assert_eq!(
+        read.items(tags::CONCEPT_NAME_CODE_SEQUENCE)[0].text(tags::CODE_MEANING).as_deref(),
+        Some("within")
+    );
+}
+
+#[test]
 fn zeros_behind_the_data_set_are_padding_and_anything_else_is_not() {
     let mut bytes = image(1).write(Encoding::ExplicitLittle);
     bytes.extend([0; 100_001]);
