@@ -45,7 +45,8 @@ pub(super) fn decode(frame: &[u8], info: &ImageInfo) -> Result<Jpeg> {
         .set_max_width(usize::from(header.columns))
         .set_max_height(usize::from(header.rows))
         .jpeg_set_out_colorspace(as_it_is(&header));
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(frame), options);
+    let stream = header.without_adobe(frame);
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(&*stream), options);
     let samples = decoder.decode().map_err(|error| Error::corrupt(format!("JPEG stream: {error:?}")))?;
     if samples.len() != length {
         return Err(Error::corrupt(format!(
@@ -74,11 +75,11 @@ fn check_shape(header: &JpegHeader, info: &ImageInfo) -> Result<()> {
     }
 }
 
-/// The colour space that the decoder takes the stream for, so that it converts nothing.
+/// The colour space that the decoder takes a stream without Adobe's segment for, so that it converts
+/// nothing.
 fn as_it_is(header: &JpegHeader) -> ColorSpace {
-    match (header.components.len(), header.adobe) {
-        (1, _) => ColorSpace::Luma,
-        (_, Some(0)) => ColorSpace::RGB,
+    match header.components.len() {
+        1 => ColorSpace::Luma,
         _ if is_named_rgb(header) => ColorSpace::RGB,
         _ => ColorSpace::YCbCr,
     }
@@ -168,7 +169,16 @@ mod tests {
         let [first, second, third] = ids;
         let component = |id, sampling| Component { id, sampling };
         let components = vec![component(first, sampling), component(second, 0x11), component(third, 0x11)];
-        let header = JpegHeader { process: 0, precision: 8, rows: 1, columns: 1, components, is_jfif, adobe };
+        let header = JpegHeader {
+            process: 0,
+            precision: 8,
+            rows: 1,
+            columns: 1,
+            components,
+            is_jfif,
+            adobe,
+            adobe_segments: Vec::new(),
+        };
         assert_eq!(photometric(&header, declared), found);
     }
 

@@ -1,5 +1,8 @@
 //! The segments of a JPEG stream before its first scan (ISO/IEC 10918-1 Annex B).
 
+use std::borrow::Cow;
+use std::ops::Range;
+
 use super::{Error, Result};
 
 /// What the stream says of itself.
@@ -16,6 +19,8 @@ pub(super) struct JpegHeader {
     pub(super) is_jfif: bool,
     /// The transform of an Adobe segment: 0 none, 1 YCbCr, 2 YCCK (ISO/IEC 10918-6).
     pub(super) adobe: Option<u8>,
+    /// Where Adobe's segments lie in the stream, markers included.
+    pub(super) adobe_segments: Vec<Range<usize>>,
 }
 
 /// One colour of the stream.
@@ -37,23 +42,39 @@ impl JpegHeader {
         let broken = || Error::corrupt("JPEG stream has no start of frame");
         let mut rest =
             stream.strip_prefix(&[0xFF, 0xD8]).ok_or_else(|| Error::corrupt("not a JPEG stream"))?;
-        let (mut is_jfif, mut adobe) = (false, None);
+        let (mut is_jfif, mut adobe, mut adobe_segments) = (false, None, Vec::new());
         loop {
             let (marker, segment, behind) = next_segment(rest).ok_or_else(broken)?;
+            let place = stream.len() - rest.len()..stream.len() - behind.len();
             rest = behind;
             match marker {
                 0xE0 if segment.starts_with(b"JFIF\0") => is_jfif = true,
-                0xEE if segment.starts_with(b"Adobe") => adobe = segment.get(11).copied(),
+                0xEE if segment.starts_with(b"Adobe") => {
+                    adobe = segment.get(11).copied();
+                    adobe_segments.push(place);
+                }
                 // C4, C8 and CC are tables and an extension, not frames.
                 0xC0..=0xCF if !matches!(marker, 0xC4 | 0xC8 | 0xCC) => {
                     let mut header = frame_header(segment).ok_or_else(broken)?;
                     (header.process, header.is_jfif, header.adobe) = (marker & 0x0F, is_jfif, adobe);
+                    header.adobe_segments = adobe_segments;
                     return Ok(header);
                 }
                 0xD9 | 0xDA => return Err(broken()),
                 _ => {}
             }
         }
+    }
+
+    /// The stream without Adobe's segments: their one meaning is `adobe`, and some are too short.
+    pub(super) fn without_adobe<'a>(&self, stream: &'a [u8]) -> Cow<'a, [u8]> {
+        if self.adobe_segments.is_empty() {
+            return Cow::Borrowed(stream);
+        }
+        let starts = [0].into_iter().chain(self.adobe_segments.iter().map(|segment| segment.end));
+        let ends = self.adobe_segments.iter().map(|segment| segment.start).chain([stream.len()]);
+        let kept = starts.zip(ends).filter_map(|(start, end)| stream.get(start..end));
+        Cow::Owned(kept.flatten().copied().collect())
     }
 
     /// Whether any colour has fewer samples than another.
@@ -89,6 +110,7 @@ fn frame_header(segment: &[u8]) -> Option<JpegHeader> {
             .collect(),
         is_jfif: false,
         adobe: None,
+        adobe_segments: Vec::new(),
     })
 }
 
@@ -103,12 +125,20 @@ mod tests {
     #[test]
     fn reads_size_colours_and_adobes_transform() {
         let adobe = [&[0xFF, 0xEE, 0, 14][..], b"Adobe", &[0, 100, 0, 0, 0, 0, 1]].concat();
-        let stream = [&[0xFF, 0xD8, 0xFF][..], &adobe, &FRAME].concat();
+        let stream = [&[0xFF, 0xD8][..], &adobe, &FRAME].concat();
         let header = JpegHeader::read(&stream).unwrap();
         assert_eq!((header.process, header.precision, header.rows, header.columns), (0, 8, 4, 6));
         assert_eq!(header.components.iter().map(|c| c.id).collect::<Vec<_>>(), [1, 2, 3]);
         assert!(header.is_subsampled() && !header.is_jfif);
         assert_eq!(header.adobe, Some(1));
+        assert_eq!(*header.without_adobe(&stream), [&[0xFF, 0xD8][..], &FRAME].concat());
+    }
+
+    #[test]
+    fn adobes_segment_without_a_transform_says_nothing() {
+        let adobe = [&[0xFF, 0xEE, 0, 12][..], b"Adobe", &[0; 5]].concat();
+        let header = JpegHeader::read(&[&[0xFF, 0xD8][..], &adobe, &FRAME].concat()).unwrap();
+        assert_eq!(header.adobe, None);
     }
 
     #[test]
@@ -118,6 +148,11 @@ mod tests {
             assert!(JpegHeader::read(&stream[..length]).is_err(), "{length} bytes");
         }
         assert!(JpegHeader::read(&stream).is_ok());
+    }
+
+    #[test]
+    fn fill_bytes_before_a_marker_are_skipped() {
+        assert!(JpegHeader::read(&[&[0xFF, 0xD8, 0xFF, 0xFF][..], &FRAME].concat()).is_ok());
     }
 
     proptest! {
