@@ -133,7 +133,7 @@ async fn the_index_is_made_again_from_the_packs_alone() -> Result<()> {
     for file in files_of_index(&data)? {
         fs::remove_file(file)?;
     }
-    filmless(&["reindex", "--data", &data.to_string_lossy()]).await?;
+    filmless(&["reindex", "--data", &data.to_string_lossy()]).await?.well()?;
     let program = Program::start(&data, &[]).await?;
     assert_nothing_is_lost(&Web::new(program.http), &acknowledged).await
 }

@@ -2,11 +2,13 @@
 
 #![expect(clippy::indexing_slicing, reason = "a test that meets another shape fails, and says where")]
 
+mod access;
 mod c_echo;
 mod c_find;
 mod c_get;
 mod c_move;
 mod c_store;
+mod commands;
 mod corpus;
 mod crash;
 mod drain;

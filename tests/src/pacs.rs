@@ -26,6 +26,13 @@ impl Pacs {
         Ok(Self { program, folder })
     }
 
+    /// Without `--open`: as a hospital runs it.
+    pub async fn closed(options: &[&str]) -> Result<Self> {
+        let folder = TempDir::new()?;
+        let program = Program::start_closed(&folder.path().join("data"), options).await?;
+        Ok(Self { program, folder })
+    }
+
     /// Where [`Pacs::limit_file_size`] can make the disk full.
     pub async fn on_limited_disk() -> Result<Self> {
         let folder = TempDir::new()?;
@@ -36,6 +43,11 @@ impl Pacs {
     /// How long a file of the server's may grow from now on; `None` for any length.
     pub fn limit_file_size(&self, bytes: Option<u64>) -> Result<()> {
         self.program.limit_file_size(bytes)
+    }
+
+    /// Everything that it has logged.
+    pub fn log(&self) -> String {
+        self.program.log()
     }
 
     pub fn dimse(&self) -> SocketAddr {

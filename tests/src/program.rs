@@ -1,6 +1,7 @@
 //! The real binary, as an operator starts it.
 
 use std::{
+    ffi::OsStr,
     fs,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
@@ -8,11 +9,12 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail};
 use hyper::StatusCode;
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use tokio::{
-    process::{Child, Command},
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, ChildStdout, Command},
     time,
 };
 
@@ -36,6 +38,11 @@ pub struct Program {
 impl Program {
     /// Starts it and waits until it says that it is ready. Its log goes to a file beside the data folder.
     pub async fn start(data: &Path, options: &[&str]) -> Result<Self> {
+        Self::launch(Command::new(program()?), data, &[&["--open"], options].concat()).await
+    }
+
+    /// As [`Program::start`] without `--open`: as a hospital runs it.
+    pub async fn start_closed(data: &Path, options: &[&str]) -> Result<Self> {
         Self::launch(Command::new(program()?), data, options).await
     }
 
@@ -45,7 +52,7 @@ impl Program {
     pub async fn start_on_limited_disk(data: &Path) -> Result<Self> {
         let mut command = Command::new("sh");
         command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(program()?);
-        Self::launch(command, data, &[]).await
+        Self::launch(command, data, &["--open"]).await
     }
 
     /// How long a file of its may grow from now on; `None` for any length.
@@ -56,34 +63,34 @@ impl Program {
     }
 
     async fn launch(mut command: Command, data: &Path, options: &[&str]) -> Result<Self> {
-        let dimse = free_address()?;
-        let http = free_address()?;
         let log = data.with_extension("log");
-        command.args(["serve", "--open", "--data"]).arg(data);
-        command.args(["--dimse", &dimse.to_string(), "--http", &http.to_string()]).args(options);
         let output = fs::File::options().create(true).append(true).open(&log)?;
-        command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).kill_on_drop(true);
-        let child = command.spawn().context("start filmless")?;
-        let mut program = Self { child, dimse, http, log };
+        // Port 0: any that is free; what it prints says which.
+        command.args(["serve", "--dimse", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data"]).arg(data);
+        command.args(options).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(output).kill_on_drop(true);
+        let mut child = command.spawn().context("start filmless")?;
+        let stdout = child.stdout.take().context("filmless has no output")?;
+        let addresses = time::timeout(START, addresses(stdout)).await;
+        let (http, dimse) = match addresses {
+            Ok(Ok(addresses)) => addresses,
+            Ok(Err(error)) => bail!("{error:#}; its log:\n{}", fs::read_to_string(&log)?),
+            Err(_) => {
+                bail!("filmless names no address within {START:?}; its log:\n{}", fs::read_to_string(&log)?)
+            }
+        };
+        let program = Self { child, dimse, http, log };
         program.wait_until_ready().await?;
         Ok(program)
     }
 
-    async fn wait_until_ready(&mut self) -> Result<()> {
+    async fn wait_until_ready(&self) -> Result<()> {
         let web = Web::new(self.http);
-        let ready = until("/health/ready says 200", START, async || {
-            if let Ok(Some(status)) = self.child.try_wait() {
-                return Some(Err(status));
-            }
-            let answer = web.get("/health/ready", "").await.ok()?;
-            (answer.status == StatusCode::OK).then_some(Ok(()))
-        });
-        let ended = match ready.await {
-            Ok(Ok(())) => return Ok(()),
-            Ok(Err(status)) => format!("filmless ended with {status}"),
-            Err(error) => error.to_string(),
-        };
-        anyhow::bail!("{ended}; its log:\n{}", self.log())
+        until("/health/ready says 200", START, async || {
+            let answer = web.get("/health/ready", "*/*").await.ok()?;
+            (answer.status == StatusCode::OK).then_some(())
+        })
+        .await
+        .with_context(|| self.log())
     }
 
     /// Everything that it has logged.
@@ -123,11 +130,34 @@ impl Program {
     }
 }
 
+/// HTTP and DIMSE, from the lines that say so: `viewer  http://ADDRESS/` and `dimse   AET@ADDRESS`.
+async fn addresses(stdout: ChildStdout) -> Result<(SocketAddr, SocketAddr)> {
+    let mut lines = BufReader::new(stdout).lines();
+    let (mut http, mut dimse) = (None, None);
+    while let Some(line) = lines.next_line().await? {
+        match line.split_once(' ') {
+            Some(("viewer", url)) => {
+                let address = url.trim().trim_start_matches("http://").trim_end_matches('/');
+                http = Some(address.parse().context("address of the viewer")?);
+            }
+            Some(("dimse", entity)) => {
+                let address = entity.split_once('@').map_or("", |(_, address)| address);
+                dimse = Some(address.parse().context("address of DIMSE")?);
+            }
+            _ => {}
+        }
+        if let Some(both) = http.zip(dimse) {
+            // The rest is drained, so that it never waits for us to read.
+            tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+            return Ok(both);
+        }
+    }
+    bail!("filmless ended before it named its addresses")
+}
+
 /// Runs another subcommand to its end: `filmless reindex --data …`.
-pub async fn filmless(arguments: &[&str]) -> Result<Finished> {
-    let finished = run(Command::new(program()?).args(arguments), START * 2).await?;
-    ensure!(finished.success, "filmless {arguments:?}: {finished:?}");
-    Ok(finished)
+pub async fn filmless<A: AsRef<OsStr>>(arguments: &[A]) -> Result<Finished> {
+    run(Command::new(program()?).args(arguments), START * 2).await
 }
 
 /// A loopback address that is free now.

@@ -1,0 +1,96 @@
+//! The subcommands of the program, and the trial that the README starts.
+
+use std::{fs, net::TcpListener};
+
+use anyhow::{Context, Result};
+use tempfile::TempDir;
+use tests::{
+    Pacs, Program, Web,
+    corpus::{MUELLER, NGUYEN, Synthetic, ct, us_multiframe, write_all},
+    program::{filmless, free_address},
+};
+
+#[tokio::test]
+async fn a_trial_starts_with_studies_to_look_at() -> Result<()> {
+    let pacs = Pacs::with(&["--samples"]).await?;
+    let studies = pacs.web().json("/dicom-web/studies").await?;
+    assert!(studies.len() > 1, "{studies:?}");
+    for study in &studies {
+        let uid = study["0020000D"]["Value"][0].as_str().context("a study without its UID")?;
+        let thumbnail = pacs.web().get(&format!("/dicom-web/studies/{uid}/thumbnail"), "image/jpeg").await?;
+        assert_eq!(thumbnail.status.as_u16(), 200, "{uid}: {thumbnail:?}");
+    }
+    let page = pacs.web().get("/", "text/html").await?;
+    assert_eq!(page.status.as_u16(), 200);
+    Ok(())
+}
+
+#[tokio::test]
+async fn import_takes_a_folder_and_says_what_became_of_it() -> Result<()> {
+    let folder = TempDir::new()?;
+    let (from, data) = (folder.path().join("from"), folder.path().join("data"));
+    fs::create_dir_all(from.join("deeper"))?;
+    let instances = [ct(NGUYEN, 3), vec![us_multiframe(MUELLER, 2)]].concat();
+    write_all(&instances, &from.join("deeper"))?;
+    fs::write(from.join("notes.txt"), "no DICOM")?;
+    let options = ["import", &from.to_string_lossy(), "--data", &data.to_string_lossy()].map(str::to_owned);
+    let said = filmless(&options).await?.well()?.stdout;
+    assert!(said.contains("4 stored"), "{said}");
+    let again = filmless(&options).await?.well()?.stdout;
+    assert!(again.contains("0 stored") && again.contains("4 already there"), "{again}");
+
+    let program = Program::start(&data, &[]).await?;
+    for Synthetic { study, series, sop_instance, .. } in &instances {
+        let path = format!("/dicom-web/studies/{study}/series/{series}/instances/{sop_instance}/metadata");
+        assert_eq!(Web::new(program.http).json(&path).await?.len(), 1);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn echo_says_whether_a_peer_answers() -> Result<()> {
+    let pacs = Pacs::start().await?;
+    let peer = format!("FILMLESS@{}", pacs.dimse());
+    let said = filmless(&["echo", &peer]).await?.well()?.stdout;
+    assert!(said.contains("answered"), "{said}");
+    let nobody = format!("NOBODY@{}", free_address()?);
+    assert!(!filmless(&["echo", &nobody]).await?.success);
+    Ok(())
+}
+
+#[tokio::test]
+async fn check_config_prints_every_setting_and_names_a_wrong_one() -> Result<()> {
+    let folder = TempDir::new()?;
+    let file = folder.path().join("filmless.toml");
+    fs::write(&file, "[dimse]\nae-title = \"HOSPITAL\"\n")?;
+    let said = filmless(&["check-config", "--config", &file.to_string_lossy()]).await?.well()?.stdout;
+    assert!(said.contains("ae-title = \"HOSPITAL\"") && said.contains("[store]"), "{said}");
+    fs::write(&file, "[dimse]\nae-titel = \"HOSPITAL\"\n")?;
+    let finished = filmless(&["check-config", "--config", &file.to_string_lossy()]).await?;
+    assert!(!finished.success && finished.stderr.contains("ae-titel"), "{finished:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn says_which_address_cannot_be_had() -> Result<()> {
+    let folder = TempDir::new()?;
+    let taken = TcpListener::bind("127.0.0.1:0")?;
+    let address = taken.local_addr()?.to_string();
+    let data = folder.path().to_string_lossy().into_owned();
+    let finished =
+        filmless(&["serve", "--data", &data, "--http", "127.0.0.1:0", "--dimse", &address]).await?;
+    assert!(!finished.success && finished.stderr.contains(&address), "{finished:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_second_server_over_the_same_data_is_refused() -> Result<()> {
+    let folder = TempDir::new()?;
+    let data = folder.path().join("data");
+    let _first = Program::start(&data, &[]).await?;
+    let path = data.to_string_lossy();
+    let finished =
+        filmless(&["serve", "--data", &path, "--http", "127.0.0.1:0", "--dimse", "127.0.0.1:0"]).await?;
+    assert!(!finished.success, "two servers would write over each other");
+    Ok(())
+}
