@@ -41,6 +41,8 @@ pub enum Command {
     },
     /// Sends a C-ECHO to a peer of the settings, or to AET@HOST:PORT
     Echo {
+        /// Its AE title in the settings, or AET@HOST:PORT
+        #[arg(id = "called", value_name = "PEER")]
         peer: String,
         #[command(flatten)]
         settings: Flags,
