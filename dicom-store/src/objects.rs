@@ -80,6 +80,21 @@ impl Objects {
         self.folder.as_ref().map(|folder| folder.join(key::pack(pack).as_ref()))
     }
 
+    /// A sealed pack as a file: its own where the store is a folder, a copy at `copy` elsewhere.
+    pub(crate) async fn pack_copy(&self, pack: PackId, copy: &Path) -> Result<PathBuf> {
+        if let Some(own) = self.pack_file(pack) {
+            return Ok(own);
+        }
+        let object = self.store.get(&key::pack(pack)).await.map_err(store_error)?;
+        let mut parts = object.into_stream();
+        let mut file = tokio::fs::File::create(copy).await?;
+        while let Some(part) = parts.try_next().await.map_err(store_error)? {
+            file.write_all(&part).await?;
+        }
+        file.flush().await?;
+        Ok(copy.to_owned())
+    }
+
     pub(crate) async fn pack_range(&self, pack: PackId, range: Range<u64>) -> Result<Bytes> {
         self.store.get_range(&key::pack(pack), range).await.map_err(store_error)
     }
@@ -145,6 +160,8 @@ mod tests {
         assert!(!file.exists());
         assert_eq!(objects.packs().await.unwrap(), [(PackId(7), 10)]);
         assert_eq!(objects.pack_range(PackId(7), 3..6).await.unwrap(), &b"345"[..]);
+        let copy = objects.pack_copy(PackId(7), &folder.path().join("copy")).await.unwrap();
+        assert_eq!(std::fs::read(copy).unwrap(), b"0123456789");
     }
 
     #[test]

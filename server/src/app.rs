@@ -93,8 +93,12 @@ impl App {
         if tokio::time::timeout(grace, jobs).await.is_err() {
             warn!("stopping: a job was still running; it is done again at the next start");
         }
-        archive.close().await;
-        info!("archive closed");
+        // Whoever was cut off may still hold a part of the archive. What was acknowledged is safe without this.
+        if tokio::time::timeout(grace, archive.close()).await.is_err() {
+            warn!("stopping: the archive was still in use; the log is read again at the next start");
+        } else {
+            info!("archive closed");
+        }
         Ok(())
     }
 }

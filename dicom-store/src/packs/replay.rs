@@ -13,7 +13,7 @@ use crate::index::{Index, Mark, NewInstance};
 use crate::ingest::Reading;
 use crate::model::{FileMeta, Location, PackId, Source};
 use crate::objects::blocking;
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, Result};
 
 /// Instances that are read before the index takes them.
 const BATCH: usize = 256;
@@ -56,17 +56,18 @@ pub(crate) async fn objects(packs: &Arc<Packs>, index: &Arc<dyn Index>) -> Resul
     let mut count = 0;
     for (pack, length) in packs.objects.packs().await? {
         packs.is_taken(pack);
-        if known.iter().any(|mark| mark.pack == pack) {
+        // An index that was being filled when the server stopped goes on where it was.
+        if known.iter().any(|mark| mark.pack == pack && mark.offset + 2 * BLOCK >= length) {
             continue;
         }
-        let Some(path) = packs.objects.pack_file(pack) else {
-            return Err(Error::new(
-                ErrorKind::Unavailable,
-                "packs in a remote store cannot be read back yet",
-            ));
-        };
+        let copy = packs.arriving_file(pack);
+        let path = packs.objects.pack_copy(pack, &copy).await?;
+        let is_copy = path == copy;
         let file = Arc::new(blocking(move || File::open(path)).await?);
         catch_up(pack, &file, length, index).await?;
+        if is_copy {
+            blocking(move || std::fs::remove_file(copy)).await?;
+        }
         count += 1;
     }
     Ok(count)

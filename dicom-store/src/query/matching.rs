@@ -114,3 +114,80 @@ fn groups_match(wanted: &str, name: &PersonName, test: impl Fn(&str, &str) -> bo
         .zip(name.groups())
         .all(|(wanted, stored)| wanted.trim().is_empty() || test(wanted.trim(), stored))
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::model::Level;
+
+    fn row() -> Attributes {
+        let mut row = Attributes::new();
+        row.put_text(tags::STUDY_DATE, VR::DA, "20260102");
+        row.put_text(tags::STUDY_TIME, VR::TM, "083000");
+        row.put_text(tags::STUDY_DESCRIPTION, VR::LO, "CT sọ não");
+        row.put_text(tags::PATIENT_NAME, VR::PN, "Nguyễn^Văn An=阮");
+        row.put_texts(tags::MODALITIES_IN_STUDY, VR::CS, &["CT", "SR"]);
+        let mut request = Attributes::new();
+        request.put_text(tags::REQUESTED_PROCEDURE_ID, VR::SH, "RP1");
+        request.put_text(tags::SCHEDULED_PROCEDURE_STEP_ID, VR::SH, "SPS1");
+        let mut other = Attributes::new();
+        other.put_text(tags::REQUESTED_PROCEDURE_ID, VR::SH, "RP2");
+        row.put_items(tags::REQUEST_ATTRIBUTES_SEQUENCE, vec![request, other]);
+        row
+    }
+
+    fn is_match(is_combined: bool, keys: &[(&[Tag], VR, &str)]) -> bool {
+        let mut query = Query::new(Level::Study);
+        query.options.combined_date_time = is_combined;
+        query.keys = keys.iter().map(|(path, vr, value)| Key::parse(path, *vr, value).unwrap()).collect();
+        query.matches(&row())
+    }
+
+    /// From 1 January 10:00 to 3 January 18:00 holds 8:30 of the 2nd; by itself, 10:00 to 18:00 does not.
+    #[rstest]
+    #[case(true, true)]
+    #[case(false, false)]
+    fn dates_and_times_are_one_period_only_when_that_was_agreed(
+        #[case] is_combined: bool,
+        #[case] expected: bool,
+    ) {
+        let keys: [(&[Tag], VR, &str); 2] =
+            [(&[tags::STUDY_DATE], VR::DA, "20260101-20260103"), (&[tags::STUDY_TIME], VR::TM, "1000-1800")];
+        assert_eq!(is_match(is_combined, &keys), expected);
+    }
+
+    #[rstest]
+    #[case(&[tags::STUDY_DESCRIPTION], VR::LO, "CT s? não", true)]
+    #[case(&[tags::STUDY_DESCRIPTION], VR::LO, "ct*", false)]
+    #[case(&[tags::PATIENT_NAME], VR::PN, "NGUYEN^VAN AN", true)]
+    #[case(&[tags::PATIENT_NAME], VR::PN, "=阮", true)]
+    #[case(&[tags::PATIENT_NAME], VR::PN, "Nguyen", false)]
+    #[case(&[tags::MODALITIES_IN_STUDY], VR::CS, "SR", true)]
+    #[case(&[tags::MODALITIES_IN_STUDY], VR::CS, "MR\\SR", true)]
+    #[case(&[tags::ACCESSION_NUMBER], VR::SH, "\"\"", true)]
+    #[case(&[tags::STUDY_DATE], VR::DA, "\"\"", false)]
+    #[case(&[tags::REQUEST_ATTRIBUTES_SEQUENCE, tags::REQUESTED_PROCEDURE_ID], VR::SH, "RP2", true)]
+    #[case(&[tags::REQUEST_ATTRIBUTES_SEQUENCE, tags::REQUESTED_PROCEDURE_ID], VR::SH, "RP3", false)]
+    fn every_kind_of_matching_holds(
+        #[case] path: &[Tag],
+        #[case] vr: VR,
+        #[case] value: &str,
+        #[case] expected: bool,
+    ) {
+        assert_eq!(is_match(false, &[(path, vr, value)]), expected);
+    }
+
+    #[test]
+    fn one_item_has_to_satisfy_all_keys_of_a_sequence() {
+        let mut item = Attributes::new();
+        item.put_text(tags::REQUESTED_PROCEDURE_ID, VR::SH, "RP2");
+        item.put_text(tags::SCHEDULED_PROCEDURE_STEP_ID, VR::SH, "SPS1");
+        let mut identifier = Attributes::new();
+        identifier.put_items(tags::REQUEST_ATTRIBUTES_SEQUENCE, vec![item]);
+        let query = Query::from_identifier(Level::Series, &identifier, crate::Options::default()).unwrap();
+        assert_eq!(query.keys.len(), 1);
+        assert!(!query.matches(&row()));
+    }
+}
