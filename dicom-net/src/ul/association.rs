@@ -48,7 +48,11 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Linger<R, W> {
     /// Waits for the peer to close, at most `artim` long, so that it gets to read our last word.
     pub async fn wait(mut self, artim: Duration) {
         // When time is up the connection is closed all the same (PS3.8 §9.2 AA-2).
-        let _ = timeout(artim, self.reader.drain(self.is_aborted)).await;
+        let _ = if self.is_aborted {
+            timeout(artim, self.reader.drain()).await
+        } else {
+            timeout(artim, self.reader.pass_over()).await
+        };
         self.writer.shut_down().await;
     }
 }

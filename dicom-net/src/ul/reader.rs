@@ -327,11 +327,9 @@ impl<R: AsyncRead + Unpin> PduReader<R> {
         }
     }
 
-    /// Passes over what still comes, until the peer closes or aborts (PS3.8 §9.2 AA-2, AA-6).
-    ///
-    /// After we aborted nobody knows where the next PDU begins: then it is until the peer closes.
-    pub(super) async fn drain(&mut self, is_aborted: bool) {
-        while !is_aborted {
+    /// Passes over the PDUs that still come, until the peer closes or aborts (PS3.8 §9.2 AA-2, AA-6).
+    pub(super) async fn pass_over(&mut self) {
+        loop {
             if self.need(self.skip + HEADER_LENGTH).await.is_err() {
                 return;
             }
@@ -344,6 +342,11 @@ impl<R: AsyncRead + Unpin> PduReader<R> {
             self.buffer.advance(HEADER_LENGTH);
             self.skip = usize::try_from(header.length).unwrap_or(usize::MAX);
         }
+    }
+
+    /// Throws away what still comes, until the peer closes: after a broken PDU nobody knows where the next
+    /// one begins.
+    pub(super) async fn drain(&mut self) {
         while self.fill().await.is_ok() {
             self.buffer.clear();
         }
