@@ -4,9 +4,11 @@
 //! - [`dimse`]: commands and status codes;
 //! - [`Server`]: the services that peers use, each a file under `scp`;
 //! - [`echo`] and what lies beside it under `scu`: the services of peers that we use;
+//! - [`DimseDestination`]: a peer as a place to forward to;
 //! - [`Peers`]: the table of remote AEs.
 
 mod config;
+mod destination;
 pub mod dimse;
 mod error;
 mod outgoing;
@@ -16,6 +18,7 @@ mod scu;
 pub mod ul;
 
 pub use config::Config;
+pub use destination::DimseDestination;
 pub use error::{Error, Result};
 pub use peers::{Peer, Peers};
 pub use scp::Server;

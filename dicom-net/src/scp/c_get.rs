@@ -42,13 +42,11 @@ where
         for instance in instances {
             match self.way_out(&instance) {
                 Some(way) => ready.push((way, instance)),
-                None => progress.settle(&instance.sop_instance, Outcome::Failed),
+                None => progress.settle(&instance.sop_instance, Outcome::no_context()),
             }
         }
         let is_cancelled = self.send_all(context, request, priority, &ready, &mut progress).await?;
-        let failure = (!progress.failed.is_empty())
-            .then(|| "no role or context for a SOP class and its transfer syntax".to_owned());
-        self.conclude(context, request, &progress, is_cancelled, failure).await
+        self.conclude(context, request, &progress, is_cancelled).await
     }
 
     /// The context on which the peer takes an instance, with the role of an SCP (PS3.7 §D.3.3.4), and the
@@ -84,7 +82,7 @@ where
             let sent = send(&mut self.association.writer, *id, &store, &mut objects).await?;
             if let Err(error) = sent {
                 warn!(instance = sop_instance, %error, "an instance cannot be read");
-                progress.settle(&instance.sop_instance, Outcome::Failed);
+                progress.settle(&instance.sop_instance, Outcome::unreadable());
                 continue;
             }
             let answer = answer(&mut self.association.reader, message_id, request.message_id, limit).await?;

@@ -61,7 +61,7 @@ where
                 .because("the move destination is not a known peer");
             return self.respond(context, &response, None).await;
         };
-        self.carry_out(context, &request.identity, peer, instances).await
+        self.carry_out(context, &request, peer, instances).await
     }
 
     /// The instances that a retrieve's identifier asks for.
@@ -88,10 +88,11 @@ where
     async fn carry_out(
         &mut self,
         context: &PresentationContext,
-        request: &Identity,
+        request: &CMoveRq,
         peer: Peer,
         instances: Vec<Instance>,
     ) -> Result<()> {
+        let (priority, request) = (request.priority, &request.identity);
         let mut progress = Progress::new(instances.len());
         let (outcomes, mut heard) = mpsc::channel(OUTCOMES);
         let stop = CancellationToken::new();
@@ -104,19 +105,16 @@ where
                 ae_title: self.association.calling.to_string(),
                 message_id: request.message_id,
             }),
+            priority,
             config: Arc::clone(&self.shared.config),
             outcomes,
             stop: stop.clone(),
         };
         let errand = AbortOnDropHandle::new(tokio::spawn(errand.run().in_current_span()));
         let is_cancelled = self.follow(context, request, &mut progress, &mut heard, &stop).await?;
-        let failure = match errand.await {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(error.to_string()),
-            Err(_) => Some("internal error".to_owned()),
-        };
-        // An errand that ended without telling of all has failed for the rest.
-        self.conclude(context, request, &progress, is_cancelled, failure).await
+        // How it ended was told of each instance; the errand has nothing to add.
+        drop(errand);
+        self.conclude(context, request, &progress, is_cancelled).await
     }
 
     /// Counts outcomes until there are no more, and hears a cancel; gives whether there was one.
@@ -161,13 +159,12 @@ where
         request: &Identity,
         progress: &Progress,
         is_cancelled: bool,
-        failure: Option<String>,
     ) -> Result<()> {
         let status = progress.status(is_cancelled);
         info!(%status, completed = progress.counts.completed, failed = progress.counts.failed, "retrieve ended");
         let mut response = Response::new(request, status).counting(progress.counts);
-        if let Some(failure) = failure.filter(|_| !progress.failed.is_empty()) {
-            response = response.because(failure);
+        if let Some(why) = &progress.why {
+            response = response.because(why);
         }
         if progress.failed.is_empty() {
             return self.respond(context, &response, None).await;

@@ -47,11 +47,17 @@ fn once_each<T: Hash + Eq>(values: &[T]) -> impl Iterator<Item = &T> {
 pub(super) struct Progress {
     pub counts: SubOperations,
     pub failed: Vec<SopInstanceUid>,
+    /// Why the first of them failed.
+    pub why: Option<String>,
 }
 
 impl Progress {
     pub(super) fn new(total: usize) -> Self {
-        Self { counts: SubOperations { remaining: total, ..SubOperations::default() }, failed: Vec::new() }
+        Self {
+            counts: SubOperations { remaining: total, ..SubOperations::default() },
+            failed: Vec::new(),
+            why: None,
+        }
     }
 
     pub(super) fn settle(&mut self, instance: &SopInstanceUid, outcome: Outcome) {
@@ -59,9 +65,10 @@ impl Progress {
         match outcome {
             Outcome::Completed => self.counts.completed += 1,
             Outcome::Warning => self.counts.warning += 1,
-            Outcome::Failed => {
+            Outcome::Failed(why) | Outcome::Refused(why) => {
                 self.counts.failed += 1;
                 self.failed.push(instance.clone());
+                self.why.get_or_insert(why);
             }
         }
     }
@@ -87,12 +94,16 @@ mod tests {
 
     use super::*;
 
+    fn failed() -> Outcome {
+        Outcome::Failed("the peer answered C000H".to_owned())
+    }
+
     #[rstest]
     #[case::nothing_matches(&[], 0, false, 0x0000)]
     #[case::all_completed(&[Outcome::Completed, Outcome::Completed], 2, false, 0x0000)]
-    #[case::some_failed(&[Outcome::Completed, Outcome::Failed], 2, false, 0xB000)]
+    #[case::some_failed(&[Outcome::Completed, failed()], 2, false, 0xB000)]
     #[case::only_a_warning(&[Outcome::Warning], 1, false, 0xB000)]
-    #[case::all_failed(&[Outcome::Failed, Outcome::Failed], 2, false, 0xA702)]
+    #[case::all_failed(&[failed(), failed()], 2, false, 0xA702)]
     #[case::cancelled(&[Outcome::Completed], 3, true, 0xFE00)]
     #[case::cancelled_too_late(&[Outcome::Completed], 1, true, 0x0000)]
     fn the_final_status_follows_from_the_count(
@@ -103,7 +114,7 @@ mod tests {
     ) {
         let mut progress = Progress::new(total);
         let instance = SopInstanceUid::parse("1.2.3").unwrap();
-        outcomes.iter().for_each(|outcome| progress.settle(&instance, *outcome));
+        outcomes.iter().for_each(|outcome| progress.settle(&instance, outcome.clone()));
         assert_eq!(progress.status(is_cancelled), Status(status));
         let SubOperations { remaining, completed, failed, warning } = progress.counts;
         assert_eq!(remaining + completed + failed + warning, total);

@@ -21,11 +21,14 @@ use crate::peers::Peer;
 const MOST_CONTEXTS: usize = 128;
 
 /// What became of one instance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Completed,
     Warning,
-    Failed,
+    /// Not sent, or not taken, and why: may be told to peers.
+    Failed(String),
+    /// The peer does not take such instances at all.
+    Refused(String),
 }
 
 impl Outcome {
@@ -34,8 +37,18 @@ impl Outcome {
         match status {
             Status::SUCCESS => Self::Completed,
             status if status.is_warning() => Self::Warning,
-            _ => Self::Failed,
+            Status::SOP_CLASS_NOT_SUPPORTED => Self::Refused(format!("the peer answered {status}")),
+            status => Self::Failed(format!("the peer answered {status}")),
         }
+    }
+
+    /// Neither its context nor the role that it needs was agreed on.
+    pub(crate) fn no_context() -> Self {
+        Self::Refused("no context or role for a SOP class and its transfer syntax".to_owned())
+    }
+
+    pub(crate) fn unreadable() -> Self {
+        Self::Failed("an object cannot be read or converted".to_owned())
     }
 }
 
@@ -47,6 +60,8 @@ pub(crate) struct Errand {
     pub instances: Vec<Instance>,
     /// The C-MOVE that this is for.
     pub originator: Option<MoveOriginator>,
+    /// Priority (0000,0700) of the sub-operations (PS3.7 §9.1.1.1).
+    pub priority: u16,
     pub config: Arc<Config>,
     /// Told what became of each instance.
     pub outcomes: mpsc::Sender<(SopInstanceUid, Outcome)>,
@@ -72,20 +87,20 @@ impl Errand {
     /// # Errors
     /// When an association failed: the instances that were left are told as failed.
     pub(crate) async fn run(mut self) -> Result<()> {
-        let mut failure = Ok(());
+        let mut ended = Ok(());
         for batch in batches(std::mem::take(&mut self.instances)) {
-            if failure.is_err() {
-                self.fail(&batch.instances).await;
-            } else if !self.stop.is_cancelled() {
-                failure = self.deliver(batch).await;
+            match &ended {
+                Err(error) => self.fail(batch.instances.iter(), error).await,
+                Ok(()) if self.stop.is_cancelled() => {}
+                Ok(()) => ended = self.deliver(batch).await,
             }
         }
-        failure
+        ended
     }
 
-    async fn fail(&self, instances: &[Instance]) {
+    async fn fail(&self, instances: impl Iterator<Item = &Instance>, error: &Error) {
         for instance in instances {
-            self.tell(instance, Outcome::Failed).await;
+            self.tell(instance, Outcome::Failed(error.to_string())).await;
         }
     }
 
@@ -100,7 +115,7 @@ impl Errand {
             Ok(association) => association,
             Err(error) => {
                 warn!(called = %self.peer.ae_title, %error, "the destination has no association for us");
-                self.fail(&batch.instances).await;
+                self.fail(batch.instances.iter(), &error).await;
                 return Err(error);
             }
         };
@@ -110,7 +125,7 @@ impl Errand {
             .map(|instance| (way_out(association.contexts.iter(), &instance), instance))
             .partition(|(way, _)| way.is_some());
         for (_, instance) in &refused {
-            self.tell(instance, Outcome::Failed).await;
+            self.tell(instance, Outcome::no_context()).await;
         }
         let ready: Vec<Ready> =
             ready.into_iter().filter_map(|(way, instance)| Some((way?, instance))).collect();
@@ -122,15 +137,11 @@ impl Errand {
             }
             Err((sent, error)) => {
                 warn!(called = %self.peer.ae_title, %error, instances = sent, "sending ended");
-                let error_text = error.to_string();
-                let linger = association.abort(error).await.linger;
-                for (_, instance) in ready.get(sent..).unwrap_or_default() {
-                    self.tell(instance, Outcome::Failed).await;
-                }
-                if let Some(linger) = linger {
-                    linger.wait(self.config.artim()).await;
-                }
-                Err(Error::GivenUp(error_text))
+                // Whoever waits for the outcome does not wait for the peer to close.
+                let error = association.abort(error).await.error;
+                let rest = ready.get(sent..).unwrap_or_default();
+                self.fail(rest.iter().map(|(_, instance)| instance), &error).await;
+                Err(error)
             }
         }
     }
@@ -166,9 +177,10 @@ impl Errand {
     ) -> Result<Outcome> {
         let (sop_class, sop_instance) = (instance.sop_class.as_str(), instance.sop_instance.as_str());
         let request = CStoreRq::new(message_id, sop_class, sop_instance, self.originator.clone());
+        let request = CStoreRq { priority: self.priority, ..request };
         if let Err(error) = send(&mut association.writer, context, &request, objects).await? {
             warn!(instance = sop_instance, %error, "an instance cannot be read");
-            return Ok(Outcome::Failed);
+            return Ok(Outcome::unreadable());
         }
         let response = response(&mut association.reader, message_id, self.config.response()).await?;
         Ok(Outcome::of(response.status))

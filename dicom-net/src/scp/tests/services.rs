@@ -2,10 +2,11 @@ use dicom::dictionary_std::tags;
 use dicom_store::fixture::{self, Sample, ct};
 use dicom_store::model::{Attributes, Encoding, Resource, VR};
 use rstest::rstest;
+use worker::{CpuPool, Destination};
 
 use super::peer::{CT, EXPLICIT, FIND, MOVE, Peer, Running, VERIFICATION, command, message, p_data, serve};
-use crate::Config;
 use crate::dimse::Status;
+use crate::{Config, DimseDestination};
 
 fn known() -> Config {
     Config { peers: vec!["WS1=127.0.0.1:1".parse().unwrap()], ..Config::default() }
@@ -206,4 +207,24 @@ async fn an_echo_asks_a_peer_and_tells_when_nobody_is_there() {
     assert!(error.to_string().contains("called AE title not recognized"), "{error}");
     let nobody = "FILMLESS=127.0.0.1:1".parse().unwrap();
     assert!(crate::echo(&Config::default(), &nobody).await.is_err());
+}
+
+#[tokio::test]
+async fn a_destination_tells_what_became_of_each_instance() {
+    let theirs = serve(Config { ae_title: "THEIRS".parse().unwrap(), ..Config::default() }).await;
+    let ours = serve(Config::default()).await;
+    let sample = ct();
+    let stored = fixture::store(&ours.session(), &sample).await.unwrap();
+    let film = ct().with(tags::SOP_CLASS_UID, VR::UI, "1.2.840.10008.5.1.1.9");
+    let refused = fixture::store(&ours.session(), &film).await.unwrap();
+    let instances = [stored.instance().clone(), refused.instance().clone()];
+    let destination = |address: &str| {
+        let peer = format!("THEIRS={address}").parse().unwrap();
+        DimseDestination::new(peer, CpuPool::new(1).unwrap(), Config::default().into())
+    };
+    let delivery = destination(&theirs.address.to_string()).send(&ours.session(), &instances).await.unwrap();
+    assert_eq!(delivery.delivered, [sample.sop_instance()]);
+    assert_eq!(delivery.refused.len(), 1);
+    assert_eq!(delivery.refused[0].0, film.sop_instance());
+    assert!(destination("127.0.0.1:1").send(&ours.session(), &instances).await.is_err());
 }
