@@ -48,10 +48,11 @@ const HEAD: [Ellipsoid; 10] = [
 
 impl Ellipsoid {
     fn holds(&self, point: [f64; 3]) -> bool {
-        let [x, y, z] = [0, 1, 2].map(|axis: usize| point[axis] - self.centre[axis]);
+        let ([x, y, z], [left, up, front], [wide, high, deep]) = (point, self.centre, self.axes);
+        let (x, y, z) = (x - left, y - up, z - front);
         let (sin, cos) = self.angle.to_radians().sin_cos();
-        let turned = [x * cos + y * sin, y * cos - x * sin, z];
-        (0..3).map(|axis: usize| (turned[axis] / self.axes[axis]).powi(2)).sum::<f64>() <= 1.0
+        let turned = [(x * cos + y * sin) / wide, (y * cos - x * sin) / high, z / deep];
+        turned.iter().map(|ratio| ratio * ratio).sum::<f64>() <= 1.0
     }
 }
 
