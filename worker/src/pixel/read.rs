@@ -70,7 +70,7 @@ impl ImageInfo {
             frames: number(tags::NUMBER_OF_FRAMES).filter(|frames| *frames > 0).unwrap_or(1),
             modality: modality(&groups, is_signed),
             voi: voi(&groups, is_signed),
-            padding: padding(attributes),
+            padding: padding(attributes, bits_allocated, is_signed),
             palette: palette(attributes, is_signed)?.map(Arc::new),
             pixel_aspect: pixel_aspect(&groups),
         };
@@ -266,9 +266,13 @@ fn palette(attributes: &Attributes, is_signed: bool) -> Result<Option<Palette>> 
     }
 }
 
-fn padding(attributes: &Attributes) -> Option<Padding> {
-    let value = attributes.int(tags::PIXEL_PADDING_VALUE)?;
-    let limit = attributes.int(tags::PIXEL_PADDING_RANGE_LIMIT).unwrap_or(value);
+/// Some devices give it as US under signed samples, or as SS under unsigned ones: the bits count.
+fn padding(attributes: &Attributes, bits_allocated: u32, is_signed: bool) -> Option<Padding> {
+    let values = 1_i64 << bits_allocated.min(32);
+    let lowest = if is_signed { -values / 2 } else { 0 };
+    let stored = |value: i64| value.saturating_sub(lowest).rem_euclid(values) + lowest;
+    let value = stored(attributes.int(tags::PIXEL_PADDING_VALUE)?);
+    let limit = attributes.int(tags::PIXEL_PADDING_RANGE_LIMIT).map_or(value, stored);
     Some(Padding { first: value.min(limit), last: value.max(limit) })
 }
 

@@ -120,6 +120,18 @@ fn the_first_input_of_a_signed_table_is_signed_whatever_its_vr() {
 }
 
 #[test]
+fn padding_is_a_stored_value_whatever_its_vr() {
+    let mut attributes = image();
+    attributes.put_u16(tags::PIXEL_PADDING_VALUE, 63_536);
+    attributes.put_u16(tags::PIXEL_REPRESENTATION, 1);
+    assert_eq!(read(&attributes, FIRST).padding, Some(Padding { first: -2000, last: -2000 }));
+    attributes.put_bytes(tags::PIXEL_PADDING_VALUE, VR::SS, us(&[63_536]));
+    assert_eq!(read(&attributes, FIRST).padding, Some(Padding { first: -2000, last: -2000 }));
+    attributes.put_u16(tags::PIXEL_REPRESENTATION, 0);
+    assert_eq!(read(&attributes, FIRST).padding, Some(Padding { first: 63_536, last: 63_536 }));
+}
+
+#[test]
 fn tables_left_in_the_object_are_named_and_put_in() {
     let mut attributes = image();
     let bulk = Bulk { offset: 600, length: 4, encapsulated: false };
