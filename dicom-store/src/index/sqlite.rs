@@ -16,6 +16,8 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
 use tokio::sync::Mutex;
 
+use rows::instance_select;
+
 use super::{HeaderCursor, HeaderPage, Index, Known, Mark, NewInstance};
 use crate::change::{Change, Cursor};
 use crate::model::{FrameMap, Header, Instance, PackId, Resource, SopInstanceUid};
@@ -155,7 +157,7 @@ impl Index for SqliteIndex {
 
     fn known<'a>(&'a self, uid: &'a SopInstanceUid) -> BoxFuture<'a, Result<Option<Known>>> {
         async move {
-            let sql = rows::instance_select!("WHERE i.uid = ?");
+            let sql = instance_select!("WHERE i.uid = ?");
             let found =
                 sqlx::query(sql).bind(uid.as_str()).fetch_optional(&self.readers).await.map_err(sql_error)?;
             let Some(row) = found else { return Ok(None) };

@@ -15,13 +15,18 @@ use crate::{Error, Result};
 /// A series or instance number that is missing: sorts behind all others.
 pub(super) const NO_NUMBER: i64 = i64::MAX;
 
-/// Everything of an instance, with what follows the joins.
+/// Everything of an instance: what follows the joins, or further columns, further joins and that.
 macro_rules! instance_select {
     ($rest:literal) => {
+        instance_select!("", "", $rest)
+    };
+    ($columns:literal, $joins:literal, $rest:literal) => {
         concat!(
             "SELECT i.id, i.uid, i.number, i.sop_class, i.transfer_syntax, i.frames, i.pack, i.offset, i.length, ",
-            "i.data_set, i.digest, e.uid AS series_uid, s.uid AS study_uid FROM instances i ",
-            "JOIN series e ON e.id = i.series JOIN studies s ON s.id = e.study ",
+            "i.data_set, i.digest, e.uid AS series_uid, s.uid AS study_uid",
+            $columns,
+            " FROM instances i JOIN series e ON e.id = i.series JOIN studies s ON s.id = e.study ",
+            $joins,
             $rest
         )
     };
@@ -135,10 +140,9 @@ pub(super) async fn headers(
     let rest = series.iter().skip_while(|id| **id != current).copied();
     let mut place = (number, id);
     for series in rest {
-        let sql = concat!(
-            "SELECT i.id, i.uid, i.number, i.sop_class, i.transfer_syntax, i.frames, i.pack, i.offset, i.length, ",
-            "i.data_set, i.digest, e.uid AS series_uid, s.uid AS study_uid, h.header FROM instances i ",
-            "JOIN series e ON e.id = i.series JOIN studies s ON s.id = e.study JOIN headers h ON h.instance = i.id ",
+        let sql = instance_select!(
+            ", h.header",
+            "JOIN headers h ON h.instance = i.id ",
             "WHERE i.series = ? AND (i.number, i.id) > (?, ?) ORDER BY i.number, i.id LIMIT ?"
         );
         let query = sqlx::query(sql).bind(series).bind(place.0).bind(place.1).bind(limit);
@@ -158,12 +162,7 @@ pub(super) async fn headers(
 }
 
 async fn one_header(pool: &SqlitePool, uid: &SopInstanceUid) -> Result<HeaderPage> {
-    let sql = concat!(
-        "SELECT i.id, i.uid, i.number, i.sop_class, i.transfer_syntax, i.frames, i.pack, i.offset, i.length, ",
-        "i.data_set, i.digest, e.uid AS series_uid, s.uid AS study_uid, h.header FROM instances i ",
-        "JOIN series e ON e.id = i.series JOIN studies s ON s.id = e.study JOIN headers h ON h.instance = i.id ",
-        "WHERE i.uid = ?"
-    );
+    let sql = instance_select!(", h.header", "JOIN headers h ON h.instance = i.id ", "WHERE i.uid = ?");
     let row = sqlx::query(sql).bind(uid.as_str()).fetch_optional(pool).await.map_err(sql_error)?;
     let page = row.map(|row| Ok::<_, Error>((instance(&row)?, header(&row)?))).transpose()?;
     Ok((page.into_iter().collect(), None))
