@@ -1,7 +1,7 @@
 //! The viewer's static files: `/`, `/viewer` and what they load, with the headers that caching and safety want.
 //!
-//! `npm run build` writes `dist/` next to this file: `index.html`, `favicon.svg` and `assets/` with a hash in every
-//! name, each with a `.br` sibling where that is smaller. With the feature `embed` the folder is part of the binary,
+//! `npm run build` writes `dist/` next to this file: `index.html`, `favicon.svg`, `licences.txt` and `assets/` with a
+//! hash in every name, each with a `.br` sibling where that is smaller. With the feature `embed` the folder is part of the binary,
 //! otherwise it is read when asked for. Both the plain file and its brotli copy are kept: browsers ask for brotli only
 //! over TLS and on the same machine, and a hospital's plain HTTP behind a proxy is served without unpacking anything.
 
@@ -43,6 +43,7 @@ fn routes(files: Files) -> Router {
         .route("/", get(page))
         .route("/viewer", get(page))
         .route("/favicon.svg", get(icon))
+        .route("/licences.txt", get(licences))
         .route("/assets/{*name}", get(asset))
         .with_state(files)
 }
@@ -56,6 +57,10 @@ async fn page(State(files): State<Files>, request: HeaderMap) -> Response {
 
 async fn icon(State(files): State<Files>, request: HeaderMap) -> Response {
     files.serve("favicon.svg", REVALIDATED, &request).unwrap_or_else(not_found)
+}
+
+async fn licences(State(files): State<Files>, request: HeaderMap) -> Response {
+    files.serve("licences.txt", REVALIDATED, &request).unwrap_or_else(not_found)
 }
 
 async fn asset(State(files): State<Files>, Path(name): Path<String>, request: HeaderMap) -> Response {
@@ -143,6 +148,7 @@ fn media_type(path: &str) -> Option<&'static str> {
         "js" => "text/javascript; charset=utf-8",
         "css" => "text/css; charset=utf-8",
         "svg" => "image/svg+xml",
+        "txt" => "text/plain; charset=utf-8",
         "wasm" => "application/wasm",
         _ => return None,
     })

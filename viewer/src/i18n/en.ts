@@ -7,6 +7,7 @@ export const en: Dictionary = {
   'app.trial': 'Trial mode: no sign-in. Not for real patient data.',
   'app.loading': 'Loading…',
   'app.retry': 'Try again',
+  'app.licences': 'Software licences',
   'app.close': 'Close',
 
   'list.title': 'Studies',

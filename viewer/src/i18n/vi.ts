@@ -5,6 +5,7 @@ export const vi = {
   'app.trial': 'Chế độ dùng thử: không cần đăng nhập. Không dùng cho dữ liệu thật của người bệnh.',
   'app.loading': 'Đang tải…',
   'app.retry': 'Thử lại',
+  'app.licences': 'Giấy phép phần mềm',
   'app.close': 'Đóng',
 
   'list.title': 'Danh sách ca chụp',

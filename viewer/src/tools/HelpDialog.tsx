@@ -53,6 +53,9 @@ export function HelpDialog({ dialog }: { dialog: RefObject<HTMLDialogElement | n
         <Table title="help.keys" rows={KEYS} isKeyboard />
         <Table title="help.mouse" rows={MOUSE} />
         <Table title="help.touch" rows={TOUCH} />
+        <a class="faint" href="/licences.txt" target="_blank" rel="noopener">
+          {t('app.licences')}
+        </a>
       </div>
     </dialog>
   );
