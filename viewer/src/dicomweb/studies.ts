@@ -98,7 +98,7 @@ export interface StudyPage {
   studies: Study[];
   /** More studies match than were asked for. */
   hasMore: boolean;
-  /** Equal for equal answers, so that an unchanged list is not drawn again. */
+  /** Equal for equal pages, so that an unchanged list is not drawn again. */
   fingerprint: string;
 }
 
@@ -109,7 +109,7 @@ export async function searchStudies(filter: StudyFilter, limit: number, signal?:
   );
   const pages = answers.map((answer) => (answer === '' ? [] : parseJson<JsonDataSet[]>(answer).map(readStudy)));
   const studies = pages.length === 1 ? (pages[0] ?? []) : merge(pages);
-  return { studies: studies.slice(0, limit), hasMore: studies.length > limit, fingerprint: answers.join('\n') };
+  return { studies: studies.slice(0, limit), hasMore: studies.length > limit, fingerprint: [limit, ...answers].join('\n') };
 }
 
 /** Union of several answers, each study once, newest first. */
