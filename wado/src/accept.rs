@@ -104,6 +104,11 @@ impl Accepts {
         Self { ranges: split_outside_quotes(text, ',').filter_map(Range::parse).collect() }
     }
 
+    /// Whether nothing at all is accepted, or nothing that could be understood.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
+    }
+
     /// Whether a range names this media type itself, not by a wildcard.
     pub(crate) fn names(&self, media: &str) -> bool {
         self.ranges.iter().any(|range| range.quality > 0 && range.media == media)

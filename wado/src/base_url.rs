@@ -4,16 +4,13 @@
 //! any proxy. They are made from `Host`; from `Forwarded` (RFC 7239) or `X-Forwarded-*` only when the settings say
 //! that a proxy is there to set them.
 
-use std::convert::Infallible;
 use std::fmt::{self, Display, Formatter};
 
-use axum::extract::FromRequestParts;
 use http::HeaderMap;
 use http::header::{FORWARDED, HOST};
 use http::request::Parts;
 
 use crate::config::Config;
-use crate::state::Web;
 
 /// `http://host:port/dicom-web`, without a slash at its end.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -24,7 +21,7 @@ impl BaseUrl {
         &self.0
     }
 
-    fn of(parts: &Parts, config: &Config) -> Self {
+    pub(crate) fn of(parts: &Parts, config: &Config) -> Self {
         let own = parts
             .headers
             .get(HOST)
@@ -43,14 +40,6 @@ impl BaseUrl {
 impl Display for BaseUrl {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
-    }
-}
-
-impl FromRequestParts<Web> for BaseUrl {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Infallible> {
-        Ok(Self::of(parts, &web.config))
     }
 }
 

@@ -8,6 +8,7 @@
 //! | `search` | QIDO-RS |
 //! | `retrieve` | WADO-RS |
 //! | `store` | STOW-RS |
+//! | `uri` | WADO-URI |
 //! | `capabilities` | what there is |
 //!
 //! [`router`] gives all of it as one service, to be mounted at [`Config::path`]. Everything streams: neither an
@@ -31,6 +32,8 @@ mod router;
 mod search;
 mod state;
 mod store;
+mod uri;
 
 pub use config::Config;
 pub use router::router;
+pub use uri::uri_router;

@@ -17,6 +17,10 @@ impl Parameters {
         self.iter().find(|(found, _)| *found == name).map(|(_, value)| value)
     }
 
+    pub(crate) fn push(&mut self, name: &str, value: String) {
+        self.0.push((name.to_owned(), value));
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }

@@ -18,7 +18,7 @@ pub(crate) struct Target {
     pub(crate) series: Option<SeriesInstanceUid>,
     pub(crate) instance: Option<SopInstanceUid>,
     /// `frames/{frames}`, as it stands.
-    frames: Option<String>,
+    pub(crate) frames: Option<String>,
     /// `bulkdata/{path}`, as it stands.
     pub(crate) bulk: Option<String>,
 }

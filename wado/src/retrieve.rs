@@ -25,7 +25,7 @@ use axum::body::Body;
 use axum::extract::FromRequestParts;
 use axum::response::Response;
 use dicom_store::Session;
-use dicom_store::model::{Instance, Location};
+use dicom_store::model::{FrameNumber, Instance, Location};
 use http::header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH, VARY};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -36,7 +36,7 @@ use crate::base_url::BaseUrl;
 use crate::error::Problem;
 use crate::parameters::Parameters;
 use crate::resource::Target;
-use crate::state::{CallerSession, Web};
+use crate::state::Web;
 
 /// All that a retrieve needs of its request.
 pub(crate) struct Retrieval {
@@ -53,21 +53,39 @@ impl FromRequestParts<Web> for Retrieval {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Problem> {
-        let CallerSession(session) = CallerSession::from_request_parts(parts, web).await?;
-        let Ok(base) = BaseUrl::from_request_parts(parts, web).await;
-        Ok(Self {
-            session,
-            pool: web.pool.clone(),
-            accepts: Accepts::from_request_parts(parts, web).await?,
-            base,
-            target: Target::from_request_parts(parts, web).await?,
-            parameters: Parameters::of(&parts.uri),
-            headers: std::mem::take(&mut parts.headers),
-        })
+        let accepts = Accepts::from_request_parts(parts, web).await?;
+        let target = Target::from_request_parts(parts, web).await?;
+        let parameters = Parameters::of(&parts.uri);
+        Ok(Self::of(parts, web, target, accepts, parameters))
     }
 }
 
 impl Retrieval {
+    /// What a request asks for in other words than those of WADO-RS.
+    pub(crate) fn of(
+        parts: &mut Parts,
+        web: &Web,
+        target: Target,
+        accepts: Accepts,
+        parameters: Parameters,
+    ) -> Self {
+        Self {
+            session: web.session(parts),
+            pool: web.pool.clone(),
+            accepts,
+            base: BaseUrl::of(parts, &web.config),
+            target,
+            parameters,
+            headers: std::mem::take(&mut parts.headers),
+        }
+    }
+
+    /// The same of one frame.
+    pub(crate) fn of_frame(mut self, number: FrameNumber) -> Self {
+        self.target.frames = Some(number.get().to_string());
+        self
+    }
+
     /// The instances of the resource, at least one.
     ///
     /// # Errors

@@ -1,7 +1,5 @@
 //! Paths → handlers (PS3.18 Tables 10.3-1, 10.4.1-1, 10.5.1-1, 10.6.1-1).
 
-use std::sync::Arc;
-
 use axum::Router;
 use axum::extract::Request;
 use axum::middleware::from_fn_with_state;
@@ -25,7 +23,7 @@ const WORTH_COMPRESSING: u16 = 1024;
 
 /// The service, to be mounted at [`Config::path`].
 pub fn router(archive: Archive, pool: CpuPool, config: Config) -> Router {
-    let web = Web { archive, pool, config: Arc::new(config) };
+    let web = Web::new(archive, pool, config);
     let compression = CompressionLayer::new()
         .quality(CompressionLevel::Fastest)
         .compress_when(SizeAbove::new(WORTH_COMPRESSING).and(is_text));

@@ -12,6 +12,7 @@ mod result;
 use axum::body::Body;
 use axum::extract::{FromRequestParts, State};
 use axum::response::Response;
+use dicom_store::Session;
 use dicom_store::model::Level;
 use futures_util::StreamExt;
 use http::header::{CONTENT_TYPE, WARNING};
@@ -24,7 +25,7 @@ use crate::error::Problem;
 use crate::multipart::{Boundary, PartHead};
 use crate::parameters::Parameters;
 use crate::resource::Target;
-use crate::state::{CallerSession, Web};
+use crate::state::Web;
 use crate::{dicom_json, dicom_xml};
 
 use request::Search;
@@ -34,7 +35,7 @@ const OFFERS: &[Offer] = &[Offer::single(DICOM_JSON), Offer::single(JSON), Offer
 
 /// All that a search needs of its request.
 pub(crate) struct SearchRequest {
-    session: CallerSession,
+    session: Session,
     accepts: Accepts,
     base: BaseUrl,
     target: Target,
@@ -45,11 +46,10 @@ impl FromRequestParts<Web> for SearchRequest {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Problem> {
-        let Ok(base) = BaseUrl::from_request_parts(parts, web).await;
         Ok(Self {
-            session: CallerSession::from_request_parts(parts, web).await?,
+            session: web.session(parts),
             accepts: Accepts::from_request_parts(parts, web).await?,
-            base,
+            base: BaseUrl::of(parts, &web.config),
             target: Target::from_request_parts(parts, web).await?,
             parameters: Parameters::of(&parts.uri),
         })
@@ -72,7 +72,7 @@ pub(crate) async fn instances(web: State<Web>, request: SearchRequest) -> Result
 }
 
 async fn search(level: Level, web: &Web, request: SearchRequest) -> Result<Response, Problem> {
-    let SearchRequest { session: CallerSession(session), accepts, base, target, parameters } = request;
+    let SearchRequest { session, accepts, base, target, parameters } = request;
     let offer = accepts.best(OFFERS)?;
     let Search { mut query, include, limit, mut warnings } = Search::read(level, &target, &parameters)?;
     let limit = limit.unwrap_or(u64::MAX).min(web.config.max_results);

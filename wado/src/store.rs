@@ -27,7 +27,7 @@ use crate::error::Problem;
 use crate::multipart::{Fields, Malformed, Reader, boundary};
 use crate::parameters::Parameters;
 use crate::resource::Target;
-use crate::state::{CallerSession, Web};
+use crate::state::Web;
 
 use outcome::{Named, Outcome};
 
@@ -46,9 +46,9 @@ const OFFERS: &[Offer] =
 pub(crate) async fn store(State(web): State<Web>, request: Request) -> Result<Response, Problem> {
     let (mut parts, body) = request.into_parts();
     let mut body = body.into_data_stream();
-    let Ok(base) = BaseUrl::from_request_parts(&mut parts, &web).await;
+    let base = BaseUrl::of(&parts, &web.config);
     let checked = async {
-        let CallerSession(session) = CallerSession::from_request_parts(&mut parts, &web).await?;
+        let session = web.session(&parts);
         let target = Target::from_request_parts(&mut parts, &web).await?;
         let accepts = Accepts::read(&parts.headers, &Parameters::of(&parts.uri));
         let offer = accepts.unwrap_or_else(|| Accepts::parse("*/*")).best(OFFERS)?;

@@ -8,3 +8,5 @@ mod search;
 mod service;
 #[cfg(test)]
 mod store;
+#[cfg(test)]
+mod uri;

@@ -46,8 +46,10 @@ impl Service {
 
     pub(crate) async fn with(config: Config) -> Self {
         let (archive, folder) = dicom_store::fixture::archive().await;
-        let router = wado::router(archive, CpuPool::new(1).unwrap(), config);
-        Self { router: Router::new().nest_service("/dicom-web", router), _folder: folder }
+        let pool = CpuPool::new(1).unwrap();
+        let uri = wado::uri_router(archive.clone(), pool.clone(), config.clone());
+        let router = Router::new().nest_service("/dicom-web", wado::router(archive, pool, config)).merge(uri);
+        Self { router, _folder: folder }
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
@@ -88,7 +90,7 @@ impl Service {
 fn uri(path: &str) -> String {
     // Links in answers are absolute.
     let path = path.strip_prefix("http://pacs.test/dicom-web").unwrap_or(path);
-    format!("/dicom-web{path}")
+    if path.starts_with("/wado") { path.to_owned() } else { format!("/dicom-web{path}") }
 }
 
 impl Answer {

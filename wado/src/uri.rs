@@ -1,0 +1,56 @@
+//! WADO-URI (PS3.18 §9): one instance by query parameters, as it is or rendered.
+//!
+//! A translation: the parameters become the resource, the accepted media types and the rendering parameters of
+//! WADO-RS, and the same functions answer. Declared: a rendered instance of several frames shows its first frame
+//! unless `frameNumber` says otherwise; `anonymize` and presentation states are refused (400).
+
+mod request;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::from_fn_with_state;
+use axum::response::Response;
+use axum::routing::get;
+use dicom_store::Archive;
+use worker::CpuPool;
+
+use crate::config::Config;
+use crate::error::Problem;
+use crate::retrieve::{self, instance::instances, rendered::rendered};
+use crate::state::Web;
+use crate::{auth, cors};
+
+use request::{Asked, Form};
+
+/// The service at `/wado`, to be merged into the routes of the server.
+pub fn uri_router(archive: Archive, pool: CpuPool, config: Config) -> Router {
+    let web = Web::new(archive, pool, config);
+    Router::new()
+        .route("/wado", get(wado))
+        .layer(from_fn_with_state(web.clone(), auth::challenge))
+        .layer(from_fn_with_state(web.clone(), cors::allow))
+        .with_state(web)
+}
+
+async fn wado(State(web): State<Web>, request: Request) -> Result<Response, Problem> {
+    let (mut parts, _) = request.into_parts();
+    let asked = Asked::read(&parts.headers, &parts.uri)?;
+    let retrieval = retrieve::Retrieval::of(&mut parts, &web, asked.target, asked.accepts, asked.parameters);
+    match asked.form {
+        Form::Instance => instances(retrieval).await,
+        Form::Rendered { frame, region } => {
+            let instance = retrieval.instance().await?;
+            let retrieval = match frame {
+                Some(number) if instance.frames > 1 && number.get() <= instance.frames => {
+                    retrieval.of_frame(number)
+                }
+                Some(_) => return Err(Problem::invalid("frameNumber names no frame of a multi-frame image")),
+                None => retrieval,
+            };
+            match region {
+                Some(region) => rendered(region.apply(retrieval, &instance).await?).await,
+                None => rendered(retrieval).await,
+            }
+        }
+    }
+}
