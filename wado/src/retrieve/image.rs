@@ -1,14 +1,12 @@
 //! What is needed to decode the frames of an instance.
 
-use std::collections::HashMap;
-
 use bytes::Bytes;
 use dicom_store::Session;
-use dicom_store::model::{Attributes, Bulk, Encoding, FrameMap, FrameNumber, Instance};
+use dicom_store::model::{Attributes, FrameMap, FrameNumber, Instance};
+use worker::frame;
 use worker::pixel::{self, ImageInfo, NativeFrame};
 use worker::pool::CpuPool;
 
-use super::convert::little_endian;
 use crate::error::Problem;
 
 /// An instance with its attributes at hand, lookup tables included.
@@ -28,20 +26,7 @@ impl Image {
         instance: &Instance,
     ) -> Result<Self, Problem> {
         let (header, frames) = session.header_and_frames(instance).await?;
-        let mut attributes = header.attributes()?;
-        let tables = ImageInfo::tables_in_bulk(&attributes);
-        if !tables.is_empty() {
-            let mut fetched: HashMap<u64, Bytes> = HashMap::new();
-            // Tables are words of 16 bits.
-            let is_big_endian = instance.transfer_syntax.facts().encoding == Encoding::ExplicitBig;
-            let unit = if is_big_endian { 2 } else { 1 };
-            for Bulk { offset, length, .. } in tables {
-                let table = session.read(instance, offset..offset + length).await?;
-                fetched.insert(offset, little_endian(table, unit));
-            }
-            attributes =
-                ImageInfo::with_tables(&attributes, &|bulk: &Bulk| fetched.get(&bulk.offset).cloned());
-        }
+        let attributes = frame::attributes(session, instance, &header).await?;
         Ok(Self {
             session: session.clone(),
             pool: pool.clone(),
