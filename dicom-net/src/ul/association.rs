@@ -275,3 +275,51 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Association<R, W> {
         abort_after(error, self.reader, self.writer).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    const RELEASE_RQ_PDU: [u8; 10] = [5, 0, 0, 0, 0, 4, 0, 0, 0, 0];
+    const RELEASE_RP_PDU: [u8; 10] = [6, 0, 0, 0, 0, 4, 0, 0, 0, 0];
+    /// A last word that crosses our request: data on context 1.
+    const LATE_DATA: [u8; 14] = [4, 0, 0, 0, 0, 8, 0, 0, 0, 4, 1, 2, b'a', b'b'];
+
+    #[rstest]
+    #[case::answered(&RELEASE_RP_PDU, &[RELEASE_RQ_PDU])]
+    #[case::after_data(&[&LATE_DATA[..], &RELEASE_RP_PDU].concat(), &[RELEASE_RQ_PDU])]
+    #[case::collision(&[RELEASE_RQ_PDU, RELEASE_RP_PDU].concat(), &[RELEASE_RQ_PDU, RELEASE_RP_PDU])]
+    #[tokio::test]
+    async fn a_release_ends_also_when_both_sides_ask_for_it(
+        #[case] theirs: &[u8],
+        #[case] ours: &[[u8; 10]],
+    ) {
+        let (mut peer, stream) = tokio::io::duplex(1 << 10);
+        let (reader, writer) = tokio::io::split(stream);
+        let title = AeTitle::parse("FILMLESS").unwrap();
+        let context = PresentationContext {
+            id: 1,
+            abstract_syntax: SopClassUid::parse("1.2.840.10008.1.1").unwrap(),
+            transfer_syntax: TransferSyntaxUid::parse("1.2.840.10008.1.2").unwrap(),
+            requestor_is_scp: false,
+        };
+        let contexts: PresentationContexts = [context].into_iter().collect();
+        let mut association = Association {
+            calling: title.clone(),
+            called: title,
+            contexts: contexts.clone(),
+            extended: Vec::new(),
+            reader: PduReader::new(reader),
+            writer: PduWriter::new(writer, Duration::from_secs(5)),
+        };
+        association.reader.establish(16384, contexts);
+        peer.write_all(theirs).await.unwrap();
+        association.release().await.unwrap();
+        let mut sent = Vec::new();
+        peer.read_to_end(&mut sent).await.unwrap();
+        assert_eq!(sent, ours.concat());
+    }
+}
