@@ -1,12 +1,13 @@
 //! Thumbnails (PS3.18 §10.4.1.1.7): one small JPEG without any text, of a study, series, instance or frame.
 //!
-//! A series is shown by the middle one of its images, a study by its first series that has images. The thumbnail of a
-//! series is kept once it was made.
+//! A series is shown by the middle one of its images, a study by its first series that has images. What the worker
+//! made of a series beforehand is given as it is; where it has not come to it yet, the thumbnail is made and kept.
 
 use axum::response::Response;
 use bytes::Bytes;
 use dicom_store::DerivedKey;
 use dicom_store::model::{FrameNumber, Instance};
+use worker::pixel::can_decode;
 use worker::render;
 
 use super::image::Image;
@@ -19,11 +20,14 @@ const OFFERS: &[Offer] = &[Offer::single(JPEG)];
 
 /// `…/thumbnail`
 pub(crate) async fn thumbnail(request: Retrieval) -> Result<Response, Problem> {
-    let offer = request.accepts.best_rendered(OFFERS)?;
+    request.accepts.best_rendered(OFFERS)?;
     let numbers = request.target.frames()?;
     let instances = request.instances().await?;
     let instance =
         representative(&instances).ok_or_else(|| Problem::not_acceptable("there is no image to show"))?;
+    if request.target.instance.is_none() {
+        return of_series(&request, instance).await;
+    }
     let number = match numbers.as_deref() {
         None => middle(instance),
         Some([number]) if number.get() <= instance.frames => *number,
@@ -33,38 +37,41 @@ pub(crate) async fn thumbnail(request: Retrieval) -> Result<Response, Problem> {
     if let Some(response) = validator.not_modified(&request.headers) {
         return Ok(response);
     }
-    let is_of_series = request.target.instance.is_none();
-    let bytes = if is_of_series {
-        of_series(&request, instance, number).await?
-    } else {
-        make(&request, instance, number).await?
-    };
+    let bytes = make(&request, instance, number).await?;
     let location = format!("{}/frames/{}/thumbnail", request.base.instance(instance), number.get());
-    let response = Part::of(bytes, offer.media.to_owned(), location).into_single()?;
-    Ok(if is_of_series { validator.mark(response) } else { validator.mark_immutable(response) })
+    Ok(validator.mark_immutable(Part::of(bytes, JPEG.to_owned(), location).into_single()?))
 }
 
-/// The middle image of the first series that has images.
+/// The middle image of the first series that has images which can be shown.
 fn representative(instances: &[Instance]) -> Option<&Instance> {
-    let first = instances.iter().find(|instance| instance.frames > 0)?;
+    let is_shown = |instance: &&Instance| instance.frames > 0 && can_decode(&instance.transfer_syntax);
+    let first = instances.iter().find(is_shown)?;
     let images: Vec<_> =
-        instances.iter().filter(|instance| instance.series == first.series && instance.frames > 0).collect();
+        instances.iter().filter(|instance| instance.series == first.series).filter(is_shown).collect();
     images.get(images.len() / 2).copied()
 }
 
 fn middle(instance: &Instance) -> FrameNumber {
-    FrameNumber::new(instance.frames / 2 + 1).unwrap_or(FrameNumber::FIRST)
+    FrameNumber::new(instance.frames.div_ceil(2)).unwrap_or(FrameNumber::FIRST)
 }
 
-/// From what was made before, if it is of this very image, or made now and kept.
-async fn of_series(request: &Retrieval, instance: &Instance, number: FrameNumber) -> Result<Bytes, Problem> {
-    let key = DerivedKey::rendered(instance, number.get(), "thumbnail.jpg");
-    if let Some(bytes) = request.session.derived(&key).await? {
-        return Ok(bytes);
+/// It changes while the series grows: the browser asks each time whether its own is still the one.
+async fn of_series(request: &Retrieval, instance: &Instance) -> Result<Response, Problem> {
+    let key = DerivedKey::thumbnail(&instance.study, &instance.series);
+    let bytes = match request.session.derived(&key).await? {
+        Some(bytes) => bytes,
+        None => {
+            let bytes = make(request, instance, middle(instance)).await?;
+            request.session.put_derived(&key, bytes.clone()).await?;
+            bytes
+        }
+    };
+    let validator = Validator::of(&bytes);
+    if let Some(response) = validator.not_modified(&request.headers) {
+        return Ok(response);
     }
-    let bytes = make(request, instance, number).await?;
-    request.session.put_derived(&key, bytes.clone()).await?;
-    Ok(bytes)
+    let location = format!("{}/series/{}/thumbnail", request.base.study(&instance.study), instance.series);
+    Ok(validator.mark(Part::of(bytes, JPEG.to_owned(), location).into_single()?))
 }
 
 async fn make(request: &Retrieval, instance: &Instance, number: FrameNumber) -> Result<Bytes, Problem> {

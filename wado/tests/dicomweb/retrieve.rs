@@ -1,5 +1,6 @@
 use dicom::dictionary_std::tags;
 use dicom_store::model::{Encoding, Tag, VR, transfer_syntax};
+use dicom_store::{DerivedKey, fixture};
 use http::StatusCode;
 use rstest::rstest;
 
@@ -195,6 +196,19 @@ async fn renders_images(#[case] accept: &str, #[case] media: &str, #[case] begin
         service.get(&format!("{INSTANCE}/rendered?quality=0"), accept).await.status,
         StatusCode::BAD_REQUEST
     );
+}
+
+#[tokio::test]
+async fn gives_the_thumbnail_of_a_series_that_was_made_before() {
+    let service = Service::open().await;
+    service.store(&[explicit(&image("1.2", "1.3", "1.4"))]).await;
+    let (study, series) = ("1.2".parse().unwrap(), "1.3".parse().unwrap());
+    let key = DerivedKey::thumbnail(&study, &series);
+    let session = fixture::system(&service.archive);
+    session.put_derived(&key, "made before".into()).await.unwrap();
+    for path in ["/studies/1.2/thumbnail", "/studies/1.2/series/1.3/thumbnail"] {
+        assert_eq!(service.get(path, "*/*").await.body, "made before");
+    }
 }
 
 #[rstest]

@@ -4,6 +4,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use bytes::Bytes;
 use dicom::dictionary_std::{tags, uids};
+use dicom_store::Archive;
 use dicom_store::model::{
     Attributes, Encoding, FileMeta, SopClassUid, SopInstanceUid, TransferSyntaxUid, VR, transfer_syntax,
 };
@@ -23,6 +24,7 @@ pub(crate) const JSON: &str = "application/dicom+json";
 /// A service over an empty archive.
 pub(crate) struct Service {
     router: Router,
+    pub(crate) archive: Archive,
     _folder: TempDir,
 }
 
@@ -48,8 +50,9 @@ impl Service {
         let (archive, folder) = dicom_store::fixture::archive().await;
         let pool = CpuPool::new(1).unwrap();
         let uri = wado::uri_router(archive.clone(), pool.clone(), config.clone());
-        let router = Router::new().nest_service("/dicom-web", wado::router(archive, pool, config)).merge(uri);
-        Self { router, _folder: folder }
+        let router =
+            Router::new().nest_service("/dicom-web", wado::router(archive.clone(), pool, config)).merge(uri);
+        Self { router, archive, _folder: folder }
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
