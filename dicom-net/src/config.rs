@@ -47,8 +47,8 @@ pub struct Config {
     /// Whether objects of SOP classes that are private, or newer than this software, are archived as
     /// they come. Default true.
     pub accept_unknown_storage: bool,
-    /// Whether objects in transfer syntaxes that are private, or newer than this software, are archived
-    /// too, read as Explicit VR Little Endian; what cannot be read so is refused one by one. Default true.
+    /// Whether objects in private transfer syntaxes are taken, read as Explicit VR Little Endian; what cannot
+    /// be read so is refused one by one. Default false: what cannot be read back is no archive.
     pub accept_unknown_transfer_syntaxes: bool,
 }
 
@@ -70,7 +70,7 @@ impl Default for Config {
             connect_s: 10,
             grace_s: 10,
             accept_unknown_storage: true,
-            accept_unknown_transfer_syntaxes: true,
+            accept_unknown_transfer_syntaxes: false,
         }
     }
 }
