@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rustix::fs::{FlockOperation, flock};
@@ -15,7 +16,7 @@ use crate::config::Config;
 use crate::index::{Index, SqliteIndex};
 use crate::ingest::{Budget, Store};
 use crate::objects::Objects;
-use crate::packs::writer::Limits;
+use crate::packs::writer::{Limits, Log};
 use crate::packs::{Packs, replay, writer};
 use crate::session::Session;
 use crate::work::Work;
@@ -59,6 +60,8 @@ impl Archive {
     /// As [`Archive::open`]; the index is left alone when the folder is in use.
     pub async fn reindex(config: &Config) -> Result<Self> {
         let lock = lock(&config.data)?;
+        // What cannot be listed cannot be read again.
+        Objects::open(&config.objects, &config.data)?.packs().await?;
         remove_index(config)?;
         Self::open_locked(config, lock).await
     }
@@ -79,8 +82,15 @@ impl Archive {
             reserve: Config::bytes(config.reserve_mib),
             seal_idle: config.seal_idle(),
         };
-        let (appends, durable, tasks) =
-            writer::start(packs.clone(), index.clone(), changes.clone(), open, limits);
+        let is_behind = Arc::new(AtomicBool::new(false));
+        let (appends, durable, tasks) = writer::start(Log {
+            packs: packs.clone(),
+            index: index.clone(),
+            changes: changes.clone(),
+            open,
+            limits,
+            is_behind: is_behind.clone(),
+        });
         let store = Store {
             packs: packs.clone(),
             index: index.clone(),
@@ -91,6 +101,7 @@ impl Archive {
             max_instance: config.max_instance(),
             reserve: limits.reserve,
             under_way: crate::ingest::UnderWay::default(),
+            is_behind,
         };
         let store = RwLock::new(Some(Arc::new(store)));
         Ok(Self {

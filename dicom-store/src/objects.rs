@@ -11,6 +11,8 @@ use futures_util::TryStreamExt;
 use object_store::buffered::BufWriter;
 use object_store::local::LocalFileSystem;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 use tokio::io::AsyncWriteExt;
 
 use crate::model::PackId;
@@ -59,7 +61,7 @@ impl Objects {
                 let target = folder.join(key::pack(pack).as_ref());
                 let file = file.to_owned();
                 blocking(move || {
-                    std::fs::rename(&file, &target)?;
+                    rename_new(&file, &target)?;
                     sync_folder(target.parent().unwrap_or(Path::new(".")))?;
                     sync_folder(file.parent().unwrap_or(Path::new(".")))
                 })
@@ -131,6 +133,15 @@ fn store_error(error: object_store::Error) -> Error {
     Error::new(kind, "object store cannot do this").with_source(error)
 }
 
+/// Renames, and never over something that is there.
+fn rename_new(from: &Path, to: &Path) -> std::io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // Not every file system knows the flag.
+        Err(Errno::INVAL | Errno::NOSYS) if !to.exists() => std::fs::rename(from, to),
+        result => Ok(result?),
+    }
+}
+
 /// Makes the names in a folder durable.
 pub(crate) fn sync_folder(folder: &Path) -> std::io::Result<()> {
     std::fs::File::open(folder)?.sync_all()
@@ -162,6 +173,21 @@ mod tests {
         assert_eq!(objects.pack_range(PackId(7), 3..6).await.unwrap(), &b"345"[..]);
         let copy = objects.pack_copy(PackId(7), &folder.path().join("copy")).await.unwrap();
         assert_eq!(std::fs::read(copy).unwrap(), b"0123456789");
+    }
+
+    #[tokio::test]
+    async fn a_pack_never_replaces_another_of_its_number() {
+        let folder = tempfile::tempdir().unwrap();
+        let objects = Objects::open("file:", folder.path()).unwrap();
+        let file = folder.path().join("new.tar");
+        std::fs::write(&file, b"new").unwrap();
+        let place = objects.pack_file(PackId(1)).unwrap();
+        std::fs::write(&place, b"old").unwrap();
+        assert!(objects.adopt(PackId(1), &file).await.is_err());
+        assert_eq!(
+            (std::fs::read(place).unwrap(), std::fs::read(file).unwrap()),
+            (b"old".to_vec(), b"new".to_vec())
+        );
     }
 
     #[test]

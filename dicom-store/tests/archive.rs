@@ -348,3 +348,75 @@ async fn many_senders_at_once_share_one_pack() {
     assert_eq!(packs.len(), 1);
     assert_eq!(session.instances(&Resource::Study(first.study())).await.unwrap().len(), 64);
 }
+
+#[tokio::test]
+async fn a_damaged_entry_takes_nothing_with_it() {
+    for damage in [100, 600] {
+        let (_folder, config, samples) = crashed().await;
+        let pack = log_packs(&config).pop().unwrap();
+        let entry = 512 + (samples[0].file().len() as u64 + 16).div_ceil(512) * 512;
+        // A byte of the second entry's header, or of its content.
+        let file = fs::OpenOptions::new().read(true).write(true).open(&pack).unwrap();
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, entry + damage).unwrap();
+        file.write_all_at(&[byte[0] ^ 0xFF], entry + damage).unwrap();
+        drop(file);
+        let archive = Archive::reindex(&config).await.unwrap();
+        let session = system(&archive);
+        assert_eq!(session.instances(&Resource::Study(samples[0].study())).await.unwrap().len(), 4);
+        assert!(matches!(store(&session, &samples[1]).await.unwrap(), Stored::New(_)));
+        archive.close().await;
+        let archive = Archive::reindex(&config).await.unwrap();
+        for sample in &samples {
+            let stored = store(&system(&archive), sample).await.unwrap();
+            assert!(matches!(stored, Stored::Same(_)));
+            let data_set = stored.instance().data_set as usize;
+            assert_eq!(bytes_of(&system(&archive), &stored).await[data_set..], sample.data_set());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_locked_index_refuses_and_takes_again_and_agrees_with_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(&folder);
+    let archive = Archive::open(&config).await.unwrap();
+    let session = system(&archive);
+    store(&session, &ct()).await.unwrap();
+    let index = folder.path().join("index.sqlite");
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(index);
+    let mut other = sqlx::ConnectOptions::connect(&options).await.unwrap();
+    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+    let refused = ct();
+    assert_eq!(store(&session, &refused).await.unwrap_err().kind, ErrorKind::Unavailable);
+    assert_eq!(store(&session, &ct()).await.unwrap_err().kind, ErrorKind::Unavailable);
+    sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
+    // What was refused is in the log, and the index agrees as soon as it can.
+    let again = async {
+        loop {
+            match store(&session, &refused).await {
+                Err(error) => assert_eq!(error.kind, ErrorKind::Unavailable),
+                Ok(stored) => break stored,
+            }
+        }
+    };
+    let again = tokio::time::timeout(std::time::Duration::from_secs(20), again).await.unwrap();
+    assert!(matches!(again, Stored::Same(_)));
+    let other = refused.clone().name("OTHER^NAME");
+    assert!(matches!(store(&session, &other).await.unwrap(), Stored::Conflict { .. }));
+    archive.close().await;
+    let archive = Archive::reindex(&config).await.unwrap();
+    assert!(matches!(store(&system(&archive), &refused).await.unwrap(), Stored::Same(_)));
+}
+
+#[tokio::test]
+async fn an_archive_without_its_packs_does_not_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = Config { inline_size_mib: 1, ..config(&folder) };
+    let archive = Archive::open(&config).await.unwrap();
+    store(&system(&archive), &ct().size(1000, 1000)).await.unwrap();
+    archive.close().await;
+    fs::rename(folder.path().join("objects"), folder.path().join("elsewhere")).unwrap();
+    let error = Archive::open(&config).await.unwrap_err();
+    assert!(error.kind == ErrorKind::Unavailable && error.what.contains("mounted"), "{error}");
+}

@@ -22,7 +22,7 @@ macro_rules! index_conformance {
     ($make:path) => {
         $crate::index_conformance!(@each $make:
             counts_what_was_committed, commits_all_of_a_group_or_nothing, remembers_how_far_it_has_come,
-            knows_an_instance_by_its_digest, takes_what_is_read_again_once, finds_by_every_kind_of_matching,
+            knows_an_instance_by_its_digest, takes_what_is_read_again_once, keeps_another_data_set_that_is_read_again_aside, finds_by_every_kind_of_matching,
             pages_without_gap_or_repetition, finds_names_however_they_are_typed, gives_headers_in_pages,
             keeps_patients_of_two_issuers_apart, keeps_one_series_uid_in_two_studies_apart, feeds_changes_in_order,
             hands_out_each_job_once, keeps_one_waiting_job_for_a_key, parks_what_cannot_be_done);
@@ -121,6 +121,19 @@ pub async fn takes_what_is_read_again_once(index: &dyn Index) {
     }
     assert_eq!(find(index, Level::Instance, &[], tags::SOP_INSTANCE_UID).await.len(), 2);
     assert_eq!(index.marks().await.unwrap(), [Mark { pack: PackId(1), offset: 2 << 20 }]);
+}
+
+pub async fn keeps_another_data_set_that_is_read_again_aside(index: &dyn Index) {
+    let first = ct();
+    let second = first.clone().name("OTHER^NAME");
+    let group = [new(&first, 1024), new(&second, 4096)];
+    let mark = Mark { pack: PackId(1), offset: 1 << 20 };
+    for _ in 0..2 {
+        index.commit_replayed(&group, mark).await.unwrap();
+        index.commit_replayed(&group[1..], mark).await.unwrap();
+    }
+    let known = index.known(&first.sop_instance()).await.unwrap().unwrap();
+    assert_eq!((known.digest, known.conflicts), (group[0].digest, vec![group[1].digest]));
 }
 
 pub async fn finds_by_every_kind_of_matching(index: &dyn Index) {

@@ -43,7 +43,8 @@ pub struct SqliteIndex {
 struct Writer {
     /// `None` once closed.
     connection: Option<SqliteConnection>,
-    memory: commit::Memory,
+    /// `None` after a failure, until it is read again.
+    memory: Option<commit::Memory>,
 }
 
 impl Writer {
@@ -70,20 +71,19 @@ impl SqliteIndex {
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Normal)
-            .busy_timeout(Duration::from_secs(5))
+            .busy_timeout(Duration::from_secs(2))
             .pragma("temp_store", "MEMORY")
             .pragma("cache_size", "-32768")
             .pragma("wal_autocheckpoint", "4000")
             .disable_statement_logging();
         let mut connection = options.connect().await.map_err(sql_error)?;
         migrate(&mut connection).await?;
-        let memory = commit::Memory::load(&mut connection).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .connect_with(options.pragma("cache_size", "-8192").pragma("query_only", "1"))
             .await
             .map_err(sql_error)?;
-        Ok(Self { writer: Mutex::new(Writer { connection: Some(connection), memory }), readers })
+        Ok(Self { writer: Mutex::new(Writer { connection: Some(connection), memory: None }), readers })
     }
 }
 
@@ -126,16 +126,8 @@ impl Index for SqliteIndex {
         async move {
             let mut fresh: Vec<NewInstance> = Vec::with_capacity(group.len());
             for new in group {
-                let is_known = match self.known(&new.sop_instance).await? {
-                    Some(known) if new.is_conflict => known.conflicts.contains(&new.digest),
-                    Some(_) => true,
-                    None => fresh.iter().any(|other| {
-                        other.sop_instance == new.sop_instance && other.is_conflict == new.is_conflict
-                    }),
-                };
-                if !is_known {
-                    fresh.push(new.clone());
-                }
+                let known = self.known(&new.sop_instance).await?;
+                fresh.extend(replayed(new, known.as_ref(), &fresh));
             }
             self.writer.lock().await.commit(&fresh, &[mark]).await.map(|_| ())
         }
@@ -259,6 +251,18 @@ impl Index for SqliteIndex {
         }
         .boxed()
     }
+}
+
+/// What an instance that is read again is to the index: nothing new, a new one, or another data set under
+/// a UID that is taken.
+fn replayed(new: &NewInstance, known: Option<&Known>, before: &[NewInstance]) -> Option<NewInstance> {
+    let mut others = before.iter().filter(|other| other.sop_instance == new.sop_instance);
+    let is_there = known
+        .is_some_and(|known| known.digest == new.digest || known.conflicts.contains(&new.digest))
+        || others.clone().any(|other| other.digest == new.digest);
+    let is_taken = known.is_some() || others.any(|other| !other.is_conflict);
+    let is_conflict = new.is_conflict || is_taken;
+    (!is_there).then(|| NewInstance { is_conflict, ..new.clone() })
 }
 
 /// A full disk and a lock pass by themselves; whatever else SQLite says is told as it is.

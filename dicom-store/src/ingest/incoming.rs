@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -35,6 +36,8 @@ pub(crate) struct Store {
     pub(crate) max_instance: u64,
     pub(crate) reserve: u64,
     pub(crate) under_way: UnderWay,
+    /// The index has not taken what is in the log.
+    pub(crate) is_behind: Arc<AtomicBool>,
 }
 
 /// An instance that is arriving. Dropping it gives back all that it took.
@@ -154,6 +157,9 @@ impl Store {
         length: u64,
     ) -> Result<Stored> {
         let _turn = self.under_way.turn(&new.sop_instance).await;
+        if self.is_behind.load(Ordering::Acquire) {
+            return Err(Error::new(ErrorKind::Unavailable, "the index cannot be written"));
+        }
         let known = self.index.known(&new.sop_instance).await?;
         let Some(Known { instance: kept, digest: kept_digest, conflicts }) = known else {
             return self.keep(new, whole, digest, length).await.map(Stored::New);

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use tracing::{info, warn};
+use tracing::{error, info};
 
 use super::Packs;
 use super::entry::{BLOCK, BLOCK_BYTES, Entry, padded};
@@ -13,19 +13,32 @@ use crate::index::{Index, Mark, NewInstance};
 use crate::ingest::Reading;
 use crate::model::{FileMeta, Location, PackId, Source};
 use crate::objects::blocking;
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// Instances that are read before the index takes them.
 const BATCH: usize = 256;
 const BUFFER: usize = 1 << 20;
 
 /// Brings the index up to the log. Sealed packs become objects; the open one is given back to write on.
+///
+/// # Errors
+/// `Unavailable` when the index knows packs that are nowhere: a volume that is not mounted, most likely.
 pub(crate) async fn log(packs: &Arc<Packs>, index: &Arc<dyn Index>) -> Result<Option<PackFile>> {
     let mut last_open = None;
+    let in_log = packs.in_log()?;
+    let sealed = packs.objects.packs().await?;
     for mark in index.marks().await? {
         packs.is_taken(mark.pack);
+        let is_there = in_log.contains(&mark.pack) || sealed.iter().any(|(pack, _)| *pack == mark.pack);
+        if !is_there {
+            let what = format!(
+                "pack {} is neither in the log nor in the object store; is its volume mounted?",
+                mark.pack
+            );
+            return Err(Error::new(ErrorKind::Unavailable, what));
+        }
     }
-    for pack in packs.in_log()? {
+    for pack in in_log {
         packs.is_taken(pack);
         let file = Arc::new(packs.open_in_log(pack)?);
         let length = file.metadata()?.len();
@@ -99,25 +112,61 @@ async fn catch_up(pack: PackId, file: &Arc<File>, length: u64, index: &Arc<dyn I
 
 fn read_batch(pack: PackId, file: &File, start: u64, length: u64) -> Result<(Vec<NewInstance>, u64)> {
     let (mut batch, mut at) = (Vec::new(), start);
-    while batch.len() < BATCH && at + BLOCK <= length {
-        let mut block = [0; BLOCK_BYTES];
-        file.read_exact_at(&mut block, at)?;
-        let Some(entry) = Entry::read(&block) else { break };
-        let location = Location { pack, offset: at + BLOCK, length: entry.size };
-        if at + padded(entry.size) > length || !is_whole(file, &entry, location)? {
-            warn!(pack = %pack, offset = at, "log: the last entry is torn and is cut off");
-            break;
-        }
+    while batch.len() < BATCH {
+        let (entry, location) = match entry_at(pack, file, at, length)? {
+            Some(whole) => whole,
+            None => match next_whole(pack, file, at, length)? {
+                Some((entry, location)) => {
+                    let (from, to) = (at, location.offset - BLOCK);
+                    error!(pack = %pack, from, to, "log: a part of a pack is damaged and is stepped over");
+                    (entry, location)
+                }
+                None => break,
+            },
+        };
         // A whole entry that cannot be read any more is kept and told; it must not stop the archive.
         match read_instance(file, &entry, location) {
             Ok(instance) => batch.push(instance),
             Err(cause) => {
-                warn!(pack = %pack, offset = at, error = %cause.chain(), "log: an entry is left out")
+                error!(pack = %pack, offset = location.offset, error = %cause.chain(), "log: an entry is left out");
             }
         }
-        at += padded(entry.size);
+        at = location.offset - BLOCK + padded(entry.size);
     }
     Ok((batch, at))
+}
+
+/// The entry that begins here, when it proves that it is whole.
+fn entry_at(pack: PackId, file: &File, at: u64, length: u64) -> Result<Option<(Entry, Location)>> {
+    if at + BLOCK > length {
+        return Ok(None);
+    }
+    let mut block = [0; BLOCK_BYTES];
+    file.read_exact_at(&mut block, at)?;
+    let Some(entry) = Entry::read(&block) else { return Ok(None) };
+    let location = Location { pack, offset: at + BLOCK, length: entry.size };
+    let is_inside = at.checked_add(padded(entry.size)).is_some_and(|end| end <= length);
+    Ok((is_inside && is_whole(file, &entry, location)?).then_some((entry, location)))
+}
+
+/// The first whole entry behind a place where none begins: what lies between is damaged. None behind
+/// the last one: what a crash tore off, and the zeros that were allocated ahead.
+fn next_whole(pack: PackId, file: &File, start: u64, length: u64) -> Result<Option<(Entry, Location)>> {
+    let mut window = vec![0; BUFFER];
+    let mut at = start;
+    while at + BLOCK <= length {
+        let want = usize::try_from(length - at).unwrap_or(BUFFER).min(BUFFER);
+        let part = window.get_mut(..want).unwrap_or_default();
+        file.read_exact_at(part, at)?;
+        let candidates = (at..).step_by(BLOCK_BYTES).zip(part.chunks_exact(BLOCK_BYTES));
+        for (place, _) in candidates.filter(|(_, block)| Entry::read(block).is_some()) {
+            if let Some(found) = entry_at(pack, file, place, length)? {
+                return Ok(Some(found));
+            }
+        }
+        at += want as u64 / BLOCK * BLOCK;
+    }
+    Ok(None)
 }
 
 /// Whether the bytes have the digest that the header gives: the data set's bytes, then the head's.

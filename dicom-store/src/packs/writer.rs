@@ -5,6 +5,7 @@
 //! one, the log takes the next.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -18,7 +19,7 @@ use super::file::PackFile;
 use crate::change::Changes;
 use crate::index::{Index, Mark, NewInstance};
 use crate::model::{Instance, Location, PackId};
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// Instances in one group, at the most.
 const MAX_GROUP: usize = 256;
@@ -26,6 +27,9 @@ const MAX_GROUP: usize = 256;
 const MAX_GROUP_BYTES: u64 = 32 << 20;
 /// Instances in one transaction of the index, at the most.
 const MAX_TRANSACTION: usize = 512;
+
+/// How often an index that did not take a group is asked again.
+const RETRY: Duration = Duration::from_millis(500);
 
 pub(crate) type Answer = oneshot::Sender<Result<Instance>>;
 
@@ -59,18 +63,25 @@ pub(crate) struct Limits {
     pub(crate) seal_idle: Duration,
 }
 
+/// What writer and committer work on.
+pub(crate) struct Log {
+    pub(crate) packs: Arc<Packs>,
+    pub(crate) index: Arc<dyn Index>,
+    pub(crate) changes: Changes,
+    /// The pack that is not full yet.
+    pub(crate) open: Option<PackFile>,
+    pub(crate) limits: Limits,
+    /// Set while the log has what the index did not take.
+    pub(crate) is_behind: Arc<AtomicBool>,
+}
+
 /// Starts both; they end, everything written, when all senders are gone.
-pub(crate) fn start(
-    packs: Arc<Packs>,
-    index: Arc<dyn Index>,
-    changes: Changes,
-    open: Option<PackFile>,
-    limits: Limits,
-) -> (mpsc::Sender<Append>, mpsc::Sender<Durable>, [JoinHandle<()>; 2]) {
+pub(crate) fn start(log: Log) -> (mpsc::Sender<Append>, mpsc::Sender<Durable>, [JoinHandle<()>; 2]) {
+    let Log { packs, index, changes, open, limits, is_behind } = log;
     let (appends, to_write) = mpsc::channel(MAX_GROUP);
     let (durable, to_commit) = mpsc::channel(8);
     let writer = Writer { packs: packs.clone(), durable: durable.clone(), open, limits };
-    let committer = Committer { packs, index, changes };
+    let committer = Committer { packs, index, changes, owed: Vec::new(), owed_marks: Vec::new(), is_behind };
     (appends, durable, [tokio::spawn(writer.run(to_write)), tokio::spawn(committer.run(to_commit))])
 }
 
@@ -198,14 +209,31 @@ struct Committer {
     packs: Arc<Packs>,
     index: Arc<dyn Index>,
     changes: Changes,
+    /// In the log and refused, because the index did not take them. They go in before anything else does,
+    /// so that the index made anew from the log would be the same.
+    owed: Vec<NewInstance>,
+    owed_marks: Vec<Mark>,
+    is_behind: Arc<AtomicBool>,
 }
 
 impl Committer {
-    async fn run(self, mut to_commit: mpsc::Receiver<Durable>) {
-        while let Some(first) = to_commit.recv().await {
+    async fn run(mut self, mut to_commit: mpsc::Receiver<Durable>) {
+        loop {
+            let first = if self.owed_marks.is_empty() {
+                to_commit.recv().await
+            } else {
+                match tokio::time::timeout(RETRY, to_commit.recv()).await {
+                    Ok(first) => first,
+                    Err(_nothing_new) => {
+                        self.catch_up().await;
+                        continue;
+                    }
+                }
+            };
+            let Some(first) = first else { return };
             let (entries, marks, sealed) = take_ready(first, &mut to_commit);
             if !entries.is_empty() {
-                self.commit(entries, &marks).await;
+                self.commit(entries, marks).await;
             }
             for pack in sealed {
                 if let Err(cause) = self.adopt(pack).await {
@@ -215,24 +243,56 @@ impl Committer {
         }
     }
 
-    async fn commit(&self, entries: Vec<(NewInstance, Answer)>, marks: &[Mark]) {
+    async fn commit(&mut self, entries: Vec<(NewInstance, Answer)>, marks: Vec<Mark>) {
         let (new, answers): (Vec<_>, Vec<_>) = entries.into_iter().unzip();
-        match self.index.commit(&new, marks).await {
+        let result = if self.catch_up().await {
+            self.index.commit(&new, &marks).await
+        } else {
+            Err(Error::new(ErrorKind::Unavailable, "the index cannot be written"))
+        };
+        match result {
             Ok(cursor) => {
                 self.changes.advance(cursor);
                 for (new, answer) in new.into_iter().zip(answers) {
+                    // Somebody who has gone needs no answer.
                     let _ = answer.send(Ok(new.into_instance()));
                 }
             }
             Err(cause) => {
-                warn!(error = %cause.chain(), instances = new.len(), "index: a group was not committed");
+                error!(error = %cause.chain(), instances = new.len(), "index: a group was not committed; nothing is taken until it is");
+                self.owed.extend(new);
+                self.owed_marks.extend(marks);
+                self.is_behind.store(true, Ordering::Release);
                 refuse(answers.into_iter(), &cause);
             }
         }
     }
 
+    /// Whether the index has all that is in the log before what comes next.
+    async fn catch_up(&mut self) -> bool {
+        let Some(last) = self.owed_marks.last() else { return true };
+        let result = async {
+            self.index.commit_replayed(&self.owed, *last).await?;
+            self.index.commit(&[], &self.owed_marks).await
+        };
+        match result.await {
+            Ok(cursor) => {
+                info!(instances = self.owed.len(), "index: it has caught up with the log");
+                self.changes.advance(cursor);
+                self.owed.clear();
+                self.owed_marks.clear();
+                self.is_behind.store(false, Ordering::Release);
+                true
+            }
+            Err(_still) => false,
+        }
+    }
+
     /// Once a pack has left the log it is not replayed, so the index has to be durable first.
-    async fn adopt(&self, pack: PackId) -> Result<()> {
+    async fn adopt(&mut self, pack: PackId) -> Result<()> {
+        if !self.catch_up().await {
+            return Err(Error::new(ErrorKind::Unavailable, "the index cannot be written"));
+        }
         self.index.sync().await?;
         self.packs.adopt(pack).await?;
         info!(pack = %pack, "pack sealed");

@@ -64,18 +64,22 @@ impl Memory {
 
 impl Writer {
     pub(super) async fn commit(&mut self, group: &[NewInstance], marks: &[Mark]) -> Result<Cursor> {
-        self.memory.forget_when_full();
-        let Self { connection, memory } = self;
+        let Self { connection, memory: remembered } = self;
         let connection = connection.as_mut().ok_or_else(super::closed)?;
+        let memory = match remembered {
+            Some(memory) => memory,
+            None => remembered.insert(Memory::load(connection).await?),
+        };
+        memory.forget_when_full();
         sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut *connection).await.map_err(sql_error)?;
         let mut result = write(connection, memory, group, marks).await;
         if result.is_ok() {
             result = sqlx::raw_sql("COMMIT").execute(&mut *connection).await.map(|_| ()).map_err(sql_error);
         }
         if let Err(error) = result {
-            // What was remembered may not be there.
             let _ = sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await;
-            *memory = Memory::load(connection).await?;
+            // What was remembered may not be there: it is read again before the next group.
+            *remembered = None;
             return Err(error);
         }
         Ok(Cursor(memory.last_change))
