@@ -65,9 +65,9 @@ clippy: $(dist)
 test-rust: program $(peers) $(browser)
 	@scripts/test-rust
 
-# The end-to-end tests start the program itself, too: it lies beside them in the target folder.
+# The end-to-end tests start the program itself, which cargo builds for them only with all targets.
 program: $(dist)
-	@$(step) 'rust: build' cargo build --locked --workspace --bins
+	@$(step) 'rust: build' cargo build --locked --workspace --all-targets
 
 # What is fetched or built once, and again when it changed.
 

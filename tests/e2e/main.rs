@@ -13,6 +13,7 @@ mod corpus;
 mod crash;
 mod drain;
 mod hostile;
+mod hostile_web;
 mod memory;
 mod qido;
 mod stow;
