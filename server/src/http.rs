@@ -31,6 +31,7 @@ pub(crate) fn routes(
     let pages = Router::new()
         .nest("/dicom-web", dicomweb.clone())
         .route_service("/dicom-web/", dicomweb.map_request(at_root))
+        .merge(wado::uri_router(archive.clone(), pool.clone(), config.web.clone()))
         .merge(status::routes(config.open));
     let pages = if config.open {
         pages.merge(viewer::router())

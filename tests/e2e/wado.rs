@@ -1,4 +1,4 @@
-//! WADO-RS (PS3.18 §10.4).
+//! WADO-RS (PS3.18 §10.4) and WADO-URI (PS3.18 §9).
 
 use std::fs;
 
@@ -101,6 +101,22 @@ async fn shows_a_thumbnail_of_every_level() -> Result<()> {
         assert_eq!(answer.status.as_u16(), 200, "{of}: {answer:?}");
         assert_eq!(answer.body.get(..2), Some([0xFF, 0xD8].as_slice()), "{of}: no JPEG");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn answers_wado_uri() -> Result<()> {
+    let pacs = Pacs::start().await?;
+    let slice = ct(NGUYEN, 1).remove(0);
+    pacs.hold(std::slice::from_ref(&slice)).await?;
+    let query = format!(
+        "/wado?requestType=WADO&studyUID={}&seriesUID={}&objectUID={}",
+        slice.study, slice.series, slice.sop_instance
+    );
+    let image = pacs.web().get(&query, "").await?;
+    assert_eq!((image.status.as_u16(), image.content_type.as_str()), (200, "image/jpeg"), "{image:?}");
+    let file = pacs.web().get(&format!("{query}&contentType=application/dicom"), "").await?;
+    assert!(data_set_of(&file.body)? == slice.data_set);
     Ok(())
 }
 
