@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rustix::fs::{FlockOperation, flock};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
@@ -101,6 +101,7 @@ impl Archive {
             max_instance: config.max_instance(),
             reserve: limits.reserve,
             under_way: crate::ingest::UnderWay::default(),
+            inflating: Semaphore::new(1),
             is_behind,
         };
         let store = RwLock::new(Some(Arc::new(store)));

@@ -420,3 +420,29 @@ async fn an_archive_without_its_packs_does_not_start() {
     let error = Archive::open(&config).await.unwrap_err();
     assert!(error.kind == ErrorKind::Unavailable && error.what.contains("mounted"), "{error}");
 }
+
+#[tokio::test]
+async fn single_bytes_and_nothing_cost_no_more_than_they_bring() {
+    let (archive, _folder) = archive().await;
+    let session = system(&archive);
+    let sample = ct();
+    let mut incoming = session.receive(file_arrival()).await.unwrap();
+    for byte in sample.file() {
+        incoming.write(Bytes::copy_from_slice(&[byte])).await.unwrap();
+        incoming.write(Bytes::new()).await.unwrap();
+    }
+    let stored = incoming.commit().await.unwrap();
+    assert_eq!(bytes_of(&session, &stored).await, sample.file());
+}
+
+#[tokio::test]
+async fn searches_whose_rows_nobody_takes_hold_back_nobody() {
+    let (archive, _folder) = archive().await;
+    let session = system(&archive);
+    let first = ct();
+    let samples: Vec<_> = (0..200).map(|number| first.next(number)).collect();
+    futures_util::future::join_all(samples.iter().map(|sample| store(&session, sample))).await;
+    let query = Query::new(Level::Instance);
+    let _silent = futures_util::future::join_all((0..20).map(|_| session.search(&query))).await;
+    assert!(matches!(store(&session, &ct()).await.unwrap(), Stored::New(_)));
+}

@@ -29,13 +29,16 @@ use crate::{Error, ErrorKind, Result};
 const SCHEMA: &str = include_str!("migrations/0001_sqlite.sql");
 /// Counted up with each migration; kept in the file's `user_version`.
 const VERSION: i64 = 1;
-const READERS: u32 = 6;
+const READERS: u32 = 4;
+const SEARCHERS: u32 = 6;
 
 /// An index in one SQLite file.
 #[derive(Debug)]
 pub struct SqliteIndex {
     writer: Mutex<Writer>,
     readers: SqlitePool,
+    /// Connections of their own for searches, which hold one as long as rows are taken.
+    searchers: SqlitePool,
 }
 
 /// The connection that writes, with what it remembers of the rows it needs again and again.
@@ -78,12 +81,20 @@ impl SqliteIndex {
             .disable_statement_logging();
         let mut connection = options.connect().await.map_err(sql_error)?;
         migrate(&mut connection).await?;
-        let readers = SqlitePoolOptions::new()
-            .max_connections(READERS)
-            .connect_with(options.pragma("cache_size", "-8192").pragma("query_only", "1"))
-            .await
-            .map_err(sql_error)?;
-        Ok(Self { writer: Mutex::new(Writer { connection: Some(connection), memory: None }), readers })
+        let options = options.pragma("cache_size", "-8192").pragma("query_only", "1");
+        let pool = async |connections| {
+            SqlitePoolOptions::new()
+                .max_connections(connections)
+                .connect_with(options.clone())
+                .await
+                .map_err(sql_error)
+        };
+        let (readers, searchers) = (pool(READERS).await?, pool(SEARCHERS).await?);
+        Ok(Self {
+            writer: Mutex::new(Writer { connection: Some(connection), memory: None }),
+            readers,
+            searchers,
+        })
     }
 }
 
@@ -169,11 +180,11 @@ impl Index for SqliteIndex {
     }
 
     fn search<'a>(&'a self, query: &'a Query) -> BoxFuture<'a, Result<Rows>> {
-        async move { Ok(search::rows(self.readers.clone(), query.clone())) }.boxed()
+        async move { Ok(search::rows(self.searchers.clone(), query.clone())) }.boxed()
     }
 
     fn count<'a>(&'a self, query: &'a Query) -> BoxFuture<'a, Result<u64>> {
-        search::count(&self.readers, query).boxed()
+        search::count(&self.searchers, query).boxed()
     }
 
     fn instances<'a>(&'a self, of: &'a Resource) -> BoxFuture<'a, Result<Vec<Instance>>> {
@@ -243,6 +254,7 @@ impl Index for SqliteIndex {
     fn close(&self) -> BoxFuture<'_, ()> {
         async {
             self.readers.close().await;
+            self.searchers.close().await;
             if let Some(connection) = self.writer.lock().await.connection.take()
                 && let Err(error) = connection.close().await
             {

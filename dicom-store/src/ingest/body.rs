@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Budget;
@@ -21,17 +21,40 @@ const WRITE: usize = 1 << 20;
 /// How often the free space is looked at.
 const RESERVE_CHECK: u64 = 64 << 20;
 
+/// Fragments below this are joined, so that none costs more than the bytes that it brings.
+const SMALL: usize = 4096;
+/// How much is joined.
+const JOINED: usize = 64 * 1024;
+
 /// The whole Part 10 file, as far as it has come.
 #[derive(Debug)]
 pub(super) struct Body {
     pub(super) length: u64,
+    /// Small fragments that have come last.
+    joined: BytesMut,
     kind: Kind,
 }
 
 #[derive(Debug)]
 enum Kind {
-    Memory { parts: Vec<Bytes>, permits: Vec<OwnedSemaphorePermit> },
+    Memory(Kept),
     File(Spool),
+}
+
+/// Buffers, and their bytes in the budget.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    pub(super) parts: Vec<Bytes>,
+    pub(super) permit: Option<OwnedSemaphorePermit>,
+}
+
+/// Where a body goes when it does not stay in memory, and what decides it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room<'a> {
+    pub(super) packs: &'a Packs,
+    pub(super) budget: &'a Budget,
+    pub(super) inline: u64,
+    pub(super) reserve: u64,
 }
 
 /// A pack of its own in the making: the tar header's block stays free until the name is known.
@@ -50,43 +73,50 @@ pub(super) struct Spool {
 
 impl Body {
     pub(super) fn new() -> Self {
-        Self { length: 0, kind: Kind::Memory { parts: Vec::new(), permits: Vec::new() } }
+        Self { length: 0, joined: BytesMut::new(), kind: Kind::Memory(Kept::default()) }
     }
 
-    /// Adds bytes; goes to a file past `inline` bytes or when the budget is spent.
-    pub(super) async fn push(
-        &mut self,
-        bytes: Bytes,
-        inline: u64,
-        packs: &Packs,
-        budget: &Budget,
-        reserve: u64,
-    ) -> Result<()> {
+    /// Adds bytes; goes to a file past the size for memory or when the budget is spent.
+    pub(super) async fn push(&mut self, bytes: Bytes, room: Room<'_>) -> Result<()> {
         self.length += bytes.len() as u64;
-        if let Kind::Memory { parts, permits } = &mut self.kind {
-            let permit = if self.length <= inline { budget.take(bytes.len()) } else { None };
-            match permit {
-                Some(permit) => {
-                    permits.push(permit);
-                    parts.push(bytes);
-                    return Ok(());
+        if bytes.len() < SMALL {
+            self.joined.extend_from_slice(&bytes);
+            return if self.joined.len() < JOINED { Ok(()) } else { self.push_joined(room).await };
+        }
+        self.push_joined(room).await?;
+        self.add(bytes, room).await
+    }
+
+    async fn push_joined(&mut self, room: Room<'_>) -> Result<()> {
+        let joined = self.joined.split().freeze();
+        if joined.is_empty() { Ok(()) } else { self.add(joined, room).await }
+    }
+
+    async fn add(&mut self, bytes: Bytes, room: Room<'_>) -> Result<()> {
+        if let Kind::Memory(kept) = &mut self.kind {
+            let permit = if self.length <= room.inline { room.budget.take(bytes.len()) } else { None };
+            if let Some(permit) = permit {
+                match &mut kept.permit {
+                    Some(all) => all.merge(permit),
+                    none => *none = Some(permit),
                 }
-                None => {
-                    let spool = Spool::create(packs, reserve, std::mem::take(parts)).await?;
-                    self.kind = Kind::File(spool);
-                }
+                kept.parts.push(bytes);
+                return Ok(());
             }
+            let Kept { parts, permit: _given_back } = std::mem::take(kept);
+            self.kind = Kind::File(Spool::create(room.packs, room.reserve, parts).await?);
         }
         match &mut self.kind {
             Kind::File(spool) => spool.push(bytes).await,
-            Kind::Memory { .. } => Ok(()),
+            Kind::Memory(_) => Ok(()),
         }
     }
 
-    /// What it has become, complete; the permits hold the memory in the budget until they are dropped.
-    pub(super) async fn finish(self) -> Result<Whole> {
+    /// What it has become, complete; memory stays in the budget until it is dropped.
+    pub(super) async fn finish(mut self, room: Room<'_>) -> Result<Whole> {
+        self.push_joined(room).await?;
         match self.kind {
-            Kind::Memory { parts, permits } => Ok(Whole::Memory { parts, permits }),
+            Kind::Memory(kept) => Ok(Whole::Memory(kept)),
             Kind::File(mut spool) => {
                 spool.flush().await?;
                 Ok(Whole::File(spool))
@@ -98,7 +128,7 @@ impl Body {
 /// A complete instance, not yet in the log.
 #[derive(Debug)]
 pub(super) enum Whole {
-    Memory { parts: Vec<Bytes>, permits: Vec<OwnedSemaphorePermit> },
+    Memory(Kept),
     File(Spool),
 }
 

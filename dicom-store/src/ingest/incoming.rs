@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
-use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tracing::warn;
 
-use super::body::{Body, Parts, Spool, Whole};
+use super::body::{Body, Kept, Parts, Room, Spool, Whole};
 use super::{Arrival, Budget, Declared, Reading, Stored};
 use crate::index::{Index, Known, Mark, NewInstance};
 use crate::model::{FileMeta, Instance, Location, SopInstanceUid};
@@ -22,7 +22,7 @@ use crate::packs::writer::{Append, Durable};
 use crate::{Error, ErrorKind, Result};
 
 /// Instances up to this size are read where they are; larger ones off the asynchronous threads.
-const READ_INLINE: u64 = 1 << 20;
+const READ_INLINE: u64 = 128 * 1024;
 
 /// Everything that an arriving instance needs of the archive.
 #[derive(Debug)]
@@ -36,6 +36,8 @@ pub(crate) struct Store {
     pub(crate) max_instance: u64,
     pub(crate) reserve: u64,
     pub(crate) under_way: UnderWay,
+    /// One permit: who holds it inflates a data set.
+    pub(crate) inflating: Semaphore,
     /// The index has not taken what is in the log.
     pub(crate) is_behind: Arc<AtomicBool>,
 }
@@ -48,6 +50,7 @@ pub struct Incoming {
     body: Body,
     /// Of a file: its first bytes, until its meta information is whole.
     head: BytesMut,
+    head_wanted: usize,
     meta: Option<FileMeta>,
     head_bytes: Bytes,
     hasher: Box<blake3::Hasher>,
@@ -60,6 +63,7 @@ impl Incoming {
             arrival,
             body: Body::new(),
             head: BytesMut::new(),
+            head_wanted: 0,
             meta: None,
             head_bytes: Bytes::new(),
             hasher: Box::default(),
@@ -86,9 +90,16 @@ impl Incoming {
     pub async fn write(&mut self, bytes: Bytes) -> Result<()> {
         if self.meta.is_none() {
             self.head.extend_from_slice(&bytes);
+            if self.head.len() < self.head_wanted {
+                return Ok(());
+            }
             return match FileMeta::read(&self.head, false)? {
                 Some(meta) => self.split(meta).await,
-                None => Ok(()),
+                None => {
+                    // Looked at again when there is twice as much, however small the steps are.
+                    self.head_wanted = 2 * self.head.len();
+                    Ok(())
+                }
             };
         }
         self.add(bytes).await
@@ -114,12 +125,12 @@ impl Incoming {
     }
 
     async fn push(&mut self, bytes: Bytes) -> Result<()> {
-        let Store { packs, budget, inline, max_instance, reserve, .. } = &*self.store;
-        if self.body.length + bytes.len() as u64 > *max_instance {
+        let max_instance = self.store.max_instance;
+        if self.body.length + bytes.len() as u64 > max_instance {
             let what = format!("instance is over {} MiB (store.max-instance-mib)", max_instance >> 20);
             return Err(Error::new(ErrorKind::TooLarge, what));
         }
-        self.body.push(bytes, *inline, packs, budget, *reserve).await
+        self.body.push(bytes, self.store.room()).await
     }
 
     /// Reads, checks, writes and indexes it. When this returns, it is durable and can be found.
@@ -138,7 +149,8 @@ impl Incoming {
         hasher.update(&head_bytes);
         let digest = *hasher.finalize().as_bytes();
         let length = body.length;
-        let (reading, whole) = read(body.finish().await?, meta, length).await?;
+        let whole = body.finish(store.room()).await?;
+        let (reading, whole) = store.read(whole, meta, length).await?;
         check(&reading, &arrival.declared)?;
         let mut new = reading.into_new(data_set_digest)?;
         new.sender = arrival.origin.sender();
@@ -148,6 +160,31 @@ impl Incoming {
 }
 
 impl Store {
+    fn room(&self) -> Room<'_> {
+        Room { packs: &self.packs, budget: &self.budget, inline: self.inline, reserve: self.reserve }
+    }
+
+    /// One pass over what came. A deflated data set is inflated in memory for it, one at a time.
+    async fn read(&self, whole: Whole, meta: FileMeta, length: u64) -> Result<(Reading, Whole)> {
+        let is_deflated = meta.transfer_syntax.facts().deflated;
+        let work = move || {
+            let reading = match &whole {
+                Whole::Memory(Kept { parts, .. }) => Reading::of_file(&mut Parts::new(parts), &meta),
+                Whole::File(spool) => {
+                    Reading::of_file(&mut FileSource::new(&spool.file, BLOCK, length), &meta)
+                }
+            };
+            reading.map(|reading| (reading, whole))
+        };
+        if length <= READ_INLINE && !is_deflated {
+            return work();
+        }
+        let _turn = if is_deflated { self.inflating.acquire().await.ok() } else { None };
+        tokio::task::spawn_blocking(work)
+            .await
+            .map_err(|cause| Error::internal("reading an instance did not finish").with_source(cause))?
+    }
+
     /// Decides between new, same and conflict, one at a time for each UID.
     async fn settle(
         self: Arc<Self>,
@@ -180,11 +217,11 @@ impl Store {
         let conflict = new.is_conflict.then_some(&new.digest);
         let name = instance_name(&new.study, &new.series, &new.sop_instance, conflict);
         let (answer, answered) = oneshot::channel();
-        let _permits: Vec<OwnedSemaphorePermit> = match whole {
-            Whole::Memory { parts, permits } => {
+        let _permit: Option<OwnedSemaphorePermit> = match whole {
+            Whole::Memory(Kept { parts, permit }) => {
                 let append = Append { name, body: parts, length, digest, new, answer };
                 self.appends.send(append).await.map_err(|_| ended())?;
-                permits
+                permit
             }
             Whole::File(spool) => {
                 let (pack, mark) = (spool.pack, self.place(spool, &name, digest, length).await?);
@@ -192,7 +229,7 @@ impl Store {
                 let entries = vec![(NewInstance { location, ..new }, answer)];
                 self.durable.send(Durable::Group { entries, mark }).await.map_err(|_| ended())?;
                 self.durable.send(Durable::Sealed(pack)).await.map_err(|_| ended())?;
-                Vec::new()
+                None
             }
         };
         answered.await.map_err(|_| ended())?
@@ -220,22 +257,6 @@ impl Store {
 
 fn ended() -> Error {
     Error::new(ErrorKind::Unavailable, "the archive is closing")
-}
-
-async fn read(whole: Whole, meta: FileMeta, length: u64) -> Result<(Reading, Whole)> {
-    let work = move || {
-        let reading = match &whole {
-            Whole::Memory { parts, .. } => Reading::of_file(&mut Parts::new(parts), &meta),
-            Whole::File(spool) => Reading::of_file(&mut FileSource::new(&spool.file, BLOCK, length), &meta),
-        };
-        reading.map(|reading| (reading, whole))
-    };
-    if length <= READ_INLINE {
-        return work();
-    }
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|cause| Error::internal("reading an instance did not finish").with_source(cause))?
 }
 
 /// The UIDs of the data set have to be those that the protocol named.

@@ -14,7 +14,7 @@ use crate::packs::entry::Digest;
 use crate::{Error, ErrorKind, Result};
 
 /// A deflated data set is inflated in memory to be read; one that grows past this is refused.
-const MAX_INFLATED: u64 = 256 << 20;
+const MAX_INFLATED: u64 = 128 << 20;
 
 /// The result of one pass over a Part 10 file.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use dicom::dictionary_std::tags;
 
 use super::group_frames::{self, PixelData};
 use super::read::{Head, ITEM, ITEM_DELIMITER, MAX_DEPTH, SEQUENCE_DELIMITER, UNDEFINED};
-use super::{Attributes, Encoding, Error, FrameMap, Header, Hole, Result, Source, Tag, VR};
+use super::{Attributes, Encoding, Error, ErrorKind, FrameMap, Header, Hole, Result, Source, Tag, VR};
 
 /// Binary values above this stay in the object.
 const MAX_INLINE_BINARY: u64 = 1024;
@@ -17,6 +17,8 @@ const MAX_INLINE_TEXT: u64 = 64 * 1024;
 /// A header larger than this is refused: no object comes near it.
 const MAX_HEADER: usize = 64 * 1024 * 1024;
 
+/// Fragments of one object: ten times those of the largest slides.
+const MAX_FRAGMENTS: usize = 1 << 20;
 /// Zeros that are looked at together.
 const PADDING_STEP: usize = 64 * 1024;
 
@@ -139,7 +141,7 @@ impl Walk<'_> {
         self.last = head.tag;
         if self.bytes.len() > MAX_HEADER {
             let what = format!("header is over {} MiB", MAX_HEADER >> 20);
-            return Err(Error::new(super::ErrorKind::TooLarge, what));
+            return Err(Error::new(ErrorKind::TooLarge, what));
         }
         Ok(head)
     }
@@ -165,6 +167,10 @@ impl Walk<'_> {
             ITEM_DELIMITER if self.within.last().is_some_and(|open| open.end.is_none()) => {
                 self.within.pop();
                 return Ok(());
+            }
+            // Also what keeps the look for padding from being done twice.
+            Tag(0, _) => {
+                return Err(Error::invalid(format!("{} is of a command, not of a data set", head.tag)));
             }
             ITEM | ITEM_DELIMITER | SEQUENCE_DELIMITER => {
                 return Err(Error::invalid(format!("{} stands where an element belongs", head.tag)));
@@ -236,6 +242,10 @@ impl Walk<'_> {
                 ITEM if head.length != UNDEFINED && u64::from(head.length) <= self.end - self.at => {
                     match table {
                         None => table = Some((self.at, u64::from(head.length))),
+                        Some(_) if fragments.len() >= MAX_FRAGMENTS => {
+                            let what = format!("pixel data is in more than {MAX_FRAGMENTS} fragments");
+                            return Err(Error::new(ErrorKind::TooLarge, what));
+                        }
                         Some(_) => fragments.push((self.at, u64::from(head.length))),
                     }
                     self.at += u64::from(head.length);

@@ -4,35 +4,45 @@
 //! decided by [`Query::matches`] alone. Where the conditions say all there is to say, the page is
 //! cut by SQL as well.
 
+use std::time::Duration;
+
 use dicom::dictionary_std::tags;
 use futures_util::TryStreamExt;
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 use sqlx::{QueryBuilder, Row as _, Sqlite};
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::SendTimeoutError};
 
 use super::{rows, sql_error};
-use crate::Result;
 use crate::model::{Attributes, Encoding, Level, PersonName, Tag, VR, fold};
 use crate::query::{Key, Matching, Pattern, Query, Row, Rows};
+use crate::{Error, ErrorKind, Result};
 
+/// How long whoever asked may take for one of them.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Rows that wait for whoever asked.
 const AHEAD: usize = 64;
 
-/// Runs the query in a task of its own, which ends when the rows are dropped.
+/// Runs the query in a task of its own, which ends when the rows are dropped, or not taken for a while:
+/// a connection to the index is not for those who do not listen.
 pub(super) fn rows(pool: SqlitePool, query: Query) -> Rows {
     let (found, receiver) = mpsc::channel(AHEAD);
-    tokio::spawn(async move {
-        if let Err(error) = send_rows(&pool, &query, &found).await {
-            // Nobody is there to hear it when the rows were dropped.
-            let _ = found.send(Err(error)).await;
+    let ended = tokio::spawn(async move { send_rows(&pool, &query, &found).await });
+    Rows::new(futures_util::stream::unfold((receiver, Some(ended)), |(mut receiver, mut ended)| async {
+        if let Some(row) = receiver.recv().await {
+            return Some((Ok(row), (receiver, ended)));
         }
-    });
-    Rows::new(futures_util::stream::unfold(receiver, |mut receiver| async {
-        receiver.recv().await.map(|row| (row, receiver))
+        // No more rows: because there are none, or because something went wrong.
+        let result = ended.take()?.await;
+        let error = match result {
+            Ok(Ok(())) => return None,
+            Ok(Err(error)) => error,
+            Err(cause) => Error::internal("a search did not finish").with_source(cause),
+        };
+        Some((Err(error), (receiver, None)))
     }))
 }
 
-async fn send_rows(pool: &SqlitePool, query: &Query, found: &mpsc::Sender<Result<Row>>) -> Result<()> {
+async fn send_rows(pool: &SqlitePool, query: &Query, found: &mpsc::Sender<Row>) -> Result<()> {
     let is_exact = is_exact(query);
     let mut select = QueryBuilder::new(select(query.level));
     conditions(&mut select, query);
@@ -55,8 +65,15 @@ async fn send_rows(pool: &SqlitePool, query: &Query, found: &mpsc::Sender<Result
             continue;
         }
         left -= 1;
-        if found.send(Ok(Row { level: query.level, attributes })).await.is_err() {
-            return Ok(());
+        match found.send_timeout(Row { level: query.level, attributes }, PATIENCE).await {
+            Ok(()) => {}
+            Err(SendTimeoutError::Closed(_)) => return Ok(()),
+            Err(SendTimeoutError::Timeout(_)) => {
+                return Err(Error::new(
+                    ErrorKind::Unavailable,
+                    "the rows of a search were not taken in time",
+                ));
+            }
         }
     }
     Ok(())

@@ -155,6 +155,24 @@ fn an_un_of_undefined_length_is_implicit_inside() {
     assert!(read.contains(tags::PATIENT_NAME));
 }
 
+/// Each such element once made the scan look at all that follows it: seconds for a hundred kilobytes.
+#[test]
+fn zeros_that_are_no_padding_are_refused_at_the_first_of_them() {
+    let mut bytes = image(1).write(Encoding::ImplicitLittle);
+    bytes.resize(64 << 20, 0);
+    bytes.push(1);
+    let error = scanned(&bytes, Encoding::ImplicitLittle).unwrap_err();
+    assert!(error.what.contains("of a command"), "{error}");
+}
+
+#[test]
+fn fragments_without_end_are_refused() {
+    let mut bytes = head(tags::PIXEL_DATA, b"OB", UNDEFINED);
+    (0..=MAX_FRAGMENTS + 1).for_each(|_| bytes.extend(item(b"")));
+    bytes.extend(DELIMITER);
+    assert_eq!(scanned(&bytes, Encoding::ExplicitLittle).unwrap_err().kind, ErrorKind::TooLarge);
+}
+
 #[test]
 fn what_came_as_un_is_what_the_dictionary_says() {
     let mut sent = Attributes::new();
