@@ -68,6 +68,7 @@ impl Archive {
 
     async fn open_locked(config: &Config, lock: File) -> Result<Self> {
         let objects = Objects::open(&config.objects, &config.data)?;
+        objects.belongs_to(&config.data).await?;
         let packs = Arc::new(Packs::open(config.log_folder(), objects)?);
         let index: Arc<dyn Index> = Arc::new(SqliteIndex::open(&index_file(config)?).await?);
         let is_new = index.marks().await?.is_empty();

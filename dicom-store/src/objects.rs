@@ -21,6 +21,9 @@ use crate::{Error, ErrorKind, Result};
 pub use key::DerivedKey;
 pub(crate) use key::pack_id;
 
+/// Name of the file and of the object that tell which archive they belong to.
+const IDENTIFIER: &str = "archive-id";
+
 /// The object store of an archive.
 #[derive(Debug, Clone)]
 pub(crate) struct Objects {
@@ -74,6 +77,37 @@ impl Objects {
                 upload.shutdown().await?;
                 Ok(tokio::fs::remove_file(file).await?)
             }
+        }
+    }
+
+    /// Makes sure that data folder and store belong together: both hold the same identifier, made at the first
+    /// start. A data folder without one takes over the store's.
+    ///
+    /// # Errors
+    /// `Conflict` when they do not: a volume that is not mounted, or another archive's.
+    pub(crate) async fn belongs_to(&self, data: &Path) -> Result<()> {
+        let file = data.join(IDENTIFIER);
+        let own = match std::fs::read_to_string(&file) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            text => Some(text?),
+        };
+        let object = object_store::path::Path::from(IDENTIFIER);
+        let stored = match self.store.get(&object).await {
+            Err(object_store::Error::NotFound { .. }) => None,
+            found => Some(found.map_err(store_error)?.bytes().await.map_err(store_error)?),
+        };
+        match (own, stored) {
+            (Some(own), Some(stored)) if own.as_bytes() == stored => Ok(()),
+            (None, Some(stored)) => Ok(std::fs::write(&file, stored)?),
+            (None, None) => {
+                let identifier = new_identifier(data);
+                let payload = PutPayload::from(identifier.clone().into_bytes());
+                self.store.put(&object, payload).await.map_err(store_error)?;
+                Ok(std::fs::write(&file, identifier)?)
+            }
+            (Some(_), _) => Err(Error::conflict(
+                "the object store is not the one of this data folder; is its volume mounted?",
+            )),
         }
     }
 
@@ -131,6 +165,13 @@ fn store_error(error: object_store::Error) -> Error {
         _ => ErrorKind::Unavailable,
     };
     Error::new(kind, "object store cannot do this").with_source(error)
+}
+
+/// Different for every archive: of where and when it was made.
+fn new_identifier(data: &Path) -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let seed = format!("{} {} {}", data.display(), now.as_nanos(), std::process::id());
+    blake3::hash(seed.as_bytes()).to_hex().to_string()
 }
 
 /// Renames, and never over something that is there.

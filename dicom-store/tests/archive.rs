@@ -418,7 +418,12 @@ async fn an_archive_without_its_packs_does_not_start() {
     archive.close().await;
     fs::rename(folder.path().join("objects"), folder.path().join("elsewhere")).unwrap();
     let error = Archive::open(&config).await.unwrap_err();
-    assert!(error.kind == ErrorKind::Unavailable && error.what.contains("mounted"), "{error}");
+    assert!(error.kind == ErrorKind::Conflict && error.what.contains("mounted"), "{error}");
+    // With the index lost as well, numbers of packs must not begin anew.
+    for file in ["index.sqlite", "index.sqlite-wal", "index.sqlite-shm"] {
+        let _ = fs::remove_file(folder.path().join(file));
+    }
+    assert_eq!(Archive::open(&config).await.unwrap_err().kind, ErrorKind::Conflict);
 }
 
 #[tokio::test]

@@ -48,11 +48,36 @@ struct Writer {
     connection: Option<SqliteConnection>,
     /// `None` after a failure, until it is read again.
     memory: Option<commit::Memory>,
+    /// A transaction has begun and not ended.
+    is_within: bool,
 }
 
 impl Writer {
     fn connection(&mut self) -> Result<&mut SqliteConnection> {
         self.connection.as_mut().ok_or_else(closed)
+    }
+
+    /// Begins a transaction; one whose future was dropped half way is undone first.
+    async fn begin(&mut self) -> Result<()> {
+        if std::mem::replace(&mut self.is_within, true) {
+            self.memory = None;
+            let _ = sqlx::raw_sql("ROLLBACK").execute(self.connection()?).await;
+        }
+        sqlx::raw_sql("BEGIN IMMEDIATE").execute(self.connection()?).await.map(|_| ()).map_err(sql_error)
+    }
+
+    /// Commits, or undoes everything when there was an error or the commit is one.
+    async fn end(&mut self, result: Result<()>) -> Result<()> {
+        let connection = self.connection()?;
+        let result = match result {
+            Ok(()) => sqlx::raw_sql("COMMIT").execute(&mut *connection).await.map(|_| ()).map_err(sql_error),
+            error => error,
+        };
+        if result.is_err() {
+            let _ = sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await;
+        }
+        self.is_within = false;
+        result
     }
 }
 
@@ -91,7 +116,7 @@ impl SqliteIndex {
         };
         let (readers, searchers) = (pool(READERS).await?, pool(SEARCHERS).await?);
         Ok(Self {
-            writer: Mutex::new(Writer { connection: Some(connection), memory: None }),
+            writer: Mutex::new(Writer { connection: Some(connection), memory: None, is_within: false }),
             readers,
             searchers,
         })

@@ -18,8 +18,6 @@ use crate::packs::file::check_reserve;
 
 /// Bytes collected before they are written to the file.
 const WRITE: usize = 1 << 20;
-/// How often the free space is looked at.
-const RESERVE_CHECK: u64 = 64 << 20;
 
 /// Fragments below this are joined, so that none costs more than the bytes that it brings.
 const SMALL: usize = 4096;
@@ -66,7 +64,6 @@ pub(super) struct Spool {
     pending: Vec<Bytes>,
     pending_bytes: usize,
     written: u64,
-    checked: u64,
     reserve: u64,
     is_kept: bool,
 }
@@ -147,7 +144,6 @@ impl Spool {
             pending: parts,
             pending_bytes,
             written: 0,
-            checked: 0,
             reserve,
             is_kept: false,
         })
@@ -163,11 +159,8 @@ impl Spool {
         let parts = std::mem::take(&mut self.pending);
         let (file, at, reserve) = (self.file.clone(), BLOCK + self.written, self.reserve);
         let bytes = std::mem::take(&mut self.pending_bytes) as u64;
-        let is_due = self.written + bytes >= self.checked;
         blocking(move || {
-            if is_due {
-                check_reserve(&file, bytes, reserve)?;
-            }
+            check_reserve(&file, bytes, reserve)?;
             let mut place = at;
             for part in &parts {
                 file.write_all_at(part, place)?;
@@ -177,9 +170,6 @@ impl Spool {
         })
         .await?;
         self.written += bytes;
-        if is_due {
-            self.checked = self.written + RESERVE_CHECK;
-        }
         Ok(())
     }
 

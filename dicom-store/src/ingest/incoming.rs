@@ -246,8 +246,11 @@ impl Store {
             file.write_all_at(&header, 0)?;
             file.set_len(end + 2 * BLOCK)?;
             file.sync_all()?;
-            std::fs::rename(from, to)?;
-            sync_folder(&folder)
+            std::fs::rename(from, &to)?;
+            // What is refused must not be in the log.
+            sync_folder(&folder).inspect_err(|_| {
+                let _ = std::fs::remove_file(&to);
+            })
         })
         .await?;
         spool.keep();

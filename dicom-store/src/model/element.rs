@@ -1,5 +1,7 @@
 //! One data element and its value (PS3.5 §7.1).
 
+use std::fmt;
+
 use bytes::Bytes;
 use dicom::core::dictionary::{DataDictionary, DataDictionaryEntry, VirtualVr};
 use dicom::dictionary_std::StandardDataDictionary;
@@ -14,12 +16,23 @@ pub struct Element {
 }
 
 /// The value field. Numbers are little endian whatever the object's encoding; text is as it came.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub enum Value {
     Bytes(Bytes),
     Items(Vec<Attributes>),
     /// Left in the object.
     Bulk(Bulk),
+}
+
+/// How much, not what: values are patient data.
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bytes(bytes) => write!(f, "{} bytes", bytes.len()),
+            Self::Items(items) => write!(f, "{} items", items.len()),
+            Self::Bulk(bulk) => bulk.fmt(f),
+        }
+    }
 }
 
 impl Value {

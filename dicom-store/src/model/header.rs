@@ -1,5 +1,7 @@
 //! The header of an instance: its data set without the large values.
 
+use std::fmt;
+
 use bytes::Bytes;
 
 use super::numbers::array;
@@ -17,7 +19,7 @@ pub struct Hole {
 ///
 /// Bulk is Pixel Data, binary values over 1 KiB and text over 64 KiB; their elements are there,
 /// pointing into the object ([`super::Bulk`]). Elements behind Pixel Data belong to it as well.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Header {
     pub(super) encoding: Encoding,
     /// Offset of the data set within the Part 10 file.
@@ -25,6 +27,19 @@ pub struct Header {
     pub(super) bytes: Bytes,
     /// In ascending order.
     pub(super) holes: Vec<Hole>,
+}
+
+/// How much, not what: values are patient data.
+impl fmt::Debug for Header {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { encoding, start, bytes, holes } = self;
+        write!(
+            f,
+            "Header({encoding:?}, {} bytes from {start}, {} left in the object)",
+            bytes.len(),
+            holes.len()
+        )
+    }
 }
 
 const VERSION: u8 = 1;

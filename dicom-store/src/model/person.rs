@@ -1,9 +1,11 @@
 //! Patients and names (PS3.5 §6.2.1, PS3.3 §C.7.1.1).
 
+use std::fmt;
+
 use super::fold;
 
 /// A Person Name value: its three component groups, `^` between components.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct PersonName {
     pub alphabetic: String,
     pub ideographic: String,
@@ -33,10 +35,22 @@ impl PersonName {
 /// What makes a patient one patient: the identifier and who issued it (PS3.3 §C.7.1.1).
 ///
 /// Both empty for an instance without Patient ID; such patients are kept apart by study.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct PatientKey {
     pub issuer: String,
     pub id: String,
+}
+
+impl fmt::Debug for PersonName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PersonName(«phi»)")
+    }
+}
+
+impl fmt::Debug for PatientKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PatientKey(«phi»)")
+    }
 }
 
 #[cfg(test)]

@@ -20,10 +20,8 @@ fn check(kind: &str, text: &str) -> Result<String> {
     if is_uid && names_a_folder {
         return Ok(text.to_owned());
     }
-    Err(Error::invalid(format!(
-        "{kind} is not a UID of 1 to 64 digits and points: {:?}",
-        text.chars().take(80).collect::<String>()
-    )))
+    // Not quoted: in a data set whose elements are shifted it may be a name.
+    Err(Error::invalid(format!("{kind} is not a UID of 1 to 64 digits and points ({} bytes)", text.len())))
 }
 
 macro_rules! uid {

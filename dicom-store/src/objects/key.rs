@@ -2,7 +2,7 @@
 
 use object_store::path::Path;
 
-use crate::model::{Instance, PackId, SeriesInstanceUid, StudyInstanceUid};
+use crate::model::{PackId, SeriesInstanceUid, StudyInstanceUid};
 
 pub(crate) fn pack(id: PackId) -> Path {
     Path::from(format!("packs/{id}.tar"))
@@ -26,16 +26,6 @@ impl DerivedKey {
     /// The thumbnail that stands for a series.
     pub fn thumbnail(study: &StudyInstanceUid, series: &SeriesInstanceUid) -> Self {
         Self(format!("derived/{study}/{series}/thumbnail.jpg"))
-    }
-
-    /// A rendition of one frame. `variant` tells how it was made: letters, digits, `.`, `-`, `_`.
-    pub fn rendered(instance: &Instance, frame: u32, variant: &str) -> Self {
-        let Instance { study, series, sop_instance, .. } = instance;
-        let variant: String = variant
-            .chars()
-            .map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' })
-            .collect();
-        Self(format!("derived/{study}/{series}/{sop_instance}/{frame}-{variant}"))
     }
 
     pub(crate) fn path(&self) -> Path {

@@ -1,5 +1,7 @@
 //! A matching key and the kind of matching that its value asks for (PS3.4 §C.2.2.2).
 
+use std::fmt;
+
 use super::date_time::{Kind, Range};
 use crate::model::{Attributes, Element, Tag, VR, Value};
 use crate::{Error, Result};
@@ -12,7 +14,7 @@ pub struct Key {
     pub matching: Matching,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Matching {
     /// Everything, a missing value too.
     Universal,
@@ -24,6 +26,20 @@ pub enum Matching {
     Item(Vec<Key>),
     /// Nothing there (`""`, PS3.4 §C.2.2.2.7).
     Empty,
+}
+
+/// Which kind, not which value: that is patient data.
+impl fmt::Debug for Matching {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Universal => f.write_str("Universal"),
+            Self::Values(values) => write!(f, "Values({})", values.len()),
+            Self::Wildcard(_) => f.write_str("Wildcard"),
+            Self::Range(kind, _) => write!(f, "Range({kind:?})"),
+            Self::Item(keys) => f.debug_tuple("Item").field(keys).finish(),
+            Self::Empty => f.write_str("Empty"),
+        }
+    }
 }
 
 impl Key {

@@ -64,24 +64,26 @@ impl Memory {
 
 impl Writer {
     pub(super) async fn commit(&mut self, group: &[NewInstance], marks: &[Mark]) -> Result<Cursor> {
-        let Self { connection, memory: remembered } = self;
+        self.begin().await?;
+        let result = self.write(group, marks).await;
+        let last = result.as_ref().map_or(Cursor::default(), |cursor| *cursor);
+        let result = self.end(result.map(|_| ())).await;
+        if result.is_err() {
+            // What was remembered may not be there: it is read again before the next group.
+            self.memory = None;
+        }
+        result.map(|()| last)
+    }
+
+    async fn write(&mut self, group: &[NewInstance], marks: &[Mark]) -> Result<Cursor> {
+        let Self { connection, memory, .. } = self;
         let connection = connection.as_mut().ok_or_else(super::closed)?;
-        let memory = match remembered {
+        let memory = match memory {
             Some(memory) => memory,
-            None => remembered.insert(Memory::load(connection).await?),
+            None => memory.insert(Memory::load(connection).await?),
         };
         memory.forget_when_full();
-        sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut *connection).await.map_err(sql_error)?;
-        let mut result = write(connection, memory, group, marks).await;
-        if result.is_ok() {
-            result = sqlx::raw_sql("COMMIT").execute(&mut *connection).await.map(|_| ()).map_err(sql_error);
-        }
-        if let Err(error) = result {
-            let _ = sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await;
-            // What was remembered may not be there: it is read again before the next group.
-            *remembered = None;
-            return Err(error);
-        }
+        write(connection, memory, group, marks).await?;
         Ok(Cursor(memory.last_change))
     }
 }
@@ -281,8 +283,10 @@ async fn insert_instances(
 
 async fn insert_conflicts(connection: &mut SqliteConnection, conflicts: &[&NewInstance]) -> Result<()> {
     for new in conflicts {
+        // One of which only conflicts are known may be read from the log again.
         let sql = "INSERT INTO conflicts (uid, study, series, pack, offset, length, digest, sender, received)
-                   VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
+                   SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9
+                   WHERE NOT EXISTS (SELECT 1 FROM conflicts WHERE uid = ?1 AND digest = ?7)";
         sqlx::query(sql)
             .bind(new.sop_instance.as_str())
             .bind(new.study.as_str())

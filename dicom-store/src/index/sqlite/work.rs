@@ -72,16 +72,9 @@ fn milliseconds(duration: Duration) -> i64 {
 
 impl Writer {
     pub(super) async fn advance(&mut self, consumer: &str, to: Cursor, jobs: &[NewJob]) -> Result<()> {
-        let connection = self.connection()?;
-        sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut *connection).await.map_err(sql_error)?;
-        let mut result = advance(connection, consumer, to, jobs).await;
-        if result.is_ok() {
-            result = sqlx::raw_sql("COMMIT").execute(&mut *connection).await.map(|_| ()).map_err(sql_error);
-        }
-        if result.is_err() {
-            let _ = sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await;
-        }
-        result
+        self.begin().await?;
+        let result = advance(self.connection()?, consumer, to, jobs).await;
+        self.end(result).await
     }
 
     pub(super) async fn lease(&mut self, kinds: &[&str], limit: u32, lease: Duration) -> Result<Vec<Lease>> {
