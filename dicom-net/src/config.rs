@@ -23,7 +23,8 @@ pub struct Config {
     pub open: bool,
     /// Remote AEs: who may query and retrieve, and where a C-MOVE can send to. Default none.
     pub peers: Vec<Peer>,
-    /// Associations at the same time; one more is rejected for the moment. Default 64.
+    /// Associations at the same time, of which one address other than loopback has half at most; one more is
+    /// rejected for the moment. Default 64.
     pub max_associations: usize,
     /// Connections that have not asked for an association yet. When one more comes the oldest of them
     /// is closed, so that silent connections hinder nobody. Default 256.
@@ -36,7 +37,8 @@ pub struct Config {
     pub artim_s: u64,
     /// How long an association may lie idle between two messages. In seconds, default 600.
     pub idle_s: u64,
-    /// How long a peer may stop within a message, sending or taking. In seconds, default 60.
+    /// How long a peer may stop within a message, sending or taking. In seconds, default 60. Whoever sends
+    /// less than 60 KiB in this time and a minute more has stopped as well.
     pub stall_s: u64,
     /// How long a peer may take to answer a request of ours. In seconds, default 120.
     pub response_s: u64,

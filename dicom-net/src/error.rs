@@ -16,6 +16,8 @@ pub enum Error {
     Closed,
     #[error("the peer sent nothing for {} s", .0.as_secs())]
     Silent(Duration),
+    #[error("the peer sent {bytes} bytes of a message in {seconds} s, that is too slow")]
+    Slow { bytes: u64, seconds: u64 },
     #[error("the peer aborted the association (source {source_code}, reason {reason})")]
     Aborted { source_code: u8, reason: u8 },
     /// The peer broke PS3.8 or PS3.7; it is told by an A-ABORT with this reason.

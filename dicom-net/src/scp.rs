@@ -8,6 +8,8 @@ mod c_store;
 mod connection;
 mod dispatch;
 mod identifier;
+mod pace;
+mod places;
 mod retrieve;
 mod services;
 mod status;
@@ -18,7 +20,6 @@ use std::time::Duration;
 
 use dicom_store::Archive;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -27,6 +28,7 @@ use worker::CpuPool;
 
 use crate::config::Config;
 use crate::peers::Peers;
+use places::Places;
 use waiting::Waiting;
 
 /// How long accepting rests when the system has no sockets left.
@@ -44,7 +46,7 @@ struct Shared {
     pool: CpuPool,
     config: Arc<Config>,
     peers: Peers,
-    associations: Arc<Semaphore>,
+    associations: Places,
     waiting: Waiting,
 }
 
@@ -55,7 +57,7 @@ impl Server {
             archive,
             pool,
             peers: Peers::new(&config),
-            associations: Arc::new(Semaphore::new(config.max_associations.min(Semaphore::MAX_PERMITS))),
+            associations: Places::new(config.max_associations),
             waiting: Waiting::new(config.max_waiting),
             config: Arc::new(config),
         };
@@ -83,7 +85,9 @@ impl Server {
             };
             number += 1;
             let span = info_span!("association", association = number, peer = %address);
-            let serve = connection::serve(Arc::clone(&self.shared), stream, address.ip(), abort.clone());
+            // A listener for both versions sees IPv4 peers as IPv4-mapped IPv6 addresses.
+            let address = address.ip().to_canonical();
+            let serve = connection::serve(Arc::clone(&self.shared), stream, address, abort.clone());
             connections.spawn(serve.instrument(span));
         }
         drop(listener);

@@ -90,7 +90,7 @@ where
         Ok(agreement) => agreement,
         Err(rejection) => return reject(requested, rejection).await,
     };
-    let Ok(permit) = Arc::clone(&shared.associations).try_acquire_owned() else {
+    let Some(place) = shared.associations.enter(address) else {
         return reject(requested, Rejection::LOCAL_LIMIT_EXCEEDED).await;
     };
     let mut association = match requested.accept(agreement, config.max_pdu_length()).await {
@@ -103,14 +103,17 @@ where
     let (calling, called) = (association.calling.clone(), association.called.clone());
     debug!(%calling, %called, "association accepted");
     let outcome = {
-        let mut conversation = Conversation::new(shared, &mut association, offered, address);
+        let conversation = async {
+            let caller = shared.peers.caller(&calling, &called, address).await;
+            Conversation::new(shared, &mut association, offered, caller, address).serve().await
+        };
         tokio::select! {
-            outcome = conversation.serve() => outcome,
+            outcome = conversation => outcome,
             () = abort.cancelled() => Err(Error::GivenUp("the server stops".to_owned())),
         }
     };
     // The place is free as soon as the association is over, also while the peer has yet to close.
-    drop(permit);
+    drop(place);
     match outcome {
         Ok(()) => {
             info!(%calling, "association released");

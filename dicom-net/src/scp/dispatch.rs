@@ -2,16 +2,16 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use dicom_store::Session;
+use dicom_store::{Caller, Session};
 use futures_util::FutureExt;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tracing::debug;
 
 use super::Shared;
+use super::pace::Pace;
 use super::services::{Offered, Purpose};
 use crate::dimse::{Identity, Request, Response, Status};
 use crate::error::{Error, Result};
@@ -27,6 +27,7 @@ pub(super) struct Conversation<'a, R, W> {
     pub(super) session: Session,
     pub(super) address: IpAddr,
     offered: Offered,
+    pace: Pace,
 }
 
 impl<'a, R, W> Conversation<'a, R, W>
@@ -38,11 +39,12 @@ where
         shared: &'a Arc<Shared>,
         association: &'a mut Association<R, W>,
         offered: Offered,
+        caller: Caller,
         address: IpAddr,
     ) -> Self {
-        let caller = shared.peers.caller(&association.calling, &association.called, address);
         let session = shared.archive.acting_as(caller);
-        Self { association, shared, session, address, offered }
+        let pace = Pace::new(shared.config.stall());
+        Self { association, shared, session, address, offered, pace }
     }
 
     /// Serves message after message until the peer asks for release.
@@ -69,6 +71,7 @@ where
 
     async fn dispatch(&mut self, context: u8, command: Bytes) -> Result<()> {
         let request = read_command(command)?;
+        self.pace = Pace::new(self.shared.config.stall());
         // The reader lets no other contexts through.
         let Some(context) = self.association.contexts.get(context).cloned() else {
             return Err(Error::protocol(
@@ -138,7 +141,7 @@ where
 
     /// The next part of the data set that follows the command.
     pub(super) async fn data(&mut self, context: &PresentationContext) -> Result<Fragment> {
-        data(&mut self.association.reader, context, self.shared.config.stall()).await
+        self.pace.keep(self.association.reader.data(context.id)).await
     }
 
     /// Passes over the data set that follows the command.
@@ -172,14 +175,6 @@ where
             Response::new(request, Status::SOP_CLASS_NOT_SUPPORTED).because(comment)
         })
     }
-}
-
-async fn data<R: AsyncRead + Unpin>(
-    reader: &mut PduReader<R>,
-    context: &PresentationContext,
-    stall: Duration,
-) -> Result<Fragment> {
-    timeout(stall, reader.data(context.id)).await.map_err(|_| Error::Silent(stall))?
 }
 
 pub(super) fn read_command(command: Bytes) -> Result<Request> {

@@ -29,6 +29,10 @@ const LONGEST_ASSOCIATE: u32 = 256 * 1024;
 /// A command set may be this long; a real one has some hundred bytes.
 const LONGEST_COMMAND: usize = 64 * 1024;
 
+/// So many PDVs of a message, and PDUs before its last one, may be empty. Real peers send one at most, in
+/// place of a data set that is empty or as its last; each takes work and brings the message no further.
+const MOST_EMPTY: u32 = 1000;
+
 /// Part of a presentation data value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fragment {
@@ -81,6 +85,8 @@ pub struct PduReader<R> {
     /// Bytes of the P-DATA-TF under way that were not taken yet, without those of `pdv`.
     pdu_left: usize,
     pdv: Option<Pdv>,
+    /// Empty PDUs and PDVs since the last message.
+    empty: u32,
     /// Bytes of a release PDU that mean nothing and are still to be thrown away.
     skip: usize,
     /// The command set under way, and its context.
@@ -97,6 +103,7 @@ impl<R: AsyncRead + Unpin> PduReader<R> {
             contexts: PresentationContexts::default(),
             pdu_left: 0,
             pdv: None,
+            empty: 0,
             skip: 0,
             command: None,
         }
@@ -246,13 +253,28 @@ impl<R: AsyncRead + Unpin> PduReader<R> {
                 if pdv.left > 0 {
                     self.need(1).await?;
                 }
-                return Ok(Event::Fragment(self.fragment(pdv)));
+                let fragment = self.fragment(pdv);
+                if fragment.is_last {
+                    self.empty = 0;
+                } else if fragment.bytes.is_empty() {
+                    self.count_empty()?;
+                }
+                return Ok(Event::Fragment(fragment));
             } else if self.pdu_left > 0 {
                 self.begin_pdv().await?;
             } else if let Some(event) = self.begin_pdu().await? {
                 return Ok(event);
             }
         }
+    }
+
+    fn count_empty(&mut self) -> Result<()> {
+        self.empty += 1;
+        if self.empty > MOST_EMPTY {
+            let what = "a message consists of too many empty fragments";
+            return Err(Error::protocol(AbortReason::InvalidParameter, what));
+        }
+        Ok(())
     }
 
     /// What is here of the PDV under way.
@@ -308,6 +330,9 @@ impl<R: AsyncRead + Unpin> PduReader<R> {
                 }
                 self.buffer.advance(HEADER_LENGTH);
                 self.pdu_left = usize::try_from(header.length).unwrap_or(usize::MAX);
+                if self.pdu_left == 0 {
+                    self.count_empty()?;
+                }
                 Ok(None)
             }
             RELEASE_RQ | RELEASE_RP => {

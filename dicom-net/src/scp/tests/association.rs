@@ -84,6 +84,15 @@ async fn a_peer_that_stops_within_a_data_set_is_aborted() {
 }
 
 #[tokio::test]
+async fn a_data_set_of_nothing_but_empty_fragments_is_aborted() {
+    let server = serve(Config::default()).await;
+    let mut peer = Peer::associate(&server, "CT1", &[(CT, EXPLICIT)]).await;
+    peer.send(&message(1, &command(CT, 1, true, &[(0x1000, "1.2.840.1")]), None)).await;
+    peer.send(&p_data(1, 0, b"").repeat(1001)).await;
+    assert_eq!(peer.pdu().await, abort(2, 6));
+}
+
+#[tokio::test]
 async fn when_the_server_stops_associations_end_after_the_grace() {
     let server = serve(Config { grace_s: 0, ..Config::default() }).await;
     let mut peer = Peer::associate(&server, "CT1", &[(VERIFICATION, IMPLICIT)]).await;

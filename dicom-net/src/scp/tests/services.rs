@@ -9,7 +9,8 @@ use crate::dimse::Status;
 use crate::{Config, DimseDestination};
 
 fn known() -> Config {
-    Config { peers: vec!["WS1=127.0.0.1:1".parse().unwrap()], ..Config::default() }
+    let peers = ["WS1=127.0.0.1:1", "WS2=192.0.2.1:1"].map(|peer| peer.parse().unwrap()).to_vec();
+    Config { peers, ..Config::default() }
 }
 
 fn store_message(sample: &Sample) -> Vec<u8> {

@@ -129,6 +129,25 @@ async fn nothing_may_come_before_a_data_set_is_complete(
     assert_eq!(reason(established(&bytes).data(1).await.unwrap_err()), expected);
 }
 
+#[rstest]
+#[case::data_set(&p_data(&[pdv(1, 0, b"")]), 0)]
+#[case::command(&p_data(&[pdv(1, 1, b"")]), 1)]
+#[case::pdu(&p_data(&[]), 0)]
+#[tokio::test]
+async fn a_message_has_not_more_than_a_thousand_empty_fragments(#[case] empty: &[u8], #[case] control: u8) {
+    let empty = empty.repeat(1000);
+    let last = p_data(&[pdv(1, control | IS_LAST, b"ab")]);
+    let bytes = [&empty[..], &last, &empty, &last, &empty, &p_data(&[pdv(1, control, b"")])].concat();
+    let mut reader = established(&bytes);
+    let (mut messages, mut outcome) = (0, reader.event().await);
+    while let Ok(Event::Fragment(fragment)) = outcome {
+        messages += usize::from(fragment.is_last);
+        outcome = reader.event().await;
+    }
+    assert_eq!(messages, 2);
+    assert_eq!(outcome.err().map(reason), Some(AbortReason::InvalidParameter));
+}
+
 #[tokio::test]
 async fn an_abort_is_told_with_its_source_and_reason() {
     let error = established(&[7, 0, 0, 0, 0, 4, 0, 0, 2, 5]).next().await.unwrap_err();
