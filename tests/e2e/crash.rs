@@ -3,18 +3,20 @@
 use std::{
     collections::BTreeMap,
     fs,
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
+use hyper::StatusCode;
 use serde_json::Value;
 use tempfile::TempDir;
 use tests::{
     Program, Web,
     by_hand::{Association, CT_IMAGE},
-    corpus::{NGUYEN, StudyOf, Synthetic, ct},
+    corpus::{NGUYEN, StudyOf, Synthetic, ct, ct_of_size},
     modality::dump,
     pacs::{data_set_of, stored_file},
     program::filmless,
@@ -23,17 +25,26 @@ use tests::{
 };
 use tokio::process::Command;
 
-const SENDERS: u32 = 4;
 const SLICES: u16 = 400;
+/// Studies of small slices, one for each association.
+const SMALL: [u32; 4] = [1, 2, 3, 4];
+/// A study whose slices are too large to wait for their turn in memory: 10 MiB each.
+const LARGE: u32 = 5;
+/// A study that comes by STOW-RS.
+const WEB: u32 = 6;
 
 type Acknowledged = Arc<Mutex<BTreeMap<String, Synthetic>>>;
 
+fn small(number: u32) -> Vec<Synthetic> {
+    ct(StudyOf { number, ..NGUYEN }, SLICES)
+}
+
+fn large() -> Vec<Synthetic> {
+    ct_of_size(StudyOf { number: LARGE, ..NGUYEN }, 12, 2304)
+}
+
 /// Sends until the connection breaks, and notes each instance after success was said.
-async fn send_until_it_dies(
-    server: std::net::SocketAddr,
-    slices: Vec<Synthetic>,
-    acknowledged: Acknowledged,
-) {
+async fn send_until_it_dies(server: SocketAddr, slices: Vec<Synthetic>, acknowledged: Acknowledged) {
     let Ok(mut association) = Association::for_ct(server, "CT_1").await else { return };
     for slice in slices {
         match association.store(1, CT_IMAGE, &slice.sop_instance, &slice.data_set).await {
@@ -43,20 +54,37 @@ async fn send_until_it_dies(
     }
 }
 
-fn studies() -> Vec<Vec<Synthetic>> {
-    (1..=SENDERS).map(|number| ct(StudyOf { number, ..NGUYEN }, SLICES)).collect()
+/// The same by STOW-RS, an instance a request.
+async fn post_until_it_dies(server: SocketAddr, slices: Vec<Synthetic>, acknowledged: Acknowledged) {
+    let web = Web::new(server);
+    for slice in slices {
+        match web.store("/dicom-web/studies", &[slice.file()]).await {
+            Ok(answer) if answer.status == StatusCode::OK => {
+                acknowledged.lock().expect("no sender panics").insert(slice.sop_instance.clone(), slice)
+            }
+            _ => return,
+        };
+    }
 }
 
-/// Four senders at full speed, killed when a good part is acknowledged; gives what was.
+/// Six senders at full speed, killed when a good part of each kind is acknowledged; gives what was.
 async fn fill_and_kill(data: &Path) -> Result<BTreeMap<String, Synthetic>> {
+    let large = large();
     let program = Program::start(data, &[]).await?;
     let acknowledged = Acknowledged::default();
     let mut senders = Vec::new();
-    for slices in studies() {
+    for slices in SMALL.map(small).into_iter().chain([large]) {
         senders.push(tokio::spawn(send_until_it_dies(program.dimse, slices, acknowledged.clone())));
     }
-    until("a hundred instances are acknowledged", Duration::from_secs(60), async || {
-        (acknowledged.lock().expect("no sender panics").len() >= 100).then_some(())
+    senders.push(tokio::spawn(post_until_it_dies(program.http, small(WEB), acknowledged.clone())));
+    until("a good part of each kind is acknowledged", Duration::from_secs(120), async || {
+        let acknowledged = acknowledged.lock().expect("no sender panics");
+        let of_study = |number: u32| {
+            let study = format!("2.25.700{number}.");
+            acknowledged.keys().filter(|uid| uid.starts_with(&study)).count()
+        };
+        let of_associations: usize = SMALL.into_iter().map(of_study).sum();
+        (of_associations >= 100 && of_study(LARGE) >= 1 && of_study(WEB) >= 10).then_some(())
     })
     .await?;
     program.kill().await?;
@@ -64,16 +92,16 @@ async fn fill_and_kill(data: &Path) -> Result<BTreeMap<String, Synthetic>> {
         sender.await?;
     }
     let acknowledged = std::mem::take(&mut *acknowledged.lock().expect("no sender panics"));
-    ensure!(acknowledged.len() < usize::from(SLICES) * 4, "all was sent before the kill");
+    ensure!(acknowledged.len() < usize::from(SLICES) * 5, "all was sent before the kill");
     Ok(acknowledged)
 }
 
 /// Every acknowledged instance is there as it was sent, and whatever else is listed is whole too.
 async fn assert_nothing_is_lost(web: &Web, acknowledged: &BTreeMap<String, Synthetic>) -> Result<()> {
-    let sent: BTreeMap<String, Synthetic> =
-        studies().into_iter().flatten().map(|slice| (slice.sop_instance.clone(), slice)).collect();
+    let all = SMALL.into_iter().chain([WEB]).flat_map(small).chain(large());
+    let sent: BTreeMap<String, Synthetic> = all.map(|slice| (slice.sop_instance.clone(), slice)).collect();
     let mut listed = Vec::new();
-    for number in 1..=SENDERS {
+    for number in SMALL.into_iter().chain([LARGE, WEB]) {
         for row in web.json(&format!("/dicom-web/studies/2.25.700{number}/instances?limit=1000")).await? {
             listed.push(row["00080018"]["Value"][0].as_str().context("a row without its UID")?.to_owned());
         }

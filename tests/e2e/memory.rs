@@ -1,4 +1,4 @@
-//! An instance of more than four gibibytes, in and out, in the memory of a small machine.
+//! Large instances and small pieces, in and out, in the memory of a small machine.
 
 use std::time::Duration;
 
@@ -6,8 +6,9 @@ use anyhow::{Context, Result};
 use tempfile::TempDir;
 use tests::{
     Program, Web,
-    by_hand::{Association, Proposal},
-    corpus::DataSet,
+    by_hand::{Association, CT_IMAGE, Proposal, p_data, pdv},
+    corpus::{DataSet, NGUYEN, ct_of_size},
+    pacs::{data_set_of, stored_file},
 };
 use tokio::time::timeout;
 
@@ -85,7 +86,34 @@ async fn takes_and_gives_four_gibibytes_frame_by_frame() -> Result<()> {
         assert_eq!(body.len(), FRAME, "frame {number}");
         assert_eq!(body.get(..2), Some(number.to_le_bytes().as_slice()), "frame {number} is another one");
     }
+    assert_small(&program)
+}
+
+fn assert_small(program: &Program) -> Result<()> {
     let peak = program.peak_memory()?;
     assert!(peak < LIMIT, "{} MiB at the peak, {} MiB is the end", peak >> 20, LIMIT >> 20);
     Ok(())
+}
+
+/// A peer may cut its data set into as many PDVs as it likes (PS3.8 §9.3.5); none may cost more than its byte.
+#[tokio::test]
+async fn takes_two_hundred_thousand_fragments_of_one_byte() -> Result<()> {
+    let folder = TempDir::new()?;
+    let program = Program::start(&folder.path().join("data"), &[]).await?;
+    let slice = ct_of_size(NGUYEN, 1, 320).remove(0);
+    assert!(slice.data_set.len() > 200_000);
+    let mut association = Association::for_ct(program.dimse, "CT_1").await?;
+    association.begin_store(1, CT_IMAGE, &slice.sop_instance).await?;
+    let (last, bytes) = slice.data_set.split_last().context("a data set")?;
+    for some in bytes.chunks(2000) {
+        let pdvs = some.iter().map(|byte| pdv(1, 0b00, &[*byte])).collect::<Result<Vec<_>>>()?;
+        association.send(&p_data(&pdvs)?).await?;
+    }
+    association.send(&p_data(&[pdv(1, 0b10, &[*last])?])?).await?;
+    assert_eq!(association.status().await?, 0);
+    association.release().await?;
+    let web = Web::new(program.http);
+    let kept = stored_file(&web, &slice.study, &slice.series, &slice.sop_instance).await?;
+    assert!(data_set_of(&kept)? == slice.data_set);
+    assert_small(&program)
 }
