@@ -9,6 +9,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use dicom_store::{Caller, Subject};
 use http::StatusCode;
+use http::header::CONNECTION;
 use http::request::Parts;
 
 use crate::config::Config;
@@ -22,11 +23,16 @@ pub(crate) fn caller(parts: &Parts, config: &Config) -> Caller {
     Caller::Web { subject, address: peer.map(|ConnectInfo(address)| address.ip()) }
 }
 
-/// Turns "may not" into "sign in" for callers who have not: 403 becomes 401 with a challenge (PS3.18 §8.5).
+/// Turns "may not" into "sign in" for callers who have not: 403 becomes 401 with a challenge (PS3.18 §8.5). Whether the
+/// connection ends with the answer stays as it was said.
 pub(crate) async fn challenge(State(web): State<Web>, request: Request, next: Next) -> Response {
-    let response = next.run(request).await;
-    if response.status() == StatusCode::FORBIDDEN && !web.config.open {
-        return Problem::unauthenticated().into_response();
+    let mut response = next.run(request).await;
+    if response.status() != StatusCode::FORBIDDEN || web.config.open {
+        return response;
     }
-    response
+    let mut challenge = Problem::unauthenticated().into_response();
+    if let Some(connection) = response.headers_mut().remove(CONNECTION) {
+        challenge.headers_mut().insert(CONNECTION, connection);
+    }
+    challenge
 }

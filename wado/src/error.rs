@@ -80,6 +80,14 @@ impl Problem {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, what)
     }
 
+    pub(crate) fn forbidden(what: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, what)
+    }
+
+    pub(crate) fn too_large(what: impl Into<String>) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, what)
+    }
+
     /// 401 with the challenge that RFC 9110 asks for.
     pub(crate) fn unauthenticated() -> Self {
         let mut problem = Self::new(StatusCode::UNAUTHORIZED, "sign in first");

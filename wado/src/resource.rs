@@ -1,5 +1,7 @@
 //! The path of a request → the resource it names, and back to URLs.
 
+use std::collections::HashSet;
+
 use axum::RequestPartsExt;
 use axum::extract::{FromRequestParts, RawPathParams};
 use dicom_store::model::{
@@ -37,17 +39,22 @@ impl Target {
         }
     }
 
-    /// The frame list, in the order asked for; `None` when the path has none.
+    /// The frame list, in the order asked for, each number once; `None` when the path has none.
     ///
     /// # Errors
-    /// 400 when it is empty or holds something else than numbers from 1.
+    /// 400 when it is empty, holds something else than numbers from 1, or a number twice: a short URL must not ask for
+    /// one frame thousands of times.
     pub(crate) fn frames(&self) -> Result<Option<Vec<FrameNumber>>, Problem> {
         let Some(list) = &self.frames else { return Ok(None) };
         let number = |text: &str| text.trim().parse().ok().and_then(FrameNumber::new);
         let frames: Option<Vec<_>> = list.split(',').map(number).collect();
-        match frames {
-            Some(frames) => Ok(Some(frames)),
-            None => Err(Problem::invalid("a frame list holds numbers from 1, with commas between them")),
+        let Some(frames) = frames else {
+            return Err(Problem::invalid("a frame list holds numbers from 1, with commas between them"));
+        };
+        let mut listed = HashSet::with_capacity(frames.len());
+        match frames.iter().find(|number| !listed.insert(**number)) {
+            Some(number) => Err(Problem::invalid(format!("frame {} is listed twice", number.get()))),
+            None => Ok(Some(frames)),
         }
     }
 }
@@ -98,6 +105,7 @@ mod tests {
     #[case("1", Some(vec![1]))]
     #[case("1,3,5", Some(vec![1, 3, 5]))]
     #[case("5, 1", Some(vec![5, 1]))]
+    #[case("1,2,1", None)]
     #[case("0", None)]
     #[case("", None)]
     #[case("1,", None)]

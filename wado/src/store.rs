@@ -3,22 +3,27 @@
 //! Parts go to the archive as they arrive, chunk by chunk; each is committed, which makes it durable, while the next
 //! is received. The answer accounts for every part once. A part that fails harms no other.
 //!
+//! Whether the caller may store is asked before anything of the body is read. A refused part is logged.
+//!
 //! Declared: taken are `multipart/related; type="application/dicom"` and a bare `application/dicom` body. Metadata
 //! with separate bulk data are not taken yet (415). A body that breaks off is answered 400; what came whole before the
-//! break is stored.
+//! break is stored. So is what came before a part too many (413).
 
 mod outcome;
 mod response;
 
 use std::num::NonZeroUsize;
+use std::time::Duration;
 
 use axum::extract::{FromRequestParts, Request, State};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use dicom_store::access::Action;
 use dicom_store::model::StudyInstanceUid;
-use dicom_store::{Arrival, Caller, Declared, Error, ErrorKind, Incoming, Origin, Session};
+use dicom_store::{Arrival, Caller, Declared, Error, ErrorKind, Incoming, Origin, Session, Stored};
 use futures_util::{Stream, StreamExt};
-use http::header::CONTENT_TYPE;
+use http::header::{CONNECTION, CONTENT_TYPE};
+use http::{HeaderValue, Version};
 use tokio::task::JoinSet;
 
 use crate::accept::{Accepts, DICOM, DICOM_JSON, DICOM_XML, JSON, OCTET_STREAM, Offer, media_type};
@@ -34,8 +39,15 @@ use outcome::{Named, Outcome};
 /// Instances of one request that are being committed while the next arrives. Commits that wait together cost one
 /// write to stable storage.
 const COMMITTING: NonZeroUsize = NonZeroUsize::new(16).expect("sixteen is not zero");
-/// Bytes of a refused body that are read before the answer, so that a client which sends on hears it.
-const DRAINED: usize = 64 << 20;
+/// Parts of one request. Each is accounted for in memory and in the answer; no study comes near it.
+const MAX_PARTS: usize = 100_000;
+/// Refused parts of one request that the log names one by one; of further ones it tells the number.
+const LOGGED: usize = 100;
+/// Bytes of a refused body that are read before the answer: a client that is still sending when the connection is closed
+/// may not hear the answer.
+const DRAINED: usize = 16 << 20;
+/// Time for that.
+const DRAINING: Duration = Duration::from_secs(1);
 /// Bytes of a part that are looked at for its File Meta Information.
 const HEAD: usize = 4096;
 
@@ -45,10 +57,13 @@ const OFFERS: &[Offer] =
 /// `/studies`, `/studies/{study}`
 pub(crate) async fn store(State(web): State<Web>, request: Request) -> Result<Response, Problem> {
     let (mut parts, body) = request.into_parts();
-    let mut body = body.into_data_stream();
+    let (version, mut body) = (parts.version, body.into_data_stream());
     let base = BaseUrl::of(&parts, &web.config);
     let checked = async {
         let session = web.session(&parts);
+        if !session.caller().may(Action::Store) {
+            return Err(Problem::forbidden("the caller may not store"));
+        }
         let target = Target::from_request_parts(&mut parts, &web).await?;
         let accepts = Accepts::read(&parts.headers, &Parameters::of(&parts.uri));
         let offer = accepts.unwrap_or_else(|| Accepts::parse("*/*")).best(OFFERS)?;
@@ -58,7 +73,7 @@ pub(crate) async fn store(State(web): State<Web>, request: Request) -> Result<Re
     };
     let (mut storing, offer, form) = match checked.await {
         Ok(checked) => checked,
-        Err(problem) => return refuse(body, problem).await,
+        Err(problem) => return Ok(refuse(body, version, problem).await),
     };
     let received = match form {
         Form::Multipart(boundary) => storing.multipart(&mut body, &boundary).await,
@@ -68,10 +83,9 @@ pub(crate) async fn store(State(web): State<Web>, request: Request) -> Result<Re
     match received {
         Ok(()) if outcomes.is_empty() => Err(Problem::invalid("the body holds no instance")),
         Ok(()) => Ok(response::answer(&outcomes, &base, offer)),
-        Err(Stop::Refused(problem)) => refuse(body, problem).await,
-        Err(Stop::Malformed(Malformed(what))) => {
+        Err(stop) => {
             let stored = outcomes.iter().filter(|outcome| outcome.is_stored()).count();
-            Err(Problem::invalid(format!("{what}; {stored} instances that came before are stored")))
+            Ok(refuse(body, version, stop.told(stored)).await)
         }
     }
 }
@@ -105,6 +119,21 @@ enum Stop {
     Malformed(Malformed),
     /// The caller may not store at all.
     Refused(Problem),
+    TooManyParts,
+}
+
+impl Stop {
+    /// The answer, when so many parts are stored before.
+    fn told(self, stored: usize) -> Problem {
+        let before = format!("{stored} instances that came before are stored");
+        match self {
+            Self::Refused(problem) => problem,
+            Self::Malformed(Malformed(what)) => Problem::invalid(format!("{what}; {before}")),
+            Self::TooManyParts => {
+                Problem::too_large(format!("the body has more parts than the limit of {MAX_PARTS}; {before}"))
+            }
+        }
+    }
 }
 
 impl From<Malformed> for Stop {
@@ -119,12 +148,22 @@ struct Storing {
     study: Option<StudyInstanceUid>,
     /// One for each part, in their order; `None` while it is being committed.
     outcomes: Vec<Option<Outcome>>,
-    committing: JoinSet<(usize, Outcome)>,
+    committing: JoinSet<Committed>,
+    /// Parts that were refused, so far.
+    refused: usize,
+}
+
+/// What the archive says of a part.
+struct Committed {
+    /// Among the outcomes.
+    place: usize,
+    named: Named,
+    result: dicom_store::Result<Stored>,
 }
 
 impl Storing {
     fn new(session: Session, study: Option<StudyInstanceUid>) -> Self {
-        Self { session, study, outcomes: Vec::new(), committing: JoinSet::new() }
+        Self { session, study, outcomes: Vec::new(), committing: JoinSet::new(), refused: 0 }
     }
 
     async fn multipart<S, E>(&mut self, body: S, boundary: &str) -> Result<(), Stop>
@@ -134,11 +173,14 @@ impl Storing {
     {
         let mut reader = Reader::new(body, boundary)?;
         while let Some(fields) = reader.next_part().await? {
+            if self.outcomes.len() >= MAX_PARTS {
+                return Err(Stop::TooManyParts);
+            }
             if is_dicom(&fields) {
                 self.part(&mut reader).await?;
             } else {
-                let what = Error::invalid("part is not of the media type application/dicom");
-                self.outcomes.push(Some(Outcome::failed(Named::default(), &what)));
+                let error = Error::invalid("part is not of the media type application/dicom");
+                self.refuse(Named::default(), &error);
             }
         }
         Ok(())
@@ -157,13 +199,11 @@ impl Storing {
         let mut named = Named::default();
         match self.receive(source, &mut named).await {
             Ok(Some(incoming)) => self.commit(incoming, named).await,
-            Ok(None) => {
-                self.outcomes.push(Some(Outcome::failed(named, &Error::invalid("part is empty"))));
-            }
+            Ok(None) => self.refuse(named, &Error::invalid("part is empty")),
             Err(Failure::Store(error)) if error.kind == ErrorKind::Forbidden => {
                 return Err(Stop::Refused(error.into()));
             }
-            Err(Failure::Store(error)) => self.outcomes.push(Some(Outcome::failed(named, &error))),
+            Err(Failure::Store(error)) => self.refuse(named, &error),
             Err(Failure::Body(malformed)) => return Err(malformed.into()),
         }
         Ok(())
@@ -207,19 +247,30 @@ impl Storing {
         }
         let place = self.outcomes.len();
         self.outcomes.push(None);
-        self.committing.spawn(async move {
-            let outcome = match incoming.commit().await {
-                Ok(stored) => Outcome::Stored(stored),
-                Err(error) => Outcome::failed(named, &error),
-            };
-            (place, outcome)
-        });
+        self.committing.spawn(async move { Committed { place, named, result: incoming.commit().await } });
+    }
+
+    /// Accounts for a part that is not given to the archive, or not taken by it.
+    fn refuse(&mut self, named: Named, error: &Error) {
+        let outcome = self.refused(named, error);
+        self.outcomes.push(Some(outcome));
+    }
+
+    fn refused(&mut self, named: Named, error: &Error) -> Outcome {
+        self.refused += 1;
+        if self.refused <= LOGGED {
+            outcome::log(&named, error);
+        }
+        Outcome::failed(named, error)
     }
 
     async fn settle_one(&mut self) {
-        if let Some(Ok((place, outcome))) = self.committing.join_next().await
-            && let Some(slot) = self.outcomes.get_mut(place)
-        {
+        let Some(Ok(Committed { place, named, result })) = self.committing.join_next().await else { return };
+        let outcome = match result {
+            Ok(stored) => Outcome::Stored(stored),
+            Err(error) => self.refused(named, &error),
+        };
+        if let Some(slot) = self.outcomes.get_mut(place) {
             *slot = Some(outcome);
         }
     }
@@ -227,6 +278,9 @@ impl Storing {
     async fn finish(mut self) -> Vec<Outcome> {
         while !self.committing.is_empty() {
             self.settle_one().await;
+        }
+        if self.refused > LOGGED {
+            tracing::warn!(parts = self.refused, named = LOGGED, "more parts not stored than the log names");
         }
         let lost = || Outcome::failed(Named::default(), &Error::internal("commit ended without an answer"));
         self.outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(lost)).collect()
@@ -280,17 +334,28 @@ fn is_dicom(fields: &Fields) -> bool {
     media.is_none_or(|media| media == DICOM || media == OCTET_STREAM)
 }
 
-/// Answers a request whose body is not wanted, after reading a bounded part of it.
+/// Answers a request whose body is not wanted. When the client is still sending after a bounded part of it, the
+/// connection is closed.
 async fn refuse<E>(
     mut body: impl Stream<Item = Result<Bytes, E>> + Unpin,
+    version: Version,
     problem: Problem,
-) -> Result<Response, Problem> {
-    let mut read = 0;
-    while let Some(Ok(chunk)) = body.next().await {
-        read += chunk.len();
-        if read > DRAINED {
-            break;
+) -> Response {
+    let drain = async {
+        let mut read = 0;
+        while let Some(Ok(chunk)) = body.next().await {
+            read += chunk.len();
+            if read > DRAINED {
+                return false;
+            }
         }
+        true
+    };
+    let is_read = tokio::time::timeout(DRAINING, drain).await.unwrap_or(false);
+    let mut response = problem.into_response();
+    // HTTP/2 has no such field: there the stream is reset.
+    if !is_read && version < Version::HTTP_2 {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    Err(problem)
+    response
 }

@@ -57,7 +57,8 @@ impl Dispatcher {
                 }
             }
         };
-        // Dropped between two transactions or within one, which is then undone.
+        // Dropped anywhere: the place in the feed moves with the jobs or not at all, so the next start reads a page
+        // again whose transaction was not committed.
         stop.run_until_cancelled(follow).await;
     }
 

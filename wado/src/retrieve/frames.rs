@@ -7,7 +7,7 @@
 //! | the media type of the stored transfer syntax (PS3.18 Table 8.7.3-5) | the stored code stream |
 //!
 //! Each as parts of `multipart/related`, or bare when one frame is asked for. Nothing is encoded: another compressed
-//! form than the stored one is 406. Frame numbers may come in any order.
+//! form than the stored one is 406. Frame numbers may come in any order, each once.
 
 use axum::response::Response;
 use dicom_store::Session;

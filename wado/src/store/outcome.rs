@@ -13,6 +13,9 @@ pub(super) mod reason {
     pub(in crate::store) const KEPT_ASIDE: u16 = 0xB000;
 }
 
+/// Characters of an LO.
+const LONGEST_COMMENT: usize = 64;
+
 /// The instance that a part says it is, as far as that can be told.
 #[derive(Debug, Default)]
 pub(super) struct Named {
@@ -35,7 +38,13 @@ impl Named {
 #[derive(Debug)]
 pub(super) enum Outcome {
     Stored(Stored),
-    Failed { named: Named, kind: ErrorKind, reason: u16 },
+    Failed {
+        named: Named,
+        kind: ErrorKind,
+        reason: u16,
+        /// Error Comment (0000,0902).
+        comment: String,
+    },
 }
 
 impl Outcome {
@@ -48,15 +57,56 @@ impl Outcome {
                 reason::PROCESSING_FAILURE
             }
         };
-        if matches!(error.kind, ErrorKind::Corrupt | ErrorKind::Internal) {
-            tracing::error!(error = %error.chain(), "instance not stored");
-        } else {
-            tracing::debug!(error = %error.chain(), "instance not stored");
-        }
-        Self::Failed { named, kind: error.kind, reason }
+        Self::Failed { named, kind: error.kind, reason, comment: comment(error) }
     }
 
     pub(super) fn is_stored(&self) -> bool {
         matches!(self, Self::Stored(_))
+    }
+}
+
+/// Tells the log why a part was refused, by the instance that it says it is; no patient data.
+pub(super) fn log(named: &Named, error: &Error) {
+    let instance = named.sop_instance.as_ref().map(tracing::field::display);
+    let kind = error.kind;
+    if matches!(kind, ErrorKind::Corrupt | ErrorKind::Internal) {
+        tracing::error!(instance, ?kind, error = %error.chain(), "part not stored");
+    } else {
+        tracing::warn!(instance, ?kind, error = %error.chain(), "part not stored");
+    }
+}
+
+/// What the client hears beside the code: the sentence when it can do something about it, cut to what an LO holds
+/// (PS3.5 §6.2).
+fn comment(error: &Error) -> String {
+    let what = match error.kind {
+        ErrorKind::Exhausted | ErrorKind::Unavailable => "the archive cannot store just now; try again later",
+        ErrorKind::Corrupt | ErrorKind::Internal => "the archive failed; its log names the cause",
+        ErrorKind::NotFound
+        | ErrorKind::Invalid
+        | ErrorKind::Conflict
+        | ErrorKind::Forbidden
+        | ErrorKind::TooLarge => &error.what,
+    };
+    let plain = |c: char| if c == '\\' || c.is_control() { ' ' } else { c };
+    what.chars().map(plain).take(LONGEST_COMMENT).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_comment_fits_into_an_lo() {
+        let told = comment(&Error::invalid(format!("\\\n{}", "đ".repeat(100))));
+        assert_eq!(told, format!("  {}", "đ".repeat(62)));
+    }
+
+    #[test]
+    fn a_fault_of_ours_is_for_the_log_and_not_for_the_client() {
+        assert_eq!(
+            comment(&Error::internal("/var/lib/filmless is gone")),
+            "the archive failed; its log names the cause"
+        );
     }
 }

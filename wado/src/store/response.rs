@@ -1,4 +1,6 @@
 //! The Store Instances Response Module (PS3.18 §I.2) and the status that sums it up (PS3.18 Table 10.5.3-1).
+//!
+//! Each failure has, beside its code, a sentence as Error Comment (0000,0902), which the module may be extended by.
 
 use axum::body::Body;
 use axum::response::Response;
@@ -78,8 +80,9 @@ fn module(outcomes: &[Outcome], base: &BaseUrl) -> Attributes {
                 item.put_u16(tags::WARNING_REASON, reason::KEPT_ASIDE);
                 referenced.push(item);
             }
-            Outcome::Failed { named, reason, .. } => {
+            Outcome::Failed { named, reason, comment, .. } => {
                 let mut item = Attributes::new();
+                item.put_text(tags::ERROR_COMMENT, VR::LO, comment);
                 item.put_u16(tags::FAILURE_REASON, *reason);
                 if let Named { sop_class: Some(class), sop_instance: Some(instance) } = named {
                     item.put_text(tags::REFERENCED_SOP_CLASS_UID, VR::UI, class.as_str());

@@ -162,7 +162,7 @@ async fn gives_frames_in_the_order_asked_for() {
     ));
     let bare = service.get(&format!("{INSTANCE}/frames/2"), "application/octet-stream").await;
     assert_eq!(bare.body, &pixels[16..32]);
-    for (list, status) in [("4", 404), ("1,9", 404), ("0", 400), ("x", 400), ("1,,2", 400)] {
+    for (list, status) in [("4", 404), ("1,9", 404), ("0", 400), ("x", 400), ("1,,2", 400), ("2,1,2", 400)] {
         let answer = service.get(&format!("{INSTANCE}/frames/{list}"), OCTETS).await;
         assert_eq!(answer.status.as_u16(), status, "frames/{list}");
     }
@@ -196,6 +196,9 @@ async fn renders_images(#[case] accept: &str, #[case] media: &str, #[case] begin
         service.get(&format!("{INSTANCE}/rendered?quality=0"), accept).await.status,
         StatusCode::BAD_REQUEST
     );
+    let huge = service.get(&format!("{INSTANCE}/rendered?viewport=9000,9000"), accept).await;
+    assert_eq!(huge.status, StatusCode::BAD_REQUEST);
+    assert!(huge.text().contains("9000 × 6000 pixels, limit is 16777216 (4096 × 4096)"), "{}", huge.text());
 }
 
 #[tokio::test]

@@ -1,6 +1,17 @@
+use std::convert::Infallible;
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use futures_util::stream;
 use http::StatusCode;
 use rstest::rstest;
 use serde_json::Value;
+use tracing::subscriber::DefaultGuard;
+use tracing_subscriber::util::SubscriberInitExt;
+use wado::Config;
 
 use crate::service::{AS_STORED, Service, explicit, image, multipart};
 
@@ -39,7 +50,11 @@ async fn accounts_for_garbage_among_good_parts() {
     assert_eq!(answer.status, StatusCode::ACCEPTED);
     let counts = [REFERENCED, FAILED, OTHER].map(|sequence| items(&module, sequence).len());
     assert_eq!(counts, [1, 1, 2]);
-    assert_eq!(items(&module, FAILED)[0]["00081155"]["Value"][0], "1.5");
+    let failed = &items(&module, FAILED)[0];
+    assert_eq!(failed["00081155"]["Value"][0], "1.5");
+    assert_eq!(failed["00000902"]["vr"], "LO");
+    assert!(failed["00000902"]["Value"][0].as_str().unwrap().len() > 10, "{failed}");
+    assert_eq!(items(&module, OTHER)[1]["00000902"]["Value"][0], "part is empty");
     assert_eq!(items(&module, OTHER)[0]["00081197"]["Value"][0], 0xC000);
 }
 
@@ -98,4 +113,96 @@ async fn the_same_instance_again_is_no_failure_and_another_one_of_its_uid_a_warn
     assert_eq!(answer.status, StatusCode::ACCEPTED);
     assert_eq!(items(&answer.json(), REFERENCED)[0]["00081196"]["Value"][0], 0xB000);
     assert_eq!(service.get("/studies/1.2", AS_STORED).await.parts()[0].body, first);
+}
+
+#[rstest]
+#[case::silent(Body::from_stream(stream::pending::<Result<Bytes, Infallible>>()))]
+#[case::endless(Body::from_stream(stream::repeat_with(|| Ok::<_, Infallible>(Bytes::from_static(&[0; 1 << 16])))))]
+#[tokio::test]
+async fn a_stranger_is_told_to_sign_in_whatever_the_body_does(#[case] body: Body) {
+    let service = Service::with(Config::default()).await;
+    let content_type = "multipart/related; type=\"application/dicom\"; boundary=b";
+    let answer = service.post("/studies", content_type, body);
+    let answer = tokio::time::timeout(Duration::from_secs(20), answer).await.unwrap();
+    assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(answer.field("connection"), "close");
+}
+
+#[tokio::test]
+async fn a_stranger_is_told_to_sign_in_and_nothing_of_the_parts() {
+    let service = Service::with(Config::default()).await;
+    let content_type = "multipart/related; type=\"application/dicom\"; boundary=b";
+    let text = "--b\r\nContent-Type: text/plain\r\n\r\nhello\r\n--b--";
+    let answer = service.post("/studies", content_type, text).await;
+    assert_eq!((answer.status, answer.field("connection")), (StatusCode::UNAUTHORIZED, ""));
+}
+
+#[tokio::test]
+async fn more_parts_than_the_limit_are_refused_and_those_before_are_kept() {
+    let service = Service::open().await;
+    let file = explicit(&image("1.2", "1.3", "1.4"));
+    let (content_type, mut body) = multipart(&[file]);
+    body.truncate(body.len() - b"--b0undary--\r\n".len());
+    body.extend_from_slice(&b"--b0undary\r\nContent-Type: a/b\r\n\r\n\r\n".repeat(100_000));
+    body.extend_from_slice(b"--b0undary--");
+    let answer = service.post("/studies", &content_type, body).await;
+    assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
+    let told = "the body has more parts than the limit of 100000; 1 instances that came before are stored";
+    assert_eq!(answer.json()["what"], told);
+    assert_eq!(service.get("/studies/1.2", AS_STORED).await.status, StatusCode::OK);
+}
+
+/// Where the log of a test goes.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    /// The log of this thread, until the guard is dropped.
+    fn listen() -> (Self, DefaultGuard) {
+        let log = Self::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
+        (log, subscriber.set_default())
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn the_log_names_a_refused_instance_and_why_but_not_the_patient() {
+    let (log, _guard) = Log::listen();
+    let service = Service::open().await;
+    let (content_type, body) = multipart(&[explicit(&image("1.2", "1.3", "1.4"))]);
+    service.post("/studies/9.9", &content_type, body).await;
+    let text = log.text();
+    let line = text.lines().find(|line| line.contains("part not stored")).unwrap();
+    assert!(
+        line.contains("WARN") && line.contains("instance=1.4") && line.contains("kind=Conflict"),
+        "{line}"
+    );
+    assert!(line.contains("error=") && line.contains("9.9"), "{line}");
+    assert!(!text.contains("Nguy") && !text.contains("P1"), "{text}");
+}
+
+#[tokio::test]
+async fn the_log_of_a_request_with_many_refused_parts_is_short() {
+    let (log, _guard) = Log::listen();
+    let (content_type, body) = multipart(&vec![Vec::new(); 500]);
+    Service::open().await.post("/studies", &content_type, body).await;
+    let text = log.text();
+    assert_eq!(text.lines().filter(|line| line.contains(" part not stored")).count(), 100);
+    assert!(text.contains("parts=500"), "{text}");
 }

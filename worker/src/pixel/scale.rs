@@ -8,6 +8,10 @@ use super::{Bitmap, Channels, Error, ErrorKind, Result};
 /// Longest edge of a viewport, in pixels; larger than any screen.
 const MAX_EDGE: u32 = 16_384;
 
+/// Most pixels that a picture is enlarged to, 4096 × 4096: more than medical screens have, and few enough that a pool
+/// full of such work fits into memory.
+const MAX_PIXELS: u64 = 4096 * 4096;
+
 /// A place of so many pixels, and what of the picture to show in it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Viewport {
@@ -47,7 +51,8 @@ struct Crop {
 /// divided by its width; the answer has square ones.
 ///
 /// # Errors
-/// `Presentation` when the viewport is empty or too large, or the region lies outside of the picture.
+/// `Presentation` when the viewport is empty or has an edge over 16384, when the answer would have more pixels than both
+/// 4096 × 4096 and the picture, or when the region lies outside of the picture.
 pub fn fit(picture: Bitmap, viewport: &Viewport, pixel_aspect: f64) -> Result<Bitmap> {
     let edges = 1..=MAX_EDGE;
     if !edges.contains(&viewport.width) || !edges.contains(&viewport.height) {
@@ -56,6 +61,12 @@ pub fn fit(picture: Bitmap, viewport: &Viewport, pixel_aspect: f64) -> Result<Bi
     let region = viewport.region.unwrap_or_default();
     let crop = crop(&picture, &region)?;
     let (width, height) = fitted(&crop, viewport, pixel_aspect);
+    let count = |width: u32, height: u32| u64::from(width) * u64::from(height);
+    if count(width, height) > MAX_PIXELS.max(count(picture.width, picture.height)) {
+        return Err(presentation(format!(
+            "viewport makes an image of {width} × {height} pixels, limit is {MAX_PIXELS} (4096 × 4096), or as many as the stored image has"
+        )));
+    }
     let mut scaled = resize(picture, &crop, width, height)?;
     if region.width.is_some_and(|width| width < 0.0) {
         mirror(&mut scaled);
@@ -188,6 +199,14 @@ mod tests {
     }
 
     #[test]
+    fn a_picture_of_more_pixels_than_the_limit_is_shown_in_its_own_size_and_no_larger() {
+        let picture = grey(5000, 4000, vec![7; 5000 * 4000]);
+        let fitted = fit(picture.clone(), &viewport(5000, 4000), 1.0).unwrap();
+        assert_eq!((fitted.width, fitted.height), (5000, 4000));
+        assert_eq!(fit(picture, &viewport(5005, 4004), 1.0).unwrap_err().kind, ErrorKind::Presentation);
+    }
+
+    #[test]
     fn negative_lengths_flip() {
         let picture = Bitmap { width: 2, height: 2, channels: Channels::Rgb, bytes: (0..12).collect() };
         let flipped = |width, height| {
@@ -201,6 +220,7 @@ mod tests {
     #[rstest]
     #[case::empty_viewport(viewport(0, 10))]
     #[case::huge_viewport(viewport(10, 1 << 20))]
+    #[case::too_many_pixels(viewport(5800, 5800))]
     #[case::beside(Viewport { region: Some(Region { x: 64.0, ..Region::default() }), ..viewport(8, 8) })]
     #[case::empty(Viewport { region: Some(Region { width: Some(0.0), ..Region::default() }), ..viewport(8, 8) })]
     #[case::no_number(Viewport { region: Some(Region { y: f64::NAN, ..Region::default() }), ..viewport(8, 8) })]
