@@ -86,13 +86,13 @@ fn check_config(config: &Config) -> anyhow::Result<ExitCode> {
 
 async fn import_folder(config: Config, folder: &Path) -> anyhow::Result<ExitCode> {
     let archive = open(&config).await?;
-    let counts = import::import(&archive, folder).await;
+    let counts = import::import(&archive, folder, say).await;
     archive.close().await;
     let counts = counts?;
     let import::Counts { stored, known, conflicts, refused, skipped } = counts;
     say(&format!(
         "{stored} stored, {known} already there, {conflicts} kept aside (another instance has their UID), \
-         {refused} refused, {skipped} files are not DICOM instances"
+         {refused} refused, {skipped} skipped (not DICOM instances, or links)"
     ));
     Ok(if counts.is_complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
