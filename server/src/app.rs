@@ -6,7 +6,9 @@ use std::time::Duration;
 use anyhow::Context;
 use dicom_store::Archive;
 use tokio::net::TcpListener;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 use worker::CpuPool;
 
@@ -63,42 +65,55 @@ impl App {
         &self.archive
     }
 
-    /// Serves until `stop`, then drains: accepts no more, lets associations and requests finish, stops
-    /// the jobs, closes the archive.
+    /// Serves until `stop`, then drains within `drain-s`: accepts no more, lets associations and requests finish,
+    /// stops the jobs, closes the archive.
     ///
     /// # Errors
     /// When a part of the server cannot be started.
     pub async fn serve(self, on: Listeners, stop: CancellationToken) -> anyhow::Result<()> {
         let Self { config, archive, pool } = self;
-        let jobs_stop = CancellationToken::new();
         let registry = worker::background::registry(&archive, &pool);
-        let jobs = tokio::spawn(worker::background::run(archive.clone(), registry, jobs_stop.clone()));
+        let jobs = AbortOnDropHandle::new(tokio::spawn(worker::background::run(
+            archive.clone(),
+            registry,
+            stop.clone(),
+        )));
         info!("jobs running");
         let address = on.dimse.local_addr()?;
         let dimse = dicom_net::Server::new(archive.clone(), pool.clone(), config.dimse.clone());
-        let dimse = tokio::spawn(dimse.serve(on.dimse, stop.clone()));
+        let dimse = AbortOnDropHandle::new(tokio::spawn(dimse.serve(on.dimse, stop.clone())));
         info!(%address, ae_title = %config.dimse.ae_title, "dimse listening");
         let address = on.http.local_addr()?;
         let routes = http::routes(&config, &archive, &pool, &stop);
-        let http = tokio::spawn(http::serve(on.http, routes, config.http.clone(), stop.clone()));
+        let serving = http::serve(on.http, routes, config.http.clone(), stop.clone());
+        let http = AbortOnDropHandle::new(tokio::spawn(serving));
         info!(%address, "http listening");
         stop.cancelled().await;
         info!("stopping: associations and requests finish");
         let grace = Duration::from_secs(config.http.drain_s);
-        let drained = tokio::time::timeout(grace, async { tokio::join!(dimse, http) }).await;
-        if drained.is_err() {
-            warn!(grace_s = grace.as_secs(), "stopping: some were still at work and are cut off");
-        }
-        jobs_stop.cancel();
-        if tokio::time::timeout(grace, jobs).await.is_err() {
-            warn!("stopping: a job was still running; it is done again at the next start");
-        }
+        let end = Instant::now() + grace;
+        drain(dimse, http, jobs, end - grace / 4).await;
         // Whoever was cut off may still hold a part of the archive. What was acknowledged is safe without this.
-        if tokio::time::timeout(grace, archive.close()).await.is_err() {
+        if timeout_at(end, archive.close()).await.is_err() {
             warn!("stopping: the archive was still in use; the log is read again at the next start");
         } else {
             info!("archive closed");
         }
         Ok(())
+    }
+}
+
+/// Waits for all of them until `end`, then cuts off what is left.
+async fn drain<D, H, J>(
+    dimse: AbortOnDropHandle<D>,
+    http: AbortOnDropHandle<H>,
+    jobs: AbortOnDropHandle<J>,
+    end: Instant,
+) {
+    if timeout_at(end, async { tokio::join!(dimse, http) }).await.is_err() {
+        warn!("stopping: some were still at work and are cut off");
+    }
+    if timeout_at(end, jobs).await.is_err() {
+        warn!("stopping: a job was still running; it is done again at the next start");
     }
 }

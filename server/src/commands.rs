@@ -8,12 +8,13 @@ use dicom_store::model::Level;
 use dicom_store::{Archive, Caller, Query};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::info;
 
-use crate::app::Listeners;
+use crate::app::{App, Listeners};
 use crate::cli::{Command, CommandLine, Flags};
 use crate::config::Config;
-use crate::{import, samples, telemetry};
+use crate::{import, open_files, samples, telemetry};
 
 /// Runs a command to its end.
 ///
@@ -46,26 +47,23 @@ fn say(text: &str) {
     println!("{text}");
 }
 
-async fn serve(config: Config, with_samples: bool) -> anyhow::Result<ExitCode> {
+async fn serve(mut config: Config, with_samples: bool) -> anyhow::Result<ExitCode> {
     let stop = CancellationToken::new();
-    let mut terminate = signal(SignalKind::terminate()).context("signals")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("signals")?;
+    stop_on_signal(&stop)?;
+    config.http.max_connections = open_files::left_for_http(config.http.max_connections, open_files::raise());
     let listeners = Listeners::bind(&config).await?;
     let (http, dimse) = (listeners.http.local_addr()?, listeners.dimse.local_addr()?);
     let title = config.dimse.ae_title.clone();
     let is_open = config.open;
-    let app = config.open().await?;
-    if with_samples {
-        samples::fill_if_empty(app.archive()).await?;
-    }
-    let on_signal = stop.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => info!("SIGTERM"),
-            _ = interrupt.recv() => info!("SIGINT"),
+    // A task of its own: reading a long log anew must not keep a signal from being heard.
+    let opening = AbortOnDropHandle::new(tokio::spawn(open_app(config, with_samples)));
+    let app = tokio::select! {
+        app = opening => app.context("opening the archive")??,
+        () = stop.cancelled() => {
+            info!("stopped before it was ready; what is left is done at the next start");
+            return Ok(ExitCode::SUCCESS);
         }
-        on_signal.cancel();
-    });
+    };
     say(&format!("viewer  http://{http}/"));
     say(&format!("dimse   {title}@{dimse}"));
     if is_open {
@@ -77,6 +75,28 @@ async fn serve(config: Config, with_samples: bool) -> anyhow::Result<ExitCode> {
     }
     app.serve(listeners, stop).await?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn stop_on_signal(stop: &CancellationToken) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("signals")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("signals")?;
+    let stop = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => info!("SIGTERM"),
+            _ = interrupt.recv() => info!("SIGINT"),
+        }
+        stop.cancel();
+    });
+    Ok(())
+}
+
+async fn open_app(config: Config, with_samples: bool) -> anyhow::Result<App> {
+    let app = config.open().await?;
+    if with_samples {
+        samples::fill_if_empty(app.archive()).await?;
+    }
+    Ok(app)
 }
 
 fn check_config(config: &Config) -> anyhow::Result<ExitCode> {

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use serde::{Deserialize, Serialize};
@@ -34,10 +35,22 @@ pub struct Http {
     pub listen: SocketAddr,
     /// A proxy in front adds TLS and tells the outside address by `Forwarded` or `X-Forwarded-*`.
     pub behind_proxy: bool,
-    /// Connections at the same time. More wait to be accepted. Default 1024.
+    /// Connections at the same time. More wait to be accepted. Default 1024, fewer where the limit of open files
+    /// leaves no room for them.
     pub max_connections: usize,
-    /// Seconds that associations and requests may still take when the server is told to stop. Default 30.
+    /// Seconds without any progress after which a request whose body does not come is answered 408, and a
+    /// connection that does not take its answer is closed. Default 60.
+    pub stall_s: u64,
+    /// Seconds from being told to stop to the end of the process, at most. Associations and requests have three
+    /// quarters of it. Default 30.
     pub drain_s: u64,
+}
+
+impl Http {
+    /// How long a client may keep a request waiting.
+    pub(crate) fn stall(&self) -> Duration {
+        Duration::from_secs(self.stall_s.max(1))
+    }
 }
 
 impl Default for Http {
@@ -46,6 +59,7 @@ impl Default for Http {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             behind_proxy: false,
             max_connections: 1024,
+            stall_s: 60,
             drain_s: 30,
         }
     }

@@ -1,7 +1,10 @@
 //! The web side as a whole: who is routed where, and the connections.
 
+mod body;
 mod connections;
 mod health;
+mod host;
+mod patient;
 mod status;
 
 use std::sync::Arc;
@@ -9,7 +12,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, Uri, header};
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use dicom_store::Archive;
 use tokio_util::sync::CancellationToken;
@@ -37,9 +40,13 @@ pub(crate) fn routes(
         pages.merge(viewer::router())
     } else {
         // DICOMweb says 401 by itself, in its own words.
-        pages.fallback(sign_in_first)
+        pages.fallback(sign_in_first).layer(from_fn(body::refuse_unread))
     };
-    pages.merge(health::routes(archive, stop)).layer(from_fn(guard))
+    let all = pages
+        .merge(health::routes(archive, stop))
+        .layer(from_fn_with_state(config.http.stall(), body::keep_coming));
+    let all = if config.open { all.layer(from_fn(host::this_machine_only)) } else { all };
+    all.layer(from_fn(guard))
 }
 
 /// A slash behind the service's root is the root itself.

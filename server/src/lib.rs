@@ -8,6 +8,7 @@ mod commands;
 mod config;
 mod http;
 mod import;
+mod open_files;
 mod samples;
 mod telemetry;
 

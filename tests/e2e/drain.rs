@@ -1,13 +1,19 @@
 //! Being told to stop while a modality sends (house rule 1: nothing acknowledged is lost).
 
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
 use anyhow::{Context, Result};
 use tempfile::TempDir;
 use tests::{
     Program,
-    by_hand::{Association, CT_IMAGE},
+    by_hand::{Association, CT_IMAGE, connect},
     corpus::{NGUYEN, ct},
     pacs::{data_set_of, stored_file},
 };
+use tokio::io::AsyncWriteExt;
 
 #[tokio::test]
 async fn finishes_the_instance_under_way_before_it_ends() -> Result<()> {
@@ -44,5 +50,30 @@ async fn ends_at_once_when_nobody_is_there() -> Result<()> {
     let program = Program::start(&folder.path().join("data"), &[]).await?;
     program.terminate()?;
     assert!(program.exit().await?.success());
+    Ok(())
+}
+
+/// A request whose body never ends is cut off when the time to drain is over, and holds no stage of it longer.
+#[tokio::test]
+async fn a_request_that_never_ends_does_not_hold_it_past_its_grace() -> Result<()> {
+    const GRACE: Duration = Duration::from_secs(6);
+    let folder = TempDir::new()?;
+    let settings = folder.path().join("filmless.toml");
+    fs::write(&settings, format!("[http]\ndrain-s = {}\n", GRACE.as_secs()))?;
+    let program =
+        Program::start(&folder.path().join("data"), &["--config", &settings.to_string_lossy()]).await?;
+    let mut stream = connect(program.http).await?;
+    let head = "POST /dicom-web/studies HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/dicom\r\n\
+                Content-Length: 1000000\r\n\r\n";
+    stream.write_all(head.as_bytes()).await?;
+    stream.write_all(&[0; 100]).await?;
+    // The request is under way once a later one has been answered.
+    tests::Web::new(program.http).get("/health/ready", "*/*").await?;
+    let since = Instant::now();
+    program.terminate()?;
+    assert!(program.exit().await?.success());
+    let took = since.elapsed();
+    assert!(took < GRACE + Duration::from_secs(4), "it took {took:?}");
+    drop(stream);
     Ok(())
 }
