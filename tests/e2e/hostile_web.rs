@@ -40,18 +40,19 @@ async fn throw(pacs: &Pacs, bytes: &[u8]) -> Result<Vec<u8>> {
 async fn survives_what_is_no_http() -> Result<()> {
     let pacs = Pacs::start().await?;
     let long_header =
-        format!("GET /dicom-web/studies HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "a".repeat(200_000));
-    let long_query = format!("GET /dicom-web/studies?{} HTTP/1.1\r\nHost: x\r\n\r\n", "a=b&".repeat(20_000));
+        format!("GET /dicom-web/studies HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n", "a".repeat(200_000));
+    let long_query =
+        format!("GET /dicom-web/studies?{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "a=b&".repeat(20_000));
     for bytes in [
         &[0; 100],
         b"GET\r\n\r\n".as_slice(),
         b"GET / HTTP/9.9\r\n\r\n",
         long_header.as_bytes(),
         long_query.as_bytes(),
-        b"POST /dicom-web/studies HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
-        b"POST /dicom-web/studies HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nZZZ\r\n",
-        b"POST /dicom-web/studies HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999\r\n\r\n",
-        b"GET /dicom-web/studies?PatientName=%00%ff%zz HTTP/1.1\r\nHost: x\r\nAccept: */*\r\nConnection: close\r\n\r\n",
+        b"POST /dicom-web/studies HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n\r\n",
+        b"POST /dicom-web/studies HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nZZZ\r\n",
+        b"POST /dicom-web/studies HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999999999999\r\n\r\n",
+        b"GET /dicom-web/studies?PatientName=%00%ff%zz HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\nConnection: close\r\n\r\n",
     ] {
         let answer = throw(&pacs, bytes).await?;
         assert!(!answer.starts_with(b"HTTP/1.1 5"), "{}", String::from_utf8_lossy(&answer));
@@ -70,7 +71,8 @@ async fn serves_no_file_of_the_machine() -> Result<()> {
         "/dicom-web/studies/..%2f..%2f..%2fetc%2fpasswd",
         "/assets/%2e%2e/%2e%2e/Cargo.toml",
     ] {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nAccept: */*\r\nConnection: close\r\n\r\n");
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\nConnection: close\r\n\r\n");
         let answer = String::from_utf8_lossy(&throw(&pacs, request.as_bytes()).await?).into_owned();
         assert!(answer.starts_with("HTTP/1.1 4"), "{path}: {answer}");
         assert!(!answer.contains("root:") && !answer.contains("[package]"), "{path}: {answer}");
@@ -108,7 +110,7 @@ async fn silent_connections_keep_nobody_waiting() -> Result<()> {
     for number in 0..20 {
         let mut stream = connect(pacs.http()).await?;
         if number % 2 == 1 {
-            stream.write_all(b"POST /dicom-web/studies HTTP/1.1\r\nHost: x\r\nContent-Le").await?;
+            stream.write_all(b"POST /dicom-web/studies HTTP/1.1\r\nHost: localhost\r\nContent-Le").await?;
         }
         silent.push(stream);
     }

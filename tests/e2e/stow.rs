@@ -76,7 +76,7 @@ async fn a_body_that_is_cut_off_stores_nothing_of_the_instance_that_it_cuts() ->
     let slice = ct(NGUYEN, 1).remove(0);
     let file = slice.file();
     let head = format!(
-        "POST /dicom-web/studies HTTP/1.1\r\nHost: pacs\r\nContent-Type: multipart/related; type=\"application/dicom\"; \
+        "POST /dicom-web/studies HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/related; type=\"application/dicom\"; \
          boundary=b\r\nContent-Length: {}\r\n\r\n--b\r\nContent-Type: application/dicom\r\n\r\n",
         file.len() + 100
     );
