@@ -14,7 +14,6 @@ mod incoming;
 mod reading;
 
 use std::net::IpAddr;
-use std::path::PathBuf;
 
 use crate::model::{AeTitle, Instance, SopClassUid, SopInstanceUid, StudyInstanceUid, TransferSyntaxUid};
 
@@ -33,9 +32,16 @@ pub struct Arrival {
 /// Where an instance comes from.
 #[derive(Debug, Clone)]
 pub enum Origin {
-    Dimse { calling: AeTitle, called: AeTitle, address: IpAddr },
-    Web { address: Option<IpAddr> },
-    Import { path: PathBuf },
+    Dimse {
+        calling: AeTitle,
+        called: AeTitle,
+        address: IpAddr,
+    },
+    Web {
+        address: Option<IpAddr>,
+    },
+    /// Files that this server was told to read.
+    Import,
 }
 
 /// What is known of it before its first byte.
@@ -75,7 +81,7 @@ impl Origin {
         match self {
             Self::Dimse { calling, .. } => calling.to_string(),
             Self::Web { .. } => "web".to_owned(),
-            Self::Import { .. } => "import".to_owned(),
+            Self::Import => "import".to_owned(),
         }
     }
 

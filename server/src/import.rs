@@ -136,7 +136,7 @@ async fn store(session: &Session, path: &Path) -> Result<Option<Stored>, Error> 
         Start::DataSet(encoding) => bare::declare(path.to_owned(), encoding).await?,
         Start::Other => return Ok(None),
     };
-    let arrival = Arrival { origin: Origin::Import { path: path.to_owned() }, declared };
+    let arrival = Arrival { origin: Origin::Import, declared };
     let mut incoming = session.receive(arrival).await?;
     if let Some(preamble) = preamble {
         incoming.write(preamble).await?;

@@ -59,10 +59,7 @@ pub(crate) async fn fill_if_empty(archive: &Archive) -> anyhow::Result<()> {
     let mut count = 0;
     for (series, images) in tokio::task::spawn_blocking(all).await? {
         for (index, image) in (1u32..).zip(&images) {
-            let arrival = Arrival {
-                origin: Origin::Import { path: "samples".into() },
-                declared: Declared::File { study: None },
-            };
+            let arrival = Arrival { origin: Origin::Import, declared: Declared::File { study: None } };
             let mut incoming = session.receive(arrival).await?;
             incoming.write(series.file(index, image)?).await?;
             incoming.commit().await?;
