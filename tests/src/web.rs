@@ -92,12 +92,13 @@ impl Web {
             let response = sender.send_request(request).await?;
             Answer::read(response).await
         };
-        // The connection is driven beside the exchange, and ends with it.
+        // The connection is driven beside the exchange. It may end first, with the answer already handed over.
+        tokio::pin!(exchange);
         tokio::select! {
-            answer = exchange => answer,
+            answer = &mut exchange => answer,
             ended = connection => {
                 ended?;
-                anyhow::bail!("connection ended before the answer")
+                exchange.await
             }
         }
     }
