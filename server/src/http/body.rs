@@ -36,7 +36,7 @@ fn timed(
     stall: Duration,
     has_stalled: Arc<AtomicBool>,
 ) -> impl Stream<Item = Result<Bytes, BoxError>> {
-    stream::unfold(Some(body.into_data_stream()), move |chunks| {
+    let chunks = stream::unfold(Some(body.into_data_stream()), move |chunks| {
         let has_stalled = has_stalled.clone();
         async move {
             let mut chunks = chunks?;
@@ -49,7 +49,9 @@ fn timed(
                 }
             }
         }
-    })
+    });
+    // Whoever throws away the rest of a body asks again behind its end.
+    chunks.fuse()
 }
 
 /// Without accounts nobody is let in, so that nothing that somebody sends is looked at.
@@ -119,5 +121,14 @@ mod tests {
         let response = routes.oneshot(Request::post("/").body(body).unwrap()).await.unwrap();
         assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
         assert_eq!(response.headers().get(header::CONNECTION).unwrap(), "close");
+    }
+
+    #[tokio::test]
+    async fn a_body_that_has_ended_has_ended_for_whoever_asks_again() {
+        let body = Body::from("abc");
+        let mut chunks = Box::pin(timed(body, Duration::from_secs(10), Arc::default()));
+        assert_eq!(chunks.next().await.unwrap().unwrap(), "abc");
+        assert!(chunks.next().await.is_none());
+        assert!(chunks.next().await.is_none());
     }
 }
