@@ -116,3 +116,20 @@ async fn silent_connections_keep_nobody_waiting() -> Result<()> {
     }
     timeout(Duration::from_secs(10), assert_goes_on(&pacs)).await.context("others are kept waiting")?
 }
+
+#[tokio::test]
+async fn answers_a_body_whose_last_delimiter_never_comes() -> Result<()> {
+    let pacs = Pacs::start().await?;
+    let body = "--b\r\nContent-Type: application/dicom\r\n\r\nAAAA\r\n";
+    let request = format!(
+        "POST /dicom-web/studies HTTP/1.1\r\nHost: localhost\r\nAccept: application/dicom+json\r\nConnection: close\r\n\
+         Content-Type: multipart/related; type=\"application/dicom\"; boundary=b\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut stream = connect(pacs.http()).await?;
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    timeout(Duration::from_secs(20), stream.read_to_end(&mut answer)).await.context("no answer")??;
+    assert!(answer.starts_with(b"HTTP/1.1 400"), "{}", String::from_utf8_lossy(&answer));
+    assert_goes_on(&pacs).await
+}
