@@ -50,6 +50,7 @@ pub fn scan(source: &mut dyn Source, start: u64, shift: u64, encoding: Encoding)
         pixels: None,
         within: Vec::new(),
         last: Tag(0, 0),
+        not_padding: 0,
     };
     walk.run(encoding)?;
     let Walk { bytes, holes, pixels, .. } = walk;
@@ -81,6 +82,8 @@ struct Walk<'a> {
     pixels: Option<PixelData>,
     within: Vec<Open>,
     last: Tag,
+    /// A byte that is not zero.
+    not_padding: u64,
 }
 
 impl Walk<'_> {
@@ -100,15 +103,21 @@ impl Walk<'_> {
         }
     }
 
-    /// Some devices pad the file with zeros behind the data set.
+    /// Some devices pad the file with zeros behind the data set. Where zeros are followed by something else,
+    /// they are elements (0000,0000), as other programs send on what they took padding for; what follows
+    /// is remembered, so that no byte is looked at twice.
     fn is_padding(&mut self) -> Result<bool> {
-        if self.source.at(self.at, 4)?.iter().any(|byte| *byte != 0) {
+        if self.at < self.not_padding || self.source.at(self.at, 4)?.iter().any(|byte| *byte != 0) {
             return Ok(false);
         }
         let mut at = self.at;
         while at < self.end {
             let part = self.source.at(at, PADDING_STEP)?;
-            if part.is_empty() || part.iter().any(|byte| *byte != 0) {
+            if let Some(other) = part.iter().position(|byte| *byte != 0) {
+                self.not_padding = at + other as u64;
+                return Ok(false);
+            }
+            if part.is_empty() {
                 return Ok(false);
             }
             at += part.len() as u64;
@@ -167,10 +176,6 @@ impl Walk<'_> {
             ITEM_DELIMITER if self.within.last().is_some_and(|open| open.end.is_none()) => {
                 self.within.pop();
                 return Ok(());
-            }
-            // Also what keeps the look for padding from being done twice.
-            Tag(0, _) => {
-                return Err(Error::invalid(format!("{} is of a command, not of a data set", head.tag)));
             }
             ITEM | ITEM_DELIMITER | SEQUENCE_DELIMITER => {
                 return Err(Error::invalid(format!("{} stands where an element belongs", head.tag)));
