@@ -33,18 +33,11 @@ pub(super) struct Offered {
 const STANDARD: &str = "1.2.840.10008.";
 /// SOP classes of the Storage Service Class, those of later editions too (PS3.4 §B.5).
 const STORAGE: &str = "1.2.840.10008.5.1.4.1.1.";
-/// Objects that are stored likewise but are registered elsewhere: RT delivery instructions and implant
-/// templates, hanging protocols, colour palettes (PS3.4 §B.5, §GG, §U, §X).
-const OTHER_STORAGE: [&str; 8] = [
-    "1.2.840.10008.5.1.4.34.1",
-    "1.2.840.10008.5.1.4.34.7",
-    "1.2.840.10008.5.1.4.34.10",
-    "1.2.840.10008.5.1.4.38.1",
-    "1.2.840.10008.5.1.4.39.1",
-    "1.2.840.10008.5.1.4.43.1",
-    "1.2.840.10008.5.1.4.44.1",
-    "1.2.840.10008.5.1.4.45.1",
-];
+/// Objects of a study that are registered elsewhere: RT delivery instructions (PS3.4 §B.5). Those that belong
+/// to no study (hanging protocols, colour palettes, implant templates) are not taken: the archive keeps
+/// studies.
+const OTHER_STORAGE: [&str; 3] =
+    ["1.2.840.10008.5.1.4.34.1", "1.2.840.10008.5.1.4.34.7", "1.2.840.10008.5.1.4.34.10"];
 /// Transfer syntaxes that DICOM registers are this and below it (PS3.6 Table A-1).
 const TRANSFER_SYNTAXES: &str = transfer_syntax::IMPLICIT_LITTLE;
 
@@ -115,7 +108,8 @@ mod tests {
     #[case::ct("1.2.840.10008.5.1.4.1.1.2", Some(Purpose::Storage))]
     #[case::of_a_later_edition("1.2.840.10008.5.1.4.1.1.999.7", Some(Purpose::Storage))]
     #[case::private("1.3.12.2.1107.5.9.1", Some(Purpose::Storage))]
-    #[case::hanging_protocol("1.2.840.10008.5.1.4.38.1", Some(Purpose::Storage))]
+    #[case::rt_beams_delivery("1.2.840.10008.5.1.4.34.7", Some(Purpose::Storage))]
+    #[case::hanging_protocol("1.2.840.10008.5.1.4.38.1", None)]
     #[case::study_root_find("1.2.840.10008.5.1.4.1.2.2.1", Some(Purpose::Find(Model::StudyRoot)))]
     #[case::patient_root_get("1.2.840.10008.5.1.4.1.2.1.3", Some(Purpose::Get(Model::PatientRoot)))]
     #[case::unknown_query("1.2.840.10008.5.1.4.1.2.9.9.9", None)]
