@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use tests::{
     Pacs,
     by_hand::{Association, CT_IMAGE, Proposal},
-    corpus::{MUELLER, NGUYEN, Real, Synthetic, ct, real_files, report, us_multiframe, write_all},
+    corpus::{MUELLER, NGUYEN, Real, Synthetic, ct, pydicom_files, report, us_multiframe, write_all},
     modality::meta_of,
     pacs::{data_set_of, stored_file},
     peers::pynetdicom,
@@ -52,7 +52,7 @@ const COMPRESSED: [&str; 4] = [
 ];
 
 async fn compressed() -> Result<Vec<Real>> {
-    let mut files = real_files().await?;
+    let mut files = pydicom_files().await?;
     files.retain(|real| COMPRESSED.iter().any(|name| real.file.ends_with(name)));
     assert_eq!(files.len(), COMPRESSED.len(), "pydicom's own files are missing");
     Ok(files)

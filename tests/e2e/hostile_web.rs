@@ -36,6 +36,15 @@ async fn throw(pacs: &Pacs, bytes: &[u8]) -> Result<Vec<u8>> {
     Ok(answer)
 }
 
+/// Sends a request as it is; gives the answer to it. The server is asked to close behind it.
+async fn ask(pacs: &Pacs, request: &str) -> Result<String> {
+    let mut stream = connect(pacs.http()).await?;
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    timeout(Duration::from_secs(20), stream.read_to_end(&mut answer)).await.context("no answer")??;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
 #[tokio::test]
 async fn survives_what_is_no_http() -> Result<()> {
     let pacs = Pacs::start().await?;
@@ -73,7 +82,7 @@ async fn serves_no_file_of_the_machine() -> Result<()> {
     ] {
         let request =
             format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\nConnection: close\r\n\r\n");
-        let answer = String::from_utf8_lossy(&throw(&pacs, request.as_bytes()).await?).into_owned();
+        let answer = ask(&pacs, &request).await?;
         assert!(answer.starts_with("HTTP/1.1 4"), "{path}: {answer}");
         assert!(!answer.contains("root:") && !answer.contains("[package]"), "{path}: {answer}");
     }
@@ -126,10 +135,7 @@ async fn answers_a_body_whose_last_delimiter_never_comes() -> Result<()> {
          Content-Type: multipart/related; type=\"application/dicom\"; boundary=b\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     );
-    let mut stream = connect(pacs.http()).await?;
-    stream.write_all(request.as_bytes()).await?;
-    let mut answer = Vec::new();
-    timeout(Duration::from_secs(20), stream.read_to_end(&mut answer)).await.context("no answer")??;
-    assert!(answer.starts_with(b"HTTP/1.1 400"), "{}", String::from_utf8_lossy(&answer));
+    let answer = ask(&pacs, &request).await?;
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
     assert_goes_on(&pacs).await
 }

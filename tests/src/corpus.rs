@@ -276,11 +276,16 @@ pub struct Real {
 
 /// Real files that come with the pydicom package, and, where `FILMLESS_CORPUS` names a folder, those of that folder.
 pub async fn real_files() -> Result<Vec<Real>> {
-    let mut files = real_files_of("pydicom").await?;
+    let mut files = pydicom_files().await?;
     if let Ok(folder) = env::var("FILMLESS_CORPUS") {
         files.extend(real_files_of(&folder).await?);
     }
     Ok(files)
+}
+
+/// Real files that come with the pydicom package.
+pub async fn pydicom_files() -> Result<Vec<Real>> {
+    real_files_of("pydicom").await
 }
 
 async fn real_files_of(source: &str) -> Result<Vec<Real>> {
