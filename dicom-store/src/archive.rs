@@ -4,16 +4,17 @@ use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::thread::JoinHandle;
 
 use rustix::fs::{FlockOperation, flock};
 use tokio::sync::{Mutex, Semaphore};
-use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::access::Caller;
 use crate::change::Changes;
 use crate::config::Config;
-use crate::index::{Index, SqliteIndex};
+use crate::index::{Index, SqliteIndex, remove_sqlite};
 use crate::ingest::{Budget, Store};
 use crate::objects::Objects;
 use crate::packs::writer::{Limits, Log};
@@ -37,7 +38,10 @@ pub(crate) struct Inner {
     changes: Changes,
     /// Gone once the archive is closed: nothing more comes in.
     store: RwLock<Option<Arc<Store>>>,
-    tasks: Mutex<Option<[JoinHandle<()>; 2]>>,
+    /// Those of the log.
+    threads: Mutex<Option<[JoinHandle<()>; 2]>>,
+    /// Sealed packs on their way into the object store.
+    adopting: TaskTracker,
     /// Held as long as the archive is open.
     lock: Mutex<Option<File>>,
 }
@@ -62,7 +66,7 @@ impl Archive {
         let lock = lock(&config.data)?;
         // What cannot be listed cannot be read again.
         Objects::open(&config.objects, &config.data)?.packs().await?;
-        remove_index(config)?;
+        remove_sqlite(&index_file(config)?)?;
         Self::open_locked(config, lock).await
     }
 
@@ -84,19 +88,19 @@ impl Archive {
             seal_idle: config.seal_idle(),
         };
         let is_behind = Arc::new(AtomicBool::new(false));
-        let (appends, durable, tasks) = writer::start(Log {
+        let log = writer::start(Log {
             packs: packs.clone(),
             index: index.clone(),
             changes: changes.clone(),
             open,
             limits,
             is_behind: is_behind.clone(),
-        });
+        })?;
         let store = Store {
             packs: packs.clone(),
             index: index.clone(),
-            appends,
-            durable,
+            appends: log.appends,
+            durable: log.durable,
             budget: Budget::new(Config::bytes(config.receive_memory_mib)),
             inline: Config::bytes(config.inline_size_mib),
             max_instance: config.max_instance(),
@@ -112,7 +116,8 @@ impl Archive {
                 packs,
                 changes,
                 store,
-                tasks: Mutex::new(Some(tasks)),
+                threads: Mutex::new(Some(log.threads)),
+                adopting: log.adopting,
                 lock: Mutex::new(Some(lock)),
             }),
         })
@@ -142,13 +147,14 @@ impl Archive {
     /// is refused as `Unavailable`.
     pub async fn close(&self) {
         self.inner.store.write().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(tasks) = self.inner.tasks.lock().await.take() {
-            for task in tasks {
-                if let Err(error) = task.await {
-                    warn!(%error, "a task of the archive did not end well");
-                }
+        if let Some(threads) = self.inner.threads.lock().await.take() {
+            let joined = tokio::task::spawn_blocking(move || threads.map(JoinHandle::join));
+            if !matches!(joined.await, Ok([Ok(()), Ok(())])) {
+                warn!("a thread of the log did not end well");
             }
         }
+        self.inner.adopting.close();
+        self.inner.adopting.wait().await;
         self.inner.index.close().await;
         self.inner.lock.lock().await.take();
     }
@@ -163,19 +169,6 @@ fn lock(data: &Path) -> Result<File> {
             .with_source(cause)
     })?;
     Ok(file)
-}
-
-fn remove_index(config: &Config) -> Result<()> {
-    let file = index_file(config)?;
-    for suffix in ["", "-wal", "-shm"] {
-        let mut path = file.clone().into_os_string();
-        path.push(suffix);
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 fn index_file(config: &Config) -> Result<PathBuf> {

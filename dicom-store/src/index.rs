@@ -12,25 +12,30 @@
 )]
 pub mod conformance;
 mod level_rows;
+mod sql;
 mod sqlite;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::TryStreamExt;
 use futures_util::future::BoxFuture;
+use futures_util::stream::try_unfold;
 
-use crate::Result;
 use crate::change::{Change, Cursor};
 use crate::model::{
     FrameMap, Header, Instance, Location, PackId, Resource, SeriesInstanceUid, SopClassUid, SopInstanceUid,
     StudyInstanceUid, TransferSyntaxUid,
 };
 use crate::packs::entry::Digest;
-use crate::query::{Query, Rows};
+use crate::query::{Query, Row, Rows};
 use crate::queue::{JobId, Lease, NewJob, QueueDepth};
+use crate::{Error, Result};
 
 pub use level_rows::LevelRows;
 pub use sqlite::SqliteIndex;
+pub(crate) use sqlite::remove as remove_sqlite;
 
 /// How far the index has come in a pack: everything before `offset` is in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,8 +48,7 @@ pub struct Mark {
 #[derive(Debug, Clone)]
 pub struct NewInstance {
     pub levels: LevelRows,
-    /// [`Header::to_bytes`].
-    pub header: Vec<u8>,
+    pub header: Header,
     /// [`FrameMap::to_bytes`].
     pub frame_map: Vec<u8>,
     pub frames: u32,
@@ -85,8 +89,80 @@ impl NewInstance {
 pub struct Known {
     pub instance: Instance,
     pub digest: Digest,
+    pub state: InstanceState,
     /// Digests of the other data sets that came under it.
     pub conflicts: Vec<Digest>,
+}
+
+/// Whether an instance is found and given out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum InstanceState {
+    Shown,
+    Deleted,
+    /// By a rejection note (IHE RAD TF-2 §4.66).
+    Rejected,
+    /// Its bytes in the pack are not those that came.
+    Damaged,
+}
+
+impl Known {
+    pub fn uid(&self) -> &SopInstanceUid {
+        &self.instance.sop_instance
+    }
+
+    /// Whether this is the same instance: the same data set in the same series.
+    pub fn is(&self, new: &NewInstance) -> bool {
+        self.digest == new.digest && self.instance.study == new.study && self.instance.series == new.series
+    }
+
+    /// What is known of one that has just come.
+    pub(crate) fn of(new: &NewInstance) -> Self {
+        Self {
+            instance: new.clone().into_instance(),
+            digest: new.digest,
+            state: InstanceState::Shown,
+            conflicts: Vec::new(),
+        }
+    }
+}
+
+/// What became of a group.
+#[derive(Debug, Clone)]
+pub struct Committed {
+    /// The place in the change feed behind the group.
+    pub cursor: Cursor,
+    /// One for each of the group, in its order.
+    pub outcomes: Vec<Outcome>,
+}
+
+/// What an instance was to the index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    New,
+    /// It was known, with the same data set.
+    Same(Instance),
+    /// Its UID is taken by another data set, if that is known; kept, not shown.
+    Conflict {
+        kept: Option<Instance>,
+    },
+}
+
+/// Some of the rows of a search, and where the next ones begin.
+#[derive(Debug)]
+pub struct SearchPage {
+    pub rows: Vec<Row>,
+    /// `None` behind the last row.
+    pub next: Option<SearchCursor>,
+}
+
+/// Behind which row a page of a search begins.
+#[derive(Debug, Clone)]
+pub struct SearchCursor {
+    place: Vec<sql::SqlValue>,
+    /// Matches that are still passed over.
+    skip: u64,
+    /// Matches that were given.
+    found: u64,
 }
 
 /// A page of headers and where the next one begins.
@@ -102,20 +178,24 @@ pub trait Index: fmt::Debug + Send + Sync + 'static {
     /// How far each pack has been read.
     fn marks(&self) -> BoxFuture<'_, Result<Vec<Mark>>>;
 
-    /// Takes a group of instances, none of which it knows, and the marks behind them. Gives the
-    /// place in the change feed behind the group.
-    fn commit<'a>(&'a self, group: &'a [NewInstance], marks: &'a [Mark]) -> BoxFuture<'a, Result<Cursor>>;
+    /// Takes a group of instances and the marks behind them. Each is new, or known already and left as it is,
+    /// or kept aside under a UID that is taken: this is where it is decided, one group at a time.
+    ///
+    /// May block the thread: called on the log's own.
+    fn commit<'a>(&'a self, group: &'a [NewInstance], marks: &'a [Mark]) -> BoxFuture<'a, Result<Committed>>;
 
-    /// The same for what is read from the log again: what is known already is left as it is.
-    fn commit_replayed<'a>(&'a self, group: &'a [NewInstance], mark: Mark) -> BoxFuture<'a, Result<()>>;
+    /// What stands under these UIDs; one that is unknown is left out. May block the thread.
+    fn known<'a>(&'a self, uids: &'a [&'a SopInstanceUid]) -> BoxFuture<'a, Result<Vec<Known>>>;
 
     /// When this returns, everything committed before survives a power cut.
     fn sync(&self) -> BoxFuture<'_, Result<()>>;
 
-    fn known<'a>(&'a self, uid: &'a SopInstanceUid) -> BoxFuture<'a, Result<Option<Known>>>;
-
-    /// The rows that match, in the order of the level, page and all.
-    fn search<'a>(&'a self, query: &'a Query) -> BoxFuture<'a, Result<Rows>>;
+    /// The next rows that match, in the order of the level, offset and limit applied.
+    fn search<'a>(
+        &'a self,
+        query: &'a Query,
+        after: Option<&'a SearchCursor>,
+    ) -> BoxFuture<'a, Result<SearchPage>>;
 
     /// How many match, whatever the page.
     fn count<'a>(&'a self, query: &'a Query) -> BoxFuture<'a, Result<u64>>;
@@ -168,4 +248,18 @@ pub trait Index: fmt::Debug + Send + Sync + 'static {
 
     /// Writes what is left and closes; nothing can be asked afterwards.
     fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+/// All rows of a search, read page by page as they are taken.
+pub(crate) fn rows_of(index: Arc<dyn Index>, query: Query) -> Rows {
+    let pages = try_unfold((index, query, None, false), |(index, query, after, is_over)| async move {
+        if is_over {
+            return Ok::<_, Error>(None);
+        }
+        let SearchPage { rows, next } = index.search(&query, after.as_ref()).await?;
+        let is_over = next.is_none();
+        let rows = futures_util::stream::iter(rows.into_iter().map(Ok));
+        Ok(Some((rows, (index, query, next, is_over))))
+    });
+    Rows::new(pages.try_flatten())
 }

@@ -384,13 +384,12 @@ async fn a_locked_index_refuses_and_takes_again_and_agrees_with_the_log() {
     let session = system(&archive);
     store(&session, &ct()).await.unwrap();
     let index = folder.path().join("index.sqlite");
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(index);
-    let mut other = sqlx::ConnectOptions::connect(&options).await.unwrap();
-    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+    let other = rusqlite::Connection::open(index).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let refused = ct();
     assert_eq!(store(&session, &refused).await.unwrap_err().kind, ErrorKind::Unavailable);
     assert_eq!(store(&session, &ct()).await.unwrap_err().kind, ErrorKind::Unavailable);
-    sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
+    other.execute_batch("ROLLBACK").unwrap();
     // What was refused is in the log, and the index agrees as soon as it can.
     let again = async {
         loop {

@@ -1,44 +1,42 @@
 //! The index in SQLite: one connection that writes, some that read (WAL).
+//!
+//! SQLite works where it is called. What is asked by the asynchronous parts of the server runs on
+//! threads that may block; [`Index::commit`] and [`Index::known`] are called on the log's own
+//! threads and run there: a change of thread costs more than most statements.
 
-mod commit;
-mod rows;
-mod search;
-mod work;
+mod connection;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
-};
-use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
-use tokio::sync::Mutex;
+use tokio::sync::Semaphore;
 
-use rows::instance_select;
+use connection::SqliteConnection;
+pub(crate) use connection::remove;
 
-use super::{HeaderCursor, HeaderPage, Index, Known, Mark, NewInstance};
+use super::sql::commit::Memory;
+use super::sql::{closed, commit, rows, search, work};
+use super::{Committed, HeaderCursor, HeaderPage, Index, Known, Mark, NewInstance, SearchCursor, SearchPage};
 use crate::change::{Change, Cursor};
-use crate::model::{FrameMap, Header, Instance, PackId, Resource, SopInstanceUid};
-use crate::packs::entry::Digest;
-use crate::query::{Query, Rows};
+use crate::model::{FrameMap, Header, Instance, Resource, SopInstanceUid};
+use crate::query::Query;
 use crate::queue::{JobId, Lease, NewJob, QueueDepth};
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, Result};
 
-const SCHEMA: &str = include_str!("migrations/0001_sqlite.sql");
-/// Counted up with each migration; kept in the file's `user_version`.
-const VERSION: i64 = 1;
-const READERS: u32 = 4;
-const SEARCHERS: u32 = 6;
+/// Connections that read at a time.
+const READERS: usize = 8;
 
 /// An index in one SQLite file.
 #[derive(Debug)]
 pub struct SqliteIndex {
-    writer: Mutex<Writer>,
-    readers: SqlitePool,
-    /// Connections of their own for searches, which hold one as long as rows are taken.
-    searchers: SqlitePool,
+    file: PathBuf,
+    writer: Arc<Mutex<Writer>>,
+    readers: Arc<Mutex<Vec<SqliteConnection>>>,
+    /// One permit for each connection that reads, open or not; closed with the index.
+    reading: Arc<Semaphore>,
 }
 
 /// The connection that writes, with what it remembers of the rows it needs again and again.
@@ -47,42 +45,45 @@ struct Writer {
     /// `None` once closed.
     connection: Option<SqliteConnection>,
     /// `None` after a failure, until it is read again.
-    memory: Option<commit::Memory>,
-    /// A transaction has begun and not ended.
-    is_within: bool,
+    memory: Option<Memory>,
 }
 
 impl Writer {
-    fn connection(&mut self) -> Result<&mut SqliteConnection> {
-        self.connection.as_mut().ok_or_else(closed)
-    }
-
-    /// Begins a transaction; one whose future was dropped half way is undone first.
-    async fn begin(&mut self) -> Result<()> {
-        if std::mem::replace(&mut self.is_within, true) {
-            self.memory = None;
-            let _ = sqlx::raw_sql("ROLLBACK").execute(self.connection()?).await;
-        }
-        sqlx::raw_sql("BEGIN IMMEDIATE").execute(self.connection()?).await.map(|_| ()).map_err(sql_error)
-    }
-
-    /// Commits, or undoes everything when there was an error or the commit is one.
-    async fn end(&mut self, result: Result<()>) -> Result<()> {
-        let connection = self.connection()?;
-        let result = match result {
-            Ok(()) => sqlx::raw_sql("COMMIT").execute(&mut *connection).await.map(|_| ()).map_err(sql_error),
-            error => error,
-        };
+    /// Runs a transaction to its end: committed, or undone when there was an error or the commit is one.
+    fn transaction<T>(
+        &mut self,
+        work: impl FnOnce(&mut SqliteConnection, &mut Option<Memory>) -> Result<T>,
+    ) -> Result<T> {
+        let connection = self.connection.as_mut().ok_or_else(closed)?;
+        connection.run("BEGIN IMMEDIATE")?;
+        let result =
+            work(connection, &mut self.memory).and_then(|value| connection.run("COMMIT").map(|()| value));
         if result.is_err() {
-            let _ = sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await;
+            // What was remembered may not be there: it is read again before the next group.
+            self.memory = None;
+            let _ = connection.run("ROLLBACK");
         }
-        self.is_within = false;
         result
+    }
+
+    fn commit(&mut self, group: &[NewInstance], marks: &[Mark]) -> Result<Committed> {
+        self.transaction(|connection, memory| {
+            let memory = match memory {
+                Some(memory) => memory,
+                None => memory.insert(at_once(Memory::load(connection))?),
+            };
+            at_once(commit::commit(connection, memory, group, marks))
+        })
     }
 }
 
-fn closed() -> Error {
-    Error::new(ErrorKind::Unavailable, "the index is closed")
+/// The result of a future that waits for nothing, as those over SQLite do.
+fn at_once<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    work.now_or_never().unwrap_or_else(|| Err(Error::internal("a statement of SQLite waited")))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl SqliteIndex {
@@ -92,128 +93,101 @@ impl SqliteIndex {
     /// again. It cannot damage the file (WAL, `synchronous = NORMAL`).
     ///
     /// # Errors
-    /// `Unavailable` when it cannot be opened, `Conflict` when a newer version has written it.
+    /// `Unavailable` when it cannot be opened, `Conflict` when another version has written it.
     pub async fn open(file: &Path) -> Result<Self> {
-        let options = SqliteConnectOptions::new()
-            .filename(file)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Normal)
-            .busy_timeout(Duration::from_secs(2))
-            .pragma("temp_store", "MEMORY")
-            .pragma("cache_size", "-32768")
-            .pragma("wal_autocheckpoint", "4000")
-            .disable_statement_logging();
-        let mut connection = options.connect().await.map_err(sql_error)?;
-        migrate(&mut connection).await?;
-        let options = options.pragma("cache_size", "-8192").pragma("query_only", "1");
-        let pool = async |connections| {
-            SqlitePoolOptions::new()
-                .max_connections(connections)
-                .connect_with(options.clone())
-                .await
-                .map_err(sql_error)
-        };
-        let (readers, searchers) = (pool(READERS).await?, pool(SEARCHERS).await?);
+        let path = file.to_owned();
+        let connection = blocking(move || SqliteConnection::open(&path)).await?;
         Ok(Self {
-            writer: Mutex::new(Writer { connection: Some(connection), memory: None, is_within: false }),
-            readers,
-            searchers,
+            file: file.to_owned(),
+            writer: Arc::new(Mutex::new(Writer { connection: Some(connection), memory: None })),
+            readers: Arc::default(),
+            reading: Arc::new(Semaphore::new(READERS)),
         })
+    }
+
+    /// Asks on a connection that sees one state of the index.
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let permit = self.reading.clone().acquire_owned().await.map_err(|_| closed())?;
+        let (readers, file) = (self.readers.clone(), self.file.clone());
+        blocking(move || {
+            let _permit = permit;
+            read_on(&readers, &file, work)
+        })
+        .await
+    }
+
+    /// Changes the index in one transaction.
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let writer = self.writer.clone();
+        blocking(move || lock(&writer).transaction(|connection, _| at_once(work(connection)))).await
     }
 }
 
-async fn migrate(connection: &mut SqliteConnection) -> Result<()> {
-    let row = sqlx::query("PRAGMA user_version").fetch_one(&mut *connection).await.map_err(sql_error)?;
-    let version: i64 = row.try_get(0).map_err(sql_error)?;
-    match version {
-        VERSION => Ok(()),
-        0 => {
-            let mut transaction = connection.begin().await.map_err(sql_error)?;
-            sqlx::raw_sql(SCHEMA).execute(&mut *transaction).await.map_err(sql_error)?;
-            sqlx::raw_sql("PRAGMA user_version = 1").execute(&mut *transaction).await.map_err(sql_error)?;
-            transaction.commit().await.map_err(sql_error)
-        }
-        newer => Err(Error::conflict(format!("index has version {newer}, this program knows {VERSION}"))),
-    }
+fn read_on<T>(
+    readers: &Mutex<Vec<SqliteConnection>>,
+    file: &Path,
+    work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T>,
+) -> Result<T> {
+    let idle = lock(readers).pop();
+    let mut connection = match idle {
+        Some(connection) => connection,
+        None => SqliteConnection::open_to_read(file)?,
+    };
+    connection.run("BEGIN")?;
+    let result = at_once(work(&mut connection));
+    connection.run("COMMIT")?;
+    lock(readers).push(connection);
+    result
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|cause| Error::internal("work of the index did not finish").with_source(cause))?
 }
 
 impl Index for SqliteIndex {
     fn marks(&self) -> BoxFuture<'_, Result<Vec<Mark>>> {
-        async {
-            let rows =
-                sqlx::query("SELECT pack, offset FROM marks ORDER BY pack").fetch_all(&self.readers).await;
-            let mark = |row: &SqliteRow| {
-                Ok(Mark {
-                    pack: PackId(rows::unsigned(row, "pack")?),
-                    offset: rows::unsigned(row, "offset")?,
-                })
-            };
-            rows.map_err(sql_error)?.iter().map(mark).collect()
-        }
-        .boxed()
+        self.read(async |c| commit::marks(c).await).boxed()
     }
 
-    fn commit<'a>(&'a self, group: &'a [NewInstance], marks: &'a [Mark]) -> BoxFuture<'a, Result<Cursor>> {
-        async move { self.writer.lock().await.commit(group, marks).await }.boxed()
+    fn commit<'a>(&'a self, group: &'a [NewInstance], marks: &'a [Mark]) -> BoxFuture<'a, Result<Committed>> {
+        async move { lock(&self.writer).commit(group, marks) }.boxed()
     }
 
-    fn commit_replayed<'a>(&'a self, group: &'a [NewInstance], mark: Mark) -> BoxFuture<'a, Result<()>> {
-        async move {
-            let mut fresh: Vec<NewInstance> = Vec::with_capacity(group.len());
-            for new in group {
-                let known = self.known(&new.sop_instance).await?;
-                fresh.extend(replayed(new, known.as_ref(), &fresh));
-            }
-            self.writer.lock().await.commit(&fresh, &[mark]).await.map(|_| ())
-        }
-        .boxed()
+    fn known<'a>(&'a self, uids: &'a [&'a SopInstanceUid]) -> BoxFuture<'a, Result<Vec<Known>>> {
+        async move { read_on(&self.readers, &self.file, async |c: &mut _| rows::known(c, uids).await) }
+            .boxed()
     }
 
     fn sync(&self) -> BoxFuture<'_, Result<()>> {
-        async {
-            let mut writer = self.writer.lock().await;
-            // A checkpoint syncs the log of the index before it copies from it.
-            sqlx::raw_sql("PRAGMA wal_checkpoint(PASSIVE)")
-                .execute(writer.connection()?)
-                .await
-                .map(|_| ())
-                .map_err(sql_error)
-        }
-        .boxed()
+        let writer = self.writer.clone();
+        // A checkpoint syncs the log of the index before it copies from it.
+        blocking(move || lock(&writer).connection.as_mut().ok_or_else(closed)?.checkpoint()).boxed()
     }
 
-    fn known<'a>(&'a self, uid: &'a SopInstanceUid) -> BoxFuture<'a, Result<Option<Known>>> {
-        async move {
-            let sql = instance_select!("WHERE i.uid = ?");
-            let found =
-                sqlx::query(sql).bind(uid.as_str()).fetch_optional(&self.readers).await.map_err(sql_error)?;
-            let Some(row) = found else { return Ok(None) };
-            let conflicts = sqlx::query("SELECT digest FROM conflicts WHERE uid = ?")
-                .bind(uid.as_str())
-                .fetch_all(&self.readers)
-                .await
-                .map_err(sql_error)?;
-            let digests: Result<Vec<Digest>> = conflicts.iter().map(rows::digest).collect();
-            Ok(Some(Known {
-                instance: rows::instance(&row)?,
-                digest: rows::digest(&row)?,
-                conflicts: digests?,
-            }))
-        }
-        .boxed()
-    }
-
-    fn search<'a>(&'a self, query: &'a Query) -> BoxFuture<'a, Result<Rows>> {
-        async move { Ok(search::rows(self.searchers.clone(), query.clone())) }.boxed()
+    fn search<'a>(
+        &'a self,
+        query: &'a Query,
+        after: Option<&'a SearchCursor>,
+    ) -> BoxFuture<'a, Result<SearchPage>> {
+        let (query, after) = (query.clone(), after.cloned());
+        self.read(async move |c| search::page(c, &query, after.as_ref()).await).boxed()
     }
 
     fn count<'a>(&'a self, query: &'a Query) -> BoxFuture<'a, Result<u64>> {
-        search::count(&self.searchers, query).boxed()
+        let query = query.clone();
+        self.read(async move |c| search::count(c, &query).await).boxed()
     }
 
     fn instances<'a>(&'a self, of: &'a Resource) -> BoxFuture<'a, Result<Vec<Instance>>> {
-        rows::instances(&self.readers, of).boxed()
+        let of = of.clone();
+        self.read(async move |c| rows::instances(c, &of).await).boxed()
     }
 
     fn headers<'a>(
@@ -222,32 +196,31 @@ impl Index for SqliteIndex {
         after: Option<HeaderCursor>,
         limit: u32,
     ) -> BoxFuture<'a, Result<HeaderPage>> {
-        rows::headers(&self.readers, of, after, limit).boxed()
+        let of = of.clone();
+        self.read(async move |c| rows::headers(c, &of, after.as_ref(), limit).await).boxed()
     }
 
     fn header<'a>(&'a self, uid: &'a SopInstanceUid) -> BoxFuture<'a, Result<Option<(Header, FrameMap)>>> {
-        async move {
-            let sql = "SELECT h.header, h.frame_map FROM instances i JOIN headers h ON h.instance = i.id WHERE i.uid = ?";
-            let found = sqlx::query(sql).bind(uid.as_str()).fetch_optional(&self.readers).await.map_err(sql_error)?;
-            found.map(|row| Ok((rows::header(&row)?, rows::frame_map(&row)?))).transpose()
-        }
-        .boxed()
+        let uid = uid.clone();
+        self.read(async move |c| rows::header(c, &uid).await).boxed()
     }
 
     fn last_change(&self) -> BoxFuture<'_, Result<Cursor>> {
-        work::last_change(&self.readers).boxed()
+        self.read(async |c| work::last_change(c).await).boxed()
     }
 
     fn changes_after(&self, cursor: Cursor, limit: u32) -> BoxFuture<'_, Result<Vec<Change>>> {
-        work::changes_after(&self.readers, cursor, limit).boxed()
+        self.read(async move |c| work::changes_after(c, cursor, limit).await).boxed()
     }
 
     fn cursor_of<'a>(&'a self, consumer: &'a str) -> BoxFuture<'a, Result<Cursor>> {
-        work::cursor_of(&self.readers, consumer).boxed()
+        let consumer = consumer.to_owned();
+        self.read(async move |c| work::cursor_of(c, &consumer).await).boxed()
     }
 
     fn advance<'a>(&'a self, consumer: &'a str, to: Cursor, jobs: &'a [NewJob]) -> BoxFuture<'a, Result<()>> {
-        async move { self.writer.lock().await.advance(consumer, to, jobs).await }.boxed()
+        let (consumer, jobs) = (consumer.to_owned(), jobs.to_vec());
+        self.write(async move |c| work::advance(c, &consumer, to, &jobs).await).boxed()
     }
 
     fn lease<'a>(
@@ -256,11 +229,16 @@ impl Index for SqliteIndex {
         limit: u32,
         lease: Duration,
     ) -> BoxFuture<'a, Result<Vec<Lease>>> {
-        async move { self.writer.lock().await.lease(kinds, limit, lease).await }.boxed()
+        let kinds: Vec<String> = kinds.iter().map(|kind| (*kind).to_owned()).collect();
+        self.write(async move |c| {
+            let kinds: Vec<&str> = kinds.iter().map(String::as_str).collect();
+            work::lease(c, &kinds, limit, lease).await
+        })
+        .boxed()
     }
 
     fn complete(&self, job: JobId) -> BoxFuture<'_, Result<()>> {
-        async move { self.writer.lock().await.complete(job).await }.boxed()
+        self.write(async move |c| work::complete(c, job).await).boxed()
     }
 
     fn fail<'a>(
@@ -269,57 +247,32 @@ impl Index for SqliteIndex {
         error: &'a str,
         retry_in: Option<Duration>,
     ) -> BoxFuture<'a, Result<()>> {
-        async move { self.writer.lock().await.fail(job, error, retry_in).await }.boxed()
+        let error = error.to_owned();
+        self.write(async move |c| work::fail(c, job, &error, retry_in).await).boxed()
     }
 
     fn queue_depth(&self) -> BoxFuture<'_, Result<QueueDepth>> {
-        work::queue_depth(&self.readers).boxed()
+        self.read(async |c| work::queue_depth(c).await).boxed()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
         async {
-            self.readers.close().await;
-            self.searchers.close().await;
-            if let Some(connection) = self.writer.lock().await.connection.take()
-                && let Err(error) = connection.close().await
-            {
-                tracing::warn!(%error, "index: not closed cleanly");
+            self.reading.close();
+            let (readers, writer) = (self.readers.clone(), self.writer.clone());
+            let closed = blocking(move || {
+                lock(&readers).clear();
+                lock(&writer).connection.take().map_or(Ok(()), SqliteConnection::close)
+            });
+            if let Err(error) = closed.await {
+                tracing::warn!(error = %error.chain(), "index: not closed cleanly");
             }
         }
         .boxed()
     }
 }
 
-/// What an instance that is read again is to the index: nothing new, a new one, or another data set under
-/// a UID that is taken.
-fn replayed(new: &NewInstance, known: Option<&Known>, before: &[NewInstance]) -> Option<NewInstance> {
-    let mut others = before.iter().filter(|other| other.sop_instance == new.sop_instance);
-    let is_there = known
-        .is_some_and(|known| known.digest == new.digest || known.conflicts.contains(&new.digest))
-        || others.clone().any(|other| other.digest == new.digest);
-    let is_taken = known.is_some() || others.any(|other| !other.is_conflict);
-    let is_conflict = new.is_conflict || is_taken;
-    (!is_there).then(|| NewInstance { is_conflict, ..new.clone() })
-}
-
-/// A full disk and a lock pass by themselves; whatever else SQLite says is told as it is.
-fn sql_error(error: sqlx::Error) -> Error {
-    const FULL: i32 = 13;
-    let code = error.as_database_error().and_then(|e| e.code()).and_then(|code| code.parse::<i32>().ok());
-    let (kind, what) = match (&error, code.map(|code| code & 0xFF)) {
-        (_, Some(FULL)) => (ErrorKind::Exhausted, "disk of the index is full"),
-        (sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_), _) => {
-            (ErrorKind::Corrupt, "index cannot be read")
-        }
-        _ => (ErrorKind::Unavailable, "index cannot be used"),
-    };
-    Error::new(kind, what).with_source(error)
-}
-
 #[cfg(all(test, feature = "fixtures"))]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     #[allow(clippy::unwrap_used, reason = "a test's preparation")]
@@ -330,4 +283,24 @@ mod tests {
     }
 
     crate::index_conformance!(index);
+
+    #[tokio::test]
+    async fn an_older_index_is_thrown_away_and_a_newer_one_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("index.sqlite");
+        let set = |version: i64| {
+            let connection = rusqlite::Connection::open(&file).unwrap();
+            connection.execute_batch(&format!("PRAGMA user_version = {version}")).unwrap();
+        };
+        SqliteIndex::open(&file)
+            .await
+            .unwrap()
+            .commit(&[], &[Mark { pack: crate::model::PackId(1), offset: 1 }])
+            .await
+            .unwrap();
+        set(1);
+        assert!(SqliteIndex::open(&file).await.unwrap().marks().await.unwrap().is_empty());
+        set(1_000);
+        assert_eq!(SqliteIndex::open(&file).await.unwrap_err().kind, crate::ErrorKind::Conflict);
+    }
 }

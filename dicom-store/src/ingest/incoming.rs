@@ -1,6 +1,6 @@
 //! One instance on its way in.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,17 +8,16 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use tracing::warn;
 
 use super::body::{Body, Kept, Parts, Room, Spool, Whole};
 use super::{Arrival, Budget, Declared, Reading, Stored};
 use crate::index::{Index, Known, Mark, NewInstance};
-use crate::model::{FileMeta, Instance, Location, SopInstanceUid};
+use crate::model::{FileMeta, Location, SopInstanceUid};
 use crate::objects::{blocking, sync_folder};
 use crate::packs::Packs;
-use crate::packs::entry::{BLOCK, Digest, Entry, instance_name, padded};
+use crate::packs::entry::{BLOCK, Digest, Entry, padded};
 use crate::packs::file::FileSource;
-use crate::packs::writer::{Append, Durable};
+use crate::packs::writer::{Append, Durable, ToLog, settle};
 use crate::{Error, ErrorKind, Result};
 
 /// Instances up to this size are read where they are; larger ones off the asynchronous threads.
@@ -29,8 +28,8 @@ const READ_INLINE: u64 = 128 * 1024;
 pub(crate) struct Store {
     pub(crate) packs: Arc<Packs>,
     pub(crate) index: Arc<dyn Index>,
-    pub(crate) appends: mpsc::Sender<Append>,
-    pub(crate) durable: mpsc::Sender<Durable>,
+    pub(crate) appends: mpsc::Sender<ToLog>,
+    pub(crate) durable: std::sync::mpsc::Sender<Durable>,
     pub(crate) budget: Budget,
     pub(crate) inline: u64,
     pub(crate) max_instance: u64,
@@ -185,10 +184,11 @@ impl Store {
             .map_err(|cause| Error::internal("reading an instance did not finish").with_source(cause))?
     }
 
-    /// Decides between new, same and conflict, one at a time for each UID.
+    /// Through the log into the index, one at a time for each UID: there it is decided between new, same and
+    /// conflict.
     async fn settle(
         self: Arc<Self>,
-        mut new: NewInstance,
+        new: NewInstance,
         whole: Whole,
         digest: Digest,
         length: u64,
@@ -197,50 +197,41 @@ impl Store {
         if self.is_behind.load(Ordering::Acquire) {
             return Err(Error::new(ErrorKind::Unavailable, "the index cannot be written"));
         }
-        let known = self.index.known(&new.sop_instance).await?;
-        let Some(Known { instance: kept, digest: kept_digest, conflicts }) = known else {
-            return self.keep(new, whole, digest, length).await.map(Stored::New);
-        };
-        if kept_digest == new.digest && kept.study == new.study && kept.series == new.series {
-            return Ok(Stored::Same(kept));
-        }
-        if !conflicts.contains(&new.digest) {
-            warn!(instance = %new.sop_instance, sender = %new.sender, "another data set came under a UID that is taken; it is kept aside");
-            new.is_conflict = true;
-            self.keep(new, whole, digest, length).await?;
-        }
-        Ok(Stored::Conflict { kept })
-    }
-
-    /// Through the log into the index.
-    async fn keep(&self, new: NewInstance, whole: Whole, digest: Digest, length: u64) -> Result<Instance> {
-        let conflict = new.is_conflict.then_some(&new.digest);
-        let name = instance_name(&new.study, &new.series, &new.sop_instance, conflict);
         let (answer, answered) = oneshot::channel();
         let _permit: Option<OwnedSemaphorePermit> = match whole {
             Whole::Memory(Kept { parts, permit }) => {
-                let append = Append { name, body: parts, length, digest, new, answer };
-                self.appends.send(append).await.map_err(|_| ended())?;
+                let append = Append { body: parts, length, digest, new, answer };
+                self.appends.send(ToLog::Append(Box::new(append))).await.map_err(|_| ended())?;
                 permit
             }
             Whole::File(spool) => {
-                let (pack, mark) = (spool.pack, self.place(spool, &name, digest, length).await?);
-                let location = Location { pack, offset: BLOCK, length };
-                let entries = vec![(NewInstance { location, ..new }, answer)];
-                self.durable.send(Durable::Group { entries, mark }).await.map_err(|_| ended())?;
-                self.durable.send(Durable::Sealed(pack)).await.map_err(|_| ended())?;
+                let append = Append { body: Vec::new(), length, digest, new, answer };
+                let known = self.known(&append).await?;
+                if let Some(append) = settle(&known, vec![append]).pop() {
+                    self.place(spool, append).await?;
+                }
                 None
             }
         };
         answered.await.map_err(|_| ended())?
     }
 
-    /// Makes a pack of its own out of the file that an instance arrived in.
-    async fn place(&self, mut spool: Spool, name: &str, digest: Digest, length: u64) -> Result<Mark> {
+    /// What the index knows of one; it may block the thread.
+    async fn known(&self, append: &Append) -> Result<HashMap<SopInstanceUid, Known>> {
+        let (index, uid) = (self.index.clone(), append.new.sop_instance.clone());
+        let runtime = tokio::runtime::Handle::current();
+        let asked = tokio::task::spawn_blocking(move || runtime.block_on(index.known(&[&uid])));
+        let known =
+            asked.await.map_err(|cause| Error::internal("the index did not answer").with_source(cause))??;
+        Ok(known.into_iter().map(|known| (known.uid().clone(), known)).collect())
+    }
+
+    /// Makes a pack of its own out of the file that an instance arrived in, and tells the index.
+    async fn place(&self, mut spool: Spool, append: Append) -> Result<()> {
+        let (pack, end) = (spool.pack, padded(append.length));
         let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let header = Entry::header(name, length, &digest, seconds)?;
-        let end = padded(length);
-        let (file, from, to) = (spool.file.clone(), spool.path.clone(), self.packs.log_file(spool.pack));
+        let header = Entry::header(&append.name(), append.length, &append.digest, seconds)?;
+        let (file, from, to) = (spool.file.clone(), spool.path.clone(), self.packs.log_file(pack));
         let folder = self.packs.folder().to_owned();
         blocking(move || {
             file.write_all_at(&header, 0)?;
@@ -254,7 +245,11 @@ impl Store {
         })
         .await?;
         spool.keep();
-        Ok(Mark { pack: spool.pack, offset: end })
+        let location = Location { pack, offset: BLOCK, length: append.length };
+        let entries = vec![(NewInstance { location, ..append.new }, append.answer)];
+        let mark = Mark { pack, offset: end };
+        self.durable.send(Durable::Group { entries, mark }).map_err(|_| ended())?;
+        self.durable.send(Durable::Sealed(pack)).map_err(|_| ended())
     }
 }
 

@@ -71,10 +71,10 @@ impl Reading {
 
     /// What the index takes; where it lies is filled in by whoever writes it.
     pub(crate) fn into_new(self, digest: Digest) -> Result<NewInstance> {
-        let Scanned { header, attributes, frames } = &self.scanned;
+        let Scanned { header, attributes, frames } = self.scanned;
         Ok(NewInstance {
-            levels: LevelRows::of(attributes),
-            header: header.to_bytes(),
+            levels: LevelRows::of(&attributes),
+            header,
             frame_map: frames.to_bytes(),
             frames: frames.count(),
             number: attributes.int(tags::INSTANCE_NUMBER),

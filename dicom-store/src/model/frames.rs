@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::numbers::array;
+use super::numbers::{put_varint, take_varint};
 use super::{Error, Result};
 
 /// Number of a frame, counted from 1 (PS3.3 §C.7.6.6.1.1).
@@ -95,21 +95,21 @@ impl FrameMap {
             Self::None => out.push(0),
             Self::Native { offset, bits_per_frame, count } => {
                 out.push(1);
-                [*offset, *bits_per_frame, u64::from(*count)].iter().for_each(|n| put(&mut out, *n));
+                [*offset, *bits_per_frame, u64::from(*count)].iter().for_each(|n| put_varint(&mut out, *n));
             }
             Self::Fragments { fragments, starts } => {
                 out.push(2);
-                put(&mut out, fragments.len() as u64);
+                put_varint(&mut out, fragments.len() as u64);
                 let mut end = 0;
                 for (offset, length) in fragments {
-                    put(&mut out, offset.saturating_sub(end));
-                    put(&mut out, *length);
+                    put_varint(&mut out, offset.saturating_sub(end));
+                    put_varint(&mut out, *length);
                     end = offset + length;
                 }
-                put(&mut out, starts.len() as u64);
+                put_varint(&mut out, starts.len() as u64);
                 let mut last = 0;
                 for start in starts {
-                    put(&mut out, u64::from(start - last));
+                    put_varint(&mut out, u64::from(start - last));
                     last = *start;
                 }
             }
@@ -129,24 +129,24 @@ impl FrameMap {
         match kind {
             0 => Some(Self::None),
             1 => Some(Self::Native {
-                offset: take(rest)?,
-                bits_per_frame: take(rest)?,
-                count: u32::try_from(take(rest)?).ok()?,
+                offset: take_varint(rest)?,
+                bits_per_frame: take_varint(rest)?,
+                count: u32::try_from(take_varint(rest)?).ok()?,
             }),
             2 => {
                 let mut end = 0u64;
-                let fragments = (0..take(rest)?)
+                let fragments = (0..take_varint(rest)?)
                     .map(|_| {
-                        let offset = end.checked_add(take(rest)?)?;
-                        let length = take(rest)?;
+                        let offset = end.checked_add(take_varint(rest)?)?;
+                        let length = take_varint(rest)?;
                         end = offset.checked_add(length)?;
                         Some((offset, length))
                     })
                     .collect::<Option<_>>()?;
                 let mut last = 0u32;
-                let starts = (0..take(rest)?)
+                let starts = (0..take_varint(rest)?)
                     .map(|_| {
-                        last = last.checked_add(u32::try_from(take(rest)?).ok()?)?;
+                        last = last.checked_add(u32::try_from(take_varint(rest)?).ok()?)?;
                         Some(last)
                     })
                     .collect::<Option<_>>()?;
@@ -164,28 +164,6 @@ fn native(offset: u64, bits_per_frame: u64, index: u64) -> FrameBytes {
     let is_whole = bits_per_frame.is_multiple_of(8);
     let bits = (!is_whole).then_some(BitRange { first: first % 8, count: bits_per_frame });
     FrameBytes { ranges: std::iter::once(start..end).collect(), bits }
-}
-
-/// Little endian base 128.
-fn put(out: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        out.push(u8::try_from(number & 0x7F).unwrap_or_default() | 0x80);
-        number >>= 7;
-    }
-    out.push(u8::try_from(number).unwrap_or_default());
-}
-
-fn take(bytes: &mut &[u8]) -> Option<u64> {
-    let mut number = 0u64;
-    for shift in (0..64).step_by(7) {
-        let [byte] = array::<1>(bytes, 0)?;
-        *bytes = bytes.get(1..)?;
-        number |= u64::from(byte & 0x7F) << shift;
-        if byte < 0x80 {
-            return Some(number);
-        }
-    }
-    None
 }
 
 #[cfg(test)]

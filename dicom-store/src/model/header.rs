@@ -4,7 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use super::numbers::array;
+use super::numbers::{put_varint, take_varint};
 use super::transfer_syntax::Encoding;
 use super::{Attributes, Error, Result, read};
 
@@ -42,7 +42,7 @@ impl fmt::Debug for Header {
     }
 }
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 impl Header {
     pub fn encoding(&self) -> Encoding {
@@ -61,8 +61,9 @@ impl Header {
             .map_err(|cause| Error::corrupt("stored header cannot be read").with_source(cause))
     }
 
-    /// The form it is kept in: compressed with LZ4.
-    pub fn to_bytes(&self) -> Vec<u8> {
+    /// The form it is kept in: with LZ4, as the difference from `reference`, the bytes of a header that is
+    /// much like it ([`Header::raw`]); empty for none. The headers of a series differ in a few numbers.
+    pub fn to_bytes(&self, reference: &[u8]) -> Vec<u8> {
         let mut out = vec![
             VERSION,
             match self.encoding {
@@ -71,36 +72,45 @@ impl Header {
                 Encoding::ExplicitBig => 2,
             },
         ];
-        out.extend_from_slice(&self.start.to_le_bytes());
-        out.extend_from_slice(&(self.holes.len() as u64).to_le_bytes());
-        for hole in &self.holes {
-            out.extend_from_slice(&hole.offset.to_le_bytes());
-            out.extend_from_slice(&hole.length.to_le_bytes());
+        put_varint(&mut out, self.start);
+        put_varint(&mut out, self.holes.len() as u64);
+        let mut end = 0;
+        for Hole { offset, length } in &self.holes {
+            put_varint(&mut out, offset.saturating_sub(end));
+            put_varint(&mut out, *length);
+            end = offset.saturating_add(*length);
         }
-        out.extend_from_slice(&lz4_flex::compress_prepend_size(&self.bytes));
+        put_varint(&mut out, self.bytes.len() as u64);
+        out.extend_from_slice(&lz4_flex::block::compress_with_dict(&self.bytes, reference));
         out
     }
 
     /// # Errors
-    /// `Corrupt` when the bytes are not what [`Header::to_bytes`] gave.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        Self::parse(bytes).ok_or_else(|| Error::corrupt("stored header cannot be read"))
+    /// `Corrupt` when the bytes are not what [`Header::to_bytes`] gave with this reference.
+    pub fn from_bytes(bytes: &[u8], reference: &[u8]) -> Result<Self> {
+        Self::parse(bytes, reference).ok_or_else(|| Error::corrupt("stored header cannot be read"))
     }
 
-    fn parse(bytes: &[u8]) -> Option<Self> {
-        let number = |at| array::<8>(bytes, at).map(u64::from_le_bytes);
+    fn parse(bytes: &[u8], reference: &[u8]) -> Option<Self> {
         let encoding = match (bytes.first()?, bytes.get(1)?) {
             (&VERSION, 0) => Encoding::ImplicitLittle,
             (&VERSION, 1) => Encoding::ExplicitLittle,
             (&VERSION, 2) => Encoding::ExplicitBig,
             _ => return None,
         };
-        let count = usize::try_from(number(10)?).ok()?;
-        let text = bytes.get(18 + count.checked_mul(16)?..)?;
-        let holes = (0..count)
-            .map(|n| Some(Hole { offset: number(18 + n * 16)?, length: number(26 + n * 16)? }))
+        let rest = &mut bytes.get(2..)?;
+        let start = take_varint(rest)?;
+        let mut end = 0u64;
+        let holes = (0..take_varint(rest)?)
+            .map(|_| {
+                let offset = end.checked_add(take_varint(rest)?)?;
+                let length = take_varint(rest)?;
+                end = offset.checked_add(length)?;
+                Some(Hole { offset, length })
+            })
             .collect::<Option<_>>()?;
-        let bytes = lz4_flex::decompress_size_prepended(text).ok()?.into();
-        Some(Self { encoding, start: number(2)?, bytes, holes })
+        let length = usize::try_from(take_varint(rest)?).ok()?;
+        let bytes = lz4_flex::block::decompress_with_dict(rest, length, reference).ok()?.into();
+        Some(Self { encoding, start, bytes, holes })
     }
 }

@@ -98,7 +98,7 @@ async fn catch_up(pack: PackId, file: &Arc<File>, length: u64, index: &Arc<dyn I
             .map_err(|cause| Error::internal("reading the log did not finish").with_source(cause))??;
         if end > at {
             found += batch.len();
-            index.commit_replayed(&batch, Mark { pack, offset: end }).await?;
+            index.commit(&batch, &[Mark { pack, offset: end }]).await?;
         }
         if end == at {
             if found > 0 {

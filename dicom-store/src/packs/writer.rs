@@ -1,24 +1,29 @@
 //! The one writer of the log, and the one who tells the index.
 //!
-//! Both take all that is ready: the writer makes a group of what the associations and requests
-//! have, the committer makes a transaction of the groups that are synced. While the index takes
-//! one, the log takes the next.
+//! Each is a thread of its own, which may wait for the disk. Both take all that is ready: the
+//! writer makes a group of what the associations and requests have, the committer makes a
+//! transaction of the groups that are synced. While the index takes one, the log takes the next.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::mpsc as std_mpsc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use super::Packs;
-use super::entry::{BLOCK, BLOCK_BYTES, Digest, Entry, padded};
+use super::entry::{BLOCK, BLOCK_BYTES, Digest, Entry, instance_name, padded};
 use super::file::PackFile;
 use crate::change::Changes;
-use crate::index::{Index, Mark, NewInstance};
-use crate::model::{Instance, Location, PackId};
+use crate::index::{Index, Known, Mark, NewInstance, Outcome};
+use crate::ingest::Stored;
+use crate::model::{Location, PackId, SopInstanceUid};
 use crate::{Error, ErrorKind, Result};
 
 /// Instances in one group, at the most.
@@ -31,18 +36,33 @@ const MAX_TRANSACTION: usize = 512;
 /// How often an index that did not take a group is asked again.
 const RETRY: Duration = Duration::from_millis(500);
 
-pub(crate) type Answer = oneshot::Sender<Result<Instance>>;
+pub(crate) type Answer = oneshot::Sender<Result<Stored>>;
 
 /// An instance in memory on its way into the open pack.
 #[derive(Debug)]
 pub(crate) struct Append {
-    pub(crate) name: String,
     /// The whole Part 10 file.
     pub(crate) body: Vec<Bytes>,
     pub(crate) length: u64,
     pub(crate) digest: Digest,
     pub(crate) new: NewInstance,
     pub(crate) answer: Answer,
+}
+
+impl Append {
+    /// The name of its entry in the pack.
+    pub(crate) fn name(&self) -> String {
+        let NewInstance { study, series, sop_instance, digest, is_conflict, .. } = &self.new;
+        instance_name(study, series, sop_instance, is_conflict.then_some(digest))
+    }
+}
+
+/// What the writer is told.
+#[derive(Debug)]
+pub(crate) enum ToLog {
+    Append(Box<Append>),
+    /// Time has passed.
+    Tick,
 }
 
 /// What is durable in the log and goes into the index next.
@@ -75,96 +95,169 @@ pub(crate) struct Log {
     pub(crate) is_behind: Arc<AtomicBool>,
 }
 
-/// Starts both; they end, everything written, when all senders are gone.
-pub(crate) fn start(log: Log) -> (mpsc::Sender<Append>, mpsc::Sender<Durable>, [JoinHandle<()>; 2]) {
+/// The log at work.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) appends: mpsc::Sender<ToLog>,
+    pub(crate) durable: std_mpsc::Sender<Durable>,
+    /// Both end, everything written, when all senders are gone.
+    pub(crate) threads: [JoinHandle<()>; 2],
+    /// Sealed packs on their way into the object store.
+    pub(crate) adopting: TaskTracker,
+}
+
+/// Starts writer and committer.
+///
+/// # Errors
+/// What the system says when it has no thread left.
+pub(crate) fn start(log: Log) -> Result<Running> {
     let Log { packs, index, changes, open, limits, is_behind } = log;
     let (appends, to_write) = mpsc::channel(MAX_GROUP);
-    let (durable, to_commit) = mpsc::channel(8);
-    let writer = Writer { packs: packs.clone(), durable: durable.clone(), open, limits };
-    let committer = Committer { packs, index, changes, owed: Vec::new(), owed_marks: Vec::new(), is_behind };
-    (appends, durable, [tokio::spawn(writer.run(to_write)), tokio::spawn(committer.run(to_commit))])
+    let (durable, to_commit) = std_mpsc::channel();
+    let (runtime, adopting) = (Handle::current(), TaskTracker::new());
+    let writer = Writer {
+        packs: packs.clone(),
+        index: index.clone(),
+        durable: durable.clone(),
+        open,
+        limits,
+        last_write: Instant::now(),
+        runtime: runtime.clone(),
+    };
+    let committer = Committer {
+        packs,
+        index,
+        changes,
+        owed: Vec::new(),
+        owed_marks: Vec::new(),
+        sealed: Vec::new(),
+        is_behind,
+        runtime,
+        adopting: adopting.clone(),
+    };
+    tokio::spawn(tick(appends.downgrade(), limits.seal_idle / 4));
+    let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
+    let threads = [
+        thread("log").spawn(move || writer.run(to_write))?,
+        thread("index").spawn(move || committer.run(&to_commit))?,
+    ];
+    Ok(Running { appends, durable, threads, adopting })
+}
+
+/// Tells the writer the time, as long as it is there.
+async fn tick(log: mpsc::WeakSender<ToLog>, every: Duration) {
+    loop {
+        tokio::time::sleep(every).await;
+        match log.upgrade() {
+            // A writer that has much to do need not know.
+            Some(log) => drop(log.try_send(ToLog::Tick)),
+            None => return,
+        }
+    }
 }
 
 struct Writer {
     packs: Arc<Packs>,
-    durable: mpsc::Sender<Durable>,
+    index: Arc<dyn Index>,
+    durable: std_mpsc::Sender<Durable>,
     open: Option<PackFile>,
     limits: Limits,
+    last_write: Instant,
+    runtime: Handle,
 }
 
 impl Writer {
-    async fn run(mut self, mut to_write: mpsc::Receiver<Append>) {
-        loop {
-            match tokio::time::timeout(self.limits.seal_idle, to_write.recv()).await {
-                Ok(Some(first)) => {
-                    let group = gather(first, &mut to_write);
-                    self.write(group).await;
-                }
-                Ok(None) => return,
-                Err(_idle) => self.seal().await,
+    fn run(mut self, mut to_write: mpsc::Receiver<ToLog>) {
+        while let Some(first) = to_write.blocking_recv() {
+            if let ToLog::Append(first) = first {
+                let group = gather(*first, &mut to_write);
+                self.write(group);
+            }
+            let is_full = self.open.as_ref().is_some_and(|open| open.end >= self.limits.pack_size);
+            if is_full || self.last_write.elapsed() >= self.limits.seal_idle {
+                self.seal();
             }
         }
     }
 
-    async fn write(&mut self, group: Vec<Append>) {
-        let (packs, open, reserve) = (self.packs.clone(), self.open.take(), self.limits.reserve);
-        let written = tokio::task::spawn_blocking(move || {
-            let mut open = open;
-            let result = append(&packs, &mut open, &group, reserve);
-            (open, group, result)
-        })
-        .await;
-        let Ok((open, group, result)) = written else {
-            // The group is gone with the panic, and with it the senders' answers: they are told.
-            return error!("log: writing a group panicked");
+    fn write(&mut self, group: Vec<Append>) {
+        self.last_write = Instant::now();
+        let group = match self.runtime.block_on(known(&*self.index, &group)) {
+            Ok(known) => settle(&known, group),
+            Err(cause) => return refuse(group.into_iter().map(|append| append.answer), &cause),
         };
-        self.open = open;
-        match result {
+        if group.is_empty() {
+            return;
+        }
+        match append(&self.packs, &mut self.open, &group, self.limits.reserve) {
             Ok((mark, locations)) => {
                 let entries = group
                     .into_iter()
                     .zip(locations)
                     .map(|(append, location)| (NewInstance { location, ..append.new }, append.answer));
-                let group = Durable::Group { entries: entries.collect(), mark };
-                self.send(group).await;
+                self.send(Durable::Group { entries: entries.collect(), mark });
             }
             Err(cause) => {
                 warn!(error = %cause.chain(), instances = group.len(), "log: a group was not written");
                 refuse(group.into_iter().map(|append| append.answer), &cause);
             }
         }
-        if self.open.as_ref().is_some_and(|open| open.end >= self.limits.pack_size) {
-            self.seal().await;
-        }
     }
 
-    async fn seal(&mut self) {
+    fn seal(&mut self) {
         let Some(open) = self.open.take_if(|open| open.end > 0) else { return };
-        let id = open.id;
-        match crate::objects::blocking(move || open.seal()).await {
-            Ok(()) => self.send(Durable::Sealed(id)).await,
+        match open.seal() {
+            Ok(()) => self.send(Durable::Sealed(open.id)),
             // It stays in the log as it is; the next start seals it.
-            Err(cause) => warn!(pack = %id, error = %cause.chain(), "log: a pack was not sealed"),
+            Err(error) => warn!(pack = %open.id, %error, "log: a pack was not sealed"),
         }
     }
 
-    async fn send(&self, durable: Durable) {
-        if self.durable.send(durable).await.is_err() {
-            error!("log: the index's task has ended");
+    fn send(&self, durable: Durable) {
+        if self.durable.send(durable).is_err() {
+            error!("log: the index's thread has ended");
         }
     }
 }
 
+/// What the index knows of a group.
+pub(crate) async fn known(index: &dyn Index, group: &[Append]) -> Result<HashMap<SopInstanceUid, Known>> {
+    let uids: Vec<&SopInstanceUid> = group.iter().map(|append| &append.new.sop_instance).collect();
+    Ok(index.known(&uids).await?.into_iter().map(|known| (known.uid().clone(), known)).collect())
+}
+
+/// Answers those that are there already; gives those that have to be written.
+pub(crate) fn settle(known: &HashMap<SopInstanceUid, Known>, group: Vec<Append>) -> Vec<Append> {
+    group.into_iter().filter_map(|append| settle_one(known.get(&append.new.sop_instance), append)).collect()
+}
+
+fn settle_one(known: Option<&Known>, mut append: Append) -> Option<Append> {
+    let Some(known) = known else { return Some(append) };
+    let stored = if known.is(&append.new) {
+        Stored::Same(known.instance.clone())
+    } else if known.conflicts.contains(&append.new.digest) {
+        Stored::Conflict { kept: known.instance.clone() }
+    } else {
+        warn!(instance = %append.new.sop_instance, sender = %append.new.sender, "another data set came under a UID that is taken; it is kept aside");
+        append.new.is_conflict = true;
+        return Some(append);
+    };
+    // Somebody who has gone needs no answer.
+    let _ = append.answer.send(Ok(stored));
+    None
+}
+
 /// All that is ready, without waiting for more.
-fn gather(first: Append, to_write: &mut mpsc::Receiver<Append>) -> Vec<Append> {
+fn gather(first: Append, to_write: &mut mpsc::Receiver<ToLog>) -> Vec<Append> {
     let mut bytes = first.length;
     let mut group = vec![first];
     while group.len() < MAX_GROUP && bytes < MAX_GROUP_BYTES {
         match to_write.try_recv() {
-            Ok(next) => {
+            Ok(ToLog::Append(next)) => {
                 bytes += next.length;
-                group.push(next);
+                group.push(*next);
             }
+            Ok(ToLog::Tick) => {}
             Err(_) => break,
         }
     }
@@ -186,8 +279,9 @@ fn append(
     let mut slices = Vec::with_capacity(group.len() * 8);
     let mut locations = Vec::with_capacity(group.len());
     let mut at = pack.end;
-    for Append { name, body, length, digest, .. } in group {
-        slices.push(Bytes::copy_from_slice(&Entry::header(name, *length, digest, seconds)?));
+    for append in group {
+        let Append { body, length, digest, .. } = append;
+        slices.push(Bytes::copy_from_slice(&Entry::header(&append.name(), *length, digest, seconds)?));
         slices.extend(body.iter().filter(|slice| !slice.is_empty()).cloned());
         let padding = usize::try_from(padded(*length) - BLOCK - length).unwrap_or_default();
         slices.push(Bytes::from_static(&[0; BLOCK_BYTES]).slice(..padding));
@@ -198,7 +292,7 @@ fn append(
     Ok((Mark { pack: pack.id, offset: pack.end }, locations))
 }
 
-fn refuse(answers: impl Iterator<Item = Answer>, cause: &Error) {
+pub(crate) fn refuse(answers: impl Iterator<Item = Answer>, cause: &Error) {
     for answer in answers {
         // Somebody who has gone needs no answer.
         let _ = answer.send(Err(Error::new(cause.kind, cause.what.clone())));
@@ -213,50 +307,51 @@ struct Committer {
     /// so that the index made anew from the log would be the same.
     owed: Vec<NewInstance>,
     owed_marks: Vec<Mark>,
+    /// Sealed packs that the index has not taken all of.
+    sealed: Vec<PackId>,
     is_behind: Arc<AtomicBool>,
+    runtime: Handle,
+    adopting: TaskTracker,
 }
 
 impl Committer {
-    async fn run(mut self, mut to_commit: mpsc::Receiver<Durable>) {
+    fn run(mut self, to_commit: &std_mpsc::Receiver<Durable>) {
         loop {
             let first = if self.owed_marks.is_empty() {
-                to_commit.recv().await
+                to_commit.recv().ok()
             } else {
-                match tokio::time::timeout(RETRY, to_commit.recv()).await {
-                    Ok(first) => first,
-                    Err(_nothing_new) => {
-                        self.catch_up().await;
+                match to_commit.recv_timeout(RETRY) {
+                    Err(std_mpsc::RecvTimeoutError::Timeout) => {
+                        self.catch_up();
                         continue;
                     }
+                    first => first.ok(),
                 }
             };
             let Some(first) = first else { return };
-            let (entries, marks, sealed) = take_ready(first, &mut to_commit);
+            let (entries, marks, sealed) = take_ready(first, to_commit);
             if !entries.is_empty() {
-                self.commit(entries, marks).await;
+                self.commit(entries, marks);
             }
-            for pack in sealed {
-                if let Err(cause) = self.adopt(pack).await {
-                    warn!(pack = %pack, error = %cause.chain(), "log: a sealed pack stays in the log until the next start");
-                }
-            }
+            self.sealed.extend(sealed);
+            self.adopt_sealed();
         }
     }
 
-    async fn commit(&mut self, entries: Vec<(NewInstance, Answer)>, marks: Vec<Mark>) {
+    fn commit(&mut self, entries: Vec<(NewInstance, Answer)>, marks: Vec<Mark>) {
         let (new, answers): (Vec<_>, Vec<_>) = entries.into_iter().unzip();
-        let result = if self.catch_up().await {
-            self.index.commit(&new, &marks).await
+        let result = if self.catch_up() {
+            self.runtime.block_on(self.index.commit(&new, &marks))
         } else {
             Err(Error::new(ErrorKind::Unavailable, "the index cannot be written"))
         };
         match result {
-            Ok(cursor) => {
-                self.changes.advance(cursor);
-                for (new, answer) in new.into_iter().zip(answers) {
+            Ok(committed) => {
+                for ((new, answer), outcome) in new.into_iter().zip(answers).zip(committed.outcomes) {
                     // Somebody who has gone needs no answer.
-                    let _ = answer.send(Ok(new.into_instance()));
+                    let _ = answer.send(Ok(stored(new, outcome)));
                 }
+                self.changes.advance(committed.cursor);
             }
             Err(cause) => {
                 error!(error = %cause.chain(), instances = new.len(), "index: a group was not committed; nothing is taken until it is");
@@ -269,40 +364,62 @@ impl Committer {
     }
 
     /// Whether the index has all that is in the log before what comes next.
-    async fn catch_up(&mut self) -> bool {
-        let Some(last) = self.owed_marks.last() else { return true };
-        let result = async {
-            self.index.commit_replayed(&self.owed, *last).await?;
-            self.index.commit(&[], &self.owed_marks).await
-        };
-        match result.await {
-            Ok(cursor) => {
+    fn catch_up(&mut self) -> bool {
+        if self.owed_marks.is_empty() {
+            return true;
+        }
+        match self.runtime.block_on(self.index.commit(&self.owed, &self.owed_marks)) {
+            Ok(committed) => {
                 info!(instances = self.owed.len(), "index: it has caught up with the log");
-                self.changes.advance(cursor);
+                self.changes.advance(committed.cursor);
                 self.owed.clear();
                 self.owed_marks.clear();
                 self.is_behind.store(false, Ordering::Release);
+                self.adopt_sealed();
                 true
             }
             Err(_still) => false,
         }
     }
 
-    /// Once a pack has left the log it is not replayed, so the index has to be durable first.
-    async fn adopt(&mut self, pack: PackId) -> Result<()> {
-        if !self.catch_up().await {
-            return Err(Error::new(ErrorKind::Unavailable, "the index cannot be written"));
+    /// Lets sealed packs go into the object store, beside what comes next. Once a pack has left the log it is
+    /// not replayed, so the index has to have all of it.
+    fn adopt_sealed(&mut self) {
+        if !self.owed_marks.is_empty() {
+            return;
         }
-        self.index.sync().await?;
-        self.packs.adopt(pack).await?;
-        info!(pack = %pack, "pack sealed");
-        Ok(())
+        for pack in self.sealed.drain(..) {
+            let (packs, index) = (self.packs.clone(), self.index.clone());
+            let adopting = async move {
+                if let Err(cause) = adopt(&packs, &*index, pack).await {
+                    warn!(pack = %pack, error = %cause.chain(), "log: a sealed pack stays in the log until the next start");
+                }
+            };
+            self.adopting.spawn_on(adopting, &self.runtime);
+        }
     }
+}
+
+/// What the sender is told.
+fn stored(new: NewInstance, outcome: Outcome) -> Stored {
+    match outcome {
+        Outcome::New => Stored::New(new.into_instance()),
+        Outcome::Same(instance) => Stored::Same(instance),
+        Outcome::Conflict { kept } => Stored::Conflict { kept: kept.unwrap_or_else(|| new.into_instance()) },
+    }
+}
+
+/// The index is durable first: nobody reads this pack again to fill it.
+async fn adopt(packs: &Packs, index: &dyn Index, pack: PackId) -> Result<()> {
+    index.sync().await?;
+    packs.adopt(pack).await?;
+    info!(pack = %pack, "pack sealed");
+    Ok(())
 }
 
 type Ready = (Vec<(NewInstance, Answer)>, Vec<Mark>, Vec<PackId>);
 
-fn take_ready(first: Durable, to_commit: &mut mpsc::Receiver<Durable>) -> Ready {
+fn take_ready(first: Durable, to_commit: &std_mpsc::Receiver<Durable>) -> Ready {
     let (mut all, mut marks, mut sealed) = (Vec::new(), Vec::new(), Vec::new());
     let mut next = Some(first);
     while let Some(durable) = next {

@@ -70,7 +70,7 @@ fn gives_back_every_element_but_the_pixels(#[case] encoding: Encoding) {
     let mut sent = image(2);
     sent.put_bytes(tags::PIXEL_DATA, VR::OW, vec![7; 18]);
     let scanned = scanned(&sent.write(encoding), encoding).unwrap();
-    let header = Header::from_bytes(&scanned.header.to_bytes()).unwrap();
+    let header = Header::from_bytes(&scanned.header.to_bytes(b""), b"").unwrap();
     let read = header.attributes().unwrap();
     assert_eq!(read.text(tags::PATIENT_NAME).as_deref(), Some("Nguyễn^Văn An"));
     let items = read.items(tags::CONCEPT_NAME_CODE_SEQUENCE);

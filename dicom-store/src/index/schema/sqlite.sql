@@ -1,5 +1,8 @@
 -- What is known of the instances in the packs. Everything here can be read from them again.
 
+-- SOP classes, transfer syntaxes and senders, each written once.
+CREATE TABLE terms (id INTEGER PRIMARY KEY, term TEXT NOT NULL UNIQUE);
+
 CREATE TABLE patients (
     id INTEGER PRIMARY KEY,
     issuer TEXT NOT NULL,
@@ -9,9 +12,8 @@ CREATE TABLE patients (
     -- Folded, component groups joined by '='.
     name TEXT NOT NULL,
     attributes BLOB NOT NULL,
-    UNIQUE (issuer, patient_id, scope)
+    UNIQUE (patient_id, issuer, scope)
 );
-CREATE INDEX patients_by_patient_id ON patients (patient_id);
 CREATE INDEX patients_by_name ON patients (name);
 CREATE INDEX patients_with_groups ON patients (id) WHERE instr(name, '=') > 0;
 
@@ -25,6 +27,7 @@ CREATE TABLE studies (
     -- Distinct and sorted, joined by '\'.
     modalities TEXT NOT NULL,
     sop_classes TEXT NOT NULL,
+    -- Of what is shown.
     series_count INTEGER NOT NULL,
     instance_count INTEGER NOT NULL,
     attributes BLOB NOT NULL
@@ -42,6 +45,8 @@ CREATE TABLE series (
     number INTEGER NOT NULL,
     instance_count INTEGER NOT NULL,
     attributes BLOB NOT NULL,
+    -- The header of its first instance; those of its instances are kept as differences from it.
+    reference BLOB NOT NULL,
     UNIQUE (study, uid)
 );
 CREATE INDEX series_by_uid ON series (uid);
@@ -51,24 +56,22 @@ CREATE TABLE instances (
     uid TEXT NOT NULL UNIQUE,
     series INTEGER NOT NULL REFERENCES series (id),
     number INTEGER NOT NULL,
-    sop_class TEXT NOT NULL,
-    transfer_syntax TEXT NOT NULL,
+    sop_class INTEGER NOT NULL,
+    transfer_syntax INTEGER NOT NULL,
     frames INTEGER NOT NULL,
     pack INTEGER NOT NULL,
-    offset INTEGER NOT NULL,
+    "offset" INTEGER NOT NULL,
     length INTEGER NOT NULL,
     data_set INTEGER NOT NULL,
     digest BLOB NOT NULL,
-    sender TEXT NOT NULL,
-    received INTEGER NOT NULL
-);
-CREATE INDEX instances_by_series ON instances (series, number, id);
-
-CREATE TABLE headers (
-    instance INTEGER PRIMARY KEY REFERENCES instances (id),
+    sender INTEGER NOT NULL,
+    received INTEGER NOT NULL,
+    -- 0 shown, 1 deleted, 2 rejected, 3 damaged.
+    state INTEGER NOT NULL,
     header BLOB NOT NULL,
     frame_map BLOB NOT NULL
 );
+CREATE INDEX instances_by_series ON instances (series, number, id);
 
 -- Other data sets that came under a UID that was taken.
 CREATE TABLE conflicts (
@@ -77,10 +80,11 @@ CREATE TABLE conflicts (
     study TEXT NOT NULL,
     series TEXT NOT NULL,
     pack INTEGER NOT NULL,
-    offset INTEGER NOT NULL,
+    "offset" INTEGER NOT NULL,
     length INTEGER NOT NULL,
+    data_set INTEGER NOT NULL,
     digest BLOB NOT NULL,
-    sender TEXT NOT NULL,
+    sender INTEGER NOT NULL,
     received INTEGER NOT NULL
 );
 CREATE INDEX conflicts_by_uid ON conflicts (uid);
@@ -88,14 +92,17 @@ CREATE INDEX conflicts_by_uid ON conflicts (uid);
 CREATE TABLE changes (
     cursor INTEGER PRIMARY KEY,
     kind INTEGER NOT NULL,
-    study TEXT NOT NULL,
-    series TEXT NOT NULL,
-    instance TEXT NOT NULL
+    -- A row of instances, or of conflicts for a conflict.
+    subject INTEGER NOT NULL
 );
 
 CREATE TABLE cursors (consumer TEXT PRIMARY KEY, cursor INTEGER NOT NULL) WITHOUT ROWID;
 
-CREATE TABLE marks (pack INTEGER PRIMARY KEY, offset INTEGER NOT NULL);
+-- The packs, and how far each has been read.
+CREATE TABLE packs (
+    id INTEGER PRIMARY KEY,
+    mark INTEGER NOT NULL
+);
 
 CREATE TABLE jobs (
     id INTEGER PRIMARY KEY,

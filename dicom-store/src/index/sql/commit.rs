@@ -1,0 +1,286 @@
+//! A group of instances into the tables, in one transaction.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::levels::{self, Study};
+use super::{Connection, Statement, now, rows, signed};
+use crate::change::{ChangeKind, Cursor};
+use crate::index::{Committed, Known, Mark, NewInstance, Outcome};
+use crate::model::{PackId, SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
+use crate::{Error, Result};
+
+/// Rows of one statement; fixed shapes, so that each is prepared once.
+const SHAPES: [usize; 4] = [64, 16, 4, 1];
+/// Studies that are remembered, at the most.
+const MAX_STUDIES: usize = 4096;
+/// Series that are remembered, each with a header of some kilobytes, at the most.
+const MAX_SERIES: usize = 512;
+
+/// What the writer knows of the tables: nobody else changes them while it does.
+#[derive(Debug, Default)]
+pub(in crate::index) struct Memory {
+    pub(super) terms: HashMap<String, i64>,
+    pub(super) studies: HashMap<StudyInstanceUid, Study>,
+    pub(super) series: HashMap<(StudyInstanceUid, SeriesInstanceUid), Series>,
+    last_instance: i64,
+    last_conflict: i64,
+    last_change: i64,
+}
+
+/// A series' row, and the bytes of the header that those of its instances are told apart from.
+#[derive(Debug, Clone)]
+pub(super) struct Series {
+    pub(super) id: i64,
+    pub(super) reference: bytes::Bytes,
+}
+
+/// What a group adds to rows that are there.
+#[derive(Debug, Default)]
+pub(super) struct Added {
+    /// Series and instances by study.
+    pub(super) studies: HashMap<i64, (i64, i64)>,
+    pub(super) series: HashMap<i64, i64>,
+    pub(super) changed: BTreeSet<StudyInstanceUid>,
+}
+
+impl Memory {
+    pub(in crate::index) async fn load<C: Connection>(connection: &mut C) -> Result<Self> {
+        let sql = "SELECT (SELECT coalesce(max(id), 0) FROM instances), (SELECT coalesce(max(id), 0) FROM conflicts), \
+                   (SELECT coalesce(max(cursor), 0) FROM changes)";
+        let row = connection.fetch_one(Statement::new(sql)).await?;
+        Ok(Self {
+            last_instance: row.int(0)?,
+            last_conflict: row.int(1)?,
+            last_change: row.int(2)?,
+            ..Self::default()
+        })
+    }
+
+    fn forget_when_full(&mut self) {
+        if self.studies.len() > MAX_STUDIES {
+            self.studies.clear();
+        }
+        if self.series.len() > MAX_SERIES {
+            self.series.clear();
+        }
+    }
+}
+
+/// An instance that gets a row, and the rows it hangs on.
+struct Row<'a> {
+    id: i64,
+    series: i64,
+    sop_class: i64,
+    transfer_syntax: i64,
+    sender: i64,
+    header: Vec<u8>,
+    new: &'a NewInstance,
+}
+
+/// Takes a group and the marks behind it. On an error the transaction has to be undone and the memory be
+/// forgotten.
+pub(in crate::index) async fn commit<C: Connection>(
+    connection: &mut C,
+    memory: &mut Memory,
+    group: &[NewInstance],
+    marks: &[Mark],
+) -> Result<Committed> {
+    memory.forget_when_full();
+    let outcomes = settle(connection, group).await?;
+    let mut added = Added::default();
+    let (mut shown, mut conflicts) = (Vec::new(), Vec::new());
+    for (new, outcome) in group.iter().zip(&outcomes) {
+        match outcome {
+            Settled { outcome: Outcome::New, .. } => {
+                shown.push(row(connection, memory, &mut added, new).await?);
+            }
+            Settled { outcome: Outcome::Conflict { .. }, is_fresh: true } => {
+                memory.last_conflict += 1;
+                conflicts.push((memory.last_conflict, new));
+            }
+            _ => {}
+        }
+    }
+    insert_instances(connection, &shown).await?;
+    insert_conflicts(connection, memory, &conflicts).await?;
+    let changes = shown.iter().map(|row| (ChangeKind::Stored, row.id));
+    let changes = changes.chain(conflicts.iter().map(|(id, _)| (ChangeKind::Conflict, *id)));
+    insert_changes(connection, memory, &changes.collect::<Vec<_>>()).await?;
+    levels::update_counts(connection, memory, &added).await?;
+    set_marks(connection, marks).await?;
+    let outcomes = outcomes.into_iter().map(|settled| settled.outcome).collect();
+    Ok(Committed { cursor: Cursor(memory.last_change), outcomes })
+}
+
+/// What an instance is to the index, and whether it gets a row.
+struct Settled {
+    outcome: Outcome,
+    is_fresh: bool,
+}
+
+/// Decides for each of a group what it is: new, known already, or another data set under a UID that is taken,
+/// by the index or by one before it in the group.
+async fn settle<C: Connection>(connection: &mut C, group: &[NewInstance]) -> Result<Vec<Settled>> {
+    let uids: Vec<&SopInstanceUid> = group.iter().map(|new| &new.sop_instance).collect();
+    let mut known: HashMap<SopInstanceUid, Known> =
+        rows::known(connection, &uids).await?.into_iter().map(|known| (known.uid().clone(), known)).collect();
+    let mut settled = Vec::with_capacity(group.len());
+    for new in group {
+        settled.push(match known.get_mut(&new.sop_instance) {
+            None if new.is_conflict => {
+                // One of which only conflicts are known may be read from the log again.
+                let is_fresh = !rows::has_conflict(connection, new).await?;
+                Settled { outcome: Outcome::Conflict { kept: None }, is_fresh }
+            }
+            None => {
+                known.insert(new.sop_instance.clone(), Known::of(new));
+                Settled { outcome: Outcome::New, is_fresh: true }
+            }
+            Some(known) if known.is(new) => {
+                Settled { outcome: Outcome::Same(known.instance.clone()), is_fresh: false }
+            }
+            Some(known) => {
+                let is_fresh = !known.conflicts.contains(&new.digest);
+                known.conflicts.push(new.digest);
+                let kept = Some(known.instance.clone());
+                Settled { outcome: Outcome::Conflict { kept }, is_fresh }
+            }
+        });
+    }
+    Ok(settled)
+}
+
+async fn row<'a, C: Connection>(
+    connection: &mut C,
+    memory: &mut Memory,
+    added: &mut Added,
+    new: &'a NewInstance,
+) -> Result<Row<'a>> {
+    let Series { id: series, reference } = levels::series(connection, memory, added, new).await?;
+    memory.last_instance += 1;
+    Ok(Row {
+        id: memory.last_instance,
+        series,
+        sop_class: levels::term(connection, memory, new.sop_class.as_str()).await?,
+        transfer_syntax: levels::term(connection, memory, new.transfer_syntax.as_str()).await?,
+        sender: levels::term(connection, memory, &new.sender).await?,
+        header: new.header.to_bytes(&reference),
+        new,
+    })
+}
+
+/// Cuts rows into the fixed shapes, largest first.
+fn shapes<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
+    std::iter::from_fn(move || {
+        let size = SHAPES.iter().find(|size| **size <= rows.len())?;
+        let (shape, rest) = rows.split_at(*size);
+        rows = rest;
+        Some(shape)
+    })
+}
+
+async fn insert_instances<C: Connection>(connection: &mut C, rows: &[Row<'_>]) -> Result<()> {
+    let received = now();
+    for shape in shapes(rows) {
+        let mut insert = Statement::new(
+            "INSERT INTO instances (id, uid, series, number, sop_class, transfer_syntax, frames, pack, \"offset\", length, \
+             data_set, digest, sender, received, state, header, frame_map) VALUES ",
+        );
+        for (n, Row { id, series, sop_class, transfer_syntax, sender, header, new }) in
+            shape.iter().enumerate()
+        {
+            insert.push(if n == 0 { "" } else { ", " });
+            insert.push_list([
+                (*id).into(),
+                new.sop_instance.as_str().into(),
+                (*series).into(),
+                new.number.unwrap_or(rows::NO_NUMBER).into(),
+                (*sop_class).into(),
+                (*transfer_syntax).into(),
+                new.frames.into(),
+                signed(new.location.pack.0)?.into(),
+                signed(new.location.offset)?.into(),
+                signed(new.location.length)?.into(),
+                signed(new.data_set)?.into(),
+                new.digest.as_slice().into(),
+                (*sender).into(),
+                received.into(),
+                super::SqlValue::Int(rows::SHOWN),
+                header.as_slice().into(),
+                new.frame_map.as_slice().into(),
+            ]);
+        }
+        connection.execute(insert).await?;
+    }
+    Ok(())
+}
+
+async fn insert_conflicts<C: Connection>(
+    connection: &mut C,
+    memory: &mut Memory,
+    conflicts: &[(i64, &NewInstance)],
+) -> Result<()> {
+    for (id, new) in conflicts {
+        let sender = levels::term(connection, memory, &new.sender).await?;
+        let insert = Statement::new(
+            "INSERT INTO conflicts (id, uid, study, series, pack, \"offset\", length, data_set, digest, sender, received)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        )
+        .bind(*id)
+        .bind(new.sop_instance.as_str())
+        .bind(new.study.as_str())
+        .bind(new.series.as_str())
+        .bind(signed(new.location.pack.0)?)
+        .bind(signed(new.location.offset)?)
+        .bind(signed(new.location.length)?)
+        .bind(signed(new.data_set)?)
+        .bind(new.digest.as_slice())
+        .bind(sender)
+        .bind(now());
+        connection.execute(insert).await?;
+    }
+    Ok(())
+}
+
+async fn insert_changes<C: Connection>(
+    connection: &mut C,
+    memory: &mut Memory,
+    changes: &[(ChangeKind, i64)],
+) -> Result<()> {
+    for shape in shapes(changes) {
+        let mut insert = Statement::new("INSERT INTO changes (cursor, kind, subject) VALUES ");
+        for (n, (kind, subject)) in shape.iter().enumerate() {
+            memory.last_change += 1;
+            insert.push(if n == 0 { "" } else { ", " });
+            insert.push_list([memory.last_change, super::work::kind_number(*kind), *subject]);
+        }
+        connection.execute(insert).await?;
+    }
+    Ok(())
+}
+
+async fn set_marks<C: Connection>(connection: &mut C, marks: &[Mark]) -> Result<()> {
+    // Of several in one pack, the last is the furthest.
+    let furthest: HashMap<PackId, u64> = marks.iter().fold(HashMap::new(), |mut all, mark| {
+        let offset = all.entry(mark.pack).or_default();
+        *offset = mark.offset.max(*offset);
+        all
+    });
+    for (pack, offset) in furthest {
+        let sql = format!(
+            "INSERT INTO packs (id, mark) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET mark = {}(packs.mark, excluded.mark)",
+            C::DIALECT.greater()
+        );
+        connection.execute(Statement::new(sql).bind(signed(pack.0)?).bind(signed(offset)?)).await?;
+    }
+    Ok(())
+}
+
+/// How far each pack has been read.
+pub(in crate::index) async fn marks<C: Connection>(connection: &mut C) -> Result<Vec<Mark>> {
+    let rows = connection.fetch(Statement::new("SELECT id, mark FROM packs ORDER BY id")).await?;
+    let mark = |row: &super::SqlRow| {
+        Ok::<_, Error>(Mark { pack: PackId(row.unsigned(0)?), offset: row.unsigned(1)? })
+    };
+    rows.iter().map(mark).collect()
+}

@@ -1,0 +1,171 @@
+//! The rows above an instance: its patient, study and series, and the terms that many share.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+
+use super::commit::{Added, Memory, Series};
+use super::{Connection, Statement, rows};
+use crate::index::NewInstance;
+use crate::{Error, Result};
+
+/// A study's row and what its instances have in common.
+#[derive(Debug, Clone)]
+pub(super) struct Study {
+    id: i64,
+    modalities: BTreeSet<String>,
+    sop_classes: BTreeSet<String>,
+}
+
+/// The row of a text that stands in many rows, made where it is missing.
+pub(super) async fn term<C: Connection>(connection: &mut C, memory: &mut Memory, text: &str) -> Result<i64> {
+    if let Some(id) = memory.terms.get(text) {
+        return Ok(*id);
+    }
+    let sql = "INSERT INTO terms (term) VALUES (?) ON CONFLICT (term) DO UPDATE SET term = excluded.term RETURNING id";
+    let id = connection.fetch_one(Statement::new(sql).bind(text)).await?.int(0)?;
+    memory.terms.insert(text.to_owned(), id);
+    Ok(id)
+}
+
+/// The series of an instance, made where it is missing, and the rows above it; counts the instance.
+pub(super) async fn series<C: Connection>(
+    connection: &mut C,
+    memory: &mut Memory,
+    added: &mut Added,
+    new: &NewInstance,
+) -> Result<Series> {
+    let mut study = study(connection, memory, new).await?;
+    let key = (new.study.clone(), new.series.clone());
+    let counts = added.studies.entry(study.id).or_default();
+    counts.1 += 1;
+    let series = match memory.series.get(&key) {
+        Some(series) => series.clone(),
+        None => {
+            let sql = "SELECT id, reference, instance_count FROM series WHERE study = ? AND uid = ?";
+            let select = Statement::new(sql).bind(study.id).bind(new.series.as_str());
+            let series = match connection.fetch_optional(select).await? {
+                Some(row) => {
+                    // One that shows nothing does not count until it does again.
+                    counts.0 += i64::from(row.int(2)? == 0);
+                    Series { id: row.int(0)?, reference: reference(row.blob(1)?)? }
+                }
+                None => {
+                    counts.0 += 1;
+                    insert_series(connection, study.id, new).await?
+                }
+            };
+            memory.series.insert(key, series.clone());
+            series
+        }
+    };
+    *added.series.entry(series.id).or_default() += 1;
+    let is_new_modality =
+        !new.levels.modality.is_empty() && study.modalities.insert(new.levels.modality.clone());
+    let is_new_class = study.sop_classes.insert(new.sop_class.to_string());
+    if is_new_modality || is_new_class {
+        memory.studies.insert(new.study.clone(), study);
+        added.changed.insert(new.study.clone());
+    }
+    Ok(series)
+}
+
+async fn study<C: Connection>(connection: &mut C, memory: &mut Memory, new: &NewInstance) -> Result<Study> {
+    if let Some(study) = memory.studies.get(&new.study) {
+        return Ok(study.clone());
+    }
+    let select = Statement::new("SELECT id, modalities, sop_classes FROM studies WHERE uid = ?")
+        .bind(new.study.as_str());
+    let study = match connection.fetch_optional(select).await? {
+        Some(row) => Study { id: row.int(0)?, modalities: set(row.text(1)?), sop_classes: set(row.text(2)?) },
+        None => {
+            let patient = patient(connection, new).await?;
+            let id = insert_study(connection, patient, new).await?;
+            Study { id, modalities: BTreeSet::new(), sop_classes: BTreeSet::new() }
+        }
+    };
+    memory.studies.insert(new.study.clone(), study.clone());
+    Ok(study)
+}
+
+fn set(joined: &str) -> BTreeSet<String> {
+    joined.split('\\').filter(|value| !value.is_empty()).map(str::to_owned).collect()
+}
+
+fn join(set: &BTreeSet<String>) -> String {
+    set.iter().map(String::as_str).collect::<Vec<_>>().join("\\")
+}
+
+/// A patient is an identifier and its issuer; without an identifier, no two studies are of one patient.
+async fn patient<C: Connection>(connection: &mut C, new: &NewInstance) -> Result<i64> {
+    let key = new.levels.patient.expose();
+    let scope = if key.id.is_empty() { new.study.as_str() } else { "" };
+    let insert = Statement::new(
+        "INSERT INTO patients (issuer, patient_id, scope, name, attributes) VALUES (?, ?, ?, ?, ?)
+         ON CONFLICT (patient_id, issuer, scope) DO UPDATE SET scope = excluded.scope RETURNING id",
+    )
+    .bind(key.issuer.as_str())
+    .bind(key.id.as_str())
+    .bind(scope)
+    .bind(new.levels.patient_name.expose().as_str())
+    .bind(new.levels.patient_attributes.expose().as_slice());
+    connection.fetch_one(insert).await?.int(0)
+}
+
+async fn insert_study<C: Connection>(connection: &mut C, patient: i64, new: &NewInstance) -> Result<i64> {
+    let insert = Statement::new(
+        "INSERT INTO studies (uid, patient, date, time, accession, modalities, sop_classes, series_count, instance_count, attributes)
+         VALUES (?, ?, ?, ?, ?, '', '', 0, 0, ?) RETURNING id",
+    )
+    .bind(new.study.as_str())
+    .bind(patient)
+    .bind(new.levels.study_date.as_str())
+    .bind(new.levels.study_time.as_str())
+    .bind(new.levels.accession_number.expose().as_str())
+    .bind(new.levels.study_attributes.expose().as_slice());
+    connection.fetch_one(insert).await?.int(0)
+}
+
+async fn insert_series<C: Connection>(connection: &mut C, study: i64, new: &NewInstance) -> Result<Series> {
+    let reference = new.header.raw().0.clone();
+    let insert = Statement::new(
+        "INSERT INTO series (uid, study, modality, number, instance_count, attributes, reference)
+         VALUES (?, ?, ?, ?, 0, ?, ?) RETURNING id",
+    )
+    .bind(new.series.as_str())
+    .bind(study)
+    .bind(new.levels.modality.as_str())
+    .bind(new.levels.series_number.unwrap_or(rows::NO_NUMBER))
+    .bind(new.levels.series_attributes.expose().as_slice())
+    .bind(lz4_flex::compress_prepend_size(&reference));
+    Ok(Series { id: connection.fetch_one(insert).await?.int(0)?, reference })
+}
+
+/// The bytes that the headers of a series are told apart from.
+pub(super) fn reference(stored: &[u8]) -> Result<Bytes> {
+    lz4_flex::decompress_size_prepended(stored)
+        .map(Bytes::from)
+        .map_err(|cause| Error::corrupt("reference header of a series cannot be read").with_source(cause))
+}
+
+/// What a group added, in the same transaction.
+pub(super) async fn update_counts<C: Connection>(
+    connection: &mut C,
+    memory: &Memory,
+    added: &Added,
+) -> Result<()> {
+    for (series, instances) in &added.series {
+        let sql = "UPDATE series SET instance_count = instance_count + ? WHERE id = ?";
+        connection.execute(Statement::new(sql).bind(*instances).bind(*series)).await?;
+    }
+    for (study, (series, instances)) in &added.studies {
+        let sql = "UPDATE studies SET series_count = series_count + ?, instance_count = instance_count + ? WHERE id = ?";
+        connection.execute(Statement::new(sql).bind(*series).bind(*instances).bind(*study)).await?;
+    }
+    for study in added.changed.iter().filter_map(|uid| memory.studies.get(uid)) {
+        let sql = "UPDATE studies SET modalities = ?, sop_classes = ? WHERE id = ?";
+        let update = Statement::new(sql).bind(join(&study.modalities)).bind(join(&study.sop_classes));
+        connection.execute(update.bind(study.id)).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,226 @@
+//! Rows of the instances as what they stand for.
+
+use std::collections::HashMap;
+
+use super::levels::reference;
+use super::{Connection, SqlRow, Statement};
+use crate::index::{HeaderCursor, HeaderPage, InstanceState, Known, NewInstance};
+use crate::model::{
+    FrameMap, Header, Instance, Location, PackId, Resource, SeriesInstanceUid, SopClassUid, SopInstanceUid,
+    StudyInstanceUid, TransferSyntaxUid,
+};
+use crate::packs::entry::Digest;
+use crate::{Error, Result};
+
+/// A series or instance number that is missing: sorts behind all others.
+pub(super) const NO_NUMBER: i64 = i64::MAX;
+/// The state of an instance that is found and given out.
+pub(super) const SHOWN: i64 = 0;
+
+/// Columns that are read by [`instance`], and how many they are.
+pub(super) const COLUMNS: &str =
+    "i.uid, e.uid, s.uid, k.term, t.term, i.number, i.frames, i.pack, i.\"offset\", i.length, i.data_set";
+pub(super) const COLUMN_COUNT: usize = 11;
+const FROM: &str = "FROM instances i JOIN series e ON e.id = i.series JOIN studies s ON s.id = e.study \
+    JOIN terms k ON k.id = i.sop_class JOIN terms t ON t.id = i.transfer_syntax";
+
+/// Everything of instances: further columns, and what follows the joins.
+fn select(columns: &str, rest: &str) -> Statement {
+    Statement::new(format!("SELECT {COLUMNS}{columns} {FROM} {rest}"))
+}
+
+pub(super) fn instance(row: &SqlRow) -> Result<Instance> {
+    let number = row.int(5)?;
+    Ok(Instance {
+        sop_instance: SopInstanceUid::parse(row.text(0)?)?,
+        series: SeriesInstanceUid::parse(row.text(1)?)?,
+        study: StudyInstanceUid::parse(row.text(2)?)?,
+        sop_class: SopClassUid::parse(row.text(3)?)?,
+        transfer_syntax: TransferSyntaxUid::parse(row.text(4)?)?,
+        number: (number != NO_NUMBER).then_some(number),
+        frames: u32::try_from(row.int(6)?)
+            .map_err(|_| Error::corrupt("index has a count of frames that is none"))?,
+        location: Location {
+            pack: PackId(row.unsigned(7)?),
+            offset: row.unsigned(8)?,
+            length: row.unsigned(9)?,
+        },
+        data_set: row.unsigned(10)?,
+    })
+}
+
+fn digest(bytes: &[u8]) -> Result<Digest> {
+    bytes.try_into().map_err(|_| Error::corrupt("index has a digest of another length"))
+}
+
+fn state(number: i64) -> Result<InstanceState> {
+    match number {
+        SHOWN => Ok(InstanceState::Shown),
+        1 => Ok(InstanceState::Deleted),
+        2 => Ok(InstanceState::Rejected),
+        3 => Ok(InstanceState::Damaged),
+        other => Err(Error::corrupt(format!("index has an instance in state {other}"))),
+    }
+}
+
+/// What stands under these UIDs; one that is unknown is left out.
+pub(in crate::index) async fn known<C: Connection>(
+    connection: &mut C,
+    uids: &[&SopInstanceUid],
+) -> Result<Vec<Known>> {
+    let mut all = Vec::new();
+    for some in uids.chunks(256) {
+        let mut statement = select(", i.digest, i.state", "WHERE i.uid IN ");
+        statement.push_list(some.iter().map(|uid| uid.as_str()));
+        for row in connection.fetch(statement).await? {
+            all.push(Known {
+                instance: instance(&row)?,
+                digest: digest(row.blob(COLUMN_COUNT)?)?,
+                state: state(row.int(COLUMN_COUNT + 1)?)?,
+                conflicts: Vec::new(),
+            });
+        }
+    }
+    for known in &mut all {
+        let sql = "SELECT digest FROM conflicts WHERE uid = ?";
+        let rows = connection.fetch(Statement::new(sql).bind(known.instance.sop_instance.as_str())).await?;
+        known.conflicts = rows.iter().map(|row| digest(row.blob(0)?)).collect::<Result<_>>()?;
+    }
+    Ok(all)
+}
+
+pub(super) async fn has_conflict<C: Connection>(connection: &mut C, new: &NewInstance) -> Result<bool> {
+    let sql = "SELECT 1 FROM conflicts WHERE uid = ? AND digest = ?";
+    let select = Statement::new(sql).bind(new.sop_instance.as_str()).bind(new.digest.as_slice());
+    Ok(connection.fetch_optional(select).await?.is_some())
+}
+
+/// Instances of a resource by series and instance number.
+pub(in crate::index) async fn instances<C: Connection>(
+    connection: &mut C,
+    of: &Resource,
+) -> Result<Vec<Instance>> {
+    let statement = match of {
+        Resource::Patient(id) => select(
+            "",
+            "JOIN patients p ON p.id = s.patient WHERE p.patient_id = ? AND i.state = 0 \
+             ORDER BY s.id, e.number, e.id, i.number, i.id",
+        )
+        .bind(id.as_str()),
+        Resource::Study(study) => {
+            select("", "WHERE s.uid = ? AND i.state = 0 ORDER BY e.number, e.id, i.number, i.id")
+                .bind(study.as_str())
+        }
+        Resource::Series(study, series) => {
+            select("", "WHERE s.uid = ? AND e.uid = ? AND i.state = 0 ORDER BY i.number, i.id")
+                .bind(study.as_str())
+                .bind(series.as_str())
+        }
+        Resource::Instance(study, series, instance) => {
+            select("", "WHERE i.uid = ? AND e.uid = ? AND s.uid = ? AND i.state = 0")
+                .bind(instance.as_str())
+                .bind(series.as_str())
+                .bind(study.as_str())
+        }
+    };
+    connection.fetch(statement).await?.iter().map(instance).collect()
+}
+
+/// Header and frame map of one instance.
+pub(in crate::index) async fn header<C: Connection>(
+    connection: &mut C,
+    uid: &SopInstanceUid,
+) -> Result<Option<(Header, FrameMap)>> {
+    let sql = "SELECT i.header, e.reference, i.frame_map FROM instances i JOIN series e ON e.id = i.series \
+               WHERE i.uid = ? AND i.state = 0";
+    let Some(row) = connection.fetch_optional(Statement::new(sql).bind(uid.as_str())).await? else {
+        return Ok(None);
+    };
+    let header = Header::from_bytes(row.blob(0)?, &reference(row.blob(1)?)?)?;
+    Ok(Some((header, FrameMap::from_bytes(row.blob(2)?)?)))
+}
+
+/// Rows of the series of a resource, in their order.
+async fn series_of<C: Connection>(connection: &mut C, of: &Resource) -> Result<Vec<i64>> {
+    let statement = match of {
+        Resource::Patient(id) => Statement::new(
+            "SELECT e.id FROM series e JOIN studies s ON s.id = e.study JOIN patients p ON p.id = s.patient
+             WHERE p.patient_id = ? ORDER BY s.id, e.number, e.id",
+        )
+        .bind(id.as_str()),
+        Resource::Study(study) => Statement::new(
+            "SELECT e.id FROM series e JOIN studies s ON s.id = e.study WHERE s.uid = ? ORDER BY e.number, e.id",
+        )
+        .bind(study.as_str()),
+        Resource::Series(study, series) | Resource::Instance(study, series, _) => Statement::new(
+            "SELECT e.id FROM series e JOIN studies s ON s.id = e.study WHERE s.uid = ? AND e.uid = ?",
+        )
+        .bind(study.as_str())
+        .bind(series.as_str()),
+    };
+    connection.fetch(statement).await?.iter().map(|row| row.int(0)).collect()
+}
+
+/// A page goes through one series; the cursor is its row, and number and row of the last instance.
+pub(in crate::index) async fn headers<C: Connection>(
+    connection: &mut C,
+    of: &Resource,
+    after: Option<&HeaderCursor>,
+    limit: u32,
+) -> Result<HeaderPage> {
+    if let Resource::Instance(_, _, uid) = of {
+        return one_header(connection, uid).await;
+    }
+    let series = series_of(connection, of).await?;
+    let (current, number, id) = match after.map(|cursor| cursor.0.as_slice()) {
+        Some([series, number, id]) => (*series, *number, *id),
+        _ => (series.first().copied().unwrap_or_default(), i64::MIN, 0),
+    };
+    let mut place = (number, id);
+    for series in series.into_iter().skip_while(|id| *id != current) {
+        let statement = select(
+            ", i.header, i.id",
+            "WHERE i.series = ? AND i.state = 0 AND (i.number, i.id) > (?, ?) ORDER BY i.number, i.id LIMIT ?",
+        );
+        let rows = connection.fetch(statement.bind(series).bind(place.0).bind(place.1).bind(limit)).await?;
+        if let Some(last) = rows.last() {
+            let next = HeaderCursor(vec![series, last.int(5)?, last.int(COLUMN_COUNT + 1)?]);
+            let reference = reference_of(connection, series).await?;
+            let page = rows
+                .iter()
+                .map(|row| Ok((instance(row)?, Header::from_bytes(row.blob(COLUMN_COUNT)?, &reference)?)));
+            return Ok((page.collect::<Result<_>>()?, Some(next)));
+        }
+        place = (i64::MIN, 0);
+    }
+    Ok((Vec::new(), None))
+}
+
+async fn one_header<C: Connection>(connection: &mut C, uid: &SopInstanceUid) -> Result<HeaderPage> {
+    let statement = select(", i.header, e.reference", "WHERE i.uid = ? AND i.state = 0").bind(uid.as_str());
+    let row = connection.fetch_optional(statement).await?;
+    let page = row.map(|row| {
+        let reference = reference(row.blob(COLUMN_COUNT + 1)?)?;
+        Ok::<_, Error>((instance(&row)?, Header::from_bytes(row.blob(COLUMN_COUNT)?, &reference)?))
+    });
+    Ok((page.transpose()?.into_iter().collect(), None))
+}
+
+async fn reference_of<C: Connection>(connection: &mut C, series: i64) -> Result<bytes::Bytes> {
+    let select = Statement::new("SELECT reference FROM series WHERE id = ?").bind(series);
+    reference(connection.fetch_one(select).await?.blob(0)?)
+}
+
+/// The references of these series, for headers that are read with them.
+pub(super) async fn references<C: Connection>(
+    connection: &mut C,
+    series: &[i64],
+) -> Result<HashMap<i64, bytes::Bytes>> {
+    let mut all = HashMap::new();
+    for id in series {
+        if !all.contains_key(id) {
+            all.insert(*id, reference_of(connection, *id).await?);
+        }
+    }
+    Ok(all)
+}

@@ -1,0 +1,150 @@
+//! The change feed and the job queue.
+
+use std::time::Duration;
+
+use super::{Connection, Dialect, SqlRow, Statement, now};
+use crate::change::{Change, ChangeKind, Cursor};
+use crate::model::{SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
+use crate::queue::{JobId, Lease, NewJob, QueueDepth};
+use crate::{Error, Result};
+
+const STORED: i64 = 1;
+const CONFLICT: i64 = 2;
+
+pub(super) fn kind_number(kind: ChangeKind) -> i64 {
+    match kind {
+        ChangeKind::Stored => STORED,
+        ChangeKind::Conflict => CONFLICT,
+    }
+}
+
+fn change(row: &SqlRow) -> Result<Change> {
+    Ok(Change {
+        cursor: Cursor(row.int(0)?),
+        kind: match row.int(1)? {
+            STORED => ChangeKind::Stored,
+            CONFLICT => ChangeKind::Conflict,
+            other => return Err(Error::corrupt(format!("index has a change of kind {other}"))),
+        },
+        study: StudyInstanceUid::parse(row.text(2)?)?,
+        series: SeriesInstanceUid::parse(row.text(3)?)?,
+        sop_instance: SopInstanceUid::parse(row.text(4)?)?,
+    })
+}
+
+pub(in crate::index) async fn last_change<C: Connection>(connection: &mut C) -> Result<Cursor> {
+    let row = connection.fetch_one(Statement::new("SELECT coalesce(max(cursor), 0) FROM changes")).await?;
+    row.int(0).map(Cursor)
+}
+
+/// Changes of what is gone are left out.
+pub(in crate::index) async fn changes_after<C: Connection>(
+    connection: &mut C,
+    cursor: Cursor,
+    limit: u32,
+) -> Result<Vec<Change>> {
+    let select = Statement::new(
+        "SELECT c.cursor, c.kind, coalesce(s.uid, f.study), coalesce(e.uid, f.series), coalesce(i.uid, f.uid)
+         FROM changes c LEFT JOIN instances i ON c.kind = 1 AND i.id = c.subject
+         LEFT JOIN series e ON e.id = i.series LEFT JOIN studies s ON s.id = e.study
+         LEFT JOIN conflicts f ON c.kind = 2 AND f.id = c.subject
+         WHERE c.cursor > ? AND (i.id IS NOT NULL OR f.id IS NOT NULL) ORDER BY c.cursor LIMIT ?",
+    );
+    connection.fetch(select.bind(cursor.0).bind(limit)).await?.iter().map(change).collect()
+}
+
+pub(in crate::index) async fn cursor_of<C: Connection>(connection: &mut C, consumer: &str) -> Result<Cursor> {
+    let select = Statement::new("SELECT cursor FROM cursors WHERE consumer = ?").bind(consumer);
+    let row = connection.fetch_optional(select).await?;
+    row.map_or(Ok(Cursor::default()), |row| row.int(0).map(Cursor))
+}
+
+pub(in crate::index) async fn queue_depth<C: Connection>(connection: &mut C) -> Result<QueueDepth> {
+    let mut depth = QueueDepth::default();
+    for row in connection.fetch(Statement::new("SELECT state, count(*) FROM jobs GROUP BY state")).await? {
+        let count = row.unsigned(1)?;
+        match row.int(0)? {
+            0 => depth.waiting = count,
+            1 => depth.running = count,
+            _ => depth.parked = count,
+        }
+    }
+    Ok(depth)
+}
+
+fn milliseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 2)
+}
+
+pub(in crate::index) async fn lease<C: Connection>(
+    connection: &mut C,
+    kinds: &[&str],
+    limit: u32,
+    lease: Duration,
+) -> Result<Vec<Lease>> {
+    let now = now();
+    let mut update = Statement::new("UPDATE jobs SET state = 1, attempt = attempt + 1, due = ?")
+        .bind(now.saturating_add(milliseconds(lease)));
+    update.push(" WHERE id IN (SELECT id FROM jobs WHERE state < 2 AND due <= ").push_bind(now);
+    update.push(" AND kind IN ").push_list(kinds.iter().copied());
+    update.push(" ORDER BY due LIMIT ").push_bind(limit);
+    if C::DIALECT == Dialect::Postgres {
+        // What another node is taking at this moment is not waited for.
+        update.push(" FOR UPDATE SKIP LOCKED");
+    }
+    update.push(") RETURNING id, kind, payload, attempt");
+    let lease = |row: &SqlRow| {
+        Ok(Lease {
+            id: JobId(row.int(0)?),
+            kind: row.text(1)?.to_owned(),
+            payload: row.text(2)?.to_owned(),
+            attempt: u32::try_from(row.int(3)?).unwrap_or(u32::MAX),
+        })
+    };
+    connection.fetch(update).await?.iter().map(lease).collect()
+}
+
+pub(in crate::index) async fn complete<C: Connection>(connection: &mut C, job: JobId) -> Result<()> {
+    connection.execute(Statement::new("DELETE FROM jobs WHERE id = ?").bind(job.0)).await.map(|_| ())
+}
+
+pub(in crate::index) async fn fail<C: Connection>(
+    connection: &mut C,
+    job: JobId,
+    error: &str,
+    retry_in: Option<Duration>,
+) -> Result<()> {
+    let due = now().saturating_add(milliseconds(retry_in.unwrap_or_default()));
+    // When the same was asked for meanwhile, that one takes its place.
+    let is_replaced = Statement::new(
+        "SELECT 1 FROM jobs a JOIN jobs b ON a.kind = b.kind AND a.key = b.key AND b.state = 0 WHERE a.id = ? AND a.id <> b.id",
+    );
+    if connection.fetch_optional(is_replaced.bind(job.0)).await?.is_some() {
+        return complete(connection, job).await;
+    }
+    let state: i64 = if retry_in.is_some() { 0 } else { 2 };
+    let update = Statement::new("UPDATE jobs SET state = ?, due = ?, error = ? WHERE id = ?");
+    connection.execute(update.bind(state).bind(due).bind(error).bind(job.0)).await.map(|_| ())
+}
+
+pub(in crate::index) async fn advance<C: Connection>(
+    connection: &mut C,
+    consumer: &str,
+    to: Cursor,
+    jobs: &[NewJob],
+) -> Result<()> {
+    let upsert = Statement::new(
+        "INSERT INTO cursors (consumer, cursor) VALUES (?, ?) ON CONFLICT (consumer) DO UPDATE SET cursor = excluded.cursor",
+    );
+    connection.execute(upsert.bind(consumer).bind(to.0)).await?;
+    for job in jobs {
+        let insert = Statement::new(
+            "INSERT INTO jobs (kind, key, payload, due) VALUES (?, ?, ?, ?)
+             ON CONFLICT (kind, key) WHERE state = 0 DO UPDATE SET payload = excluded.payload, due = excluded.due, attempt = 0",
+        );
+        let due = now().saturating_add(milliseconds(job.delay));
+        let insert = insert.bind(job.kind).bind(job.key.as_str()).bind(job.payload.as_str()).bind(due);
+        connection.execute(insert).await?;
+    }
+    Ok(())
+}

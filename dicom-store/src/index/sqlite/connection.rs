@@ -1,0 +1,166 @@
+//! One connection to SQLite, as [`Connection`] has it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::types::{Value, ValueRef};
+use rusqlite::{OpenFlags, Statement as Prepared, ToSql};
+
+use crate::index::sql::{Connection, Dialect, SqlRow, SqlValue, Statement};
+use crate::{Error, ErrorKind, Result};
+
+const SCHEMA: &str = include_str!("../schema/sqlite.sql");
+/// Counted up with each change of the schema; kept in the file's `user_version`.
+const VERSION: i64 = 2;
+/// Statements that stay prepared.
+const PREPARED: usize = 128;
+/// How long another process may hold the file before we say that it does.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+#[derive(Debug)]
+pub(super) struct SqliteConnection(rusqlite::Connection);
+
+impl SqliteConnection {
+    /// Opens the file to write, made where it is missing. What an older version wrote is thrown away: the
+    /// packs hold everything, and an index that knows none of them is filled from them.
+    pub(super) fn open(file: &Path) -> Result<Self> {
+        let mut connection = Self(rusqlite::Connection::open(file).map_err(sql_error)?);
+        let version = connection.version()?;
+        if (1..VERSION).contains(&version) {
+            tracing::warn!(version, "index: written by an older version, it is made anew from the packs");
+            connection.close()?;
+            remove(file)?;
+            connection = Self(rusqlite::Connection::open(file).map_err(sql_error)?);
+        }
+        connection.set_up()?;
+        connection.run("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 4000; PRAGMA cache_size = -32768")?;
+        connection.migrate()?;
+        Ok(connection)
+    }
+
+    pub(super) fn open_to_read(file: &Path) -> Result<Self> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Self(rusqlite::Connection::open_with_flags(file, flags).map_err(sql_error)?);
+        connection.set_up()?;
+        connection.run("PRAGMA query_only = 1; PRAGMA cache_size = -8192")?;
+        Ok(connection)
+    }
+
+    fn set_up(&self) -> Result<()> {
+        self.0.set_prepared_statement_cache_capacity(PREPARED);
+        self.0.busy_timeout(PATIENCE).map_err(sql_error)?;
+        self.run("PRAGMA temp_store = MEMORY; PRAGMA foreign_keys = ON")
+    }
+
+    fn version(&self) -> Result<i64> {
+        self.0.query_row("PRAGMA user_version", (), |row| row.get(0)).map_err(sql_error)
+    }
+
+    fn migrate(&mut self) -> Result<()> {
+        match self.version()? {
+            VERSION => Ok(()),
+            0 => self.run(&format!("BEGIN; {SCHEMA}; PRAGMA user_version = {VERSION}; COMMIT")),
+            newer => Err(Error::conflict(format!(
+                "index has version {newer}, this program knows {VERSION}; `filmless reindex` makes it anew from the packs"
+            ))),
+        }
+    }
+
+    /// Runs statements without values or rows.
+    pub(super) fn run(&self, sql: &str) -> Result<()> {
+        self.0.execute_batch(sql).map_err(sql_error)
+    }
+
+    pub(super) fn checkpoint(&mut self) -> Result<()> {
+        self.0.query_row("PRAGMA wal_checkpoint(PASSIVE)", (), |_| Ok(())).map_err(sql_error)
+    }
+
+    pub(super) fn close(self) -> Result<()> {
+        self.0.close().map_err(|(_, error)| sql_error(error))
+    }
+
+    fn prepare(&self, statement: &Statement) -> rusqlite::Result<rusqlite::CachedStatement<'_>> {
+        let mut prepared = self.0.prepare_cached(statement.sql())?;
+        for (value, number) in statement.values().iter().zip(1..) {
+            bind(&mut prepared, number, value)?;
+        }
+        Ok(prepared)
+    }
+
+    fn rows(&self, statement: &Statement) -> rusqlite::Result<Vec<SqlRow>> {
+        let mut prepared = self.prepare(statement)?;
+        let columns = prepared.column_count();
+        let mut cursor = prepared.raw_query();
+        let mut rows = Vec::new();
+        while let Some(row) = cursor.next()? {
+            let values = (0..columns).map(|column| row.get_ref(column).map(value));
+            rows.push(SqlRow::new(values.collect::<rusqlite::Result<_>>()?));
+        }
+        Ok(rows)
+    }
+}
+
+/// Removes an index, with what SQLite keeps beside it.
+pub(crate) fn remove(file: &Path) -> Result<()> {
+    for suffix in ["", "-wal", "-shm"] {
+        let mut path = file.to_owned().into_os_string();
+        path.push(suffix);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn bind(prepared: &mut Prepared<'_>, number: usize, value: &SqlValue) -> rusqlite::Result<()> {
+    let value: &dyn ToSql = match value {
+        SqlValue::Null => &Value::Null,
+        SqlValue::Int(number) => number,
+        SqlValue::Text(text) => text,
+        SqlValue::Blob(bytes) => bytes,
+    };
+    prepared.raw_bind_parameter(number, value)
+}
+
+fn value(stored: ValueRef<'_>) -> SqlValue {
+    match stored {
+        ValueRef::Null => SqlValue::Null,
+        ValueRef::Integer(number) => SqlValue::Int(number),
+        // No column is of this kind.
+        ValueRef::Real(number) => SqlValue::Text(number.to_string()),
+        ValueRef::Text(text) => SqlValue::Text(String::from_utf8_lossy(text).into_owned()),
+        ValueRef::Blob(bytes) => SqlValue::Blob(bytes.to_owned()),
+    }
+}
+
+impl Connection for SqliteConnection {
+    const DIALECT: Dialect = Dialect::Sqlite;
+
+    async fn fetch(&mut self, statement: Statement) -> Result<Vec<SqlRow>> {
+        self.rows(&statement).map_err(sql_error)
+    }
+
+    async fn execute(&mut self, statement: Statement) -> Result<u64> {
+        let run = |prepared: &mut Prepared<'_>| prepared.raw_execute();
+        let changed =
+            self.prepare(&statement).and_then(|mut prepared| run(&mut prepared)).map_err(sql_error)?;
+        Ok(changed as u64)
+    }
+}
+
+/// A full disk and a lock pass by themselves; whatever else SQLite says is told as it is.
+fn sql_error(error: rusqlite::Error) -> Error {
+    use rusqlite::ErrorCode;
+    let (kind, what) = match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => (ErrorKind::Exhausted, "disk of the index is full"),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            (ErrorKind::Corrupt, "index is damaged; `filmless reindex` makes it anew from the packs")
+        }
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            (ErrorKind::Unavailable, "index is locked by another process")
+        }
+        _ => (ErrorKind::Unavailable, "index cannot be used"),
+    };
+    Error::new(kind, what).with_source(error)
+}
