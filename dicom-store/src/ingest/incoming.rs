@@ -12,7 +12,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use super::body::{Body, Kept, Parts, Room, Spool, Whole};
 use super::{Arrival, Budget, Declared, Reading, Stored};
 use crate::index::{Index, Known, Mark, NewInstance};
-use crate::model::{FileMeta, Location, SopInstanceUid};
+use crate::model::{Encoding, FileMeta, Location, SopInstanceUid, Source};
 use crate::objects::{blocking, sync_folder};
 use crate::packs::Packs;
 use crate::packs::entry::{BLOCK, Digest, Entry, padded};
@@ -20,8 +20,9 @@ use crate::packs::file::FileSource;
 use crate::packs::writer::{Append, Durable, ToLog, settle};
 use crate::{Error, ErrorKind, Result};
 
-/// Instances up to this size are read where they are; larger ones off the asynchronous threads.
-const READ_INLINE: u64 = 128 * 1024;
+/// Elements in this many bytes are read in some hundred microseconds at the most: where they are, and not on
+/// another thread, which costs more than reading them.
+const READ_INLINE: u64 = 64 * 1024;
 
 /// Everything that an arriving instance needs of the archive.
 #[derive(Debug)]
@@ -166,6 +167,13 @@ impl Store {
     /// One pass over what came. A deflated data set is inflated in memory for it, one at a time.
     async fn read(&self, whole: Whole, meta: FileMeta, length: u64) -> Result<(Reading, Whole)> {
         let is_deflated = meta.transfer_syntax.facts().deflated;
+        let is_short = match &whole {
+            Whole::Memory(Kept { parts, .. }) => {
+                bulk_behind(&mut Parts::new(parts), meta.transfer_syntax.facts().encoding) + READ_INLINE
+                    >= length
+            }
+            Whole::File(_) => false,
+        };
         let work = move || {
             let reading = match &whole {
                 Whole::Memory(Kept { parts, .. }) => Reading::of_file(&mut Parts::new(parts), &meta),
@@ -175,7 +183,7 @@ impl Store {
             };
             reading.map(|reading| (reading, whole))
         };
-        if length <= READ_INLINE && !is_deflated {
+        if !is_deflated && is_short {
             return work();
         }
         let _turn = if is_deflated { self.inflating.acquire().await.ok() } else { None };
@@ -250,6 +258,19 @@ impl Store {
         let mark = Mark { pack, offset: end };
         self.durable.send(Durable::Group { entries, mark }).map_err(|_| ended())?;
         self.durable.send(Durable::Sealed(pack)).map_err(|_| ended())
+    }
+}
+
+/// Bytes of pixel data, if they begin near the start: so many need not be read. An estimate.
+fn bulk_behind(source: &mut dyn Source, encoding: Encoding) -> u64 {
+    let Ok(start) = source.at(0, 64 * 1024) else { return 0 };
+    let Some(at) = memchr::memmem::find(start, &[0xE0, 0x7F, 0x10, 0x00]) else { return 0 };
+    let length_at = if encoding == Encoding::ImplicitLittle { at + 4 } else { at + 8 };
+    let length = start.get(length_at..length_at + 4).and_then(|bytes| bytes.try_into().ok());
+    match length.map(u32::from_le_bytes) {
+        // Fragments are stepped over from one to the next.
+        Some(u32::MAX) => source.length(),
+        length => length.unwrap_or_default().into(),
     }
 }
 

@@ -33,6 +33,9 @@ const MAX_GROUP_BYTES: u64 = 32 << 20;
 /// Instances in one transaction of the index, at the most.
 const MAX_TRANSACTION: usize = 512;
 
+/// Bytes of a pack after which the index records how far it is: so much may be read again after a crash.
+const MARK_EVERY: u64 = 16 << 20;
+
 /// How often an index that did not take a group is asked again.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -128,6 +131,7 @@ pub(crate) fn start(log: Log) -> Result<Running> {
         packs,
         index,
         changes,
+        reached: HashMap::new(),
         owed: Vec::new(),
         owed_marks: Vec::new(),
         sealed: Vec::new(),
@@ -299,10 +303,19 @@ pub(crate) fn refuse(answers: impl Iterator<Item = Answer>, cause: &Error) {
     }
 }
 
+/// How far the index is in a pack, and how far it says it is.
+#[derive(Debug, Clone, Copy, Default)]
+struct Reached {
+    offset: u64,
+    recorded: u64,
+}
+
 struct Committer {
     packs: Arc<Packs>,
     index: Arc<dyn Index>,
     changes: Changes,
+    /// How far the index is in packs that are written to, where that was not recorded.
+    reached: HashMap<PackId, Reached>,
     /// In the log and refused, because the index did not take them. They go in before anything else does,
     /// so that the index made anew from the log would be the same.
     owed: Vec<NewInstance>,
@@ -328,20 +341,64 @@ impl Committer {
                     first => first.ok(),
                 }
             };
-            let Some(first) = first else { return };
+            let Some(first) = first else { break };
             let (entries, marks, sealed) = take_ready(first, to_commit);
+            self.sealed.extend(sealed);
             if !entries.is_empty() {
                 self.commit(entries, marks);
             }
-            self.sealed.extend(sealed);
             self.adopt_sealed();
+        }
+        if self.owed_marks.is_empty() {
+            // What is not recorded is read again at the next start.
+            let _ = self.record(&self.due(|_, _| true));
+        }
+    }
+
+    /// Writes down how far the index is.
+    fn record(&mut self, marks: &[Mark]) -> Result<()> {
+        if !marks.is_empty() {
+            self.runtime.block_on(self.index.commit(&[], marks))?;
+            self.are_recorded(marks);
+        }
+        Ok(())
+    }
+
+    /// Of packs that get further than what is written down, those of which this is true.
+    fn due(&self, is_due: impl Fn(PackId, Reached) -> bool) -> Vec<Mark> {
+        let due = self
+            .reached
+            .iter()
+            .filter(|(pack, reached)| reached.offset > reached.recorded && is_due(**pack, **reached));
+        due.map(|(pack, reached)| Mark { pack: *pack, offset: reached.offset }).collect()
+    }
+
+    fn are_recorded(&mut self, marks: &[Mark]) {
+        for mark in marks {
+            if let Some(reached) = self.reached.get_mut(&mark.pack) {
+                reached.recorded = mark.offset;
+            }
+        }
+    }
+
+    /// The index is going to be so far, once what comes with these marks is in it.
+    fn reach(&mut self, marks: &[Mark]) {
+        for Mark { pack, offset } in marks {
+            let reached = self.reached.entry(*pack).or_default();
+            reached.offset = (*offset).max(reached.offset);
         }
     }
 
     fn commit(&mut self, entries: Vec<(NewInstance, Answer)>, marks: Vec<Mark>) {
         let (new, answers): (Vec<_>, Vec<_>) = entries.into_iter().unzip();
         let result = if self.catch_up() {
-            self.runtime.block_on(self.index.commit(&new, &marks))
+            self.reach(&marks);
+            let sealed = &self.sealed;
+            let due = self.due(|pack, reached| {
+                reached.offset - reached.recorded >= MARK_EVERY || sealed.contains(&pack)
+            });
+            let result = self.runtime.block_on(self.index.commit(&new, &due));
+            result.inspect(|_| self.are_recorded(&due))
         } else {
             Err(Error::new(ErrorKind::Unavailable, "the index cannot be written"))
         };
@@ -371,9 +428,11 @@ impl Committer {
         match self.runtime.block_on(self.index.commit(&self.owed, &self.owed_marks)) {
             Ok(committed) => {
                 info!(instances = self.owed.len(), "index: it has caught up with the log");
+                let owed = std::mem::take(&mut self.owed_marks);
+                self.reach(&owed);
+                self.are_recorded(&owed);
                 self.changes.advance(committed.cursor);
                 self.owed.clear();
-                self.owed_marks.clear();
                 self.is_behind.store(false, Ordering::Release);
                 self.adopt_sealed();
                 true
@@ -385,10 +444,13 @@ impl Committer {
     /// Lets sealed packs go into the object store, beside what comes next. Once a pack has left the log it is
     /// not replayed, so the index has to have all of it.
     fn adopt_sealed(&mut self) {
-        if !self.owed_marks.is_empty() {
+        let sealed = &self.sealed;
+        let marks = self.due(|pack, _| sealed.contains(&pack));
+        if !self.owed_marks.is_empty() || self.record(&marks).is_err() {
             return;
         }
         for pack in self.sealed.drain(..) {
+            self.reached.remove(&pack);
             let (packs, index) = (self.packs.clone(), self.index.clone());
             let adopting = async move {
                 if let Err(cause) = adopt(&packs, &*index, pack).await {

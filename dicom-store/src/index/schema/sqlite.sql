@@ -52,6 +52,7 @@ CREATE TABLE series (
 CREATE INDEX series_by_uid ON series (uid);
 
 CREATE TABLE instances (
+    -- The place in the change feed at which it was stored.
     id INTEGER PRIMARY KEY,
     uid TEXT NOT NULL UNIQUE,
     series INTEGER NOT NULL REFERENCES series (id),
@@ -89,10 +90,11 @@ CREATE TABLE conflicts (
 );
 CREATE INDEX conflicts_by_uid ON conflicts (uid);
 
+-- What happened besides the storing of instances, counted together with their rows.
 CREATE TABLE changes (
     cursor INTEGER PRIMARY KEY,
+    -- 2 a conflict: the subject is a row of conflicts.
     kind INTEGER NOT NULL,
-    -- A row of instances, or of conflicts for a conflict.
     subject INTEGER NOT NULL
 );
 

@@ -22,8 +22,8 @@ pub(in crate::index) struct Memory {
     pub(super) terms: HashMap<String, i64>,
     pub(super) studies: HashMap<StudyInstanceUid, Study>,
     pub(super) series: HashMap<(StudyInstanceUid, SeriesInstanceUid), Series>,
-    last_instance: i64,
     last_conflict: i64,
+    /// The last place in the change feed; an instance's is its row's number.
     last_change: i64,
 }
 
@@ -45,13 +45,10 @@ pub(super) struct Added {
 
 impl Memory {
     pub(in crate::index) async fn load<C: Connection>(connection: &mut C) -> Result<Self> {
-        let sql = "SELECT (SELECT coalesce(max(id), 0) FROM instances), (SELECT coalesce(max(id), 0) FROM conflicts), \
-                   (SELECT coalesce(max(cursor), 0) FROM changes)";
-        let row = connection.fetch_one(Statement::new(sql)).await?;
+        let sql = "SELECT coalesce(max(id), 0) FROM conflicts";
         Ok(Self {
-            last_instance: row.int(0)?,
-            last_conflict: row.int(1)?,
-            last_change: row.int(2)?,
+            last_conflict: connection.fetch_one(Statement::new(sql)).await?.int(0)?,
+            last_change: super::work::last_change(connection).await?.0,
             ..Self::default()
         })
     }
@@ -103,9 +100,8 @@ pub(in crate::index) async fn commit<C: Connection>(
     }
     insert_instances(connection, &shown).await?;
     insert_conflicts(connection, memory, &conflicts).await?;
-    let changes = shown.iter().map(|row| (ChangeKind::Stored, row.id));
-    let changes = changes.chain(conflicts.iter().map(|(id, _)| (ChangeKind::Conflict, *id)));
-    insert_changes(connection, memory, &changes.collect::<Vec<_>>()).await?;
+    let changes: Vec<_> = conflicts.iter().map(|(id, _)| (ChangeKind::Conflict, *id)).collect();
+    insert_changes(connection, memory, &changes).await?;
     levels::update_counts(connection, memory, &added).await?;
     set_marks(connection, marks).await?;
     let outcomes = outcomes.into_iter().map(|settled| settled.outcome).collect();
@@ -157,9 +153,9 @@ async fn row<'a, C: Connection>(
     new: &'a NewInstance,
 ) -> Result<Row<'a>> {
     let Series { id: series, reference } = levels::series(connection, memory, added, new).await?;
-    memory.last_instance += 1;
+    memory.last_change += 1;
     Ok(Row {
-        id: memory.last_instance,
+        id: memory.last_change,
         series,
         sop_class: levels::term(connection, memory, new.sop_class.as_str()).await?,
         transfer_syntax: levels::term(connection, memory, new.transfer_syntax.as_str()).await?,
@@ -242,6 +238,7 @@ async fn insert_conflicts<C: Connection>(
     Ok(())
 }
 
+/// What else happened; that an instance was stored is told by its row.
 async fn insert_changes<C: Connection>(
     connection: &mut C,
     memory: &mut Memory,

@@ -33,24 +33,31 @@ fn change(row: &SqlRow) -> Result<Change> {
 }
 
 pub(in crate::index) async fn last_change<C: Connection>(connection: &mut C) -> Result<Cursor> {
-    let row = connection.fetch_one(Statement::new("SELECT coalesce(max(cursor), 0) FROM changes")).await?;
-    row.int(0).map(Cursor)
+    let sql =
+        "SELECT coalesce((SELECT max(id) FROM instances), 0), coalesce((SELECT max(cursor) FROM changes), 0)";
+    let row = connection.fetch_one(Statement::new(sql)).await?;
+    Ok(Cursor(row.int(0)?.max(row.int(1)?)))
 }
 
-/// Changes of what is gone are left out.
+/// The number of an instance's row is the place where it was stored; everything else that happened has a row
+/// of its own, counted together with them. Changes of what is gone are left out.
 pub(in crate::index) async fn changes_after<C: Connection>(
     connection: &mut C,
     cursor: Cursor,
     limit: u32,
 ) -> Result<Vec<Change>> {
     let select = Statement::new(
-        "SELECT c.cursor, c.kind, coalesce(s.uid, f.study), coalesce(e.uid, f.series), coalesce(i.uid, f.uid)
-         FROM changes c LEFT JOIN instances i ON c.kind = 1 AND i.id = c.subject
-         LEFT JOIN series e ON e.id = i.series LEFT JOIN studies s ON s.id = e.study
-         LEFT JOIN conflicts f ON c.kind = 2 AND f.id = c.subject
-         WHERE c.cursor > ? AND (i.id IS NOT NULL OR f.id IS NOT NULL) ORDER BY c.cursor LIMIT ?",
+        "SELECT * FROM (
+            SELECT i.id AS cursor, 1 AS kind, s.uid AS study, e.uid AS series, i.uid AS instance
+            FROM instances i JOIN series e ON e.id = i.series JOIN studies s ON s.id = e.study
+            WHERE i.id > ? ORDER BY i.id LIMIT ?) AS stored
+         UNION ALL SELECT * FROM (
+            SELECT c.cursor, c.kind, f.study, f.series, f.uid FROM changes c JOIN conflicts f ON f.id = c.subject
+            WHERE c.cursor > ? AND c.kind = 2 ORDER BY c.cursor LIMIT ?) AS other
+         ORDER BY 1 LIMIT ?",
     );
-    connection.fetch(select.bind(cursor.0).bind(limit)).await?.iter().map(change).collect()
+    let select = select.bind(cursor.0).bind(limit).bind(cursor.0).bind(limit).bind(limit);
+    connection.fetch(select).await?.iter().map(change).collect()
 }
 
 pub(in crate::index) async fn cursor_of<C: Connection>(connection: &mut C, consumer: &str) -> Result<Cursor> {
