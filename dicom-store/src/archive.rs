@@ -65,15 +65,16 @@ impl Archive {
     pub async fn reindex(config: &Config) -> Result<Self> {
         let lock = lock(&config.data)?;
         // What cannot be listed cannot be read again.
-        Objects::open(&config.objects, &config.data)?.packs().await?;
+        Objects::open(config)?.packs().await?;
         remove_sqlite(&index_file(config)?)?;
         Self::open_locked(config, lock).await
     }
 
     async fn open_locked(config: &Config, lock: File) -> Result<Self> {
-        let objects = Objects::open(&config.objects, &config.data)?;
+        let durability = config.durability()?;
+        let objects = Objects::open(config)?;
         objects.belongs_to(&config.data).await?;
-        let packs = Arc::new(Packs::open(config.log_folder(), objects)?);
+        let packs = Arc::new(Packs::open(config, objects)?);
         let index: Arc<dyn Index> = Arc::new(SqliteIndex::open(&index_file(config)?).await?);
         let is_new = index.marks().await?.is_empty();
         let sealed = replay::objects(&packs, &index).await?;
@@ -94,6 +95,7 @@ impl Archive {
             changes: changes.clone(),
             open,
             limits,
+            durability,
             is_behind: is_behind.clone(),
         })?;
         let store = Store {
@@ -105,6 +107,7 @@ impl Archive {
             inline: Config::bytes(config.inline_size_mib),
             max_instance: config.max_instance(),
             reserve: limits.reserve,
+            durability,
             under_way: crate::ingest::UnderWay::default(),
             inflating: Semaphore::new(1),
             is_behind,

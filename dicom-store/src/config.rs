@@ -1,9 +1,15 @@
 //! Settings of the archive: table `[store]`.
 
+mod s3;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+pub use s3::{S3, Secret};
 
 /// Where the archive lies and how much it may take. Sizes are in MiB.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,8 +19,13 @@ pub struct Config {
     pub data: PathBuf,
     /// The index: `sqlite:` for a file in the data folder, or `sqlite:///path/to/file`.
     pub index: String,
-    /// The sealed packs: `file:` for the data folder, or `file:///path/to/folder`.
+    /// The sealed packs: `file:` for the data folder, `file:///path/to/folder`, or `s3://bucket/prefix`.
     pub objects: String,
+    /// When an instance counts as safe: `local`, once it is synced on this machine's disk; `remote`, once the object
+    /// store has it. Default `remote` with `s3:` and `local` with `file:`. With `s3:` and `local` an image that was
+    /// acknowledged a moment ago is on one disk only, and only one server may use the bucket.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub durability: Option<Durability>,
     /// A pack is sealed at this size. Larger packs are fewer objects; smaller ones leave the log sooner.
     /// Default 256.
     pub pack_size_mib: u64,
@@ -24,6 +35,10 @@ pub struct Config {
     /// Memory for all instances that are arriving, together; past it they go to disk as they arrive.
     /// Default 64.
     pub receive_memory_mib: u64,
+    /// Memory for all bytes that are on their way out, together; past it readers wait for each other. Default 96.
+    pub serve_memory_mib: u64,
+    /// Memory for parts of packs that were read from an S3 object store; files have the system's. Default 128.
+    pub cache_mib: u64,
     /// An instance above this is refused. Default 65536 (64 GiB); 0 sets no limit.
     pub max_instance_mib: u64,
     /// Free space that is never used for images, so that a full disk stops the sender and not the
@@ -31,6 +46,17 @@ pub struct Config {
     pub reserve_mib: u64,
     /// A pack that has had no instance for this long is sealed. Default 300.
     pub seal_idle_s: u64,
+    pub s3: S3,
+}
+
+/// What an answer of success stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Durability {
+    /// Synced on this machine's disk.
+    Local,
+    /// Taken by the object store.
+    Remote,
 }
 
 impl Default for Config {
@@ -39,12 +65,16 @@ impl Default for Config {
             data: PathBuf::from("filmless-data"),
             index: "sqlite:".to_owned(),
             objects: "file:".to_owned(),
+            durability: None,
             pack_size_mib: 256,
             inline_size_mib: 8,
             receive_memory_mib: 64,
+            serve_memory_mib: 96,
+            cache_mib: 128,
             max_instance_mib: 65_536,
             reserve_mib: 512,
             seal_idle_s: 300,
+            s3: S3::default(),
         }
     }
 }
@@ -53,6 +83,22 @@ impl Config {
     /// The folder of the log: packs that are still written.
     pub fn log_folder(&self) -> PathBuf {
         self.data.join("log")
+    }
+
+    /// What an answer of success stands for, with these objects.
+    ///
+    /// # Errors
+    /// `Invalid` when a folder is asked for more than it can give.
+    pub(crate) fn durability(&self) -> Result<Durability> {
+        let is_folder = self.objects.starts_with("file:");
+        match self.durability {
+            Some(Durability::Remote) if is_folder => Err(Error::invalid(
+                "store.durability is remote, but the objects are files of this machine: that takes s3:",
+            )),
+            Some(durability) => Ok(durability),
+            None if is_folder => Ok(Durability::Local),
+            None => Ok(Durability::Remote),
+        }
     }
 
     pub(crate) fn bytes(mib: u64) -> u64 {

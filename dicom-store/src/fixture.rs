@@ -1,5 +1,7 @@
 //! Synthetic instances and archives in temporary folders.
 
+mod bucket;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
@@ -11,6 +13,8 @@ use crate::model::{
     transfer_syntax,
 };
 use crate::{Archive, Arrival, Caller, Config, Declared, Origin, Result, Session, Stored};
+
+pub use bucket::Bucket;
 
 /// UIDs that no other fixture of this process has; the root is made from a UUID (PS3.5 §B.2).
 pub fn uid() -> String {

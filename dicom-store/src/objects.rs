@@ -1,28 +1,38 @@
 //! Sealed packs and derived images, as objects of a store: a folder here, a bucket elsewhere.
 
+mod folder;
 mod key;
+mod s3;
+mod upload;
 
+use std::fs::File;
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::TryStreamExt;
-use object_store::buffered::BufWriter;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
-use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
-use rustix::fs::{CWD, RenameFlags, renameat_with};
-use rustix::io::Errno;
-use tokio::io::AsyncWriteExt;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
+use tokio::sync::Semaphore;
 
+use crate::config::{Config, S3};
 use crate::model::PackId;
 use crate::{Error, ErrorKind, Result};
 
+pub(crate) use folder::{blocking, sync_folder};
 pub use key::DerivedKey;
 pub(crate) use key::pack_id;
 
 /// Name of the file and of the object that tell which archive they belong to.
 const IDENTIFIER: &str = "archive-id";
+/// A range or a small object that has not come or gone by then is given up.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// Bytes that are asked for at a time when a whole pack is copied, and how many such at once.
+const COPY: u64 = 8 << 20;
+const COPIES_AT_A_TIME: usize = 4;
 
 /// The object store of an archive.
 #[derive(Debug, Clone)]
@@ -30,53 +40,127 @@ pub(crate) struct Objects {
     store: Arc<dyn ObjectStore>,
     /// The folder, when the store is one: packs are then renamed into it.
     folder: Option<PathBuf>,
+    /// Parts of uploads that may be in memory.
+    upload_turns: Arc<Semaphore>,
 }
 
 impl Objects {
-    /// Opens what the setting names: `file:` or `file:///folder`.
+    /// Opens what the settings name: `file:`, `file:///folder` or `s3://bucket/prefix`.
     ///
     /// # Errors
     /// `Invalid` for a URL of another kind; what the file system says when the folder cannot be made.
-    pub(crate) fn open(url: &str, data: &Path) -> Result<Self> {
+    pub(crate) fn open(config: &Config) -> Result<Self> {
+        Self::open_url(&config.objects, &config.data, &config.s3)
+    }
+
+    fn open_url(url: &str, data: &Path, settings: &S3) -> Result<Self> {
+        if let Some(place) = url.strip_prefix("s3://") {
+            return Ok(Self::over(s3::open(url, place, settings)?));
+        }
         let folder = match url.strip_prefix("file:") {
             Some("") => data.join("objects"),
             Some(path) => PathBuf::from(path.trim_start_matches("//")),
             None => {
-                return Err(Error::invalid(format!("objects URL is not of the form file:///folder: {url}")));
+                let what = format!("objects URL is neither file:///folder nor s3://bucket/prefix: {url}");
+                return Err(Error::invalid(what));
             }
         };
         std::fs::create_dir_all(folder.join("packs"))?;
         let store = LocalFileSystem::new_with_prefix(&folder).map_err(store_error)?;
-        Ok(Self { store: Arc::new(store), folder: Some(folder) })
+        Ok(Self { folder: Some(folder), ..Self::over(Arc::new(store)) })
     }
 
     /// Any store, without a folder to rename into.
-    #[cfg(test)]
     pub(crate) fn over(store: Arc<dyn ObjectStore>) -> Self {
-        Self { store, folder: None }
+        Self { store, folder: None, upload_turns: Arc::new(Semaphore::new(upload::ALL_AT_A_TIME)) }
+    }
+
+    /// Whether packs are files of this machine, which its system keeps in memory by itself.
+    pub(crate) fn is_folder(&self) -> bool {
+        self.folder.is_some()
     }
 
     /// Takes over the file of a sealed pack; afterwards it is an object and the file is gone.
     /// Doing it again after a crash is harmless.
+    ///
+    /// # Errors
+    /// `Conflict` when something else has the pack's number; the file stays then, as after every error.
     pub(crate) async fn adopt(&self, pack: PackId, file: &Path) -> Result<()> {
+        let source = file.to_owned();
         match &self.folder {
             Some(folder) => {
                 let target = folder.join(key::pack(pack).as_ref());
-                let file = file.to_owned();
-                blocking(move || {
-                    rename_new(&file, &target)?;
-                    sync_folder(target.parent().unwrap_or(Path::new(".")))?;
-                    sync_folder(file.parent().unwrap_or(Path::new(".")))
-                })
-                .await
+                blocking(move || folder::move_new(&source, &target)).await
             }
             None => {
-                let mut from = tokio::fs::File::open(file).await?;
-                let mut upload = BufWriter::new(self.store.clone(), key::pack(pack));
-                tokio::io::copy(&mut from, &mut upload).await?;
-                upload.shutdown().await?;
+                let opened = blocking(move || {
+                    let file = File::open(&source)?;
+                    let length = file.metadata()?.len();
+                    Ok((Arc::new(file), length))
+                });
+                let (opened, length) = opened.await?;
+                self.upload(pack, opened, length).await?;
                 Ok(tokio::fs::remove_file(file).await?)
             }
+        }
+    }
+
+    /// Makes a pack of the first `length` bytes of a file, which is left as it is.
+    ///
+    /// # Errors
+    /// `Conflict` when something else has the pack's number.
+    pub(crate) async fn upload(&self, pack: PackId, file: Arc<File>, length: u64) -> Result<()> {
+        if length <= upload::PART {
+            return self.put_pack(pack, upload::read(file, 0..length).await?).await;
+        }
+        match self.pack_length(pack).await? {
+            // It was put before a crash. Parts become an object as a whole or not at all, and no two packs have a number.
+            Some(there) if there == length => Ok(()),
+            Some(there) => Err(taken(pack, there, length)),
+            None => upload::in_parts(&self.store, &key::pack(pack), file, length, &self.upload_turns).await,
+        }
+    }
+
+    /// Puts a small pack in one request, and never over another.
+    ///
+    /// # Errors
+    /// `Conflict` when something else has the pack's number.
+    pub(crate) async fn put_pack(&self, pack: PackId, bytes: PutPayload) -> Result<()> {
+        let key = key::pack(pack);
+        let length = bytes.content_length() as u64;
+        let put = || self.store.put_opts(&key, bytes.clone(), PutMode::Create.into());
+        let result = match within(put()).await {
+            // Whether it has come is not known: asked again, the store says that it is there.
+            Err(error) if error.kind == ErrorKind::Unavailable => within(put()).await,
+            result => result,
+        };
+        match result {
+            Err(error) if error.kind == ErrorKind::Conflict => {
+                let there = within(self.store.get(&key)).await?.bytes().await.map_err(store_error)?;
+                let is_same = there.iter().eq(bytes.iter().flatten());
+                if is_same { Ok(()) } else { Err(taken(pack, there.len() as u64, length)) }
+            }
+            result => result.map(|_| ()),
+        }
+    }
+
+    /// Removes a pack; one that is not there is removed already.
+    pub(crate) async fn delete_pack(&self, pack: PackId) -> Result<()> {
+        if let Some(file) = self.pack_file(pack) {
+            return blocking(move || folder::remove(&file)).await;
+        }
+        match within(self.store.delete(&key::pack(pack))).await {
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
+            result => result,
+        }
+    }
+
+    /// How long a pack is; `None` when it is not there.
+    pub(crate) async fn pack_length(&self, pack: PackId) -> Result<Option<u64>> {
+        match within(self.store.head(&key::pack(pack))).await {
+            Ok(found) => Ok(Some(found.size)),
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -92,17 +176,21 @@ impl Objects {
             text => Some(text?),
         };
         let object = object_store::path::Path::from(IDENTIFIER);
-        let stored = match self.store.get(&object).await {
-            Err(object_store::Error::NotFound { .. }) => None,
-            found => Some(found.map_err(store_error)?.bytes().await.map_err(store_error)?),
-        };
+        let stored = self.small(&object).await?;
         match (own, stored) {
             (Some(own), Some(stored)) if own.as_bytes() == stored => Ok(()),
             (None, Some(stored)) => Ok(std::fs::write(&file, stored)?),
             (None, None) => {
-                let identifier = new_identifier(data);
-                let payload = PutPayload::from(identifier.clone().into_bytes());
-                self.store.put(&object, payload).await.map_err(store_error)?;
+                let made = new_identifier(data).into_bytes();
+                let put = self.store.put_opts(&object, made.clone().into(), PutMode::Create.into());
+                let identifier = match within(put).await {
+                    Ok(_) => made,
+                    // Another node has just made it.
+                    Err(error) if error.kind == ErrorKind::Conflict => {
+                        self.small(&object).await?.unwrap_or_default().to_vec()
+                    }
+                    Err(error) => return Err(error),
+                };
                 Ok(std::fs::write(&file, identifier)?)
             }
             (Some(_), _) => Err(Error::conflict(
@@ -121,18 +209,39 @@ impl Objects {
         if let Some(own) = self.pack_file(pack) {
             return Ok(own);
         }
-        let object = self.store.get(&key::pack(pack)).await.map_err(store_error)?;
-        let mut parts = object.into_stream();
-        let mut file = tokio::fs::File::create(copy).await?;
-        while let Some(part) = parts.try_next().await.map_err(store_error)? {
-            file.write_all(&part).await?;
-        }
-        file.flush().await?;
+        let length = self.pack_length(pack).await?;
+        let length = length.ok_or_else(|| Error::not_found(format!("pack {pack} is not there")))?;
+        let place = copy.to_owned();
+        let file = Arc::new(blocking(move || File::create(place)).await?);
+        stream::iter((0..length.div_ceil(COPY)).map(|part| part * COPY..length.min((part + 1) * COPY)))
+            .map(|range| {
+                let file = file.clone();
+                async move {
+                    let bytes = self.pack_range(pack, range.clone()).await?;
+                    blocking(move || file.write_all_at(&bytes, range.start)).await
+                }
+            })
+            .buffer_unordered(COPIES_AT_A_TIME)
+            .try_collect::<()>()
+            .await?;
         Ok(copy.to_owned())
     }
 
+    /// # Errors
+    /// `NotFound` when there is no such pack, `Corrupt` when it ends before the range does.
     pub(crate) async fn pack_range(&self, pack: PackId, range: Range<u64>) -> Result<Bytes> {
-        self.store.get_range(&key::pack(pack), range).await.map_err(store_error)
+        let length = range.end.saturating_sub(range.start);
+        let bytes = within(self.store.get_range(&key::pack(pack), range)).await?;
+        if bytes.len() as u64 != length {
+            let what = format!("pack {pack} gave {} of {length} bytes", bytes.len());
+            return Err(Error::corrupt(what));
+        }
+        Ok(bytes)
+    }
+
+    /// The same, as far as the pack reaches.
+    pub(crate) async fn pack_block(&self, pack: PackId, range: Range<u64>) -> Result<Bytes> {
+        within(self.store.get_range(&key::pack(pack), range)).await
     }
 
     /// The sealed packs with their sizes, in ascending order.
@@ -147,24 +256,41 @@ impl Objects {
     }
 
     pub(crate) async fn derived(&self, key: &DerivedKey) -> Result<Option<Bytes>> {
-        match self.store.get(&key.path()).await {
-            Ok(found) => found.bytes().await.map(Some).map_err(store_error),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(store_error(error)),
+        self.small(&key.path()).await
+    }
+
+    async fn small(&self, key: &object_store::path::Path) -> Result<Option<Bytes>> {
+        match within(async { self.store.get(key).await?.bytes().await }).await {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
     pub(crate) async fn put_derived(&self, key: &DerivedKey, bytes: Bytes) -> Result<()> {
-        self.store.put(&key.path(), PutPayload::from_bytes(bytes)).await.map(|_| ()).map_err(store_error)
+        within(self.store.put(&key.path(), PutPayload::from_bytes(bytes))).await.map(|_| ())
+    }
+}
+
+/// Waits for one request, for so long.
+async fn within<T>(request: impl Future<Output = object_store::Result<T>>) -> Result<T> {
+    match tokio::time::timeout(PATIENCE, request).await {
+        Ok(result) => result.map_err(store_error),
+        Err(_) => Err(Error::new(ErrorKind::Unavailable, "object store does not answer")),
     }
 }
 
 fn store_error(error: object_store::Error) -> Error {
     let kind = match &error {
         object_store::Error::NotFound { .. } => ErrorKind::NotFound,
+        object_store::Error::AlreadyExists { .. } => ErrorKind::Conflict,
         _ => ErrorKind::Unavailable,
     };
     Error::new(kind, "object store cannot do this").with_source(error)
+}
+
+fn taken(pack: PackId, there: u64, length: u64) -> Error {
+    Error::conflict(format!("pack {pack} of {length} bytes: the object store has another of {there} bytes"))
 }
 
 /// Different for every archive: of where and when it was made.
@@ -172,30 +298,6 @@ fn new_identifier(data: &Path) -> String {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let seed = format!("{} {} {}", data.display(), now.as_nanos(), std::process::id());
     blake3::hash(seed.as_bytes()).to_hex().to_string()
-}
-
-/// Renames, and never over something that is there.
-fn rename_new(from: &Path, to: &Path) -> std::io::Result<()> {
-    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // Not every file system knows the flag.
-        Err(Errno::INVAL | Errno::NOSYS) if !to.exists() => std::fs::rename(from, to),
-        result => Ok(result?),
-    }
-}
-
-/// Makes the names in a folder durable.
-pub(crate) fn sync_folder(folder: &Path) -> std::io::Result<()> {
-    std::fs::File::open(folder)?.sync_all()
-}
-
-/// Runs file work off the asynchronous threads.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
-) -> Result<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => Ok(result?),
-        Err(cause) => Err(Error::internal("file work did not finish").with_source(cause)),
-    }
 }
 
 #[cfg(test)]
@@ -219,7 +321,7 @@ mod tests {
     #[tokio::test]
     async fn a_pack_never_replaces_another_of_its_number() {
         let folder = tempfile::tempdir().unwrap();
-        let objects = Objects::open("file:", folder.path()).unwrap();
+        let objects = Objects::open_url("file:", folder.path(), &S3::default()).unwrap();
         let file = folder.path().join("new.tar");
         std::fs::write(&file, b"new").unwrap();
         let place = objects.pack_file(PackId(1)).unwrap();
@@ -233,7 +335,7 @@ mod tests {
 
     #[test]
     fn names_the_url_that_it_cannot_open() {
-        let error = Objects::open("gs://bucket", Path::new("/tmp")).unwrap_err();
+        let error = Objects::open_url("gs://bucket", Path::new("/tmp"), &S3::default()).unwrap_err();
         assert!(error.what.contains("gs://bucket"));
     }
 }

@@ -9,9 +9,15 @@
 //! ([`replay`]); the index says for each pack how far it has come. Nothing was answered that is
 //! not whole and synced here.
 
+pub(crate) mod ahead;
+mod cache;
 pub(crate) mod entry;
 pub(crate) mod file;
+pub(crate) mod place;
+mod remote;
 pub(crate) mod replay;
+mod serving;
+mod upload;
 pub(crate) mod writer;
 
 use std::collections::HashMap;
@@ -25,8 +31,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 
 use crate::Result;
+use crate::config::Config;
 use crate::model::PackId;
 use crate::objects::{Objects, blocking, sync_folder};
+use cache::{BlockKey, Blocks};
+use serving::Serving;
+use upload::Waiting;
 
 /// Open files that are kept for reading, at the most.
 const MAX_HANDLES: usize = 256;
@@ -38,18 +48,33 @@ pub(crate) struct Packs {
     pub(crate) objects: Objects,
     handles: Mutex<HashMap<PackId, Arc<File>>>,
     next: AtomicU64,
+    serving: Serving,
+    /// Parts of packs that are no files of this machine; `None` when all are.
+    blocks: Option<Blocks>,
+    waiting: Waiting,
 }
 
 impl Packs {
     /// Opens the folder of the log, made where it is missing; what had begun to arrive in a pack of
     /// its own when the server stopped is dropped.
-    pub(crate) fn open(folder: PathBuf, objects: Objects) -> Result<Self> {
+    pub(crate) fn open(config: &Config, objects: Objects) -> Result<Self> {
+        let folder = config.log_folder();
         let arriving = folder.join("arriving");
         std::fs::create_dir_all(&arriving)?;
         for left_over in std::fs::read_dir(&arriving)? {
             std::fs::remove_file(left_over?.path())?;
         }
-        Ok(Self { folder, objects, handles: Mutex::default(), next: AtomicU64::new(1) })
+        let blocks =
+            if objects.is_folder() { None } else { Some(Blocks::new(Config::bytes(config.cache_mib))?) };
+        Ok(Self {
+            folder,
+            objects,
+            handles: Mutex::default(),
+            next: AtomicU64::new(1),
+            serving: Serving::new(Config::bytes(config.serve_memory_mib)),
+            blocks,
+            waiting: Waiting::default(),
+        })
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -96,16 +121,34 @@ impl Packs {
         OpenOptions::new().read(true).write(true).open(self.log_file(id))
     }
 
-    /// One ranged read of wherever the pack is.
+    /// One ranged read of wherever the pack is. Waits while too much is on its way out.
+    ///
+    /// # Errors
+    /// `NotFound` when the pack has been removed.
     pub(crate) async fn read(&self, pack: PackId, range: Range<u64>) -> Result<Bytes> {
-        let known = self.handles.lock().unwrap_or_else(PoisonError::into_inner).get(&pack).cloned();
-        let handle = match known {
-            Some(handle) => Some(handle),
-            None => self.open_for_reading(pack).await?,
+        let room = self.serving.take(range.end.saturating_sub(range.start)).await?;
+        let handle = self.handle(pack).await?;
+        let bytes = match (handle, &self.blocks) {
+            (Some(file), _) => blocking(move || read_exact(&file, range)).await?,
+            (None, Some(blocks)) => blocks.read(&self.objects, pack, range).await?,
+            (None, None) => self.objects.pack_range(pack, range).await?,
         };
-        match handle {
-            Some(file) => blocking(move || read_exact(&file, range)).await,
-            None => self.objects.pack_range(pack, range).await,
+        Ok(room.hold(bytes))
+    }
+
+    /// Fetches a block that will be asked for, where that is worth while.
+    async fn warm(&self, key: BlockKey) {
+        if let (Some(blocks), Ok(None)) = (&self.blocks, self.handle(key.0).await) {
+            blocks.warm(&self.objects, key).await;
+        }
+    }
+
+    /// The pack as a file, where it is one.
+    async fn handle(&self, pack: PackId) -> Result<Option<Arc<File>>> {
+        let known = self.handles.lock().unwrap_or_else(PoisonError::into_inner).get(&pack).cloned();
+        match known {
+            Some(handle) => Ok(Some(handle)),
+            None => self.open_for_reading(pack).await,
         }
     }
 
@@ -132,12 +175,19 @@ impl Packs {
         Ok(opened)
     }
 
-    /// Gives a sealed pack to the object store. The file handle stays good where it is only renamed.
+    /// Gives a sealed pack to the object store: at once where it is only renamed, and its file handle stays good; in
+    /// the background where it is uploaded.
     pub(crate) async fn adopt(&self, pack: PackId) -> Result<()> {
-        self.objects.adopt(pack, &self.log_file(pack)).await?;
-        if self.objects.pack_file(pack).is_none() {
-            self.handles.lock().unwrap_or_else(PoisonError::into_inner).remove(&pack);
+        if self.objects.is_folder() {
+            return self.objects.adopt(pack, &self.log_file(pack)).await;
         }
+        self.waiting.add(pack);
+        Ok(())
+    }
+
+    async fn upload(&self, pack: PackId) -> Result<()> {
+        self.objects.adopt(pack, &self.log_file(pack)).await?;
+        self.handles.lock().unwrap_or_else(PoisonError::into_inner).remove(&pack);
         Ok(())
     }
 }

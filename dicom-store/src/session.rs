@@ -3,15 +3,17 @@
 use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
-use futures_util::Stream;
-use futures_util::stream::try_unfold;
+use futures_util::stream::{self, try_unfold};
+use futures_util::{Stream, TryStreamExt};
 
 use crate::access::{Action, Caller};
 use crate::archive::Archive;
 use crate::index::rows_of;
 use crate::ingest::{Arrival, Incoming};
-use crate::model::{BitRange, Codec, FrameMap, FrameNumber, Header, Instance, Resource};
+use crate::model::{BitRange, Codec, FrameMap, FrameNumber, Header, Instance, Location, Resource};
 use crate::objects::DerivedKey;
+use crate::packs::ahead::ReadAhead;
+use crate::packs::place::Place;
 use crate::query::{Query, Rows};
 use crate::{Error, Result, inflate};
 
@@ -109,22 +111,20 @@ impl Session {
             session.caller.check(Action::Retrieve)?;
             let (page, next) = session.archive.inner.index.headers(&of, after, HEADERS).await?;
             let is_over = next.is_none();
-            let page = futures_util::stream::iter(page.into_iter().map(Ok));
+            let page = stream::iter(page.into_iter().map(Ok));
             Ok(Some((page, (session, of, next, is_over))))
         });
-        futures_util::TryStreamExt::try_flatten(pages)
+        pages.try_flatten()
     }
 
     /// The Part 10 file as it is stored, in parts of up to 1 MiB.
     pub fn open(&self, instance: &Instance) -> impl Stream<Item = Result<Bytes>> + Send + use<> {
-        let start = instance.location.offset;
-        self.stored(instance, start..start + instance.location.length)
+        self.stored(instance, 0..instance.location.length)
     }
 
     /// The data set as it is stored, in parts of up to 1 MiB.
     pub fn open_data_set(&self, instance: &Instance) -> impl Stream<Item = Result<Bytes>> + Send + use<> {
-        let start = instance.location.offset;
-        self.stored(instance, start + instance.data_set..start + instance.location.length)
+        self.stored(instance, instance.data_set..instance.location.length)
     }
 
     fn stored(
@@ -132,16 +132,32 @@ impl Session {
         instance: &Instance,
         range: Range<u64>,
     ) -> impl Stream<Item = Result<Bytes>> + Send + use<> {
-        let (session, pack) = (self.clone(), instance.location.pack);
-        try_unfold((session, range), move |(session, range)| async move {
-            if range.is_empty() {
-                return Ok(None);
-            }
-            session.caller.check(Action::Retrieve)?;
-            let end = range.end.min(range.start + CHUNK);
-            let bytes = session.archive.inner.packs.read(pack, range.start..end).await?;
-            Ok(Some((bytes, (session, end..range.end))))
-        })
+        let place = self.place(instance);
+        let parts: Vec<Range<u64>> = parts(place.location(), range).collect();
+        let at = |part: &Range<u64>| {
+            let Location { pack, offset, .. } = place.location();
+            Location { pack, offset: offset + part.start, length: part.end - part.start }
+        };
+        let ahead = ReadAhead::new(&self.archive.inner.packs, parts.iter().map(at));
+        let allowed = self.caller.check(Action::Retrieve);
+        let state = (place, ahead, parts.into_iter().enumerate());
+        let stream = try_unfold(state, |(mut place, ahead, mut parts)| async move {
+            let Some((number, part)) = parts.next() else { return Ok(None) };
+            ahead.reached(number);
+            let bytes = place.read(part).await?;
+            Ok(Some((bytes, (place, ahead, parts))))
+        });
+        stream::once(async move { allowed.map(|()| stream) }).try_flatten()
+    }
+
+    fn place(&self, instance: &Instance) -> Place {
+        Place::new(&self.archive.inner.packs, &self.archive.inner.index, instance)
+    }
+
+    /// Tells that these will be read, one after the other. See [`ReadAhead::reached`].
+    pub fn read_ahead<'a>(&self, instances: impl IntoIterator<Item = &'a Instance>) -> ReadAhead {
+        let places = instances.into_iter().map(|instance| instance.location);
+        ReadAhead::new(&self.archive.inner.packs, places)
     }
 
     /// One ranged read; offsets count from the start of the Part 10 file, of a deflated data set as if
@@ -158,8 +174,7 @@ impl Session {
         if range.end > location.length || range.start > range.end {
             return Err(Error::invalid(format!("range {range:?} reaches past {} bytes", location.length)));
         }
-        let range = location.offset + range.start..location.offset + range.end;
-        self.archive.inner.packs.read(location.pack, range).await
+        self.place(instance).read(range).await
     }
 
     /// The stored bytes of one frame: samples as they are encoded, or the code stream with its
@@ -222,6 +237,17 @@ impl Session {
         self.caller.check(Action::Retrieve)?;
         self.archive.inner.packs.objects.put_derived(key, bytes).await
     }
+}
+
+/// Cuts a range of an instance where the parts of its pack begin, so that no part is put together of two.
+fn parts(location: Location, range: Range<u64>) -> impl Iterator<Item = Range<u64>> {
+    let mut at = range.start;
+    std::iter::from_fn(move || {
+        let start = at;
+        let next = (location.offset + start) / CHUNK * CHUNK + CHUNK - location.offset;
+        at = next.min(range.end);
+        (start < range.end).then_some(start..at)
+    })
 }
 
 /// Moves bits down to bit 0 and clears what is not of the frame (PS3.18 §8.7.3.3.1).

@@ -11,12 +11,14 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::body::{Body, Kept, Parts, Room, Spool, Whole};
 use super::{Arrival, Budget, Declared, Reading, Stored};
+use crate::config::Durability;
 use crate::index::{Index, Known, Mark, NewInstance};
-use crate::model::{Encoding, FileMeta, Location, SopInstanceUid, Source};
+use crate::model::{Encoding, FileMeta, Location, PackId, SopInstanceUid, Source};
 use crate::objects::{blocking, sync_folder};
 use crate::packs::Packs;
-use crate::packs::entry::{BLOCK, Digest, Entry, padded};
+use crate::packs::entry::{BLOCK, BLOCK_BYTES, Digest, Entry, padded};
 use crate::packs::file::FileSource;
+use crate::packs::place::known;
 use crate::packs::writer::{Append, Durable, ToLog, settle};
 use crate::{Error, ErrorKind, Result};
 
@@ -35,6 +37,7 @@ pub(crate) struct Store {
     pub(crate) inline: u64,
     pub(crate) max_instance: u64,
     pub(crate) reserve: u64,
+    pub(crate) durability: Durability,
     pub(crate) under_way: UnderWay,
     /// One permit: who holds it inflates a data set.
     pub(crate) inflating: Semaphore,
@@ -216,7 +219,10 @@ impl Store {
                 let append = Append { body: Vec::new(), length, digest, new, answer };
                 let known = self.known(&append).await?;
                 if let Some(append) = settle(&known, vec![append]).pop() {
-                    self.place(spool, append).await?;
+                    match self.durability {
+                        Durability::Local => self.place(spool, append).await?,
+                        Durability::Remote => self.put(spool, append).await?,
+                    }
                 }
                 None
             }
@@ -224,21 +230,16 @@ impl Store {
         answered.await.map_err(|_| ended())?
     }
 
-    /// What the index knows of one; it may block the thread.
+    /// What the index knows of one.
     async fn known(&self, append: &Append) -> Result<HashMap<SopInstanceUid, Known>> {
-        let (index, uid) = (self.index.clone(), append.new.sop_instance.clone());
-        let runtime = tokio::runtime::Handle::current();
-        let asked = tokio::task::spawn_blocking(move || runtime.block_on(index.known(&[&uid])));
-        let known =
-            asked.await.map_err(|cause| Error::internal("the index did not answer").with_source(cause))??;
+        let known = known(self.index.clone(), append.new.sop_instance.clone()).await?;
         Ok(known.into_iter().map(|known| (known.uid().clone(), known)).collect())
     }
 
     /// Makes a pack of its own out of the file that an instance arrived in, and tells the index.
     async fn place(&self, mut spool: Spool, append: Append) -> Result<()> {
         let (pack, end) = (spool.pack, padded(append.length));
-        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let header = Entry::header(&append.name(), append.length, &append.digest, seconds)?;
+        let header = header(&append)?;
         let (file, from, to) = (spool.file.clone(), spool.path.clone(), self.packs.log_file(pack));
         let folder = self.packs.folder().to_owned();
         blocking(move || {
@@ -253,12 +254,35 @@ impl Store {
         })
         .await?;
         spool.keep();
-        let location = Location { pack, offset: BLOCK, length: append.length };
-        let entries = vec![(NewInstance { location, ..append.new }, append.answer)];
-        let mark = Mark { pack, offset: end };
-        self.durable.send(Durable::Group { entries, mark }).map_err(|_| ended())?;
+        self.durable.send(group_of_one(pack, append)).map_err(|_| ended())?;
         self.durable.send(Durable::Sealed(pack)).map_err(|_| ended())
     }
+
+    /// Makes an object of its own out of the file that an instance arrived in, which has done its work then.
+    async fn put(&self, spool: Spool, append: Append) -> Result<()> {
+        let (pack, length) = (spool.pack, padded(append.length) + 2 * BLOCK);
+        let (file, header) = (spool.file.clone(), header(&append)?);
+        blocking(move || {
+            file.write_all_at(&header, 0)?;
+            file.set_len(length)
+        })
+        .await?;
+        self.packs.objects.upload(pack, spool.file.clone(), length).await?;
+        self.durable.send(group_of_one(pack, append)).map_err(|_| ended())
+    }
+}
+
+/// The tar header of an instance.
+fn header(append: &Append) -> Result<[u8; BLOCK_BYTES]> {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    Entry::header(&append.name(), append.length, &append.digest, seconds)
+}
+
+/// What goes to the index of an instance that has a pack of its own.
+fn group_of_one(pack: PackId, append: Append) -> Durable {
+    let mark = Mark { pack, offset: padded(append.length) };
+    let location = Location { pack, offset: BLOCK, length: append.length };
+    Durable::Group { entries: vec![(NewInstance { location, ..append.new }, append.answer)], mark }
 }
 
 /// Bytes of pixel data, if they begin near the start: so many need not be read. An estimate.

@@ -14,13 +14,17 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use super::Packs;
 use super::entry::{BLOCK, BLOCK_BYTES, Digest, Entry, instance_name, padded};
 use super::file::PackFile;
+use super::remote::Remote;
+use super::upload;
 use crate::change::Changes;
+use crate::config::Durability;
 use crate::index::{Index, Known, Mark, NewInstance, Outcome};
 use crate::ingest::Stored;
 use crate::model::{Location, PackId, SopInstanceUid};
@@ -94,6 +98,7 @@ pub(crate) struct Log {
     /// The pack that is not full yet.
     pub(crate) open: Option<PackFile>,
     pub(crate) limits: Limits,
+    pub(crate) durability: Durability,
     /// Set while the log has what the index did not take.
     pub(crate) is_behind: Arc<AtomicBool>,
 }
@@ -114,19 +119,32 @@ pub(crate) struct Running {
 /// # Errors
 /// What the system says when it has no thread left.
 pub(crate) fn start(log: Log) -> Result<Running> {
-    let Log { packs, index, changes, open, limits, is_behind } = log;
+    let Log { packs, index, changes, open, limits, durability, is_behind } = log;
     let (appends, to_write) = mpsc::channel(MAX_GROUP);
     let (durable, to_commit) = std_mpsc::channel();
     let (runtime, adopting) = (Handle::current(), TaskTracker::new());
-    let writer = Writer {
-        packs: packs.clone(),
-        index: index.clone(),
-        durable: durable.clone(),
-        open,
-        limits,
-        last_write: Instant::now(),
-        runtime: runtime.clone(),
+    let (packs_too, index_too, durable_too) = (packs.clone(), index.clone(), durable.clone());
+    let writer: Box<dyn FnOnce() + Send> = match durability {
+        Durability::Local => {
+            let writer = Writer {
+                packs: packs_too,
+                index: index_too,
+                durable: durable_too,
+                open,
+                limits,
+                last_write: Instant::now(),
+                runtime: runtime.clone(),
+            };
+            Box::new(move || writer.run(to_write))
+        }
+        Durability::Remote => {
+            let writer = Remote { packs: packs_too, index: index_too, durable: durable_too };
+            let runtime = runtime.clone();
+            Box::new(move || runtime.block_on(writer.run(open, to_write)))
+        }
     };
+    let stop_uploads = CancellationToken::new();
+    adopting.spawn(upload::run(packs.clone(), stop_uploads.clone()));
     let committer = Committer {
         packs,
         index,
@@ -138,13 +156,11 @@ pub(crate) fn start(log: Log) -> Result<Running> {
         is_behind,
         runtime,
         adopting: adopting.clone(),
+        _uploads: stop_uploads.drop_guard(),
     };
     tokio::spawn(tick(appends.downgrade(), limits.seal_idle / 4));
     let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
-    let threads = [
-        thread("log").spawn(move || writer.run(to_write))?,
-        thread("index").spawn(move || committer.run(&to_commit))?,
-    ];
+    let threads = [thread("log").spawn(writer)?, thread("index").spawn(move || committer.run(&to_commit))?];
     Ok(Running { appends, durable, threads, adopting })
 }
 
@@ -195,11 +211,7 @@ impl Writer {
         }
         match append(&self.packs, &mut self.open, &group, self.limits.reserve) {
             Ok((mark, locations)) => {
-                let entries = group
-                    .into_iter()
-                    .zip(locations)
-                    .map(|(append, location)| (NewInstance { location, ..append.new }, append.answer));
-                self.send(Durable::Group { entries: entries.collect(), mark });
+                self.send(group_durable(group, locations, mark));
             }
             Err(cause) => {
                 warn!(error = %cause.chain(), instances = group.len(), "log: a group was not written");
@@ -251,8 +263,17 @@ fn settle_one(known: Option<&Known>, mut append: Append) -> Option<Append> {
     None
 }
 
+/// What goes to the index of a group that is durable.
+pub(super) fn group_durable(group: Vec<Append>, locations: Vec<Location>, mark: Mark) -> Durable {
+    let entries = group
+        .into_iter()
+        .zip(locations)
+        .map(|(append, location)| (NewInstance { location, ..append.new }, append.answer));
+    Durable::Group { entries: entries.collect(), mark }
+}
+
 /// All that is ready, without waiting for more.
-fn gather(first: Append, to_write: &mut mpsc::Receiver<ToLog>) -> Vec<Append> {
+pub(super) fn gather(first: Append, to_write: &mut mpsc::Receiver<ToLog>) -> Vec<Append> {
     let mut bytes = first.length;
     let mut group = vec![first];
     while group.len() < MAX_GROUP && bytes < MAX_GROUP_BYTES {
@@ -279,21 +300,27 @@ fn append(
         *open = Some(PackFile::new(id, packs.create(id)?, 0));
     }
     let pack = open.as_mut().ok_or_else(|| Error::internal("no pack is open"))?;
+    let (slices, locations, _end) = layout(pack.id, pack.end, group)?;
+    pack.append(&slices, reserve)?;
+    Ok((Mark { pack: pack.id, offset: pack.end }, locations))
+}
+
+/// The bytes of a group at this place of a pack, where its instances lie then, and where it ends.
+pub(super) fn layout(pack: PackId, start: u64, group: &[Append]) -> Result<(Vec<Bytes>, Vec<Location>, u64)> {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let mut slices = Vec::with_capacity(group.len() * 8);
     let mut locations = Vec::with_capacity(group.len());
-    let mut at = pack.end;
+    let mut at = start;
     for append in group {
         let Append { body, length, digest, .. } = append;
         slices.push(Bytes::copy_from_slice(&Entry::header(&append.name(), *length, digest, seconds)?));
         slices.extend(body.iter().filter(|slice| !slice.is_empty()).cloned());
         let padding = usize::try_from(padded(*length) - BLOCK - length).unwrap_or_default();
         slices.push(Bytes::from_static(&[0; BLOCK_BYTES]).slice(..padding));
-        locations.push(Location { pack: pack.id, offset: at + BLOCK, length: *length });
+        locations.push(Location { pack, offset: at + BLOCK, length: *length });
         at += padded(*length);
     }
-    pack.append(&slices, reserve)?;
-    Ok((Mark { pack: pack.id, offset: pack.end }, locations))
+    Ok((slices, locations, at))
 }
 
 pub(crate) fn refuse(answers: impl Iterator<Item = Answer>, cause: &Error) {
@@ -325,6 +352,8 @@ struct Committer {
     is_behind: Arc<AtomicBool>,
     runtime: Handle,
     adopting: TaskTracker,
+    /// Ends the uploads with the last of the log.
+    _uploads: DropGuard,
 }
 
 impl Committer {

@@ -1,0 +1,86 @@
+//! Reading ahead: blocks of instances that will be read next are fetched while the one before is sent.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::task::JoinSet;
+
+use super::Packs;
+use super::cache::{BLOCK, BlockKey};
+use crate::model::Location;
+
+/// Requests that are under way for one reader.
+const REQUESTS: usize = 32;
+/// Bytes that are fetched before they are asked for, at the most, for one reader.
+const WINDOW: u64 = 16 << 20;
+
+/// What a reader is going to read, in its order. Dropping it ends the fetching.
+///
+/// Does nothing where packs are files of this machine: its system reads ahead by itself.
+#[derive(Debug, Default)]
+pub struct ReadAhead(Option<Plan>);
+
+#[derive(Debug)]
+struct Plan {
+    packs: Arc<Packs>,
+    /// The blocks with the bytes that are wanted of them.
+    blocks: Vec<(BlockKey, u64)>,
+    /// For each place, its first block.
+    starts: Vec<usize>,
+    fetching: Mutex<Fetching>,
+}
+
+#[derive(Debug, Default)]
+struct Fetching {
+    next: usize,
+    tasks: JoinSet<()>,
+}
+
+impl ReadAhead {
+    pub(crate) fn new(packs: &Arc<Packs>, places: impl IntoIterator<Item = Location>) -> Self {
+        if packs.blocks.is_none() {
+            return Self(None);
+        }
+        let (mut blocks, mut starts) = (Vec::<(BlockKey, u64)>::new(), Vec::new());
+        for Location { pack, offset, length } in places {
+            let end = offset.saturating_add(length);
+            let first = offset / BLOCK;
+            let is_shared = blocks.last().is_some_and(|(key, _)| *key == (pack, first));
+            starts.push(blocks.len() - usize::from(is_shared));
+            for block in first..end.div_ceil(BLOCK) {
+                let wanted = end.min((block + 1) * BLOCK) - offset.max(block * BLOCK);
+                match blocks.last_mut() {
+                    Some((key, bytes)) if *key == (pack, block) => *bytes += wanted,
+                    _ => blocks.push(((pack, block), wanted)),
+                }
+            }
+        }
+        Self(Some(Plan { packs: packs.clone(), blocks, starts, fetching: Mutex::default() }))
+    }
+
+    /// The place of this number, from 0, is being read: what follows it is fetched.
+    pub fn reached(&self, place: usize) {
+        if let Some(plan) = &self.0 {
+            plan.fetch_behind(plan.starts.get(place).copied().unwrap_or(plan.blocks.len()));
+        }
+    }
+}
+
+impl Plan {
+    fn fetch_behind(&self, at: usize) {
+        let mut fetching = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
+        let Fetching { next, tasks } = &mut *fetching;
+        while tasks.try_join_next().is_some() {}
+        *next = (*next).max(at);
+        let waiting = self.blocks.get(at..*next).unwrap_or_default();
+        let mut ahead: u64 = waiting.iter().map(|(_, wanted)| wanted).sum();
+        while let Some((key, wanted)) = self.blocks.get(*next) {
+            if tasks.len() >= REQUESTS || ahead > WINDOW {
+                return;
+            }
+            let (packs, key) = (self.packs.clone(), *key);
+            tasks.spawn(async move { packs.warm(key).await });
+            ahead += wanted;
+            *next += 1;
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Parts of packs that are not files of this machine, kept in memory while they are asked for.
+
+use std::ops::Range;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use quick_cache::sync::Cache;
+use quick_cache::{OptionsBuilder, Weighter};
+
+use crate::model::PackId;
+use crate::objects::Objects;
+use crate::{Error, Result};
+
+/// What is fetched in one request and kept as one: the time of a request is mostly its way there and back.
+pub(crate) const BLOCK: u64 = 1 << 20;
+/// Requests for one read that are under way at once.
+const AT_A_TIME: usize = 8;
+
+/// A block: the pack and the number of the block in it, from 0.
+pub(crate) type BlockKey = (PackId, u64);
+
+/// Blocks by bytes. Whoever asks for one that another is fetching waits for that one.
+#[derive(Debug)]
+pub(crate) struct Blocks {
+    cache: Cache<BlockKey, Bytes, Weight>,
+}
+
+#[derive(Debug, Clone)]
+struct Weight;
+
+impl Weighter<BlockKey, Bytes> for Weight {
+    fn weight(&self, _key: &BlockKey, bytes: &Bytes) -> u64 {
+        // A block takes more than its bytes, and must not be free.
+        bytes.len() as u64 + 128
+    }
+}
+
+impl Blocks {
+    /// # Errors
+    /// `Invalid` when it would not hold even some blocks.
+    pub(crate) fn new(bytes: u64) -> Result<Self> {
+        let bytes = bytes.max(16 * BLOCK);
+        let options = OptionsBuilder::new()
+            .shards(4)
+            .weight_capacity(bytes)
+            .estimated_items_capacity(usize::try_from(bytes / BLOCK).unwrap_or(usize::MAX))
+            .build()
+            .map_err(|cause| Error::invalid("store.cache-mib").with_source(cause))?;
+        let (hasher, lifecycle) = (<_>::default(), <_>::default());
+        Ok(Self { cache: Cache::with_options(options, Weight, hasher, lifecycle) })
+    }
+
+    /// A range of a pack.
+    pub(crate) async fn read(&self, objects: &Objects, pack: PackId, range: Range<u64>) -> Result<Bytes> {
+        if range.is_empty() {
+            return Ok(Bytes::new());
+        }
+        let keys = range.start / BLOCK..=(range.end - 1) / BLOCK;
+        let is_one = keys.start() == keys.end();
+        let mut parts = stream::iter(keys)
+            .map(|block| async move { self.block(objects, (pack, block)).await.map(|bytes| (block, bytes)) })
+            .buffered(AT_A_TIME);
+        let length = range.end - range.start;
+        let mut joined =
+            BytesMut::with_capacity(if is_one { 0 } else { usize::try_from(length).unwrap_or(0) });
+        while let Some((block, bytes)) = parts.try_next().await? {
+            let within = |at: u64| usize::try_from(at.saturating_sub(block * BLOCK)).unwrap_or(usize::MAX);
+            let (from, to) = (within(range.start), within(range.end).min(bytes.len()));
+            if is_one && to.saturating_sub(from) as u64 == length {
+                return Ok(bytes.slice(from..to));
+            }
+            joined.extend_from_slice(bytes.get(from..to).unwrap_or_default());
+        }
+        if joined.len() as u64 != length {
+            let what = format!("pack {pack} ends before {}", range.end);
+            return Err(Error::corrupt(what));
+        }
+        Ok(joined.freeze())
+    }
+
+    /// Fetches a block that is not there yet, for a read that is expected.
+    pub(crate) async fn warm(&self, objects: &Objects, key: BlockKey) {
+        // Whoever reads it meets the error himself.
+        let _ = self.block(objects, key).await;
+    }
+
+    async fn block(&self, objects: &Objects, key: BlockKey) -> Result<Bytes> {
+        let (pack, block) = key;
+        let fetch = async { objects.pack_block(pack, block * BLOCK..(block + 1) * BLOCK).await };
+        self.cache.get_or_insert_async(&key, fetch).await
+    }
+}

@@ -1,0 +1,106 @@
+//! The writer of an archive whose answers wait for the object store: each group is a small pack of its own.
+//!
+//! The packs are put many at a time, and whatever comes meanwhile makes the next group, so that a store that is far
+//! away gets fewer and larger packs. They are gathered later. A pack whose fate is not known when its senders are
+//! refused may be in the store all the same: the next start finds it, and what it holds is there already or new.
+
+use std::sync::{Arc, mpsc};
+
+use bytes::Bytes;
+use object_store::PutPayload;
+use tokio::sync::Semaphore;
+use tokio::sync::mpsc::Receiver;
+use tokio::task::JoinSet;
+use tracing::{error, warn};
+
+use super::Packs;
+use super::entry::BLOCK_BYTES;
+use super::file::PackFile;
+use super::writer::{Append, Durable, ToLog, gather, group_durable, known, layout, refuse, settle};
+use crate::index::{Index, Mark};
+use crate::model::{Location, PackId};
+use crate::{Error, ErrorKind, Result};
+
+/// Packs that are put at once.
+const AT_A_TIME: usize = 16;
+
+pub(super) struct Remote {
+    pub(super) packs: Arc<Packs>,
+    pub(super) index: Arc<dyn Index>,
+    pub(super) durable: mpsc::Sender<Durable>,
+}
+
+impl Remote {
+    /// Writes until nobody sends any more. Runs on a thread that may block. `open`: a pack of the log that was not
+    /// full when the archive still wrote there.
+    pub(super) async fn run(self, open: Option<PackFile>, mut to_write: Receiver<ToLog>) {
+        self.seal(open);
+        let turns = Arc::new(Semaphore::new(AT_A_TIME));
+        let mut puts = JoinSet::new();
+        loop {
+            let turn = turns.clone().acquire_owned().await.expect("the semaphore is never closed");
+            let first = match to_write.recv().await {
+                Some(ToLog::Append(first)) => *first,
+                Some(ToLog::Tick) => continue,
+                None => break,
+            };
+            let group = gather(first, &mut to_write);
+            let group = match known(&*self.index, &group).await {
+                Ok(known) => settle(&known, group),
+                Err(cause) => {
+                    refuse(group.into_iter().map(|append| append.answer), &cause);
+                    continue;
+                }
+            };
+            if group.is_empty() {
+                continue;
+            }
+            let (packs, durable) = (self.packs.clone(), self.durable.clone());
+            puts.spawn(async move {
+                put(&packs, &durable, group).await;
+                drop(turn);
+            });
+            while puts.try_join_next().is_some() {}
+        }
+        while puts.join_next().await.is_some() {}
+    }
+
+    fn seal(&self, open: Option<PackFile>) {
+        let Some(open) = open else { return };
+        match open.seal() {
+            Ok(()) => send(&self.durable, Durable::Sealed(open.id)),
+            Err(error) => warn!(pack = %open.id, %error, "log: a pack was not sealed"),
+        }
+    }
+}
+
+async fn put(packs: &Packs, durable: &mpsc::Sender<Durable>, group: Vec<Append>) {
+    let pack = packs.next_id();
+    match put_group(packs, pack, &group).await {
+        Ok((mark, locations)) => send(durable, group_durable(group, locations, mark)),
+        Err(cause) => {
+            warn!(error = %cause.chain(), instances = group.len(), "object store: a group was not taken");
+            refuse(group.into_iter().map(|append| append.answer), &cause);
+            // It may have got there all the same. Where this fails too, the next start finds it.
+            let _ = packs.objects.delete_pack(pack).await;
+        }
+    }
+}
+
+fn send(to: &mpsc::Sender<Durable>, durable: Durable) {
+    if to.send(durable).is_err() {
+        error!("log: the index's thread has ended");
+    }
+}
+
+async fn put_group(packs: &Packs, pack: PackId, group: &[Append]) -> Result<(Mark, Vec<Location>)> {
+    let (mut slices, locations, end) = layout(pack, 0, group)?;
+    slices.push(Bytes::from_static(&[0; 2 * BLOCK_BYTES]));
+    packs.objects.put_pack(pack, PutPayload::from_iter(slices)).await.map_err(unavailable)?;
+    Ok((Mark { pack, offset: end }, locations))
+}
+
+/// What a sender hears is that it may try again: that a number is taken is no fault of the instance.
+fn unavailable(cause: Error) -> Error {
+    Error::new(ErrorKind::Unavailable, "the object store did not take a pack").with_source(cause)
+}
