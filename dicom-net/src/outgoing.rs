@@ -85,7 +85,9 @@ impl Outgoing {
     pub(crate) fn new(session: Session, pool: CpuPool, instances: Vec<(Instance, Form)>) -> Self {
         let (pieces, receiver) = mpsc::channel(AHEAD);
         let reading = async move {
-            for (instance, form) in &instances {
+            let ahead = session.read_ahead(instances.iter().map(|(instance, _)| instance));
+            for (n, (instance, form)) in instances.iter().enumerate() {
+                ahead.reached(n);
                 let mut outlet = Outlet::new(&pieces);
                 let read = match form {
                     Form::AsStored => as_stored(&session, instance, &mut outlet).await,

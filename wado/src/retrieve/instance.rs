@@ -7,9 +7,11 @@
 //! - `transfer-syntax=*` gives the stored file byte for byte, a UID gives that transfer syntax or nothing.
 //! - Of several instances those that cannot be given are left out under status 206; 406 when none can.
 
+use std::sync::Arc;
+
 use axum::response::Response;
-use dicom_store::Session;
 use dicom_store::model::{Instance, transfer_syntax};
+use dicom_store::{ReadAhead, Session};
 use futures_util::stream::{self, StreamExt};
 use http::StatusCode;
 use worker::pool::CpuPool;
@@ -39,7 +41,9 @@ pub(crate) async fn instances(request: Retrieval) -> Result<Response, Problem> {
             continue;
         }
         let is_partial = deliveries.len() < total;
-        let source = Source { session: request.session, pool: request.pool, base: request.base };
+        let ahead = request.session.read_ahead(deliveries.iter().map(|(instance, _)| instance));
+        let ahead = Arc::new(ahead);
+        let source = Source { session: request.session, pool: request.pool, base: request.base, ahead };
         let mut response = source.answer(choice.offer.wrap, deliveries).await?;
         if is_partial {
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
@@ -83,33 +87,37 @@ struct Source {
     session: Session,
     pool: CpuPool,
     base: BaseUrl,
+    /// The instances of the answer, in its order.
+    ahead: Arc<ReadAhead>,
 }
 
 impl Source {
     async fn answer(self, wrap: Wrap, deliveries: Vec<(Instance, Delivery)>) -> Result<Response, Problem> {
         let is_as_stored = deliveries.iter().all(|(_, how)| *how == Delivery::AsStored);
         match (wrap, deliveries.as_slice()) {
-            (Wrap::Single, [(instance, how)]) => self.part(instance, *how).await?.into_single(),
-            (_, [(instance, how)]) => Ok(multipart_of(DICOM, vec![self.part(instance, *how).await?])),
+            (Wrap::Single, [(instance, how)]) => self.part(0, instance, *how).await?.into_single(),
+            (_, [(instance, how)]) => Ok(multipart_of(DICOM, vec![self.part(0, instance, *how).await?])),
             _ if is_as_stored => {
-                let parts = deliveries.iter().map(|(instance, _)| self.stored(instance)).collect();
-                Ok(multipart_of(DICOM, parts))
+                let parts = deliveries.iter().enumerate().map(|(n, (instance, _))| self.stored(n, instance));
+                Ok(multipart_of(DICOM, parts.collect()))
             }
             _ => {
-                let source = std::sync::Arc::new(self);
-                let parts = stream::iter(deliveries).then(move |(instance, how)| {
+                let source = Arc::new(self);
+                let parts = stream::iter(deliveries).enumerate().then(move |(n, (instance, how))| {
                     let source = source.clone();
-                    async move { source.part(&instance, how).await }
+                    async move { source.part(n, &instance, how).await }
                 });
                 Ok(multipart(DICOM, parts))
             }
         }
     }
 
-    async fn part(&self, instance: &Instance, how: Delivery) -> Result<Part, Problem> {
+    /// The instance that is number `n` of the answer, from 0.
+    async fn part(&self, n: usize, instance: &Instance, how: Delivery) -> Result<Part, Problem> {
         if how == Delivery::AsStored {
-            return Ok(self.stored(instance));
+            return Ok(self.stored(n, instance));
         }
+        self.ahead.reached(n);
         let conversion = Conversion::plan(Image::open(&self.session, &self.pool, instance).await?).await?;
         Ok(Part {
             content_type: format!("{DICOM}; transfer-syntax={}", transfer_syntax::EXPLICIT_LITTLE),
@@ -119,10 +127,14 @@ impl Source {
         })
     }
 
-    fn stored(&self, instance: &Instance) -> Part {
-        let (session, owned) = (self.session.clone(), instance.clone());
+    fn stored(&self, n: usize, instance: &Instance) -> Part {
+        let (session, owned, ahead) = (self.session.clone(), instance.clone(), self.ahead.clone());
         // The object is opened when its turn comes.
-        let chunks = stream::iter([()]).flat_map(move |()| session.open(&owned)).map(|chunk| Ok(chunk?));
+        let open = move |()| {
+            ahead.reached(n);
+            session.open(&owned)
+        };
+        let chunks = stream::iter([()]).flat_map(open).map(|chunk| Ok(chunk?));
         Part {
             content_type: format!("{DICOM}; transfer-syntax={}", instance.transfer_syntax),
             location: self.base.instance(instance),
