@@ -21,6 +21,8 @@ use crate::{import, open_files, samples, telemetry};
 /// # Errors
 /// What stopped it, for the person at the terminal.
 pub fn run(command_line: CommandLine) -> anyhow::Result<ExitCode> {
+    // Whoever installed one before is as good; there is one for the whole process.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("threads")?;
     let code = runtime.block_on(async {
         match command_line.command {

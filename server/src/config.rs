@@ -1,5 +1,7 @@
 //! The settings: the sum of the crates' own, from `filmless.toml`, the environment and the flags.
 
+mod amazon;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -96,10 +98,12 @@ impl Config {
     /// Names the file, the variable or the flag that is wrong, and how.
     pub fn load(flags: &Flags, environment: impl Iterator<Item = (String, String)>) -> anyhow::Result<Self> {
         let mut table = read_file(flags.config.as_deref())?;
-        for (name, value) in environment {
-            set_variable(&mut table, &name, &value)?;
+        let environment: Vec<_> = environment.collect();
+        for (name, value) in &environment {
+            set_variable(&mut table, name, value)?;
         }
         let mut config: Self = Value::Table(table).try_into().context("settings")?;
+        amazon::fill(&mut config.store.s3, &environment);
         config.apply(flags)?;
         config.check()?;
         Ok(config)
@@ -165,14 +169,19 @@ fn read_file(named: Option<&Path>) -> anyhow::Result<Table> {
     text.parse().with_context(|| format!("settings {}", path.display()))
 }
 
-/// `FILMLESS_STORE__MAX_INSTANCE_MIB=4096` is `max-instance-mib = 4096` of table `[store]`.
+/// `FILMLESS_STORE__MAX_INSTANCE_MIB=4096` is `max-instance-mib = 4096` of table `[store]`, and
+/// `FILMLESS_STORE__S3__REGION` is `region` of `[store.s3]`.
 fn set_variable(table: &mut Table, name: &str, value: &str) -> anyhow::Result<()> {
-    let Some((section, key)) = name.strip_prefix(PREFIX).and_then(|path| path.split_once("__")) else {
+    let Some((path, key)) = name.strip_prefix(PREFIX).and_then(|path| path.rsplit_once("__")) else {
         return Ok(());
     };
     let spell = |text: &str| text.to_ascii_lowercase().replace('_', "-");
-    let section = table.entry(spell(section)).or_insert_with(|| Value::Table(Table::new()));
-    let Value::Table(section) = section else { bail!("{name}: there is no such table of settings") };
+    let mut section = table;
+    for part in path.split("__") {
+        let inner = section.entry(spell(part)).or_insert_with(|| Value::Table(Table::new()));
+        let Value::Table(inner) = inner else { bail!("{name}: there is no such table of settings") };
+        section = inner;
+    }
     // What is no TOML value by itself is meant as text.
     let parsed =
         format!("value = {value}").parse::<Table>().ok().and_then(|mut parsed| parsed.remove("value"));
@@ -202,6 +211,14 @@ mod tests {
             (store.data, store.index.as_str(), store.reserve_mib),
             ("/flag".into(), "sqlite:///env", 1)
         );
+    }
+
+    #[test]
+    fn a_variable_reaches_a_table_within_a_table() {
+        let variables =
+            [("FILMLESS_STORE__S3__REGION", "garage"), ("FILMLESS_STORE__S3__PATH_STYLE", "false")];
+        let s3 = load(Flags::default(), &variables).unwrap().store.s3;
+        assert_eq!((s3.region.as_str(), s3.path_style), ("garage", false));
     }
 
     #[test]
