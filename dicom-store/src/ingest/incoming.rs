@@ -275,7 +275,8 @@ impl Store {
 /// The tar header of an instance.
 fn header(append: &Append) -> Result<[u8; BLOCK_BYTES]> {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    Entry::header(&append.name(), append.length, &append.digest, seconds)
+    let header = Entry::header(&append.name(), append.length, &append.digest, seconds)?;
+    Ok(Entry::sent_by(header, &append.new.sender))
 }
 
 /// What goes to the index of an instance that has a pack of its own.

@@ -13,6 +13,11 @@ pub(crate) const BLOCK_BYTES: usize = 512;
 /// The largest size that fits twelve octal digits; larger ones are written in base 256, as GNU tar does.
 const MAX_OCTAL: u64 = 0o77_777_777_777;
 const DIGEST_DIGITS: usize = 31;
+/// The user name's place in a header.
+const SENDER: usize = 265;
+const SENDER_BYTES: usize = 32;
+/// The user name of an entry that nobody sent.
+const OURS: &str = "filmless";
 
 /// The digest over all bytes of an entry.
 pub(crate) type Digest = [u8; 32];
@@ -22,6 +27,8 @@ pub(crate) type Digest = [u8; 32];
 pub(crate) struct Entry {
     pub(crate) name: String,
     pub(crate) size: u64,
+    /// Who sent it, where that is known: the user name of the tar header.
+    pub(crate) sender: Option<String>,
     /// Hexadecimal; compare with [`Entry::proves`].
     digest: String,
 }
@@ -67,7 +74,8 @@ impl Entry {
             [0x80, _, _, _, tail @ ..] => u64::from_be_bytes(tail.try_into().ok()?),
             _ => octal(124, 12)?,
         };
-        Some(Self { name, size, digest: text(297, 32)?.to_owned() })
+        let sender = text(SENDER, SENDER_BYTES).filter(|name| !name.is_empty() && *name != OURS);
+        Some(Self { name, size, sender: sender.map(str::to_owned), digest: text(297, 32)?.to_owned() })
     }
 
     /// The header of a file.
@@ -98,13 +106,29 @@ impl Entry {
         put(136, format!("{:011o}\0", seconds.min(MAX_OCTAL)).as_bytes());
         put(156, b"0");
         put(257, b"ustar\x0000");
-        put(265, b"filmless");
+        put(SENDER, OURS.as_bytes());
         put(297, digest_text(digest).as_bytes());
         put(345, prefix.as_bytes());
-        let sum = checksum(&block);
-        block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        seal(&mut block);
         Ok(block)
     }
+
+    /// The same header, with who sent the instance: an AE title, or `web`, `import`. So that the index that is made
+    /// anew from the packs knows it too.
+    pub(crate) fn sent_by(mut header: [u8; BLOCK_BYTES], sender: &str) -> [u8; BLOCK_BYTES] {
+        let is_name = !sender.is_empty() && sender.len() < SENDER_BYTES && !sender.contains('\0');
+        if is_name {
+            header[SENDER..SENDER + SENDER_BYTES].fill(0);
+            header[SENDER..SENDER + sender.len()].copy_from_slice(sender.as_bytes());
+            seal(&mut header);
+        }
+        header
+    }
+}
+
+fn seal(block: &mut [u8; BLOCK_BYTES]) {
+    let sum = checksum(block);
+    block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
 }
 
 fn digest_text(digest: &Digest) -> String {

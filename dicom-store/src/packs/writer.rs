@@ -312,8 +312,9 @@ pub(super) fn layout(pack: PackId, start: u64, group: &[Append]) -> Result<(Vec<
     let mut locations = Vec::with_capacity(group.len());
     let mut at = start;
     for append in group {
-        let Append { body, length, digest, .. } = append;
-        slices.push(Bytes::copy_from_slice(&Entry::header(&append.name(), *length, digest, seconds)?));
+        let Append { body, length, digest, new, .. } = append;
+        let header = Entry::sent_by(Entry::header(&append.name(), *length, digest, seconds)?, &new.sender);
+        slices.push(Bytes::copy_from_slice(&header));
         slices.extend(body.iter().filter(|slice| !slice.is_empty()).cloned());
         let padding = usize::try_from(padded(*length) - BLOCK - length).unwrap_or_default();
         slices.push(Bytes::from_static(&[0; BLOCK_BYTES]).slice(..padding));
