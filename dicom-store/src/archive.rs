@@ -15,7 +15,7 @@ use crate::access::Caller;
 use crate::change::Changes;
 use crate::config::Config;
 use crate::index::{Index, SqliteIndex, remove_sqlite};
-use crate::ingest::{Budget, Store};
+use crate::ingest::{Budget, Sources, Store};
 use crate::objects::Objects;
 use crate::packs::writer::{Limits, Log};
 use crate::packs::{Packs, replay, writer};
@@ -76,6 +76,7 @@ impl Archive {
         objects.belongs_to(&config.data).await?;
         let packs = Arc::new(Packs::open(config, objects)?);
         let index: Arc<dyn Index> = Arc::new(SqliteIndex::open(&index_file(config)?).await?);
+        let sources = Arc::new(Sources::new(&config.sources)?);
         let is_new = index.marks().await?.is_empty();
         let sealed = replay::objects(&packs, &index).await?;
         if sealed > 0 {
@@ -111,6 +112,7 @@ impl Archive {
             under_way: crate::ingest::UnderWay::default(),
             inflating: Semaphore::new(1),
             is_behind,
+            sources,
         };
         let store = RwLock::new(Some(Arc::new(store)));
         Ok(Self {

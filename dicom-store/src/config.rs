@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::TextRule;
 use crate::{Error, Result};
 
 pub use s3::{S3, Secret};
@@ -46,6 +47,8 @@ pub struct Config {
     pub reserve_mib: u64,
     /// A pack that has had no instance for this long is sealed. Default 300.
     pub seal_idle_s: u64,
+    /// What is known of the text of senders that do not say it, or say it wrong. Default none.
+    pub sources: Vec<Source>,
     pub s3: S3,
 }
 
@@ -57,6 +60,18 @@ pub enum Durability {
     Local,
     /// Taken by the object store.
     Remote,
+}
+
+/// One of `[[store.sources]]`. `reindex` applies what was changed here to what is in the archive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Source {
+    /// The sender's AE title; `web` for what came by STOW-RS, `import` for `filmless import`.
+    pub ae_title: String,
+    /// `utf-8`, `windows-1258`, `tcvn3`, `vni`, `viscii` or `latin1`: what its text is in where Specific Character
+    /// Set is missing, or is ISO_IR 6, 100 or 192 and the text is not. `declared`: it is what it says, always.
+    /// `auto`, as for senders that are not named: UTF-8 is recognised, and the others where it is clear.
+    pub character_set: TextRule,
 }
 
 impl Default for Config {
@@ -74,6 +89,7 @@ impl Default for Config {
             max_instance_mib: 65_536,
             reserve_mib: 512,
             seal_idle_s: 300,
+            sources: Vec::new(),
             s3: S3::default(),
         }
     }

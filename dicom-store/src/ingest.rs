@@ -12,6 +12,7 @@ mod body;
 mod budget;
 mod incoming;
 mod reading;
+mod sources;
 
 use std::net::IpAddr;
 
@@ -21,6 +22,7 @@ pub(crate) use budget::Budget;
 pub use incoming::Incoming;
 pub(crate) use incoming::{Store, UnderWay};
 pub(crate) use reading::Reading;
+pub(crate) use sources::Sources;
 
 /// An instance that is about to come.
 #[derive(Debug, Clone)]

@@ -14,7 +14,7 @@ mod number;
 
 use bytes::Bytes;
 use dicom::dictionary_std::tags;
-use dicom_store::model::{Attributes, Element, Tag, VR, Value};
+use dicom_store::model::{Attributes, Element, Tag, VR, Value, is_plain};
 
 /// What values are filled up with (PS3.5 §6.2).
 const PADDING: [char; 2] = [' ', '\0'];
@@ -192,8 +192,7 @@ impl Writer<'_> {
 
 /// Text that is the same in every character set: nothing has to be decoded.
 fn plain(bytes: &[u8]) -> Option<&str> {
-    let is_plain = bytes.is_ascii() && memchr::memchr(0x1B, bytes).is_none();
-    is_plain.then(|| std::str::from_utf8(bytes).ok()).flatten()
+    if is_plain(bytes) { std::str::from_utf8(bytes).ok() } else { None }
 }
 
 /// Whether a backslash belongs to the text (PS3.5 §6.4).

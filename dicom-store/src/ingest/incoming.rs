@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::body::{Body, Kept, Parts, Room, Spool, Whole};
-use super::{Arrival, Budget, Declared, Reading, Stored};
+use super::{Arrival, Budget, Declared, Reading, Sources, Stored};
 use crate::config::Durability;
 use crate::index::{Index, Known, Mark, NewInstance};
 use crate::model::{Encoding, FileMeta, Location, PackId, SopInstanceUid, Source};
@@ -43,6 +43,7 @@ pub(crate) struct Store {
     pub(crate) inflating: Semaphore,
     /// The index has not taken what is in the log.
     pub(crate) is_behind: Arc<AtomicBool>,
+    pub(crate) sources: Arc<Sources>,
 }
 
 /// An instance that is arriving. Dropping it gives back all that it took.
@@ -153,10 +154,9 @@ impl Incoming {
         let digest = *hasher.finalize().as_bytes();
         let length = body.length;
         let whole = body.finish(store.room()).await?;
-        let (reading, whole) = store.read(whole, meta, length).await?;
+        let (reading, whole) = store.read(whole, meta, length, arrival.origin.sender()).await?;
         check(&reading, &arrival.declared)?;
-        let mut new = reading.into_new(data_set_digest)?;
-        new.sender = arrival.origin.sender();
+        let new = reading.into_new(data_set_digest)?;
         // Finished even when the caller goes away in between, so that one UID is never written twice at a time.
         tokio::spawn(store.settle(new, whole, digest, length)).await.map_err(|_| ended())?
     }
@@ -168,7 +168,13 @@ impl Store {
     }
 
     /// One pass over what came. A deflated data set is inflated in memory for it, one at a time.
-    async fn read(&self, whole: Whole, meta: FileMeta, length: u64) -> Result<(Reading, Whole)> {
+    async fn read(
+        &self,
+        whole: Whole,
+        meta: FileMeta,
+        length: u64,
+        sender: String,
+    ) -> Result<(Reading, Whole)> {
         let is_deflated = meta.transfer_syntax.facts().deflated;
         let is_short = match &whole {
             Whole::Memory(Kept { parts, .. }) => {
@@ -177,6 +183,7 @@ impl Store {
             }
             Whole::File(_) => false,
         };
+        let sources = self.sources.clone();
         let work = move || {
             let reading = match &whole {
                 Whole::Memory(Kept { parts, .. }) => Reading::of_file(&mut Parts::new(parts), &meta),
@@ -184,7 +191,7 @@ impl Store {
                     Reading::of_file(&mut FileSource::new(&spool.file, BLOCK, length), &meta)
                 }
             };
-            reading.map(|reading| (reading, whole))
+            Ok((reading?.sent_by(&sender, &sources)?, whole))
         };
         if !is_deflated && is_short {
             return work();

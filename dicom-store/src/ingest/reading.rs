@@ -5,6 +5,7 @@ use std::io::Read;
 use dicom::dictionary_std::tags;
 use flate2::read::DeflateDecoder;
 
+use super::Sources;
 use crate::index::{LevelRows, NewInstance};
 use crate::model::{
     Encoding, FileMeta, Location, PackId, Scanned, SeriesInstanceUid, SopClassUid, SopInstanceUid, Source,
@@ -22,6 +23,7 @@ pub(crate) struct Reading {
     scanned: Scanned,
     data_set: u64,
     transfer_syntax: TransferSyntaxUid,
+    sender: String,
     pub(crate) study: StudyInstanceUid,
     pub(crate) series: SeriesInstanceUid,
     pub(crate) sop_instance: SopInstanceUid,
@@ -51,6 +53,7 @@ impl Reading {
         };
         Ok(Self {
             data_set: meta.data_set,
+            sender: String::new(),
             transfer_syntax: meta.transfer_syntax.clone(),
             sop_class: SopClassUid::parse(&uid(tags::SOP_CLASS_UID, "SOP Class UID (0008,0016)")?)?,
             sop_instance: SopInstanceUid::parse(&uid(
@@ -67,6 +70,22 @@ impl Reading {
             )?)?,
             scanned,
         })
+    }
+
+    /// Decides how its text is read, by what is known of the sender.
+    ///
+    /// # Errors
+    /// `Corrupt` when what was read once cannot be read again.
+    pub(crate) fn sent_by(mut self, sender: &str, sources: &Sources) -> Result<Self> {
+        let reading = sources.reading(sender, &self.scanned.attributes);
+        if !reading.is_declared() {
+            let Scanned { header, attributes, frames } = self.scanned;
+            let header = header.read_as(reading);
+            let attributes = if reading.repair().is_some() { header.attributes()? } else { attributes };
+            self.scanned = Scanned { header, attributes, frames };
+        }
+        sender.clone_into(&mut self.sender);
+        Ok(self)
     }
 
     /// What the index takes; where it lies is filled in by whoever writes it.
@@ -86,7 +105,7 @@ impl Reading {
             sop_class: self.sop_class,
             location: Location { pack: PackId(0), offset: 0, length: 0 },
             digest,
-            sender: String::new(),
+            sender: self.sender,
             is_conflict: false,
         })
     }

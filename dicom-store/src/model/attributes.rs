@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use dicom::dictionary_std::tags;
 
+use super::charset::is_plain;
 use super::element::{is_charset_text, is_single_text, is_text};
 use super::numbers::{binary_floats, binary_ints};
 use super::{CharacterSet, Element, Encoding, PersonName, Result, Tag, VR, Value, read, write};
@@ -270,11 +271,6 @@ impl<'a> IntoIterator for &'a Attributes {
     fn into_iter(self) -> Self::IntoIter {
         self.iter()
     }
-}
-
-/// Whether text reads the same in every character set: no code of two bytes was entered by an escape.
-fn is_plain(bytes: &[u8]) -> bool {
-    bytes.is_ascii() && !bytes.contains(&0x1B)
 }
 
 /// A whole number in decimal text; `"12.0"` is one too, as devices write it in IS.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::numbers::{put_varint, take_varint};
 use super::transfer_syntax::Encoding;
-use super::{Attributes, Error, Result, read};
+use super::{Attributes, Error, Result, TextReading, read};
 
 /// A value field that was left in the object: a range of its Part 10 file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,12 +27,13 @@ pub struct Header {
     pub(super) bytes: Bytes,
     /// In ascending order.
     pub(super) holes: Vec<Hole>,
+    pub(super) text: TextReading,
 }
 
 /// How much, not what: values are patient data.
 impl fmt::Debug for Header {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { encoding, start, bytes, holes } = self;
+        let Self { encoding, start, bytes, holes, text: _ } = self;
         write!(
             f,
             "Header({encoding:?}, {} bytes from {start}, {} left in the object)",
@@ -54,24 +55,33 @@ impl Header {
         (&self.bytes, &self.holes)
     }
 
+    /// How its text is read.
+    pub fn text(&self) -> TextReading {
+        self.text
+    }
+
+    /// The same header, its text read in this way.
+    #[must_use]
+    pub fn read_as(self, text: TextReading) -> Self {
+        Self { text, ..self }
+    }
+
     /// # Errors
     /// `Corrupt` when what the index holds is no header.
     pub fn attributes(&self) -> Result<Attributes> {
-        read::with_holes(&self.bytes, self.encoding, self.start, &self.holes)
+        read::with_holes(&self.bytes, self.encoding, self.start, &self.holes, self.text)
             .map_err(|cause| Error::corrupt("stored header cannot be read").with_source(cause))
     }
 
     /// The form it is kept in: with LZ4, as the difference from `reference`, the bytes of a header that is
     /// much like it ([`Header::raw`]); empty for none. The headers of a series differ in a few numbers.
     pub fn to_bytes(&self, reference: &[u8]) -> Vec<u8> {
-        let mut out = vec![
-            VERSION,
-            match self.encoding {
-                Encoding::ImplicitLittle => 0,
-                Encoding::ExplicitLittle => 1,
-                Encoding::ExplicitBig => 2,
-            },
-        ];
+        let encoding = match self.encoding {
+            Encoding::ImplicitLittle => 0,
+            Encoding::ExplicitLittle => 1,
+            Encoding::ExplicitBig => 2,
+        };
+        let mut out = vec![VERSION, encoding | self.text.to_bits() << 4];
         put_varint(&mut out, self.start);
         put_varint(&mut out, self.holes.len() as u64);
         let mut end = 0;
@@ -92,7 +102,9 @@ impl Header {
     }
 
     fn parse(bytes: &[u8], reference: &[u8]) -> Option<Self> {
-        let encoding = match (bytes.first()?, bytes.get(1)?) {
+        let (version, kinds) = (bytes.first()?, bytes.get(1)?);
+        let text = TextReading::from_bits(kinds >> 4)?;
+        let encoding = match (version, kinds & 0xF) {
             (&VERSION, 0) => Encoding::ImplicitLittle,
             (&VERSION, 1) => Encoding::ExplicitLittle,
             (&VERSION, 2) => Encoding::ExplicitBig,
@@ -111,6 +123,6 @@ impl Header {
             .collect::<Option<_>>()?;
         let length = usize::try_from(take_varint(rest)?).ok()?;
         let bytes = lz4_flex::block::decompress_with_dict(rest, length, reference).ok()?.into();
-        Some(Self { encoding, start, bytes, holes })
+        Some(Self { encoding, start, bytes, holes, text })
     }
 }

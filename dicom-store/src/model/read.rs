@@ -8,7 +8,10 @@ use dicom::dictionary_std::tags;
 use super::element::{is_long, swap, unit};
 use super::header::Hole;
 use super::numbers::{array, u32_at};
-use super::{Attributes, Bulk, CharacterSet, Element, Encoding, Error, Result, Tag, VR, Value, implicit_vr};
+use super::{
+    Attributes, Bulk, CharacterSet, Element, Encoding, Error, Result, Tag, TextReading, VR, Value,
+    implicit_vr,
+};
 
 /// Sequences within sequences that are followed; real objects stay below 20.
 pub(super) const MAX_DEPTH: usize = 100;
@@ -78,7 +81,7 @@ impl Head {
 
 /// Reads a data set of which nothing was cut out.
 pub(super) fn data_set(bytes: &Bytes, encoding: Encoding) -> Result<Attributes> {
-    with_holes(bytes, encoding, 0, &[])
+    with_holes(bytes, encoding, 0, &[], TextReading::default())
 }
 
 /// Reads a data set whose first byte stands at `start` of its file and from which the values in
@@ -88,9 +91,11 @@ pub(super) fn with_holes(
     encoding: Encoding,
     start: u64,
     holes: &[Hole],
+    text: TextReading,
 ) -> Result<Attributes> {
     let mut reader = Reader { bytes, at: 0, start, cut: 0, holes };
-    let around = Around { charset: Arc::new(CharacterSet::default()), is_signed: false, depth: 0 };
+    let charset = Arc::new(CharacterSet::default().read_as(text));
+    let around = Around { charset, text, is_signed: false, depth: 0 };
     reader.elements(encoding, End::Whole, &around)
 }
 
@@ -106,6 +111,7 @@ struct Reader<'a> {
 /// What a data set inherits from the one around it.
 struct Around {
     charset: Arc<CharacterSet>,
+    text: TextReading,
     is_signed: bool,
     depth: usize,
 }
@@ -152,14 +158,14 @@ impl Reader<'_> {
                 ITEM | SEQUENCE_DELIMITER => return Err(Error::invalid("an item stands outside a sequence")),
                 _ => {}
             }
-            let inner =
-                Around { charset: attributes.charset_shared().clone(), is_signed, depth: around.depth };
+            let charset = attributes.charset_shared().clone();
+            let inner = Around { charset, is_signed, ..*around };
             let value = self.value(&head, encoding, &inner)?;
             let (vr, value) = known(&head, value, &inner);
             attributes.put(Element { tag: head.tag, vr, value });
             if head.tag == tags::SPECIFIC_CHARACTER_SET {
                 let terms = attributes.texts(tags::SPECIFIC_CHARACTER_SET);
-                attributes.set_charset(Arc::new(CharacterSet::from_terms(&terms)));
+                attributes.set_charset(Arc::new(CharacterSet::from_terms(&terms).read_as(around.text)));
             } else if head.tag == tags::PIXEL_REPRESENTATION {
                 is_signed = attributes.int(tags::PIXEL_REPRESENTATION) == Some(1);
             }
@@ -197,8 +203,7 @@ impl Reader<'_> {
     }
 
     fn items(&mut self, encoding: Encoding, length: u32, around: &Around) -> Result<Vec<Attributes>> {
-        let inner =
-            Around { charset: around.charset.clone(), is_signed: around.is_signed, depth: around.depth + 1 };
+        let inner = Around { charset: around.charset.clone(), depth: around.depth + 1, ..*around };
         if inner.depth > MAX_DEPTH {
             return Err(Error::invalid(format!("sequences are nested deeper than {MAX_DEPTH}")));
         }

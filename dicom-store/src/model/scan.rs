@@ -8,7 +8,9 @@ use dicom::dictionary_std::tags;
 
 use super::group_frames::{self, PixelData};
 use super::read::{Head, ITEM, ITEM_DELIMITER, MAX_DEPTH, SEQUENCE_DELIMITER, UNDEFINED};
-use super::{Attributes, Encoding, Error, ErrorKind, FrameMap, Header, Hole, Result, Source, Tag, VR};
+use super::{
+    Attributes, Encoding, Error, ErrorKind, FrameMap, Header, Hole, Result, Source, Tag, TextReading, VR,
+};
 
 /// Binary values above this stay in the object.
 const MAX_INLINE_BINARY: u64 = 1024;
@@ -54,7 +56,8 @@ pub fn scan(source: &mut dyn Source, start: u64, shift: u64, encoding: Encoding)
     };
     walk.run(encoding)?;
     let Walk { bytes, holes, pixels, .. } = walk;
-    let header = Header { encoding, start: start + shift, bytes: Bytes::from(bytes), holes };
+    let (start, bytes) = (start + shift, Bytes::from(bytes));
+    let header = Header { encoding, start, bytes, holes, text: TextReading::default() };
     let attributes = header.attributes().map_err(|error| Error::invalid(error.chain()))?;
     let frames = match pixels {
         Some(pixels) => group_frames::map(pixels, &attributes, source, shift)?,
