@@ -117,9 +117,9 @@ impl Entry {
     /// anew from the packs knows it too.
     pub(crate) fn sent_by(mut header: [u8; BLOCK_BYTES], sender: &str) -> [u8; BLOCK_BYTES] {
         let is_name = !sender.is_empty() && sender.len() < SENDER_BYTES && !sender.contains('\0');
-        if is_name {
-            header[SENDER..SENDER + SENDER_BYTES].fill(0);
-            header[SENDER..SENDER + sender.len()].copy_from_slice(sender.as_bytes());
+        if let (true, Some(field)) = (is_name, header.get_mut(SENDER..SENDER + SENDER_BYTES)) {
+            let rest = std::iter::repeat(0);
+            field.iter_mut().zip(sender.bytes().chain(rest)).for_each(|(place, byte)| *place = byte);
             seal(&mut header);
         }
         header
@@ -168,6 +168,9 @@ mod tests {
         let entry = Entry::read(&block).unwrap();
         assert_eq!((entry.name.as_str(), entry.size), (name.as_str(), size));
         assert!(entry.proves(&[9; 32]) && !entry.proves(&[8; 32]));
+        assert_eq!(entry.sender, None);
+        let sent = Entry::read(&Entry::sent_by(block, "OLD US 1")).unwrap();
+        assert_eq!((sent.sender.as_deref(), sent.name, sent.size), (Some("OLD US 1"), entry.name, size));
     }
 
     #[test]
