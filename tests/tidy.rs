@@ -75,8 +75,11 @@ fn every_crate_follows_the_arrows() {
 
 #[test]
 fn the_program_alone_has_a_main() {
+    // What measures is not shipped.
+    let is_shipped = |path: &str| !path.contains("/benches/") && !path.contains("/examples/");
     let mains: Vec<String> = files()
         .into_iter()
+        .filter(|(path, _)| is_shipped(path))
         .filter(|(path, text)| path.ends_with(".rs") && code::code_of(text).contains("fn main("))
         .map(|(path, _)| path)
         .collect();

@@ -15,6 +15,7 @@ pub mod pacs;
 pub mod peers;
 pub mod program;
 pub mod tools;
+pub mod usage;
 pub mod wait;
 pub mod web;
 
@@ -22,4 +23,5 @@ pub use browser::Browser;
 pub use modality::Modality;
 pub use pacs::Pacs;
 pub use program::Program;
+pub use usage::Usage;
 pub use web::Web;

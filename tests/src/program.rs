@@ -20,6 +20,7 @@ use tokio::{
 
 use crate::{
     tools::{Finished, program, run},
+    usage::Usage,
     wait::until,
     web::Web,
 };
@@ -122,6 +123,11 @@ impl Program {
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
         let kibibytes: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
         Ok(kibibytes * 1024)
+    }
+
+    /// What it has used of the machine since it started.
+    pub fn usage(&self) -> Result<Usage> {
+        Usage::of(self.pid()?.as_raw_nonzero().get())
     }
 
     fn pid(&self) -> Result<Pid> {

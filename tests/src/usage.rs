@@ -1,0 +1,43 @@
+//! What a running program has used of the machine, as Linux counts it (proc(5)).
+
+use std::{fs, time::Duration};
+
+use anyhow::{Context, Result};
+
+/// Since the program started.
+#[derive(Debug, Clone, Copy)]
+pub struct Usage {
+    /// User and system time of all its threads.
+    pub cpu: Duration,
+    /// Bytes that it has caused to be written to the disk.
+    pub written: u64,
+}
+
+impl Usage {
+    pub fn of(process: i32) -> Result<Self> {
+        let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
+        // The name of the program, in parentheses, may hold anything.
+        let (_, fields) = stat.rsplit_once(')').context("no name in stat")?;
+        let ticks = |field: usize| -> Result<u64> {
+            Ok(fields.split_whitespace().nth(field).context("a short stat")?.parse()?)
+        };
+        // Fields 14 and 15; the first behind the name is field 3.
+        let ticks = ticks(11)? + ticks(12)?;
+        let per_second = rustix::param::clock_ticks_per_second();
+        let io = fs::read_to_string(format!("/proc/{process}/io"))?;
+        let written =
+            io.lines().find_map(|line| line.strip_prefix("write_bytes: ")).context("no write_bytes")?;
+        Ok(Self {
+            cpu: Duration::from_millis(ticks * 1000 / per_second.max(1)),
+            written: written.trim().parse()?,
+        })
+    }
+
+    /// What was used since an earlier moment.
+    pub fn since(self, earlier: Self) -> Self {
+        Self {
+            cpu: self.cpu.saturating_sub(earlier.cpu),
+            written: self.written.saturating_sub(earlier.written),
+        }
+    }
+}
