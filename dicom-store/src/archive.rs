@@ -14,7 +14,7 @@ use tracing::{info, warn};
 use crate::access::Caller;
 use crate::change::Changes;
 use crate::config::Config;
-use crate::index::{Index, SqliteIndex, remove_sqlite};
+use crate::index::{Index, Place};
 use crate::ingest::{Budget, Sources, Store};
 use crate::objects::Objects;
 use crate::packs::writer::{Limits, Log};
@@ -22,8 +22,6 @@ use crate::packs::{Packs, replay, writer};
 use crate::session::Session;
 use crate::work::Work;
 use crate::{Error, Result};
-
-const INDEX_FILE: &str = "index.sqlite";
 
 /// Cheap to clone; all data goes through a [`Session`].
 #[derive(Debug, Clone)]
@@ -66,7 +64,7 @@ impl Archive {
         let lock = lock(&config.data)?;
         // What cannot be listed cannot be read again.
         Objects::open(config)?.packs().await?;
-        remove_sqlite(&index_file(config)?)?;
+        Place::of(config)?.remove().await?;
         Self::open_locked(config, lock).await
     }
 
@@ -75,7 +73,7 @@ impl Archive {
         let objects = Objects::open(config)?;
         objects.belongs_to(&config.data).await?;
         let packs = Arc::new(Packs::open(config, objects)?);
-        let index: Arc<dyn Index> = Arc::new(SqliteIndex::open(&index_file(config)?).await?);
+        let index = Place::of(config)?.open().await?;
         let sources = Arc::new(Sources::new(&config.sources)?);
         let is_new = index.marks().await?.is_empty();
         let sealed = replay::objects(&packs, &index).await?;
@@ -174,15 +172,4 @@ fn lock(data: &Path) -> Result<File> {
             .with_source(cause)
     })?;
     Ok(file)
-}
-
-fn index_file(config: &Config) -> Result<PathBuf> {
-    match config.index.strip_prefix("sqlite:") {
-        Some("") => Ok(config.data.join(INDEX_FILE)),
-        Some(path) => Ok(Path::new(path.trim_start_matches("//")).to_owned()),
-        None => Err(Error::invalid(format!(
-            "index URL is not of the form sqlite:///path/to/file: {}",
-            config.index
-        ))),
-    }
 }

@@ -1,5 +1,6 @@
 //! Settings of the archive: table `[store]`.
 
+mod index_url;
 mod s3;
 
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::TextRule;
 use crate::{Error, Result};
 
+pub use index_url::IndexUrl;
 pub use s3::{S3, Secret};
 
 /// Where the archive lies and how much it may take. Sizes are in MiB.
@@ -18,8 +20,12 @@ pub use s3::{S3, Secret};
 pub struct Config {
     /// Folder for everything that is not told otherwise. Default `./filmless-data`.
     pub data: PathBuf,
-    /// The index: `sqlite:` for a file in the data folder, or `sqlite:///path/to/file`.
-    pub index: String,
+    /// The index: `sqlite:` for a file in the data folder, `sqlite:///path/to/file`, or
+    /// `postgres://user@host/database?sslmode=verify-full`, which several nodes may share.
+    pub index: IndexUrl,
+    /// File that holds the password of the index and nothing else. Without it `PGPASSWORD` is taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub index_password_file: Option<PathBuf>,
     /// The sealed packs: `file:` for the data folder, `file:///path/to/folder`, or `s3://bucket/prefix`.
     pub objects: String,
     /// When an instance counts as safe: `local`, once it is synced on this machine's disk; `remote`, once the object
@@ -78,7 +84,8 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             data: PathBuf::from("filmless-data"),
-            index: "sqlite:".to_owned(),
+            index: "sqlite:".into(),
+            index_password_file: None,
             objects: "file:".to_owned(),
             durability: None,
             pack_size_mib: 256,

@@ -1,6 +1,7 @@
 //! Synthetic instances and archives in temporary folders.
 
 mod bucket;
+mod postgres;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -15,6 +16,7 @@ use crate::model::{
 use crate::{Archive, Arrival, Caller, Config, Declared, Origin, Result, Session, Stored};
 
 pub use bucket::Bucket;
+pub use postgres::Database;
 
 /// UIDs that no other fixture of this process has; the root is made from a UUID (PS3.5 §B.2).
 pub fn uid() -> String {

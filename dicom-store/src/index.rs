@@ -12,6 +12,8 @@
 )]
 pub mod conformance;
 mod level_rows;
+mod place;
+mod postgres;
 mod sql;
 mod sqlite;
 
@@ -34,8 +36,9 @@ use crate::queue::{JobId, Lease, NewJob, QueueDepth};
 use crate::{Error, Result};
 
 pub use level_rows::LevelRows;
+pub(crate) use place::Place;
+pub use postgres::PostgresIndex;
 pub use sqlite::SqliteIndex;
-pub(crate) use sqlite::remove as remove_sqlite;
 
 /// How far the index has come in a pack: everything before `offset` is in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

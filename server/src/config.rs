@@ -117,7 +117,7 @@ impl Config {
             self.store.data.clone_from(data);
         }
         if let Some(index) = &flags.index {
-            self.store.index.clone_from(index);
+            self.store.index = index.as_str().into();
         }
         if let Some(objects) = &flags.objects {
             self.store.objects.clone_from(objects);
@@ -208,7 +208,7 @@ mod tests {
         let variables = [("FILMLESS_STORE__DATA", "/env"), ("FILMLESS_STORE__INDEX", "sqlite:///env")];
         let store = load(flags, &variables).unwrap().store;
         assert_eq!(
-            (store.data, store.index.as_str(), store.reserve_mib),
+            (store.data, store.index.expose(), store.reserve_mib),
             ("/flag".into(), "sqlite:///env", 1)
         );
     }

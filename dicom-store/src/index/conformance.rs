@@ -14,12 +14,15 @@ use crate::query::{Key, Query};
 use crate::queue::{NewJob, QueueDepth};
 use crate::{ChangeKind, Cursor};
 
-/// Runs a test over an index made for it: `suite!(make)` where `make` gives an `Arc<dyn Index>` and
-/// whatever has to live as long.
+/// Runs each test over an index made for it: `index_conformance!(make)` where `make` gives an `Arc<dyn Index>` and
+/// whatever has to live as long. `index_conformance!(in_one_test, make)` is for a back end that takes its time to
+/// start in every process that a test runner makes.
 #[macro_export]
 macro_rules! index_conformance {
-    ($make:path) => {
-        $crate::index_conformance!(@each $make:
+    ($make:path) => { $crate::index_conformance!(@list each, $make); };
+    (in_one_test, $make:path) => { $crate::index_conformance!(@list one, $make); };
+    (@list $how:ident, $make:path) => {
+        $crate::index_conformance!(@$how $make:
             counts_what_was_committed, commits_all_of_a_group_or_nothing, remembers_how_far_it_has_come,
             knows_an_instance_by_its_digest, takes_what_is_read_again_once, keeps_another_data_set_that_is_read_again_aside, finds_by_every_kind_of_matching,
             pages_without_gap_or_repetition, finds_names_however_they_are_typed, gives_headers_in_pages,
@@ -34,6 +37,17 @@ macro_rules! index_conformance {
                 $crate::index::conformance::$test(&*index).await;
             }
         )+
+    };
+    (@one $make:path: $($test:ident),+) => {
+        #[tokio::test]
+        async fn passes_the_suite_of_all_back_ends() {
+            $(
+                let (index, _keep) = $make().await;
+                println!(stringify!($test));
+                $crate::index::conformance::$test(&*index).await;
+                index.close().await;
+            )+
+        }
     };
 }
 

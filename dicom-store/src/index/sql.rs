@@ -109,6 +109,12 @@ impl Statement {
         self.push(")")
     }
 
+    /// Goes on with another statement and its values.
+    pub(super) fn append(&mut self, other: Self) -> &mut Self {
+        self.values.extend(other.values);
+        self.push(&other.sql)
+    }
+
     pub(super) fn sql(&self) -> &str {
         &self.sql
     }
@@ -182,6 +188,13 @@ pub(super) trait Connection: Send {
     /// Gives how many rows were changed.
     fn execute(&mut self, statement: Statement) -> impl Future<Output = Result<u64>> + Send;
 
+    /// As [`Connection::execute`], where nobody asks how many: it may be run later, together with others, but
+    /// before whatever else is asked, and before the end of the transaction. No two that follow each other
+    /// change one row.
+    fn post(&mut self, statement: Statement) -> impl Future<Output = Result<()>> + Send {
+        async { self.execute(statement).await.map(|_| ()) }
+    }
+
     fn fetch_optional(
         &mut self,
         statement: Statement,
@@ -201,7 +214,6 @@ pub(super) trait Connection: Send {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Dialect {
     Sqlite,
-    #[allow(dead_code, reason = "the back end that speaks it is on its way")]
     Postgres,
 }
 
@@ -211,6 +223,14 @@ impl Dialect {
         match self {
             Self::Sqlite => "instr",
             Self::Postgres => "strpos",
+        }
+    }
+
+    /// Milliseconds since 1970: by the clock of the back end, which all nodes share.
+    pub(super) fn clock(self) -> &'static str {
+        match self {
+            Self::Sqlite => "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
+            Self::Postgres => "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)",
         }
     }
 

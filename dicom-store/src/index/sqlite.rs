@@ -15,7 +15,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::Semaphore;
 
 use connection::SqliteConnection;
-pub(crate) use connection::remove;
+pub(super) use connection::remove;
 
 use super::sql::commit::Memory;
 use super::sql::{closed, commit, rows, search, work};

@@ -22,9 +22,19 @@ pub(in crate::index) struct Memory {
     pub(super) terms: HashMap<String, i64>,
     pub(super) studies: HashMap<StudyInstanceUid, Study>,
     pub(super) series: HashMap<(StudyInstanceUid, SeriesInstanceUid), Series>,
-    last_conflict: i64,
+    counters: Counters,
+}
+
+/// Where the writers have come to, those of all nodes.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in crate::index) struct Counters {
+    /// Counted up when rows change by anything but a commit.
+    pub(in crate::index) epoch: i64,
+    /// Counted up when a commit changes what the instances of a study have in common.
+    pub(in crate::index) studies: i64,
+    pub(in crate::index) last_conflict: i64,
     /// The last place in the change feed; an instance's is its row's number.
-    last_change: i64,
+    pub(in crate::index) last_change: i64,
 }
 
 /// A series' row, and the bytes of the header that those of its instances are told apart from.
@@ -47,10 +57,28 @@ impl Memory {
     pub(in crate::index) async fn load<C: Connection>(connection: &mut C) -> Result<Self> {
         let sql = "SELECT coalesce(max(id), 0) FROM conflicts";
         Ok(Self {
-            last_conflict: connection.fetch_one(Statement::new(sql)).await?.int(0)?,
-            last_change: super::work::last_change(connection).await?.0,
+            counters: Counters {
+                last_conflict: connection.fetch_one(Statement::new(sql)).await?.int(0)?,
+                last_change: super::work::last_change(connection).await?.0,
+                ..Counters::default()
+            },
             ..Self::default()
         })
+    }
+
+    pub(in crate::index) fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Goes on where another writer may have been meanwhile: forgets what does not hold any more. Terms, and which
+    /// row a series has, hold as long as only commits change rows.
+    pub(in crate::index) fn resume(&mut self, counters: Counters) {
+        if counters.epoch != self.counters.epoch {
+            *self = Self::default();
+        } else if counters.studies != self.counters.studies {
+            self.studies.clear();
+        }
+        self.counters = counters;
     }
 
     fn forget_when_full(&mut self) {
@@ -92,8 +120,8 @@ pub(in crate::index) async fn commit<C: Connection>(
                 shown.push(row(connection, memory, &mut added, new).await?);
             }
             Settled { outcome: Outcome::Conflict { .. }, is_fresh: true } => {
-                memory.last_conflict += 1;
-                conflicts.push((memory.last_conflict, new));
+                memory.counters.last_conflict += 1;
+                conflicts.push((memory.counters.last_conflict, new));
             }
             _ => {}
         }
@@ -102,10 +130,11 @@ pub(in crate::index) async fn commit<C: Connection>(
     insert_conflicts(connection, memory, &conflicts).await?;
     let changes: Vec<_> = conflicts.iter().map(|(id, _)| (ChangeKind::Conflict, *id)).collect();
     insert_changes(connection, memory, &changes).await?;
+    memory.counters.studies += i64::from(!added.changed.is_empty());
     levels::update_counts(connection, memory, &added).await?;
     set_marks(connection, marks).await?;
     let outcomes = outcomes.into_iter().map(|settled| settled.outcome).collect();
-    Ok(Committed { cursor: Cursor(memory.last_change), outcomes })
+    Ok(Committed { cursor: Cursor(memory.counters.last_change), outcomes })
 }
 
 /// What an instance is to the index, and whether it gets a row.
@@ -153,9 +182,9 @@ async fn row<'a, C: Connection>(
     new: &'a NewInstance,
 ) -> Result<Row<'a>> {
     let Series { id: series, reference } = levels::series(connection, memory, added, new).await?;
-    memory.last_change += 1;
+    memory.counters.last_change += 1;
     Ok(Row {
-        id: memory.last_change,
+        id: memory.counters.last_change,
         series,
         sop_class: levels::term(connection, memory, new.sop_class.as_str()).await?,
         transfer_syntax: levels::term(connection, memory, new.transfer_syntax.as_str()).await?,
@@ -206,7 +235,7 @@ async fn insert_instances<C: Connection>(connection: &mut C, rows: &[Row<'_>]) -
                 new.frame_map.as_slice().into(),
             ]);
         }
-        connection.execute(insert).await?;
+        connection.post(insert).await?;
     }
     Ok(())
 }
@@ -233,7 +262,7 @@ async fn insert_conflicts<C: Connection>(
         .bind(new.digest.as_slice())
         .bind(sender)
         .bind(now());
-        connection.execute(insert).await?;
+        connection.post(insert).await?;
     }
     Ok(())
 }
@@ -247,11 +276,11 @@ async fn insert_changes<C: Connection>(
     for shape in shapes(changes) {
         let mut insert = Statement::new("INSERT INTO changes (cursor, kind, subject) VALUES ");
         for (n, (kind, subject)) in shape.iter().enumerate() {
-            memory.last_change += 1;
+            memory.counters.last_change += 1;
             insert.push(if n == 0 { "" } else { ", " });
-            insert.push_list([memory.last_change, super::work::kind_number(*kind), *subject]);
+            insert.push_list([memory.counters.last_change, super::work::kind_number(*kind), *subject]);
         }
-        connection.execute(insert).await?;
+        connection.post(insert).await?;
     }
     Ok(())
 }
@@ -268,7 +297,7 @@ async fn set_marks<C: Connection>(connection: &mut C, marks: &[Mark]) -> Result<
             "INSERT INTO packs (id, mark) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET mark = {}(packs.mark, excluded.mark)",
             C::DIALECT.greater()
         );
-        connection.execute(Statement::new(sql).bind(signed(pack.0)?).bind(signed(offset)?)).await?;
+        connection.post(Statement::new(sql).bind(signed(pack.0)?).bind(signed(offset)?)).await?;
     }
     Ok(())
 }

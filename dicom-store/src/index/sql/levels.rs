@@ -1,6 +1,6 @@
 //! The rows above an instance: its patient, study and series, and the terms that many share.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use bytes::Bytes;
 
@@ -156,16 +156,23 @@ pub(super) async fn update_counts<C: Connection>(
 ) -> Result<()> {
     for (series, instances) in &added.series {
         let sql = "UPDATE series SET instance_count = instance_count + ? WHERE id = ?";
-        connection.execute(Statement::new(sql).bind(*instances).bind(*series)).await?;
+        connection.post(Statement::new(sql).bind(*instances).bind(*series)).await?;
     }
-    for (study, (series, instances)) in &added.studies {
-        let sql = "UPDATE studies SET series_count = series_count + ?, instance_count = instance_count + ? WHERE id = ?";
-        connection.execute(Statement::new(sql).bind(*series).bind(*instances).bind(*study)).await?;
-    }
-    for study in added.changed.iter().filter_map(|uid| memory.studies.get(uid)) {
-        let sql = "UPDATE studies SET modalities = ?, sop_classes = ? WHERE id = ?";
-        let update = Statement::new(sql).bind(join(&study.modalities)).bind(join(&study.sop_classes));
-        connection.execute(update.bind(study.id)).await?;
+    let changed: HashMap<i64, &Study> = added
+        .changed
+        .iter()
+        .filter_map(|uid| memory.studies.get(uid))
+        .map(|study| (study.id, study))
+        .collect();
+    for (id, (series, instances)) in &added.studies {
+        let mut update = Statement::new("UPDATE studies SET series_count = series_count + ");
+        update.push_bind(*series).push(", instance_count = instance_count + ").push_bind(*instances);
+        if let Some(study) = changed.get(id) {
+            update.push(", modalities = ").push_bind(join(&study.modalities));
+            update.push(", sop_classes = ").push_bind(join(&study.sop_classes));
+        }
+        update.push(" WHERE id = ").push_bind(*id);
+        connection.post(update).await?;
     }
     Ok(())
 }

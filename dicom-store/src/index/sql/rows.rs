@@ -68,11 +68,17 @@ pub(in crate::index) async fn known<C: Connection>(
     connection: &mut C,
     uids: &[&SopInstanceUid],
 ) -> Result<Vec<Known>> {
-    let mut all = Vec::new();
+    let (mut all, mut conflicting) = (Vec::new(), Vec::new());
     for some in uids.chunks(256) {
-        let mut statement = select(", i.digest, i.state", "WHERE i.uid IN ");
+        let mut statement = select(
+            ", i.digest, i.state, (SELECT count(*) FROM conflicts f WHERE f.uid = i.uid)",
+            "WHERE i.uid IN ",
+        );
         statement.push_list(some.iter().map(|uid| uid.as_str()));
         for row in connection.fetch(statement).await? {
+            if row.int(COLUMN_COUNT + 2)? > 0 {
+                conflicting.push(all.len());
+            }
             all.push(Known {
                 instance: instance(&row)?,
                 digest: digest(row.blob(COLUMN_COUNT)?)?,
@@ -81,7 +87,8 @@ pub(in crate::index) async fn known<C: Connection>(
             });
         }
     }
-    for known in &mut all {
+    for known in conflicting {
+        let Some(known) = all.get_mut(known) else { continue };
         let sql = "SELECT digest FROM conflicts WHERE uid = ?";
         let rows = connection.fetch(Statement::new(sql).bind(known.instance.sop_instance.as_str())).await?;
         known.conflicts = rows.iter().map(|row| digest(row.blob(0)?)).collect::<Result<_>>()?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Connection, Dialect, SqlRow, Statement, now};
+use super::{Connection, Dialect, SqlRow, Statement};
 use crate::change::{Change, ChangeKind, Cursor};
 use crate::model::{SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
 use crate::queue::{JobId, Lease, NewJob, QueueDepth};
@@ -80,7 +80,7 @@ pub(in crate::index) async fn queue_depth<C: Connection>(connection: &mut C) -> 
 }
 
 fn milliseconds(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 2)
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX).min(i64::MAX / 2)
 }
 
 pub(in crate::index) async fn lease<C: Connection>(
@@ -89,10 +89,10 @@ pub(in crate::index) async fn lease<C: Connection>(
     limit: u32,
     lease: Duration,
 ) -> Result<Vec<Lease>> {
-    let now = now();
-    let mut update = Statement::new("UPDATE jobs SET state = 1, attempt = attempt + 1, due = ?")
-        .bind(now.saturating_add(milliseconds(lease)));
-    update.push(" WHERE id IN (SELECT id FROM jobs WHERE state < 2 AND due <= ").push_bind(now);
+    let now = C::DIALECT.clock();
+    let mut update = Statement::new(format!("UPDATE jobs SET state = 1, attempt = attempt + 1, due = {now} + "));
+    update.push_bind(milliseconds(lease));
+    update.push(" WHERE id IN (SELECT id FROM jobs WHERE state < 2 AND due <= ").push(now);
     update.push(" AND kind IN ").push_list(kinds.iter().copied());
     update.push(" ORDER BY due LIMIT ").push_bind(limit);
     if C::DIALECT == Dialect::Postgres {
@@ -121,7 +121,6 @@ pub(in crate::index) async fn fail<C: Connection>(
     error: &str,
     retry_in: Option<Duration>,
 ) -> Result<()> {
-    let due = now().saturating_add(milliseconds(retry_in.unwrap_or_default()));
     // When the same was asked for meanwhile, that one takes its place.
     let is_replaced = Statement::new(
         "SELECT 1 FROM jobs a JOIN jobs b ON a.kind = b.kind AND a.key = b.key AND b.state = 0 WHERE a.id = ? AND a.id <> b.id",
@@ -130,8 +129,10 @@ pub(in crate::index) async fn fail<C: Connection>(
         return complete(connection, job).await;
     }
     let state: i64 = if retry_in.is_some() { 0 } else { 2 };
-    let update = Statement::new("UPDATE jobs SET state = ?, due = ?, error = ? WHERE id = ?");
-    connection.execute(update.bind(state).bind(due).bind(error).bind(job.0)).await.map(|_| ())
+    let now = C::DIALECT.clock();
+    let update = Statement::new(format!("UPDATE jobs SET state = ?, due = {now} + ?, error = ? WHERE id = ?"));
+    let delay = milliseconds(retry_in.unwrap_or_default());
+    connection.execute(update.bind(state).bind(delay).bind(error).bind(job.0)).await.map(|_| ())
 }
 
 pub(in crate::index) async fn advance<C: Connection>(
@@ -144,13 +145,14 @@ pub(in crate::index) async fn advance<C: Connection>(
         "INSERT INTO cursors (consumer, cursor) VALUES (?, ?) ON CONFLICT (consumer) DO UPDATE SET cursor = excluded.cursor",
     );
     connection.execute(upsert.bind(consumer).bind(to.0)).await?;
+    let now = C::DIALECT.clock();
     for job in jobs {
-        let insert = Statement::new(
-            "INSERT INTO jobs (kind, key, payload, due) VALUES (?, ?, ?, ?)
+        let insert = Statement::new(format!(
+            "INSERT INTO jobs (kind, key, payload, due) VALUES (?, ?, ?, {now} + ?)
              ON CONFLICT (kind, key) WHERE state = 0 DO UPDATE SET payload = excluded.payload, due = excluded.due, attempt = 0",
-        );
-        let due = now().saturating_add(milliseconds(job.delay));
-        let insert = insert.bind(job.kind).bind(job.key.as_str()).bind(job.payload.as_str()).bind(due);
+        ));
+        let insert = insert.bind(job.kind).bind(job.key.as_str()).bind(job.payload.as_str());
+        let insert = insert.bind(milliseconds(job.delay));
         connection.execute(insert).await?;
     }
     Ok(())

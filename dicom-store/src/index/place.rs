@@ -1,0 +1,90 @@
+//! Where the index of an archive is, as its settings say.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{Index, PostgresIndex, SqliteIndex, sqlite};
+use crate::config::Config;
+use crate::{Error, Result};
+
+const INDEX_FILE: &str = "index.sqlite";
+
+#[derive(Debug)]
+pub(crate) enum Place {
+    Sqlite(PathBuf),
+    /// A URL and the password that stands in a file.
+    Postgres(crate::config::IndexUrl, Option<String>),
+}
+
+impl Place {
+    /// # Errors
+    /// `Invalid` when the URL is of another kind; what the system says of a file with the password.
+    pub(crate) fn of(config: &Config) -> Result<Self> {
+        let url = config.index.expose();
+        if let Some(path) = url.strip_prefix("sqlite:") {
+            let path = match path {
+                "" => config.data.join(INDEX_FILE),
+                path => Path::new(path.trim_start_matches("//")).to_owned(),
+            };
+            return Ok(Self::Sqlite(path));
+        }
+        if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+            let what =
+                format!("index URL is neither sqlite:///path/to/file nor postgres://host/database: {}", config.index);
+            return Err(Error::invalid(what));
+        }
+        let password = config.index_password_file.as_deref().map(password).transpose()?;
+        Ok(Self::Postgres(config.index.clone(), password))
+    }
+
+    /// # Errors
+    /// What the back end says.
+    pub(crate) async fn open(&self) -> Result<Arc<dyn Index>> {
+        Ok(match self {
+            Self::Sqlite(file) => Arc::new(SqliteIndex::open(file).await?),
+            Self::Postgres(url, password) => {
+                Arc::new(PostgresIndex::open(url.expose(), password.as_deref()).await?)
+            }
+        })
+    }
+
+    /// Forgets all that is in it.
+    ///
+    /// # Errors
+    /// What the back end says.
+    pub(crate) async fn remove(&self) -> Result<()> {
+        match self {
+            Self::Sqlite(file) => sqlite::remove(file),
+            Self::Postgres(url, password) => PostgresIndex::remove(url.expose(), password.as_deref()).await,
+        }
+    }
+}
+
+fn password(file: &Path) -> Result<String> {
+    let text = std::fs::read_to_string(file).map_err(|cause| {
+        let error = Error::from(cause);
+        Error::new(error.kind, format!("password file {}: {}", file.display(), error.what))
+    })?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_of_another_kind_is_named_without_its_password() {
+        let config = Config { index: "mysql://root:secret@db/x".into(), ..Config::default() };
+        let error = Place::of(&config).unwrap_err();
+        assert!(error.what.ends_with("mysql://root:***@db/x"), "{}", error.what);
+    }
+
+    #[test]
+    fn a_password_is_the_text_of_its_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&file, "s3cret \n").unwrap();
+        let index_password_file = Some(file.path().to_owned());
+        let config = Config { index: "postgres://db/x".into(), index_password_file, ..Config::default() };
+        assert!(matches!(Place::of(&config).unwrap(), Place::Postgres(_, Some(password)) if password == "s3cret "));
+    }
+}

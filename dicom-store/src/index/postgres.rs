@@ -1,0 +1,260 @@
+//! The index in PostgreSQL, for one node or several.
+//!
+//! A verb is one transaction, or one statement where that is all it is. What commits take their
+//! order from, those of all nodes, is the row `writer`: it is locked first. So the change feed has
+//! no gaps, and of two nodes with the same UID one comes second and sees the other's.
+
+mod connection;
+mod error;
+mod pool;
+mod schema;
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use sqlx::postgres::PgConnectOptions;
+
+use connection::PostgresConnection;
+use error::postgres_error;
+use pool::{Begin, Pool};
+
+use super::sql::commit::{Counters, Memory};
+use super::sql::{Connection as _, SqlRow, Statement, commit, rows, search, work};
+use super::{Committed, HeaderCursor, HeaderPage, Index, Known, Mark, NewInstance, SearchCursor, SearchPage};
+use crate::change::{Change, Cursor};
+use crate::model::{FrameMap, Header, Instance, Level, Resource, SopInstanceUid};
+use crate::query::Query;
+use crate::queue::{JobId, Lease, NewJob, QueueDepth};
+use crate::{Error, Result};
+
+/// Takes the order of the writers; what it gives was left by the last of them.
+const LOCK: &str =
+    "BEGIN; SELECT epoch, studies, last_instance, last_conflict, last_change FROM writer FOR UPDATE";
+
+/// An index in one schema of a PostgreSQL database.
+#[derive(Debug)]
+pub struct PostgresIndex {
+    pool: Pool,
+    /// Taken out by whoever commits; a second one at the same time makes do without.
+    writer: Mutex<Option<Writer>>,
+}
+
+/// A connection that commits, with what it remembers of the rows it needs again and again.
+#[derive(Debug)]
+struct Writer {
+    connection: PostgresConnection,
+    memory: Memory,
+}
+
+impl Writer {
+    async fn commit(&mut self, group: &[NewInstance], marks: &[Mark]) -> Result<Committed> {
+        let Self { connection, memory } = self;
+        let rows = connection.run(LOCK).await?;
+        memory.resume(counters(&rows)?);
+        let committed = commit::commit(connection, memory, group, marks).await?;
+        let Counters { studies, last_instance, last_conflict, last_change, .. } = memory.counters();
+        let update = Statement::new(
+            "UPDATE writer SET studies = ?, last_instance = ?, last_conflict = ?, last_change = ?",
+        );
+        let update = update.bind(studies).bind(last_instance).bind(last_conflict);
+        connection.post(update.bind(last_change)).await?;
+        connection.run("COMMIT").await?;
+        Ok(committed)
+    }
+}
+
+fn counters(rows: &[SqlRow]) -> Result<Counters> {
+    let row = rows.first().ok_or_else(|| Error::corrupt("index has lost the row of its writers"))?;
+    Ok(Counters {
+        epoch: row.int(0)?,
+        studies: row.int(1)?,
+        last_instance: row.int(2)?,
+        last_conflict: row.int(3)?,
+        last_change: row.int(4)?,
+    })
+}
+
+impl PostgresIndex {
+    /// Connects, and makes the tables where they are missing. Several nodes may do so at once.
+    ///
+    /// # Errors
+    /// `Invalid` for a URL that is none, `Unavailable` when the server cannot be reached, `Conflict`
+    /// when a newer program has made the tables.
+    pub async fn open(url: &str, password: Option<&str>) -> Result<Self> {
+        let options: PgConnectOptions = url.parse().map_err(postgres_error)?;
+        let options = match password {
+            Some(password) => options.password(password),
+            None => options,
+        };
+        let options = connection::options(options);
+        let mut first = PostgresConnection::open(&options).await?;
+        schema::migrate(&mut first, schema::STEPS).await?;
+        Ok(Self { pool: Pool::new(options, first), writer: Mutex::new(None) })
+    }
+
+    /// Forgets everything that an index has; the next to open it finds it empty.
+    ///
+    /// # Errors
+    /// As [`PostgresIndex::open`].
+    pub(crate) async fn remove(url: &str, password: Option<&str>) -> Result<()> {
+        let index = Self::open(url, password).await?;
+        index.pool.write(async |c| schema::remove(c, schema::STEPS).await).await?;
+        index.pool.close().await;
+        Ok(())
+    }
+
+    fn take_writer(&self) -> Option<Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    async fn commit_group(&self, group: &[NewInstance], marks: &[Mark]) -> Result<Committed> {
+        let mut is_again = false;
+        loop {
+            let mut writer = match self.take_writer() {
+                Some(mut writer) => {
+                    writer.connection.take_up();
+                    writer
+                }
+                None => Writer { connection: self.pool.take().await?, memory: Memory::default() },
+            };
+            let result = writer.commit(group, marks).await;
+            if result.is_ok() {
+                *self.writer.lock().unwrap_or_else(PoisonError::into_inner) = Some(writer);
+                return result;
+            }
+            // What was remembered may not be there, and the connection may have gone: once more without them,
+            // where that can help.
+            let can_help = writer.connection.is_worth_again || writer.connection.is_stale();
+            writer.connection.roll_back().await;
+            self.pool.put_back(writer.connection);
+            if is_again || !can_help {
+                return result;
+            }
+            is_again = true;
+        }
+    }
+}
+
+impl Index for PostgresIndex {
+    fn marks(&self) -> BoxFuture<'_, Result<Vec<Mark>>> {
+        self.pool.one(async |c| commit::marks(c).await).boxed()
+    }
+
+    fn commit<'a>(&'a self, group: &'a [NewInstance], marks: &'a [Mark]) -> BoxFuture<'a, Result<Committed>> {
+        self.commit_group(group, marks).boxed()
+    }
+
+    fn known<'a>(&'a self, uids: &'a [&'a SopInstanceUid]) -> BoxFuture<'a, Result<Vec<Known>>> {
+        let uids: Vec<SopInstanceUid> = uids.iter().map(|uid| (*uid).clone()).collect();
+        self.pool.one(async move |c| rows::known(c, &uids.iter().collect::<Vec<_>>()).await).boxed()
+    }
+
+    /// A commit is durable when it is answered.
+    fn sync(&self) -> BoxFuture<'_, Result<()>> {
+        async { Ok(()) }.boxed()
+    }
+
+    fn search<'a>(
+        &'a self,
+        query: &'a Query,
+        after: Option<&'a SearchCursor>,
+    ) -> BoxFuture<'a, Result<SearchPage>> {
+        // Headers of instances are read with those that they are told apart from.
+        let begin = if query.level == Level::Instance { Begin::Snapshot } else { Begin::Nothing };
+        let (query, after) = (query.clone(), after.cloned());
+        self.pool.read(begin, async move |c| search::page(c, &query, after.as_ref()).await).boxed()
+    }
+
+    fn count<'a>(&'a self, query: &'a Query) -> BoxFuture<'a, Result<u64>> {
+        let query = query.clone();
+        self.pool.read(Begin::Snapshot, async move |c| search::count(c, &query).await).boxed()
+    }
+
+    fn instances<'a>(&'a self, of: &'a Resource) -> BoxFuture<'a, Result<Vec<Instance>>> {
+        let of = of.clone();
+        self.pool.one(async move |c| rows::instances(c, &of).await).boxed()
+    }
+
+    fn headers<'a>(
+        &'a self,
+        of: &'a Resource,
+        after: Option<HeaderCursor>,
+        limit: u32,
+    ) -> BoxFuture<'a, Result<HeaderPage>> {
+        let of = of.clone();
+        self.pool
+            .read(Begin::Snapshot, async move |c| rows::headers(c, &of, after.as_ref(), limit).await)
+            .boxed()
+    }
+
+    fn header<'a>(&'a self, uid: &'a SopInstanceUid) -> BoxFuture<'a, Result<Option<(Header, FrameMap)>>> {
+        let uid = uid.clone();
+        self.pool.one(async move |c| rows::header(c, &uid).await).boxed()
+    }
+
+    fn last_change(&self) -> BoxFuture<'_, Result<Cursor>> {
+        self.pool.one(async |c| work::last_change(c).await).boxed()
+    }
+
+    fn changes_after(&self, cursor: Cursor, limit: u32) -> BoxFuture<'_, Result<Vec<Change>>> {
+        self.pool.one(async move |c| work::changes_after(c, cursor, limit).await).boxed()
+    }
+
+    fn cursor_of<'a>(&'a self, consumer: &'a str) -> BoxFuture<'a, Result<Cursor>> {
+        let consumer = consumer.to_owned();
+        self.pool.one(async move |c| work::cursor_of(c, &consumer).await).boxed()
+    }
+
+    fn advance<'a>(&'a self, consumer: &'a str, to: Cursor, jobs: &'a [NewJob]) -> BoxFuture<'a, Result<()>> {
+        let (consumer, jobs) = (consumer.to_owned(), jobs.to_vec());
+        self.pool.write(async move |c| work::advance(c, &consumer, to, &jobs).await).boxed()
+    }
+
+    fn lease<'a>(
+        &'a self,
+        kinds: &'a [&'a str],
+        limit: u32,
+        lease: Duration,
+    ) -> BoxFuture<'a, Result<Vec<Lease>>> {
+        let kinds: Vec<String> = kinds.iter().map(|kind| (*kind).to_owned()).collect();
+        self.pool
+            .write(async move |c| {
+                let kinds: Vec<&str> = kinds.iter().map(String::as_str).collect();
+                work::lease(c, &kinds, limit, lease).await
+            })
+            .boxed()
+    }
+
+    fn complete(&self, job: JobId) -> BoxFuture<'_, Result<()>> {
+        self.pool.one(async move |c| work::complete(c, job).await).boxed()
+    }
+
+    fn fail<'a>(
+        &'a self,
+        job: JobId,
+        error: &'a str,
+        retry_in: Option<Duration>,
+    ) -> BoxFuture<'a, Result<()>> {
+        let error = error.to_owned();
+        self.pool.write(async move |c| work::fail(c, job, &error, retry_in).await).boxed()
+    }
+
+    fn queue_depth(&self) -> BoxFuture<'_, Result<QueueDepth>> {
+        self.pool.one(async |c| work::queue_depth(c).await).boxed()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        async {
+            if let Some(writer) = self.take_writer() {
+                self.pool.put_back(writer.connection);
+            }
+            self.pool.close().await;
+        }
+        .boxed()
+    }
+}
+
+#[cfg(all(test, feature = "fixtures"))]
+mod tests;
