@@ -1,7 +1,7 @@
 //! The archive as a whole: opened once, closed once.
 
 use std::fs::{File, OpenOptions};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::JoinHandle;
@@ -13,9 +13,10 @@ use tracing::{info, warn};
 
 use crate::access::Caller;
 use crate::change::Changes;
-use crate::config::Config;
+use crate::config::{Config, Durability};
 use crate::index::{Index, Place};
 use crate::ingest::{Budget, Sources, Store};
+use crate::node;
 use crate::objects::Objects;
 use crate::packs::writer::{Limits, Log};
 use crate::packs::{Packs, replay, writer};
@@ -72,9 +73,12 @@ impl Archive {
         let durability = config.durability()?;
         let objects = Objects::open(config)?;
         objects.belongs_to(&config.data).await?;
-        let packs = Arc::new(Packs::open(config, objects)?);
-        let index = Place::of(config)?.open().await?;
         let sources = Arc::new(Sources::new(&config.sources)?);
+        let index = Place::of(config)?.open().await?;
+        let sealed: Vec<_> = objects.packs().await?.into_iter().map(|(pack, _)| pack).collect();
+        let is_alone = durability == Durability::Local;
+        let node = node::join(&config.data, &*index, &sealed, is_alone).await?;
+        let packs = Arc::new(Packs::open(config, objects, node)?);
         let is_new = index.marks().await?.is_empty();
         let sealed = replay::objects(&packs, &index).await?;
         if sealed > 0 {

@@ -30,6 +30,7 @@ use crate::model::{
     FrameMap, Header, Instance, Location, PackId, Resource, SeriesInstanceUid, SopClassUid, SopInstanceUid,
     StudyInstanceUid, TransferSyntaxUid,
 };
+use crate::node::Joining;
 use crate::packs::entry::Digest;
 use crate::query::{Query, Row, Rows};
 use crate::queue::{JobId, Lease, NewJob, QueueDepth};
@@ -178,6 +179,11 @@ pub struct HeaderCursor(pub(crate) Vec<i64>);
 /// One verb, one transaction. Errors are `Unavailable` when the back end cannot be reached or is
 /// locked, `Corrupt` when it holds what cannot be read.
 pub trait Index: fmt::Debug + Send + Sync + 'static {
+    /// Takes a node in, and gives its number.
+    ///
+    /// `Conflict` when it cannot work beside those that are there.
+    fn join<'a>(&'a self, node: &'a Joining) -> BoxFuture<'a, Result<u64>>;
+
     /// How far each pack has been read.
     fn marks(&self) -> BoxFuture<'_, Result<Vec<Mark>>>;
 

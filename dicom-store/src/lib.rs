@@ -21,6 +21,7 @@ pub mod index;
 mod inflate;
 pub mod ingest;
 pub mod model;
+mod node;
 mod objects;
 mod packs;
 pub mod query;

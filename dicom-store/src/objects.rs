@@ -22,7 +22,7 @@ use crate::config::{Config, S3};
 use crate::model::PackId;
 use crate::{Error, ErrorKind, Result};
 
-pub(crate) use folder::{blocking, sync_folder};
+pub(crate) use folder::{blocking, sync_folder, write_whole};
 pub use key::DerivedKey;
 pub(crate) use key::pack_id;
 
@@ -294,7 +294,7 @@ fn taken(pack: PackId, there: u64, length: u64) -> Error {
 }
 
 /// Different for every archive: of where and when it was made.
-fn new_identifier(data: &Path) -> String {
+pub(crate) fn new_identifier(data: &Path) -> String {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let seed = format!("{} {} {}", data.display(), now.as_nanos(), std::process::id());
     blake3::hash(seed.as_bytes()).to_hex().to_string()

@@ -33,6 +33,7 @@ use bytes::Bytes;
 use crate::Result;
 use crate::config::Config;
 use crate::model::PackId;
+use crate::node;
 use crate::objects::{Objects, blocking, sync_folder};
 use cache::{BlockKey, Blocks};
 use serving::Serving;
@@ -47,6 +48,8 @@ pub(crate) struct Packs {
     folder: PathBuf,
     pub(crate) objects: Objects,
     handles: Mutex<HashMap<PackId, Arc<File>>>,
+    /// The node whose packs are made here.
+    node: u64,
     next: AtomicU64,
     serving: Serving,
     /// Parts of packs that are no files of this machine; `None` when all are.
@@ -57,7 +60,7 @@ pub(crate) struct Packs {
 impl Packs {
     /// Opens the folder of the log, made where it is missing; what had begun to arrive in a pack of
     /// its own when the server stopped is dropped.
-    pub(crate) fn open(config: &Config, objects: Objects) -> Result<Self> {
+    pub(crate) fn open(config: &Config, objects: Objects, node: u64) -> Result<Self> {
         let folder = config.log_folder();
         let arriving = folder.join("arriving");
         std::fs::create_dir_all(&arriving)?;
@@ -70,7 +73,8 @@ impl Packs {
             folder,
             objects,
             handles: Mutex::default(),
-            next: AtomicU64::new(1),
+            node,
+            next: AtomicU64::new(node::first_pack(node)),
             serving: Serving::new(Config::bytes(config.serve_memory_mib)),
             blocks,
             waiting: Waiting::default(),
@@ -86,9 +90,16 @@ impl Packs {
         PackId(self.next.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Numbers up to this one are taken.
+    /// Numbers up to this one are taken, if it is one of this node.
     pub(crate) fn is_taken(&self, id: PackId) {
-        self.next.fetch_max(id.0 + 1, Ordering::Relaxed);
+        if self.is_own(id) {
+            self.next.fetch_max(id.0 + 1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether this node makes packs with such numbers.
+    pub(crate) fn is_own(&self, id: PackId) -> bool {
+        node::of(id) == self.node
     }
 
     pub(crate) fn log_file(&self, id: PackId) -> PathBuf {

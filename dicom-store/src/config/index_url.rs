@@ -32,8 +32,11 @@ impl fmt::Display for IndexUrl {
             None => f.write_str(before_query)?,
         }
         for (n, option) in query.split('&').filter(|option| !option.is_empty()).enumerate() {
-            let option =
-                if option.starts_with("password=") { without_password(option, '=') } else { option.to_owned() };
+            let option = if option.starts_with("password=") {
+                without_password(option, '=')
+            } else {
+                option.to_owned()
+            };
             write!(f, "{}{option}", if n == 0 { '?' } else { '&' })?;
         }
         Ok(())

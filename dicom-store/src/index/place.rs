@@ -29,8 +29,10 @@ impl Place {
             return Ok(Self::Sqlite(path));
         }
         if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
-            let what =
-                format!("index URL is neither sqlite:///path/to/file nor postgres://host/database: {}", config.index);
+            let what = format!(
+                "index URL is neither sqlite:///path/to/file nor postgres://host/database: {}",
+                config.index
+            );
             return Err(Error::invalid(what));
         }
         let password = config.index_password_file.as_deref().map(password).transpose()?;
@@ -85,6 +87,8 @@ mod tests {
         std::fs::write(&file, "s3cret \n").unwrap();
         let index_password_file = Some(file.path().to_owned());
         let config = Config { index: "postgres://db/x".into(), index_password_file, ..Config::default() };
-        assert!(matches!(Place::of(&config).unwrap(), Place::Postgres(_, Some(password)) if password == "s3cret "));
+        assert!(
+            matches!(Place::of(&config).unwrap(), Place::Postgres(_, Some(password)) if password == "s3cret ")
+        );
     }
 }

@@ -6,6 +6,7 @@
 
 mod connection;
 mod error;
+mod nodes;
 mod pool;
 mod schema;
 
@@ -25,13 +26,14 @@ use super::sql::{Connection as _, SqlRow, Statement, commit, rows, search, work}
 use super::{Committed, HeaderCursor, HeaderPage, Index, Known, Mark, NewInstance, SearchCursor, SearchPage};
 use crate::change::{Change, Cursor};
 use crate::model::{FrameMap, Header, Instance, Level, Resource, SopInstanceUid};
+use crate::node::Joining;
 use crate::query::Query;
 use crate::queue::{JobId, Lease, NewJob, QueueDepth};
 use crate::{Error, Result};
 
 /// Takes the order of the writers; what it gives was left by the last of them.
-const LOCK: &str =
-    "BEGIN; SELECT epoch, studies, last_instance, last_conflict, last_change FROM writer FOR UPDATE";
+const LOCK: &str = "BEGIN; SELECT epoch, studies, last_conflict, last_change FROM writer FOR UPDATE";
+const LOCK_WRITER: &str = "SELECT epoch FROM writer FOR UPDATE";
 
 /// An index in one schema of a PostgreSQL database.
 #[derive(Debug)]
@@ -54,12 +56,9 @@ impl Writer {
         let rows = connection.run(LOCK).await?;
         memory.resume(counters(&rows)?);
         let committed = commit::commit(connection, memory, group, marks).await?;
-        let Counters { studies, last_instance, last_conflict, last_change, .. } = memory.counters();
-        let update = Statement::new(
-            "UPDATE writer SET studies = ?, last_instance = ?, last_conflict = ?, last_change = ?",
-        );
-        let update = update.bind(studies).bind(last_instance).bind(last_conflict);
-        connection.post(update.bind(last_change)).await?;
+        let Counters { studies, last_conflict, last_change, .. } = memory.counters();
+        let update = Statement::new("UPDATE writer SET studies = ?, last_conflict = ?, last_change = ?");
+        connection.post(update.bind(studies).bind(last_conflict).bind(last_change)).await?;
         connection.run("COMMIT").await?;
         Ok(committed)
     }
@@ -70,9 +69,8 @@ fn counters(rows: &[SqlRow]) -> Result<Counters> {
     Ok(Counters {
         epoch: row.int(0)?,
         studies: row.int(1)?,
-        last_instance: row.int(2)?,
-        last_conflict: row.int(3)?,
-        last_change: row.int(4)?,
+        last_conflict: row.int(2)?,
+        last_change: row.int(3)?,
     })
 }
 
@@ -138,6 +136,16 @@ impl PostgresIndex {
 }
 
 impl Index for PostgresIndex {
+    fn join<'a>(&'a self, node: &'a Joining) -> BoxFuture<'a, Result<u64>> {
+        let node = node.clone();
+        self.pool
+            .write(async move |c| {
+                c.run(LOCK_WRITER).await?;
+                nodes::join(c, &node).await
+            })
+            .boxed()
+    }
+
     fn marks(&self) -> BoxFuture<'_, Result<Vec<Mark>>> {
         self.pool.one(async |c| commit::marks(c).await).boxed()
     }

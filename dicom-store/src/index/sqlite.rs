@@ -22,6 +22,7 @@ use super::sql::{closed, commit, rows, search, work};
 use super::{Committed, HeaderCursor, HeaderPage, Index, Known, Mark, NewInstance, SearchCursor, SearchPage};
 use crate::change::{Change, Cursor};
 use crate::model::{FrameMap, Header, Instance, Resource, SopInstanceUid};
+use crate::node::Joining;
 use crate::query::Query;
 use crate::queue::{JobId, Lease, NewJob, QueueDepth};
 use crate::{Error, Result};
@@ -152,6 +153,11 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
 }
 
 impl Index for SqliteIndex {
+    /// There is no other: the file is locked with the data folder.
+    fn join<'a>(&'a self, _node: &'a Joining) -> BoxFuture<'a, Result<u64>> {
+        async { Ok(0) }.boxed()
+    }
+
     fn marks(&self) -> BoxFuture<'_, Result<Vec<Mark>>> {
         self.read(async |c| commit::marks(c).await).boxed()
     }

@@ -1,5 +1,6 @@
 //! What a store that is a folder of this machine can do better than by copying.
 
+use std::io::Write as _;
 use std::path::Path;
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -28,6 +29,16 @@ pub(super) fn remove(file: &Path) -> std::io::Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         result => result.and_then(|()| sync_folder(file.parent().unwrap_or(Path::new(".")))),
     }
+}
+
+/// Writes a small file that is there as a whole or not at all.
+pub(crate) fn write_whole(file: &Path, content: &[u8]) -> std::io::Result<()> {
+    let part = file.with_extension("part");
+    let mut new = std::fs::File::create(&part)?;
+    new.write_all(content)?;
+    new.sync_all()?;
+    std::fs::rename(&part, file)?;
+    sync_folder(file.parent().unwrap_or(Path::new(".")))
 }
 
 /// Makes the names in a folder durable.

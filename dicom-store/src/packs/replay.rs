@@ -30,7 +30,8 @@ pub(crate) async fn log(packs: &Arc<Packs>, index: &Arc<dyn Index>) -> Result<Op
     for mark in index.marks().await? {
         packs.is_taken(mark.pack);
         let is_there = in_log.contains(&mark.pack) || sealed.iter().any(|(pack, _)| *pack == mark.pack);
-        if !is_there {
+        // What another node has made lately may have been gathered since, or not have been listed yet.
+        if !is_there && packs.is_own(mark.pack) {
             let what = format!(
                 "pack {} is neither in the log nor in the object store; is its volume mounted?",
                 mark.pack

@@ -11,8 +11,8 @@ use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, SqlSafeStr as _, SqlStr};
 
 use super::error::{is_end_of_connection, is_worth_again, postgres_error, unreachable};
-use crate::index::sql::{Connection, Dialect, SqlRow, Statement};
 use crate::Result;
+use crate::index::sql::{Connection, Dialect, SqlRow, Statement};
 
 /// How long a server may take to let a connection in.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -183,7 +183,8 @@ impl Connection for PostgresConnection {
         self.flush().await?;
         let (sql, values) = self.prepare(&statement)?;
         let query = sqlx::query_with(sql, values);
-        let rows = within(self.inner.fetch(query).map_ok(|row| values::row(&row)).try_collect::<Vec<_>>()).await;
+        let rows =
+            within(self.inner.fetch(query).map_ok(|row| values::row(&row)).try_collect::<Vec<_>>()).await;
         self.answered(rows)?.into_iter().collect()
     }
 

@@ -33,7 +33,9 @@ pub(super) fn postgres_error(error: sqlx::Error) -> Error {
         "53100" => (ErrorKind::Exhausted, "disk of the index is full"),
         // Too large for a plan, a row or an entry of a B-tree.
         _ if code.starts_with("54") => (ErrorKind::Invalid, "a value is too large for the index"),
-        "XX001" | "XX002" => (ErrorKind::Corrupt, "index is damaged; `filmless reindex` makes it anew from the packs"),
+        "XX001" | "XX002" => {
+            (ErrorKind::Corrupt, "index is damaged; `filmless reindex` makes it anew from the packs")
+        }
         "28000" | "28P01" => (ErrorKind::Unavailable, "PostgreSQL does not let this user in"),
         "3D000" => (ErrorKind::Unavailable, "PostgreSQL has no such database"),
         "25006" => (ErrorKind::Unavailable, "PostgreSQL takes no changes: it is a copy of another"),

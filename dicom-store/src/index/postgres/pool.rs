@@ -56,10 +56,7 @@ impl Pool {
     }
 
     /// Asks by a single statement.
-    pub(super) async fn one<T>(
-        &self,
-        work: impl AsyncFn(&mut PostgresConnection) -> Result<T>,
-    ) -> Result<T> {
+    pub(super) async fn one<T>(&self, work: impl AsyncFn(&mut PostgresConnection) -> Result<T>) -> Result<T> {
         self.read(Begin::Nothing, work).await
     }
 
@@ -102,9 +99,7 @@ impl Pool {
     async fn permit(&self) -> Result<SemaphorePermit<'_>> {
         match tokio::time::timeout(PATIENCE, self.permits.acquire()).await {
             Ok(permit) => permit.map_err(|_| closed()),
-            Err(_) => {
-                Err(Error::new(ErrorKind::Unavailable, "all connections to PostgreSQL are busy"))
-            }
+            Err(_) => Err(Error::new(ErrorKind::Unavailable, "all connections to PostgreSQL are busy")),
         }
     }
 

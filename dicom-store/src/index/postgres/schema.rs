@@ -16,11 +16,16 @@ const TABLE: &str = "CREATE TABLE ";
 
 /// Takes the steps that are missing: one node does, the others wait for it. One that finds nothing to do waits
 /// for nobody.
-pub(super) async fn migrate(connection: &mut PostgresConnection, steps: &'static [&'static str]) -> Result<()> {
+pub(super) async fn migrate(
+    connection: &mut PostgresConnection,
+    steps: &'static [&'static str],
+) -> Result<()> {
     if is_current(connection, steps).await? {
         return Ok(());
     }
-    connection.run("BEGIN; SELECT pg_advisory_xact_lock(hashtext('filmless steps ' || current_schema()))").await?;
+    connection
+        .run("BEGIN; SELECT pg_advisory_xact_lock(hashtext('filmless steps ' || current_schema()))")
+        .await?;
     let result = take_steps(connection, steps).await;
     match result {
         Ok(()) => connection.run("COMMIT").await.map(|_| ()),

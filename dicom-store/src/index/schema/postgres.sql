@@ -52,6 +52,7 @@ CREATE TABLE series (
 CREATE INDEX series_by_uid ON series (uid);
 
 CREATE TABLE instances (
+    -- The place in the change feed at which it was stored.
     id BIGINT PRIMARY KEY,
     uid TEXT COLLATE "C" NOT NULL UNIQUE,
     series BIGINT NOT NULL REFERENCES series (id),
@@ -89,10 +90,11 @@ CREATE TABLE conflicts (
 );
 CREATE INDEX conflicts_by_uid ON conflicts (uid);
 
+-- What happened besides the storing of instances, counted together with their rows.
 CREATE TABLE changes (
     cursor BIGINT PRIMARY KEY,
+    -- 2 a conflict: the subject is a row of conflicts.
     kind BIGINT NOT NULL,
-    -- A row of instances, or of conflicts for a conflict.
     subject BIGINT NOT NULL
 );
 
@@ -127,11 +129,10 @@ CREATE TABLE writer (
     epoch BIGINT NOT NULL,
     -- Counted up when a commit changed what the instances of a study have in common.
     studies BIGINT NOT NULL,
-    last_instance BIGINT NOT NULL,
     last_conflict BIGINT NOT NULL,
     last_change BIGINT NOT NULL
 );
-INSERT INTO writer VALUES (1, 0, 0, 0, 0, 0);
+INSERT INTO writer VALUES (1, 0, 0, 0, 0);
 
 -- The servers that write to this archive. The numbers of a node's packs begin with its own.
 CREATE TABLE node (

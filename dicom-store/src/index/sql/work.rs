@@ -90,7 +90,8 @@ pub(in crate::index) async fn lease<C: Connection>(
     lease: Duration,
 ) -> Result<Vec<Lease>> {
     let now = C::DIALECT.clock();
-    let mut update = Statement::new(format!("UPDATE jobs SET state = 1, attempt = attempt + 1, due = {now} + "));
+    let mut update =
+        Statement::new(format!("UPDATE jobs SET state = 1, attempt = attempt + 1, due = {now} + "));
     update.push_bind(milliseconds(lease));
     update.push(" WHERE id IN (SELECT id FROM jobs WHERE state < 2 AND due <= ").push(now);
     update.push(" AND kind IN ").push_list(kinds.iter().copied());
@@ -130,7 +131,8 @@ pub(in crate::index) async fn fail<C: Connection>(
     }
     let state: i64 = if retry_in.is_some() { 0 } else { 2 };
     let now = C::DIALECT.clock();
-    let update = Statement::new(format!("UPDATE jobs SET state = ?, due = {now} + ?, error = ? WHERE id = ?"));
+    let update =
+        Statement::new(format!("UPDATE jobs SET state = ?, due = {now} + ?, error = ? WHERE id = ?"));
     let delay = milliseconds(retry_in.unwrap_or_default());
     connection.execute(update.bind(state).bind(delay).bind(error).bind(job.0)).await.map(|_| ())
 }

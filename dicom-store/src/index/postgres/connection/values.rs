@@ -2,8 +2,8 @@
 
 use sqlx::encode::{Encode, IsNull};
 use sqlx::error::BoxDynError;
-use sqlx::postgres::{PgArgumentBuffer, PgArguments, PgRow, PgTypeInfo, PgValueFormat, PgValueRef, Postgres};
 use sqlx::postgres::types::Oid;
+use sqlx::postgres::{PgArgumentBuffer, PgArguments, PgRow, PgTypeInfo, PgValueFormat, PgValueRef, Postgres};
 use sqlx::{Arguments as _, Row as _, Type, ValueRef as _};
 
 use crate::index::sql::{SqlRow, SqlValue};
@@ -22,9 +22,7 @@ const UNKNOWN: u32 = 0;
 pub(super) fn arguments(values: &[SqlValue]) -> Result<PgArguments> {
     let mut arguments = PgArguments::default();
     for value in values {
-        arguments
-            .add(Bound(value))
-            .map_err(|_| Error::internal("a value is too large for the index"))?;
+        arguments.add(Bound(value)).map_err(|_| Error::internal("a value is too large for the index"))?;
     }
     Ok(arguments)
 }
