@@ -51,7 +51,7 @@ macro_rules! index_conformance {
     };
 }
 
-fn new(sample: &Sample, at: u64) -> NewInstance {
+pub(crate) fn new(sample: &Sample, at: u64) -> NewInstance {
     let file = sample.file();
     let meta = FileMeta::read(&file, true).unwrap().unwrap();
     let reading = Reading::of_file(&mut file.as_slice(), &meta).unwrap();

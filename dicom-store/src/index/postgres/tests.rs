@@ -1,13 +1,186 @@
 use std::sync::Arc;
 
+use dicom::dictionary_std::tags;
+
 use super::*;
-use crate::fixture::Database;
+use crate::fixture::{Database, Sample, ct};
+use crate::index::Outcome;
+use crate::index::conformance::new;
+use crate::model::{PackId, VR};
+use crate::{ErrorKind, Query};
+
+#[allow(clippy::unwrap_used, reason = "a test's preparation")]
+async fn open(database: &Database) -> PostgresIndex {
+    PostgresIndex::open(&database.url(), None).await.unwrap()
+}
 
 #[allow(clippy::unwrap_used, reason = "a test's preparation")]
 async fn index() -> (Arc<dyn Index>, Database) {
     let database = Database::new().await;
-    let index = PostgresIndex::open(&database.url(), None).await.unwrap();
-    (Arc::new(index), database)
+    (Arc::new(open(&database).await), database)
 }
 
 crate::index_conformance!(in_one_test, index);
+
+fn joining(token: &str, is_alone: bool) -> Joining {
+    Joining { token: token.to_owned(), number: None, first_free: 0, is_alone }
+}
+
+/// Of instances that are stored one by one: what each was.
+async fn outcomes(index: &PostgresIndex, samples: &[Sample]) -> Vec<Outcome> {
+    let mut outcomes = Vec::new();
+    for sample in samples {
+        let committed = index.commit(&[new(sample, 0)], &[]).await.expect("it is taken");
+        outcomes.extend(committed.outcomes);
+    }
+    outcomes
+}
+
+#[tokio::test]
+async fn of_two_nodes_with_one_uid_one_comes_second() {
+    let database = Database::new().await;
+    let (one, other) = (open(&database).await, open(&database).await);
+    let samples: Vec<Sample> = (0..20).map(|_| ct()).collect();
+    let others: Vec<Sample> = samples
+        .iter()
+        .enumerate()
+        .map(|(n, sample)| if n % 2 == 0 { sample.clone() } else { sample.clone().name("OTHER^NAME") })
+        .collect();
+    let (here, there) = tokio::join!(outcomes(&one, &samples), outcomes(&other, &others));
+    for (n, pair) in here.iter().zip(&there).enumerate() {
+        let second = match pair {
+            (Outcome::New, second) | (second, Outcome::New) => second,
+            neither => panic!("{neither:?}"),
+        };
+        let is_same = matches!(second, Outcome::Same(_));
+        let is_conflict = matches!(second, Outcome::Conflict { kept: Some(_) });
+        assert_eq!((is_same, is_conflict), (n % 2 == 0, n % 2 == 1), "{second:?}");
+    }
+    assert_eq!(one.count(&Query::new(Level::Study)).await.unwrap(), 20);
+}
+
+#[tokio::test]
+async fn what_one_node_wrote_is_not_taken_from_the_memory_of_another() {
+    let database = Database::new().await;
+    let (one, other) = (open(&database).await, open(&database).await);
+    let first = ct();
+    one.commit(&[new(&first, 0)], &[]).await.unwrap();
+    other.commit(&[new(&first.next(2), 1)], &[]).await.unwrap();
+    let scout = first.next_series(2).with(tags::MODALITY, VR::CS, "SR");
+    other.commit(&[new(&scout, 2)], &[]).await.unwrap();
+    one.commit(&[new(&first.next(3), 3)], &[]).await.unwrap();
+    let rows = one.search(&Query::new(Level::Study), None).await.unwrap().rows;
+    let text = |tag| rows[0].attributes.texts(tag).join("\\");
+    assert_eq!(text(tags::MODALITIES_IN_STUDY), "CT\\SR");
+    assert_eq!(text(tags::NUMBER_OF_STUDY_RELATED_INSTANCES), "4");
+    assert_eq!(text(tags::NUMBER_OF_STUDY_RELATED_SERIES), "2");
+}
+
+#[tokio::test]
+async fn the_feed_of_two_nodes_has_no_gap() {
+    let database = Database::new().await;
+    let (one, other) = (open(&database).await, open(&database).await);
+    let samples: Vec<Sample> = (0..20).map(|_| ct()).collect();
+    let (here, there) = samples.split_at(10);
+    tokio::join!(outcomes(&one, here), outcomes(&other, there));
+    let changes = one.changes_after(Cursor::default(), 100).await.unwrap();
+    let cursors: Vec<i64> = changes.iter().map(|change| change.cursor.0).collect();
+    assert_eq!(cursors, (1..=20).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn nodes_that_start_at_once_make_the_tables_once() {
+    let database = Database::new().await;
+    let opening = (0..4).map(|_| open(&database));
+    let nodes = futures_util::future::join_all(opening).await;
+    for node in &nodes {
+        assert!(node.marks().await.unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_step_is_taken_while_an_older_program_goes_on() {
+    const STEPS: &[&str] =
+        &[schema::STEPS[0], "ALTER TABLE studies ADD COLUMN colour TEXT NOT NULL DEFAULT 'grey'"];
+    let database = Database::new().await;
+    let old = open(&database).await;
+    old.commit(&[new(&ct(), 0)], &[]).await.unwrap();
+    let options = connection::options(database.url().parse().unwrap());
+    let upgrade = async || {
+        let mut connection = PostgresConnection::open(&options).await.unwrap();
+        schema::migrate(&mut connection, STEPS).await
+    };
+    let (one, other) = tokio::join!(upgrade(), upgrade());
+    one.unwrap();
+    other.unwrap();
+    old.commit(&[new(&ct(), 1)], &[]).await.unwrap();
+    assert_eq!(old.count(&Query::new(Level::Study)).await.unwrap(), 2);
+    let refused = PostgresIndex::open(&database.url(), None).await.unwrap_err();
+    assert_eq!(refused.kind, ErrorKind::Conflict, "{refused}");
+}
+
+#[tokio::test]
+async fn a_removed_index_is_made_anew() {
+    let database = Database::new().await;
+    let index = open(&database).await;
+    index.commit(&[new(&ct(), 0)], &[Mark { pack: PackId(1), offset: 1 }]).await.unwrap();
+    index.close().await;
+    PostgresIndex::remove(&database.url(), None).await.unwrap();
+    assert!(open(&database).await.marks().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_text_with_a_nul_is_kept_and_found() {
+    let database = Database::new().await;
+    let index = open(&database).await;
+    let sample = ct().with(tags::ACCESSION_NUMBER, VR::SH, "A\0B").name("NGUY\0EN^AN");
+    index.commit(&[new(&sample, 0)], &[]).await.unwrap();
+    let mut query = Query::new(Level::Study);
+    query.keys = vec![crate::query::Key::parse(&[tags::PATIENT_NAME], VR::PN, "nguy*").unwrap()];
+    let rows = index.search(&query, None).await.unwrap().rows;
+    assert_eq!(rows.len(), 1);
+    let (header, _) = index.header(&sample.sop_instance()).await.unwrap().unwrap();
+    let kept = header.attributes().unwrap();
+    assert_eq!(kept.text(tags::ACCESSION_NUMBER), sample.attributes.text(tags::ACCESSION_NUMBER));
+}
+
+#[tokio::test]
+async fn each_node_has_a_number_of_its_own_and_keeps_it() {
+    let database = Database::new().await;
+    let index = open(&database).await;
+    for (token, expected) in [("a", 0), ("b", 1), ("a", 0), ("c", 2)] {
+        assert_eq!(index.join(&joining(token, false)).await.unwrap(), expected, "{token}");
+    }
+    // An index made anew, where packs of others are there already.
+    let kept = Joining { number: Some(7), ..joining("d", false) };
+    assert_eq!(index.join(&kept).await.unwrap(), 7);
+    let fresh = Joining { first_free: 12, ..joining("e", false) };
+    assert_eq!(index.join(&fresh).await.unwrap(), 12);
+    let taken = Joining { number: Some(7), ..joining("f", false) };
+    assert_eq!(index.join(&taken).await.unwrap(), 13);
+}
+
+#[tokio::test]
+async fn a_node_that_keeps_images_on_its_own_disk_has_no_other_beside_it() {
+    let database = Database::new().await;
+    let index = open(&database).await;
+    index.join(&joining("a", true)).await.unwrap();
+    for is_alone in [true, false] {
+        let refused = index.join(&joining("b", is_alone)).await.unwrap_err();
+        assert_eq!(refused.kind, ErrorKind::Conflict);
+        assert!(refused.what.contains("remote"), "{refused}");
+    }
+    index.join(&joining("a", false)).await.unwrap();
+    assert_eq!(index.join(&joining("b", false)).await.unwrap(), 1);
+    assert!(index.join(&joining("b", true)).await.is_err());
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_told_at_once_and_without_the_password() {
+    let url = "postgres://pacs:s3cret@127.0.0.1:1/archive";
+    let error = PostgresIndex::open(url, None).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unavailable);
+    assert!(!format!("{error:?} {}", error.chain()).contains("s3cret"));
+    let error = PostgresIndex::open("postgres://pacs:s3cret@host:port/", None).await.unwrap_err();
+    assert!(!format!("{error:?} {}", error.chain()).contains("s3cret"), "{error:?}");
+}
