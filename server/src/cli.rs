@@ -28,9 +28,10 @@ pub enum Command {
         #[command(flatten)]
         settings: Flags,
     },
-    /// Stores every DICOM file below a folder
+    /// Stores every DICOM file of folders, of media with a DICOMDIR, and by itself
     Import {
-        folder: PathBuf,
+        #[arg(required = true, value_name = "PATH")]
+        paths: Vec<PathBuf>,
         #[command(flatten)]
         settings: Flags,
     },

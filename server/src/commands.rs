@@ -1,6 +1,6 @@
 //! What each subcommand does.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -28,7 +28,7 @@ pub fn run(command_line: CommandLine) -> anyhow::Result<ExitCode> {
         match command_line.command {
             Command::Serve { settings, samples } => serve(load(&settings)?, samples).await,
             Command::CheckConfig { settings } => check_config(&load(&settings)?),
-            Command::Import { folder, settings } => import_folder(load(&settings)?, &folder).await,
+            Command::Import { paths, settings } => import_paths(load(&settings)?, paths).await,
             Command::Reindex { settings } => reindex(load(&settings)?).await,
             Command::Echo { peer, settings } => echo(load(&settings)?, &peer).await,
         }
@@ -106,16 +106,11 @@ fn check_config(config: &Config) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn import_folder(config: Config, folder: &Path) -> anyhow::Result<ExitCode> {
+async fn import_paths(config: Config, paths: Vec<PathBuf>) -> anyhow::Result<ExitCode> {
     let archive = open(&config).await?;
-    let counts = import::import(&archive, folder, say).await;
+    let counts = import::import(&archive, paths, say).await;
     archive.close().await;
-    let counts = counts?;
-    let import::Counts { stored, known, conflicts, refused, skipped } = counts;
-    say(&format!(
-        "{stored} stored, {known} already there, {conflicts} kept aside (another instance has their UID), \
-         {refused} refused, {skipped} skipped (not DICOM instances, or links)"
-    ));
+    say(&counts.to_string());
     Ok(if counts.is_complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

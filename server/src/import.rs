@@ -1,25 +1,35 @@
-//! `filmless import`: the files of a folder into the archive.
+//! `filmless import`: files and folders into the archive.
 //!
 //! Folders of exports are named after patients: which file was refused is said to the person at the terminal, and
-//! the log knows only its number.
+//! the log knows only its number. What is in the archive already is not stored again, so an import that was stopped
+//! is done by importing again.
 
 mod bare;
+mod dicomdir;
+mod walk;
 
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use anyhow::Context;
 use bytes::{Bytes, BytesMut};
 use dicom_store::model::PREAMBLE_LENGTH;
 use dicom_store::{Archive, Arrival, Caller, Declared, Error, Origin, Session, Stored};
-use futures_util::{StreamExt, stream};
+use futures_util::{Stream, StreamExt, stream};
 use tokio::io::AsyncReadExt;
+use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use bare::Start;
+use walk::{Found, Walk};
 
-/// Files that are read at the same time.
-const PARALLEL: usize = 8;
+/// Files that are read at the same time: they share the syncs of the log.
+const PARALLEL: usize = 16;
+/// What is found before it is read.
+const AHEAD: usize = 1024;
 const CHUNK: usize = 1 << 20;
+/// How often it is told how far the import is.
+const PROGRESS: Duration = Duration::from_secs(5);
 
 /// How many files became what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -29,91 +39,111 @@ pub(crate) struct Counts {
     pub(crate) conflicts: u64,
     /// Files that are not in the archive though they should be, and folders that could not be read.
     pub(crate) refused: u64,
-    /// Files that are not DICOM, DICOMDIRs, and links.
+    /// Files that a DICOMDIR names and that are not there.
+    pub(crate) missing: u64,
+    /// Files that are not DICOM instances, DICOMDIRs, and links.
     pub(crate) skipped: u64,
 }
 
-/// Stores every DICOM file below a folder; what is refused is told to `tell` and does not stop the rest.
-///
-/// # Errors
-/// When the folder itself cannot be read.
-pub(crate) async fn import(archive: &Archive, folder: &Path, tell: impl Fn(&str)) -> anyhow::Result<Counts> {
+/// What became of something that was found.
+enum Outcome {
+    Stored(Stored),
+    Refused(PathBuf, Error),
+    Missing { dicomdir: PathBuf, id: String },
+    Skipped,
+}
+
+/// Stores every DICOM file at or below the paths; what is refused or missing is told to `tell`, and does not stop
+/// the rest.
+pub(crate) async fn import(archive: &Archive, paths: Vec<PathBuf>, tell: impl Fn(&str)) -> Counts {
     let session = archive.acting_as(Caller::System("import"));
-    std::fs::read_dir(folder).with_context(|| format!("folder {}", folder.display()))?;
-    let Found { mut files, unreadable, skipped } = Found::below(folder);
-    files.sort();
-    let short = |path: &Path| path.strip_prefix(folder).unwrap_or(path).display().to_string();
-    let mut counts = Counts { skipped, ..Counts::default() };
-    for (path, error) in unreadable {
-        tell(&format!("refused {}: {error}", short(&path)));
-        warn!(%error, "import: a folder cannot be read");
-        counts.refused += 1;
-    }
-    let outcomes = stream::iter((1u64..).zip(files)).map(|(number, path)| {
-        let session = &session;
-        async move { (number, store(session, &path).await, path) }
-    });
-    let mut outcomes = std::pin::pin!(outcomes.buffer_unordered(PARALLEL));
-    while let Some((number, outcome, path)) = outcomes.next().await {
-        if let Err(error) = &outcome {
-            tell(&format!("refused {}: {}", short(&path), error.chain()));
-            warn!(file = number, error = %error.chain(), "import: a file was refused");
+    let outcomes = found(paths).map(|found| become_of(&session, found)).buffer_unordered(PARALLEL);
+    let mut outcomes = std::pin::pin!(outcomes.enumerate());
+    let mut counts = Counts::default();
+    let mut progress = tokio::time::interval(PROGRESS);
+    progress.tick().await;
+    loop {
+        tokio::select! {
+            next = outcomes.next() => {
+                let Some((number, outcome)) = next else { break };
+                counts.add(&outcome);
+                report(number, &outcome, &tell);
+            }
+            _ = progress.tick() => tell(&counts.to_string()),
         }
-        counts.add(&outcome);
     }
     info!(?counts, "import finished");
-    Ok(counts)
+    counts
 }
 
-/// What lies below a folder.
-#[derive(Default)]
-struct Found {
-    files: Vec<PathBuf>,
-    unreadable: Vec<(PathBuf, std::io::Error)>,
-    /// Links are not followed: they may lead out of the folder, or round in it.
-    skipped: u64,
+/// What is at the paths, as it is come across, by a thread that walks ahead of the reading.
+fn found(paths: Vec<PathBuf>) -> impl Stream<Item = Found> {
+    let (give, mut take) = mpsc::channel(AHEAD);
+    tokio::task::spawn_blocking(move || {
+        let mut walk = Walk::new(|found| give.blocking_send(found).is_ok());
+        paths.iter().all(|path| walk.path(path));
+    });
+    stream::poll_fn(move |context| take.poll_recv(context))
 }
 
-impl Found {
-    fn below(folder: &Path) -> Self {
-        let (mut found, mut folders) = (Self::default(), vec![folder.to_owned()]);
-        while let Some(folder) = folders.pop() {
-            if let Err(error) = found.look_into(&folder, &mut folders) {
-                found.unreadable.push((folder, error));
+async fn become_of(session: &Session, found: Found) -> Outcome {
+    match found {
+        Found::Skipped => Outcome::Skipped,
+        Found::Missing { dicomdir, id } => Outcome::Missing { dicomdir, id },
+        Found::Unreadable { path, error } => Outcome::Refused(path, error),
+        Found::File { path, is_named } => match store(session, &path).await {
+            Ok(Some(stored)) => Outcome::Stored(stored),
+            Ok(None) if is_named => {
+                Outcome::Refused(path, Error::invalid("a DICOMDIR names it, and it is not a DICOM file"))
             }
-        }
-        found
+            Ok(None) => Outcome::Skipped,
+            Err(error) => Outcome::Refused(path, error),
+        },
     }
+}
 
-    fn look_into(&mut self, folder: &Path, folders: &mut Vec<PathBuf>) -> std::io::Result<()> {
-        for entry in std::fs::read_dir(folder)? {
-            let entry = entry?;
-            match entry.file_type() {
-                Ok(kind) if kind.is_dir() => folders.push(entry.path()),
-                Ok(kind) if kind.is_file() => self.files.push(entry.path()),
-                Ok(_) => self.skipped += 1,
-                Err(error) => self.unreadable.push((entry.path(), error)),
-            }
+fn report(number: usize, outcome: &Outcome, tell: impl Fn(&str)) {
+    match outcome {
+        Outcome::Refused(path, error) => {
+            tell(&format!("refused {}: {}", path.display(), error.chain()));
+            warn!(file = number, error = %error.chain(), "import: a file was refused");
         }
-        Ok(())
+        Outcome::Missing { dicomdir, id } => {
+            tell(&format!("missing {id}: {} names it", dicomdir.display()));
+            warn!(file = number, "import: a file that a DICOMDIR names is not there");
+        }
+        Outcome::Stored(_) | Outcome::Skipped => {}
     }
 }
 
 impl Counts {
-    fn add(&mut self, outcome: &Result<Option<Stored>, Error>) {
+    fn add(&mut self, outcome: &Outcome) {
         let count = match outcome {
-            Ok(Some(Stored::New(_))) => &mut self.stored,
-            Ok(Some(Stored::Same(_))) => &mut self.known,
-            Ok(Some(Stored::Conflict { .. })) => &mut self.conflicts,
-            Ok(None) => &mut self.skipped,
-            Err(_) => &mut self.refused,
+            Outcome::Stored(Stored::New(_)) => &mut self.stored,
+            Outcome::Stored(Stored::Same(_)) => &mut self.known,
+            Outcome::Stored(Stored::Conflict { .. }) => &mut self.conflicts,
+            Outcome::Refused(..) => &mut self.refused,
+            Outcome::Missing { .. } => &mut self.missing,
+            Outcome::Skipped => &mut self.skipped,
         };
         *count += 1;
     }
 
     /// Whether everything that is DICOM is in the archive.
     pub(crate) fn is_complete(&self) -> bool {
-        self.refused == 0
+        self.refused == 0 && self.missing == 0
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { stored, known, conflicts, refused, missing, skipped } = self;
+        write!(
+            f,
+            "{stored} stored, {known} already there, {conflicts} kept aside (another instance has their UID), \
+             {refused} refused, {missing} missing (a DICOMDIR names them), \
+             {skipped} skipped (not DICOM instances, or links)"
+        )
     }
 }
 
@@ -122,9 +152,6 @@ async fn store(session: &Session, path: &Path) -> Result<Option<Stored>, Error> 
     let mut file = tokio::fs::File::open(path).await?;
     let mut head = BytesMut::with_capacity(CHUNK);
     while head.len() < PREAMBLE_LENGTH && file.read_buf(&mut head).await? > 0 {}
-    if path.file_name().is_some_and(|name| name.eq_ignore_ascii_case("DICOMDIR")) {
-        return Ok(None);
-    }
     let is_file = head.get(PREAMBLE_LENGTH - 4..PREAMBLE_LENGTH) == Some(b"DICM");
     let mut preamble = None;
     let declared = match bare::start(&head) {
@@ -158,7 +185,8 @@ mod tests {
     use std::fs;
 
     use dicom_store::fixture::{Sample, archive, ct};
-    use dicom_store::model::transfer_syntax::IMPLICIT_LITTLE;
+    use dicom_store::model::transfer_syntax::{self, IMPLICIT_LITTLE};
+    use dicom_store::model::{Attributes, Encoding, FileMeta, SopClassUid, Tag, TransferSyntaxUid, VR};
     use tempfile::TempDir;
 
     use super::*;
@@ -166,9 +194,10 @@ mod tests {
     async fn import_into_new(folder: &TempDir) -> (Counts, Vec<String>) {
         let (archive, _data) = archive().await;
         let told = RefCell::new(Vec::new());
-        let counts = import(&archive, folder.path(), |text| told.borrow_mut().push(text.to_owned())).await;
+        let paths = vec![folder.path().to_owned()];
+        let counts = import(&archive, paths, |text| told.borrow_mut().push(text.to_owned())).await;
         archive.close().await;
-        (counts.unwrap(), told.into_inner())
+        (counts, told.into_inner())
     }
 
     fn folder_of(files: &[(&str, Vec<u8>)]) -> TempDir {
@@ -199,7 +228,8 @@ mod tests {
         let folder = folder_of(&[("cut", cut), ("notes.txt", b"no DICOM".to_vec()), ("whole", ct().file())]);
         let (counts, told) = import_into_new(&folder).await;
         assert_eq!(counts, Counts { stored: 1, refused: 1, skipped: 1, ..Counts::default() });
-        assert!(matches!(told.as_slice(), [line] if line.starts_with("refused cut: ")), "{told:?}");
+        let refused = format!("refused {}: ", folder.path().join("cut").display());
+        assert!(matches!(told.as_slice(), [line] if line.starts_with(&refused)), "{told:?}");
         assert!(!counts.is_complete());
     }
 
@@ -212,13 +242,55 @@ mod tests {
         assert_eq!(counts, Counts { stored: 1, skipped: 2, ..Counts::default() });
     }
 
-    #[test]
-    fn a_folder_that_cannot_be_read_does_not_hide_the_others() {
-        let folder = folder_of(&[("whole", Vec::new())]);
-        let mut found = Found::below(&folder.path().join("gone"));
-        assert_eq!(found.unreadable.len(), 1);
-        let mut folders = Vec::new();
-        found.look_into(folder.path(), &mut folders).unwrap();
-        assert_eq!(found.files.len(), 1);
+    #[tokio::test]
+    async fn a_path_that_is_not_there_does_not_hide_the_others() {
+        let folder = folder_of(&[("whole", ct().file())]);
+        let (archive, _data) = archive().await;
+        let paths = vec![folder.path().join("gone"), folder.path().join("whole")];
+        let counts = import(&archive, paths, |_| {}).await;
+        archive.close().await;
+        assert_eq!(counts, Counts { stored: 1, refused: 1, ..Counts::default() });
+    }
+
+    /// A DICOMDIR that names files, by their File IDs.
+    fn dicomdir(ids: &[&str]) -> Vec<u8> {
+        let records = ids.iter().map(|id| {
+            let mut record = Attributes::new();
+            record.put_text(Tag(0x0004, 0x1430), VR::CS, "IMAGE");
+            record.put_text(Tag(0x0004, 0x1500), VR::CS, id);
+            record.put_u16(Tag(0x0004, 0x1410), 0xFFFF);
+            record
+        });
+        let mut directory = Attributes::new();
+        directory.put_text(Tag(0x0004, 0x1130), VR::CS, "DISC");
+        directory.put_items(Tag(0x0004, 0x1220), records.collect());
+        let class = SopClassUid::parse("1.2.840.10008.1.3.10").unwrap();
+        let syntax = TransferSyntaxUid::parse(transfer_syntax::EXPLICIT_LITTLE).unwrap();
+        let mut file = FileMeta::head(&class, &ct().sop_instance(), &syntax, None).to_vec();
+        file.extend(directory.write(Encoding::ExplicitLittle));
+        file
+    }
+
+    #[tokio::test]
+    async fn a_medium_is_taken_by_its_directory_and_what_is_missing_is_named() {
+        let directory = dicomdir(&["DICOM\\IM1", "DICOM\\IM2", "DICOM\\IM3", "DICOM\\TEXT"]);
+        let folder =
+            folder_of(&[("DICOMDIR.;1", directory), ("unnamed", ct().file()), ("AUTORUN.INF", vec![])]);
+        fs::create_dir(folder.path().join("dicom")).unwrap();
+        for (name, bytes) in [("im1", ct().file()), ("IM2.;1", ct().file()), ("text", b"no DICOM".to_vec())] {
+            fs::write(folder.path().join("dicom").join(name), bytes).unwrap();
+        }
+        let (archive, _data) = archive().await;
+        let told = RefCell::new(Vec::new());
+        let paths = vec![folder.path().join("DICOMDIR.;1")];
+        let counts = import(&archive, paths.clone(), |text| told.borrow_mut().push(text.to_owned())).await;
+        let again = import(&archive, paths, |_| {}).await;
+        archive.close().await;
+        assert_eq!(counts, Counts { stored: 3, refused: 1, missing: 1, skipped: 2, ..Counts::default() });
+        assert_eq!(again, Counts { stored: 0, known: 3, ..counts });
+        assert!(!counts.is_complete());
+        let told = told.into_inner();
+        assert!(told.iter().any(|line| line.starts_with("missing DICOM/IM3: ")), "{told:?}");
+        assert!(told.iter().any(|line| line.contains("dicom/text: a DICOMDIR names it")), "{told:?}");
     }
 }
