@@ -12,12 +12,13 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::access::Caller;
-use crate::change::Changes;
+use crate::change::{Changes, Cursor};
 use crate::config::{Config, Durability};
 use crate::index::{Index, Place};
 use crate::ingest::{Budget, Sources, Store};
 use crate::node;
 use crate::objects::Objects;
+use crate::packs::disk::Disk;
 use crate::packs::writer::{Limits, Log};
 use crate::packs::{Packs, replay, writer};
 use crate::session::Session;
@@ -54,7 +55,17 @@ impl Archive {
     /// server, `Unavailable` when something cannot be opened.
     pub async fn open(config: &Config) -> Result<Self> {
         let lock = lock(&config.data)?;
-        Self::open_locked(config, lock).await
+        Self::open_locked(config, lock, Disk::default()).await
+    }
+
+    /// The same, and every step that the log takes is told to `watch` before it is taken.
+    ///
+    /// # Errors
+    /// As [`Archive::open`].
+    #[cfg(feature = "fixtures")]
+    pub async fn open_watched(config: &Config, watch: crate::fixture::Watch) -> Result<Self> {
+        let lock = lock(&config.data)?;
+        Self::open_locked(config, lock, Disk::watched_by(watch)).await
     }
 
     /// Forgets the index and makes it anew from the packs.
@@ -66,10 +77,10 @@ impl Archive {
         // What cannot be listed cannot be read again.
         Objects::open(config)?.packs().await?;
         Place::of(config)?.remove().await?;
-        Self::open_locked(config, lock).await
+        Self::open_locked(config, lock, Disk::default()).await
     }
 
-    async fn open_locked(config: &Config, lock: File) -> Result<Self> {
+    async fn open_locked(config: &Config, lock: File, disk: Disk) -> Result<Self> {
         let durability = config.durability()?;
         let objects = Objects::open(config)?;
         objects.belongs_to(&config.data).await?;
@@ -78,13 +89,13 @@ impl Archive {
         let sealed: Vec<_> = objects.packs().await?.into_iter().map(|(pack, _)| pack).collect();
         let is_alone = durability == Durability::Local;
         let node = node::join(&config.data, &*index, &sealed, is_alone).await?;
-        let packs = Arc::new(Packs::open(config, objects, node)?);
-        let is_new = index.marks().await?.is_empty();
+        let packs = Arc::new(Packs::open(config, objects, node, disk)?);
+        let is_new = index.last_change().await? == Cursor::default();
         let sealed = replay::objects(&packs, &index).await?;
         if sealed > 0 {
             info!(packs = sealed, is_new, "index filled from the sealed packs");
         }
-        let open = replay::log(&packs, &index).await?;
+        let open = replay::log(&packs, &index, !is_new).await?;
         let changes = Changes::new(index.last_change().await?);
         let limits = Limits {
             pack_size: Config::bytes(config.pack_size_mib.max(1)),

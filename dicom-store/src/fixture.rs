@@ -13,6 +13,7 @@ use crate::model::{
     AeTitle, Attributes, FileMeta, SopClassUid, SopInstanceUid, StudyInstanceUid, Tag, TransferSyntaxUid, VR,
     transfer_syntax,
 };
+pub use crate::packs::disk::{Step, Watch};
 use crate::{Archive, Arrival, Caller, Config, Declared, Origin, Result, Session, Stored};
 
 pub use bucket::Bucket;

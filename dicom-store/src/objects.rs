@@ -22,7 +22,7 @@ use crate::config::{Config, S3};
 use crate::model::PackId;
 use crate::{Error, ErrorKind, Result};
 
-pub(crate) use folder::{blocking, sync_folder, write_whole};
+pub(crate) use folder::{blocking, write_whole};
 pub use key::DerivedKey;
 pub(crate) use key::pack_id;
 
@@ -179,7 +179,7 @@ impl Objects {
         let stored = self.small(&object).await?;
         match (own, stored) {
             (Some(own), Some(stored)) if own.as_bytes() == stored => Ok(()),
-            (None, Some(stored)) => Ok(std::fs::write(&file, stored)?),
+            (None, Some(stored)) => Ok(write_whole(&file, &stored)?),
             (None, None) => {
                 let made = new_identifier(data).into_bytes();
                 let put = self.store.put_opts(&object, made.clone().into(), PutMode::Create.into());
@@ -191,7 +191,11 @@ impl Objects {
                     }
                     Err(error) => return Err(error),
                 };
-                Ok(std::fs::write(&file, identifier)?)
+                // First where the store has it: one that only the data folder had would not be let in again.
+                if let Some(folder) = &self.folder {
+                    write_whole(&folder.join(IDENTIFIER), &identifier)?;
+                }
+                Ok(write_whole(&file, &identifier)?)
             }
             (Some(_), _) => Err(Error::conflict(
                 "the object store is not the one of this data folder; is its volume mounted?",

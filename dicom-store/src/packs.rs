@@ -11,12 +11,15 @@
 
 pub(crate) mod ahead;
 mod cache;
+pub(crate) mod disk;
 pub(crate) mod entry;
 pub(crate) mod file;
 pub(crate) mod place;
+mod reader;
 mod remote;
 pub(crate) mod replay;
 mod serving;
+mod tail;
 mod upload;
 pub(crate) mod writer;
 
@@ -30,11 +33,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
+use disk::Disk;
+
 use crate::Result;
 use crate::config::Config;
 use crate::model::PackId;
 use crate::node;
-use crate::objects::{Objects, blocking, sync_folder};
+use crate::objects::{Objects, blocking};
 use cache::{BlockKey, Blocks};
 use serving::Serving;
 use upload::Waiting;
@@ -46,6 +51,7 @@ const MAX_HANDLES: usize = 256;
 #[derive(Debug)]
 pub(crate) struct Packs {
     folder: PathBuf,
+    pub(crate) disk: Disk,
     pub(crate) objects: Objects,
     handles: Mutex<HashMap<PackId, Arc<File>>>,
     /// The node whose packs are made here.
@@ -60,7 +66,7 @@ pub(crate) struct Packs {
 impl Packs {
     /// Opens the folder of the log, made where it is missing; what had begun to arrive in a pack of
     /// its own when the server stopped is dropped.
-    pub(crate) fn open(config: &Config, objects: Objects, node: u64) -> Result<Self> {
+    pub(crate) fn open(config: &Config, objects: Objects, node: u64, disk: Disk) -> Result<Self> {
         let folder = config.log_folder();
         let arriving = folder.join("arriving");
         std::fs::create_dir_all(&arriving)?;
@@ -71,6 +77,7 @@ impl Packs {
             if objects.is_folder() { None } else { Some(Blocks::new(Config::bytes(config.cache_mib))?) };
         Ok(Self {
             folder,
+            disk,
             objects,
             handles: Mutex::default(),
             node,
@@ -123,8 +130,8 @@ impl Packs {
 
     /// Makes an empty pack in the log.
     pub(crate) fn create(&self, id: PackId) -> std::io::Result<File> {
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(self.log_file(id))?;
-        sync_folder(&self.folder)?;
+        let file = self.disk.create(&self.log_file(id))?;
+        self.disk.sync_folder(&self.folder)?;
         Ok(file)
     }
 
@@ -189,8 +196,9 @@ impl Packs {
     /// Gives a sealed pack to the object store: at once where it is only renamed, and its file handle stays good; in
     /// the background where it is uploaded.
     pub(crate) async fn adopt(&self, pack: PackId) -> Result<()> {
-        if self.objects.is_folder() {
-            return self.objects.adopt(pack, &self.log_file(pack)).await;
+        if let Some(place) = self.objects.pack_file(pack) {
+            let (disk, file) = (self.disk.clone(), self.log_file(pack));
+            return blocking(move || disk.move_to(&file, &place)).await;
         }
         self.waiting.add(pack);
         Ok(())

@@ -1,7 +1,6 @@
 //! The bytes of an instance that is arriving: in memory, or in a file of its own once it is large.
 
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::FileExt;
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -13,6 +12,7 @@ use crate::Result;
 use crate::model::{PackId, Source};
 use crate::objects::blocking;
 use crate::packs::Packs;
+use crate::packs::disk::Disk;
 use crate::packs::entry::BLOCK;
 use crate::packs::file::check_reserve;
 
@@ -59,6 +59,7 @@ pub(super) struct Room<'a> {
 #[derive(Debug)]
 pub(super) struct Spool {
     pub(super) pack: PackId,
+    disk: Disk,
     pub(super) file: Arc<File>,
     pub(super) path: PathBuf,
     pending: Vec<Bytes>,
@@ -134,11 +135,12 @@ impl Spool {
         let pack = packs.next_id();
         let path = packs.arriving_file(pack);
         let place = path.clone();
-        let file =
-            blocking(move || OpenOptions::new().read(true).write(true).create_new(true).open(place)).await?;
+        let disk = packs.disk.clone();
+        let file = blocking(move || disk.create(&place)).await?;
         let pending_bytes = parts.iter().map(Bytes::len).sum();
         Ok(Self {
             pack,
+            disk: packs.disk.clone(),
             file: Arc::new(file),
             path,
             pending: parts,
@@ -157,16 +159,12 @@ impl Spool {
 
     async fn flush(&mut self) -> Result<()> {
         let parts = std::mem::take(&mut self.pending);
-        let (file, at, reserve) = (self.file.clone(), BLOCK + self.written, self.reserve);
+        let (disk, file) = (self.disk.clone(), self.file.clone());
+        let (at, reserve) = (BLOCK + self.written, self.reserve);
         let bytes = std::mem::take(&mut self.pending_bytes) as u64;
         blocking(move || {
             check_reserve(&file, bytes, reserve)?;
-            let mut place = at;
-            for part in &parts {
-                file.write_all_at(part, place)?;
-                place += part.len() as u64;
-            }
-            Ok(())
+            disk.write(&file, at, &parts)
         })
         .await?;
         self.written += bytes;
@@ -183,7 +181,7 @@ impl Drop for Spool {
     fn drop(&mut self) {
         if !self.is_kept {
             // What cannot be removed now is removed at the next start.
-            let _ = std::fs::remove_file(&self.path);
+            let _ = self.disk.remove(&self.path);
         }
     }
 }

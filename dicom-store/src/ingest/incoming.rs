@@ -1,7 +1,6 @@
 //! One instance on its way in.
 
 use std::collections::{HashMap, HashSet};
-use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -14,7 +13,7 @@ use super::{Arrival, Budget, Declared, Reading, Sources, Stored};
 use crate::config::Durability;
 use crate::index::{Index, Known, Mark, NewInstance};
 use crate::model::{Encoding, FileMeta, Location, PackId, SopInstanceUid, Source};
-use crate::objects::{blocking, sync_folder};
+use crate::objects::blocking;
 use crate::packs::Packs;
 use crate::packs::entry::{BLOCK, BLOCK_BYTES, Digest, Entry, padded};
 use crate::packs::file::FileSource;
@@ -248,15 +247,15 @@ impl Store {
         let (pack, end) = (spool.pack, padded(append.length));
         let header = header(&append)?;
         let (file, from, to) = (spool.file.clone(), spool.path.clone(), self.packs.log_file(pack));
-        let folder = self.packs.folder().to_owned();
+        let (folder, disk) = (self.packs.folder().to_owned(), self.packs.disk.clone());
         blocking(move || {
-            file.write_all_at(&header, 0)?;
-            file.set_len(end + 2 * BLOCK)?;
-            file.sync_all()?;
-            std::fs::rename(from, &to)?;
+            disk.write(&file, 0, &[Bytes::copy_from_slice(&header)])?;
+            disk.set_length(&file, end + 2 * BLOCK)?;
+            disk.sync(&file)?;
+            disk.rename(&from, &to)?;
             // What is refused must not be in the log.
-            sync_folder(&folder).inspect_err(|_| {
-                let _ = std::fs::remove_file(&to);
+            disk.sync_folder(&folder).inspect_err(|_| {
+                let _ = disk.remove(&to);
             })
         })
         .await?;
@@ -268,10 +267,10 @@ impl Store {
     /// Makes an object of its own out of the file that an instance arrived in, which has done its work then.
     async fn put(&self, spool: Spool, append: Append) -> Result<()> {
         let (pack, length) = (spool.pack, padded(append.length) + 2 * BLOCK);
-        let (file, header) = (spool.file.clone(), header(&append)?);
+        let (file, header, disk) = (spool.file.clone(), header(&append)?, self.packs.disk.clone());
         blocking(move || {
-            file.write_all_at(&header, 0)?;
-            file.set_len(length)
+            disk.write(&file, 0, &[Bytes::copy_from_slice(&header)])?;
+            disk.set_length(&file, length)
         })
         .await?;
         self.packs.objects.upload(pack, spool.file.clone(), length).await?;

@@ -1,46 +1,55 @@
 //! A pack's file as the writer sees it: appending, syncing, sealing.
 
 use std::fs::File;
-use std::io::{self, IoSlice, Seek, SeekFrom, Write};
+use std::io;
 use std::os::unix::fs::FileExt;
 
 use bytes::Bytes;
-use rustix::fs::{FallocateFlags, fallocate, fstatvfs};
-use rustix::io::Errno;
+use rustix::fs::fstatvfs;
 
+use super::disk::Disk;
 use super::entry::{BLOCK, BLOCK_BYTES};
 use crate::model::{PackId, Source};
 
 /// Space that is allocated ahead of the writer, so that a sync has no new blocks to record.
 const AHEAD: u64 = 32 << 20;
-/// Slices handed to one writev.
-const MAX_SLICES: usize = 512;
 
 /// The pack that is written to.
 #[derive(Debug)]
 pub(crate) struct PackFile {
     pub(crate) id: PackId,
+    disk: Disk,
     file: File,
     /// Where the next entry goes.
     pub(crate) end: u64,
     allocated: u64,
+    /// A sync has failed: the system may have forgotten what it was to write, and a later sync would
+    /// not tell. Nothing more goes into this pack; the next start reads what it holds.
+    pub(crate) is_doubtful: bool,
 }
 
 impl PackFile {
-    pub(crate) fn new(id: PackId, file: File, end: u64) -> Self {
-        Self { id, file, end, allocated: end }
+    pub(crate) fn new(disk: Disk, id: PackId, file: File, end: u64) -> Self {
+        Self { id, disk, file, end, allocated: end, is_doubtful: false }
     }
 
-    /// Appends the slices and makes them durable with one sync. On failure the pack is as before:
-    /// what was written lies behind its end, and the next write goes over it.
+    /// Appends the slices and makes them durable with one sync. On failure the pack ends where it
+    /// ended before.
     pub(crate) fn append(&mut self, slices: &[Bytes], reserve: u64) -> io::Result<()> {
         let length: u64 = slices.iter().map(|slice| slice.len() as u64).sum();
         self.make_room(length, reserve)?;
-        self.file.seek(SeekFrom::Start(self.end))?;
-        write_all(&mut self.file, slices)?;
-        self.file.sync_data()?;
+        self.disk.write(&self.file, self.end, slices).inspect_err(|_| self.cut())?;
+        self.disk.sync(&self.file).inspect_err(|_| self.is_doubtful = true)?;
         self.end += length;
         Ok(())
+    }
+
+    /// Takes away what a failed write has left, so that it is never mistaken for something that was answered.
+    fn cut(&mut self) {
+        match self.disk.set_length(&self.file, self.end) {
+            Ok(()) => self.allocated = self.end,
+            Err(_also_failed) => self.is_doubtful = true,
+        }
     }
 
     fn make_room(&mut self, length: u64, reserve: u64) -> io::Result<()> {
@@ -50,21 +59,32 @@ impl PackFile {
         }
         check_reserve(&self.file, length, reserve)?;
         let ahead = AHEAD.max(length);
-        match fallocate(&self.file, FallocateFlags::empty(), self.end, ahead) {
+        match self.disk.allocate(&self.file, self.end, ahead) {
             Ok(()) => self.allocated = self.end + ahead,
             // Without room for all of it, or on a file system that cannot, the write itself decides.
-            Err(Errno::NOSPC | Errno::OPNOTSUPP | Errno::INVAL) => {}
-            Err(error) => return Err(error.into()),
+            Err(error) if is_left_to_the_write(&error) => {}
+            Err(error) => return Err(error),
         }
         Ok(())
     }
 
+    /// Cuts what a crash has left behind the last entry.
+    pub(crate) fn cut_torn_tail(&self) -> io::Result<()> {
+        self.disk.set_length(&self.file, self.end)?;
+        self.disk.sync(&self.file)
+    }
+
     /// Ends the tar (two blocks of zeros) and cuts what was allocated ahead.
     pub(crate) fn seal(&self) -> io::Result<()> {
-        self.file.write_all_at(&[0; 2 * BLOCK_BYTES], self.end)?;
-        self.file.set_len(self.end + 2 * BLOCK)?;
-        self.file.sync_all()
+        self.disk.write(&self.file, self.end, &[Bytes::from_static(&[0; 2 * BLOCK_BYTES])])?;
+        self.disk.set_length(&self.file, self.end + 2 * BLOCK)?;
+        self.disk.sync(&self.file)
     }
+}
+
+fn is_left_to_the_write(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidInput, StorageFull, Unsupported};
+    matches!(error.kind(), InvalidInput | StorageFull | Unsupported)
 }
 
 /// # Errors
@@ -79,23 +99,6 @@ pub(crate) fn check_reserve(file: &File, length: u64, reserve: u64) -> io::Resul
             reserve >> 20
         );
         return Err(io::Error::new(io::ErrorKind::StorageFull, what));
-    }
-    Ok(())
-}
-
-pub(crate) fn write_all(file: &mut File, slices: &[Bytes]) -> io::Result<()> {
-    for part in slices.chunks(MAX_SLICES) {
-        let mut views: Vec<IoSlice<'_>> = part.iter().map(|slice| IoSlice::new(slice)).collect();
-        let mut views = views.as_mut_slice();
-        IoSlice::advance_slices(&mut views, 0);
-        while !views.is_empty() {
-            match file.write_vectored(views) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => IoSlice::advance_slices(&mut views, written),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
     }
     Ok(())
 }

@@ -19,13 +19,14 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use super::Packs;
+use super::disk::Step;
 use super::entry::{BLOCK, BLOCK_BYTES, Digest, Entry, instance_name, padded};
 use super::file::PackFile;
 use super::remote::Remote;
 use super::upload;
 use crate::change::Changes;
 use crate::config::Durability;
-use crate::index::{Index, Known, Mark, NewInstance, Outcome};
+use crate::index::{Committed, Index, Known, Mark, NewInstance, Outcome};
 use crate::ingest::Stored;
 use crate::model::{Location, PackId, SopInstanceUid};
 use crate::{Error, ErrorKind, Result};
@@ -295,9 +296,9 @@ fn append(
     group: &[Append],
     reserve: u64,
 ) -> Result<(Mark, Vec<Location>)> {
-    if open.is_none() {
+    if open.as_ref().is_none_or(|open| open.is_doubtful) {
         let id = packs.next_id();
-        *open = Some(PackFile::new(id, packs.create(id)?, 0));
+        *open = Some(PackFile::new(packs.disk.clone(), id, packs.create(id)?, 0));
     }
     let pack = open.as_mut().ok_or_else(|| Error::internal("no pack is open"))?;
     let (slices, locations, _end) = layout(pack.id, pack.end, group)?;
@@ -388,7 +389,7 @@ impl Committer {
     /// Writes down how far the index is.
     fn record(&mut self, marks: &[Mark]) -> Result<()> {
         if !marks.is_empty() {
-            self.runtime.block_on(self.index.commit(&[], marks))?;
+            self.take(&[], marks)?;
             self.are_recorded(marks);
         }
         Ok(())
@@ -427,8 +428,7 @@ impl Committer {
             let due = self.due(|pack, reached| {
                 reached.offset - reached.recorded >= MARK_EVERY || sealed.contains(&pack)
             });
-            let result = self.runtime.block_on(self.index.commit(&new, &due));
-            result.inspect(|_| self.are_recorded(&due))
+            self.take(&new, &due).inspect(|_| self.are_recorded(&due))
         } else {
             Err(Error::new(ErrorKind::Unavailable, "the index cannot be written"))
         };
@@ -450,12 +450,19 @@ impl Committer {
         }
     }
 
+    fn take(&self, new: &[NewInstance], marks: &[Mark]) -> Result<Committed> {
+        self.packs.disk.tell(&Step::Commit)?;
+        let taken = self.runtime.block_on(self.index.commit(new, marks));
+        self.packs.disk.tell(&Step::Committed)?;
+        taken
+    }
+
     /// Whether the index has all that is in the log before what comes next.
     fn catch_up(&mut self) -> bool {
         if self.owed_marks.is_empty() {
             return true;
         }
-        match self.runtime.block_on(self.index.commit(&self.owed, &self.owed_marks)) {
+        match self.take(&self.owed, &self.owed_marks) {
             Ok(committed) => {
                 info!(instances = self.owed.len(), "index: it has caught up with the log");
                 let owed = std::mem::take(&mut self.owed_marks);
@@ -503,6 +510,7 @@ fn stored(new: NewInstance, outcome: Outcome) -> Stored {
 
 /// The index is durable first: nobody reads this pack again to fill it.
 async fn adopt(packs: &Packs, index: &dyn Index, pack: PackId) -> Result<()> {
+    packs.disk.tell(&Step::SyncIndex)?;
     index.sync().await?;
     packs.adopt(pack).await?;
     info!(pack = %pack, "pack sealed");
