@@ -35,6 +35,8 @@ pub struct Archive {
 pub(crate) struct Inner {
     pub(crate) index: Arc<dyn Index>,
     pub(crate) packs: Arc<Packs>,
+    /// Headers that one search may look at.
+    pub(crate) search_headers: u64,
     changes: Changes,
     /// Gone once the archive is closed: nothing more comes in.
     store: RwLock<Option<Arc<Store>>>,
@@ -132,6 +134,7 @@ impl Archive {
             inner: Arc::new(Inner {
                 index,
                 packs,
+                search_headers: config.search_headers,
                 changes,
                 store,
                 threads: Mutex::new(Some(log.threads)),

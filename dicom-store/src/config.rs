@@ -51,6 +51,9 @@ pub struct Config {
     /// Free space that is never used for images, so that a full disk stops the sender and not the
     /// server. Default 512.
     pub reserve_mib: u64,
+    /// Headers that one search looks at, for attributes that the index does not keep at the level; a search
+    /// that would need more ends there and says so. Default 100000.
+    pub search_headers: u64,
     /// A pack that has had no instance for this long is sealed. Default 300.
     pub seal_idle_s: u64,
     /// What is known of the text of senders that do not say it, or say it wrong. Default none.
@@ -95,6 +98,7 @@ impl Default for Config {
             cache_mib: 128,
             max_instance_mib: 65_536,
             reserve_mib: 512,
+            search_headers: crate::query::MAX_HEADERS,
             seal_idle_s: 300,
             sources: Vec::new(),
             s3: S3::default(),

@@ -34,7 +34,7 @@ use crate::node::Joining;
 use crate::packs::entry::Digest;
 use crate::query::{Query, Row, Rows};
 use crate::queue::{JobId, Lease, NewJob, QueueDepth};
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 
 pub use level_rows::LevelRows;
 pub(crate) use place::Place;
@@ -157,17 +157,13 @@ pub struct SearchPage {
     pub rows: Vec<Row>,
     /// `None` behind the last row.
     pub next: Option<SearchCursor>,
+    /// The search ends here, and not because there is nothing more: [`Query::max_headers`] were looked at.
+    pub is_cut: bool,
 }
 
 /// Behind which row a page of a search begins.
 #[derive(Debug, Clone)]
-pub struct SearchCursor {
-    place: Vec<sql::SqlValue>,
-    /// Matches that are still passed over.
-    skip: u64,
-    /// Matches that were given.
-    found: u64,
-}
+pub struct SearchCursor(sql::search::Progress);
 
 /// A page of headers and where the next one begins.
 pub type HeaderPage = (Vec<(Instance, Header)>, Option<HeaderCursor>);
@@ -206,7 +202,7 @@ pub trait Index: fmt::Debug + Send + Sync + 'static {
         after: Option<&'a SearchCursor>,
     ) -> BoxFuture<'a, Result<SearchPage>>;
 
-    /// How many match, whatever the page.
+    /// How many match behind the query's offset, up to its limit.
     fn count<'a>(&'a self, query: &'a Query) -> BoxFuture<'a, Result<u64>>;
 
     /// Instances of a resource by series and instance number; empty when it is unknown.
@@ -265,10 +261,20 @@ pub(crate) fn rows_of(index: Arc<dyn Index>, query: Query) -> Rows {
         if is_over {
             return Ok::<_, Error>(None);
         }
-        let SearchPage { rows, next } = index.search(&query, after.as_ref()).await?;
+        let SearchPage { rows, next, is_cut } = index.search(&query, after.as_ref()).await?;
         let is_over = next.is_none();
-        let rows = futures_util::stream::iter(rows.into_iter().map(Ok));
+        let end = is_cut.then(|| Err(cut_short(&query)));
+        let rows = futures_util::stream::iter(rows.into_iter().map(Ok).chain(end));
         Ok(Some((rows, (index, query, next, is_over))))
     });
     Rows::new(pages.try_flatten())
+}
+
+/// What a search that looked at as many headers as it may ends with.
+fn cut_short(query: &Query) -> Error {
+    let what = format!(
+        "the search ended after {} headers (store.search-headers): narrow it by what the index keeps, a date for example",
+        query.max_headers
+    );
+    Error::new(ErrorKind::TooLarge, what)
 }

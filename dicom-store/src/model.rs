@@ -31,7 +31,7 @@ pub use attributes::Attributes;
 pub use charset::{CharacterSet, TextEncoding, TextReading, TextRule, is_plain};
 pub use element::{Bulk, Element, Value, implicit_vr};
 pub use error::{Error, ErrorKind, Result};
-pub use fold::fold;
+pub use fold::{fold, is_apostrophe, marked, parts_words};
 pub use frames::{BitRange, FrameBytes, FrameMap, FrameNumber};
 pub use header::{Header, Hole};
 pub use instance::{Instance, Level, Location, PackId, Resource};

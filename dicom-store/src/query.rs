@@ -4,6 +4,7 @@ mod date_time;
 mod key;
 mod levels;
 mod matching;
+mod name;
 mod wildcard;
 
 use std::pin::Pin;
@@ -12,12 +13,14 @@ use dicom::dictionary_std::tags;
 use futures_util::Stream;
 
 use crate::Result;
-use crate::model::{Attributes, Level};
+use crate::model::{Attributes, Level, Tag};
 
+pub(crate) use date_time::moment;
 pub use key::{Key, Matching};
 pub(crate) use levels::COMPUTED;
 pub use levels::{attributes_of, level_of};
-pub(crate) use wildcard::Pattern;
+pub(crate) use name::{NameKey, Part, Rank, Term};
+pub use wildcard::Pattern;
 
 /// What is asked for. Keys are joined by "and".
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +29,14 @@ pub struct Query {
     pub keys: Vec<Key>,
     pub page: Page,
     pub options: Options,
+    /// Rows of studies also say how much there is of their patient.
+    pub with_patient_counts: bool,
+    /// Headers that are looked at, at the most, for keys that the index does not keep at the level.
+    pub max_headers: u64,
 }
+
+/// What [`Query::max_headers`] is where nobody sets it.
+pub const MAX_HEADERS: u64 = 100_000;
 
 /// Which of the matches: `limit` of them behind the first `offset`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -40,6 +50,8 @@ pub struct Page {
 pub struct Options {
     /// A date range and a time range of the same thing are one period (PS3.4 §C.2.2.2.5.4).
     pub combined_date_time: bool,
+    /// Every word of a name may be the beginning of one (PS3.4 §C.2.2.2.1.1).
+    pub fuzzy_names: bool,
 }
 
 /// Everything known at a level and the levels above it, in UTF-8: kept attributes and counted
@@ -71,11 +83,18 @@ impl Stream for Rows {
 
 impl Query {
     pub fn new(level: Level) -> Self {
-        Self { level, keys: Vec::new(), page: Page::default(), options: Options::default() }
+        Self {
+            level,
+            keys: Vec::new(),
+            page: Page::default(),
+            options: Options::default(),
+            with_patient_counts: false,
+            max_headers: MAX_HEADERS,
+        }
     }
 
-    /// The keys of a C-FIND identifier. Keys of levels below the query's, and attributes that the index does
-    /// not keep at its level, do not match anything and are left out.
+    /// The keys of a C-FIND identifier. Counted attributes of levels below the query's cannot be matched
+    /// and are left out.
     ///
     /// # Errors
     /// `Invalid` when a value is not one of its kind, a date range for example.
@@ -83,28 +102,89 @@ impl Query {
         let mut query = Self { options, ..Self::new(level) };
         let not_keys =
             [tags::SPECIFIC_CHARACTER_SET, tags::QUERY_RETRIEVE_LEVEL, tags::TIMEZONE_OFFSET_FROM_UTC];
-        for element in identifier.iter().filter(|e| !not_keys.contains(&e.tag) && e.tag.0 % 2 == 0) {
-            let key = Key::from_element(identifier, element)?;
+        for element in identifier.iter().filter(|e| !not_keys.contains(&e.tag) && e.tag.1 != 0) {
+            query.with_patient_counts |= PATIENT_COUNTS.contains(&element.tag);
+            let key = Key::from_element(identifier, element, options)?;
             if can_match(level, &key) {
                 query.keys.push(key);
             }
         }
+        query.name_creators();
         Ok(query)
     }
 
-    /// Whether a row satisfies every key.
+    /// Tells each private key the creator of its block, where another key names it (PS3.5 §7.8.1): the
+    /// block may have another number in every instance, so that such a key says nothing by itself.
+    ///
+    /// Gives the private attributes whose creator nobody names. What they mean is not known, and they are
+    /// not matched.
+    pub fn name_creators(&mut self) -> Vec<Tag> {
+        let of_block = |key: &Key| Tag(key.tag().0, key.tag().1 >> 8);
+        let creators: Vec<(Tag, String)> = self.keys.iter().filter_map(private_creator).collect();
+        for key in &mut self.keys {
+            let creator = creators.iter().find(|(block, _)| *block == of_block(key));
+            key.creator = creator.map(|(_, name)| name.clone());
+        }
+        let used: Vec<Tag> = self.keys.iter().filter(|key| key.creator.is_some()).map(of_block).collect();
+        self.keys.retain(|key| !used.contains(&key.tag()) || private_creator(key).is_none());
+        let is_unknown =
+            |key: &mut Key| key.tag().0 % 2 == 1 && key.tag().1 >= 0x1000 && key.creator.is_none();
+        self.keys.extract_if(.., is_unknown).map(|key| key.tag()).collect()
+    }
+
+    /// Whether a row satisfies every key that is matched by it.
     pub fn matches(&self, row: &Attributes) -> bool {
-        matching::matches(self, row)
+        matching::matches(self, self.keys_of_rows(), row)
+    }
+
+    /// Whether an instance satisfies every key that the rows of the level do not tell.
+    pub(crate) fn matches_header(&self, header: &Attributes) -> bool {
+        matching::matches(self, self.keys_of_headers(), header)
+    }
+
+    fn keys_of_rows(&self) -> impl Iterator<Item = &Key> {
+        self.keys.iter().filter(|key| self.level == Level::Instance || is_kept(self.level, key))
+    }
+
+    /// Keys that are matched by the headers of instances: one instance of a row has to satisfy them all.
+    pub(crate) fn keys_of_headers(&self) -> impl Iterator<Item = &Key> {
+        self.keys.iter().filter(|key| self.level != Level::Instance && !is_kept(self.level, key))
+    }
+
+    /// The key for Patient's Name.
+    pub(crate) fn name(&self) -> Option<&NameKey> {
+        self.keys.iter().filter(|key| key.tag() == tags::PATIENT_NAME).find_map(|key| match &key.matching {
+            Matching::Name(name) => Some(&**name),
+            _ => None,
+        })
     }
 }
 
-/// Whether the index can match a key at a level: it is kept there or above, or with the instances.
+/// How much there is of a patient.
+pub(crate) const PATIENT_COUNTS: [Tag; 3] = [
+    tags::NUMBER_OF_PATIENT_RELATED_STUDIES,
+    tags::NUMBER_OF_PATIENT_RELATED_SERIES,
+    tags::NUMBER_OF_PATIENT_RELATED_INSTANCES,
+];
+
+/// The block and its creator, of a key for (gggg,0010) to (gggg,00FF) of an odd group (PS3.5 §7.8.1).
+fn private_creator(key: &Key) -> Option<(Tag, String)> {
+    let Tag(group, element) = key.tag();
+    match &key.matching {
+        Matching::Values(names) if group % 2 == 1 && (0x10..=0xFF).contains(&element) => {
+            names.first().map(|name| (key.tag(), name.clone()))
+        }
+        _ => None,
+    }
+}
+
+/// Whether the rows of a level hold what a key is about.
+pub(crate) fn is_kept(level: Level, key: &Key) -> bool {
+    level_of(key.tag()).is_some_and(|kept| kept <= level)
+}
+
+/// Whether a key can be matched at a level: by what is kept there or above, or by the instances below.
+/// What is counted for lower levels cannot.
 pub fn can_match(level: Level, key: &Key) -> bool {
-    if key.matching == Matching::Universal {
-        return false;
-    }
-    match key.path.first().and_then(|tag| level_of(*tag)) {
-        Some(kept) => kept <= level,
-        None => level == Level::Instance,
-    }
+    key.matching != Matching::Universal && (is_kept(level, key) || !COMPUTED.contains(&key.tag()))
 }

@@ -47,22 +47,30 @@ impl Session {
         Incoming::new(self.archive.store()?, arrival).await
     }
 
-    /// The rows that match, as they are found (PS3.4 §C.4.1, PS3.18 §10.6).
+    /// The rows that match, as they are found (PS3.4 §C.4.1, PS3.18 §10.6). Names with the marks that were
+    /// typed come before others.
     ///
     /// # Errors
-    /// `Forbidden`, `Unavailable`.
+    /// `Forbidden`, `Unavailable`; behind the rows, `TooLarge` when the search took more headers than it may
+    /// and there may be further ones.
     pub async fn search(&self, query: &Query) -> Result<Rows> {
         self.caller.check(Action::Search)?;
-        Ok(rows_of(self.archive.inner.index.clone(), query.clone()))
+        let query = self.bounded(query);
+        Ok(rows_of(self.archive.inner.index.clone(), query))
     }
 
-    /// How many match, whatever the page.
+    /// How many match behind the query's offset, up to its limit.
     ///
     /// # Errors
-    /// `Forbidden`, `Unavailable`.
+    /// `Forbidden`, `Unavailable`; `TooLarge` as [`Session::search`].
     pub async fn count(&self, query: &Query) -> Result<u64> {
         self.caller.check(Action::Search)?;
-        self.archive.inner.index.count(query).await
+        self.archive.inner.index.count(&self.bounded(query)).await
+    }
+
+    /// With what the settings allow a search to cost.
+    fn bounded(&self, query: &Query) -> Query {
+        Query { max_headers: query.max_headers.min(self.archive.inner.search_headers), ..query.clone() }
     }
 
     /// The instances of a resource, by series number and instance number.

@@ -3,8 +3,11 @@
 //! Matching is the archive's; here the request becomes a query and each row a result with the attributes that
 //! the standard requires, the matched ones, and those asked for by `includefield`.
 //!
-//! Declared: an attribute of a lower level than the resource's is not matched (a `Warning` says so); `limit=0` gives
-//! no results; results beyond `web.max-results` are announced by a `Warning` as those beyond `limit` are.
+//! Declared: an attribute of a lower level than the resource's, a private one and one in a sequence match when an
+//! instance below has them, all of them the same one; counts of lower levels are not matched (a `Warning` says so). For
+//! this the archive looks at headers, so many at the most: where that ends a search, a `Warning` says that there may
+//! be more, and without a single result the answer is 413. `limit=0` gives no results; results beyond
+//! `web.max-results` are announced by a `Warning` as those beyond `limit` are; of more than 1,000 no count is made.
 
 mod request;
 mod result;
@@ -12,8 +15,8 @@ mod result;
 use axum::body::Body;
 use axum::extract::{FromRequestParts, State};
 use axum::response::Response;
-use dicom_store::Session;
-use dicom_store::model::Level;
+use dicom_store::model::{ErrorKind, Level};
+use dicom_store::{Page, Query, Session};
 use futures_util::StreamExt;
 use http::header::{CONTENT_TYPE, WARNING};
 use http::request::Parts;
@@ -30,6 +33,9 @@ use crate::{dicom_json, dicom_xml};
 
 use request::Search;
 use result::Shape;
+
+/// Results that are counted behind a page.
+const MOST_COUNTED: u64 = 1000;
 
 const OFFERS: &[Offer] = &[Offer::single(DICOM_JSON), Offer::single(JSON), Offer::multipart(DICOM_XML)];
 
@@ -83,7 +89,13 @@ async fn search(level: Level, web: &Web, request: SearchRequest) -> Result<Respo
     let mut rows = session.search(&query).await?;
     let mut has_more = false;
     while let Some(row) = rows.next().await {
-        let row = row?;
+        let row = match row {
+            Err(error) if error.kind == ErrorKind::TooLarge && answer.count > 0 => {
+                warnings.push(format!("There may be more results: {}", error.what));
+                break;
+            }
+            row => row?,
+        };
         if answer.count == limit {
             has_more = true;
             break;
@@ -92,9 +104,7 @@ async fn search(level: Level, web: &Web, request: SearchRequest) -> Result<Respo
     }
     drop(rows);
     if has_more {
-        let shown = query.page.offset.saturating_add(limit);
-        let remaining = session.count(&query).await?.saturating_sub(shown).max(1);
-        warnings.push(format!("There are {remaining} additional results that can be requested"));
+        warnings.push(remaining(&session, query, limit).await?);
     }
     let mut response = answer.finish();
     for text in warnings {
@@ -104,6 +114,18 @@ async fn search(level: Level, web: &Web, request: SearchRequest) -> Result<Respo
             .append(WARNING, value.map_err(|_| Problem::invalid("a parameter cannot be named"))?);
     }
     Ok(response)
+}
+
+/// How many results there are behind the page (PS3.18 §8.3.4.4.1).
+async fn remaining(session: &Session, mut query: Query, shown: u64) -> Result<String, Problem> {
+    query.page = Page { offset: query.page.offset.saturating_add(shown), limit: Some(MOST_COUNTED) };
+    // What a search of headers does not come to in reasonable time is not counted either.
+    let remaining = match session.count(&query).await {
+        Err(error) if error.kind == ErrorKind::TooLarge => 1,
+        count => count?.max(1),
+    };
+    let more = if remaining == MOST_COUNTED { ", or more" } else { "" };
+    Ok(format!("There are {remaining} additional results that can be requested{more}"))
 }
 
 /// Results in the form that was asked for. Bounded by the number of results: each takes some kilobytes.

@@ -20,6 +20,7 @@ const TOGETHER: usize = 32 * 1024;
 /// Extended negotiation of C-FIND, by position (PS3.4 Table C.5-1).
 const RELATIONAL: usize = 0;
 const COMBINED_DATE_TIME: usize = 1;
+const FUZZY_NAMES: usize = 2;
 
 impl<R, W> Conversation<'_, R, W>
 where
@@ -56,7 +57,10 @@ where
             return Ok(Err(StoreError::invalid("the identifier is too long")));
         };
         let relational = self.is_agreed(context, RELATIONAL);
-        let options = Options { combined_date_time: self.is_agreed(context, COMBINED_DATE_TIME) };
+        let options = Options {
+            combined_date_time: self.is_agreed(context, COMBINED_DATE_TIME),
+            fuzzy_names: self.is_agreed(context, FUZZY_NAMES),
+        };
         let asked = Identifier::read(bytes, &context.transfer_syntax, model).and_then(|identifier| {
             identifier.query(model, relational, options).map(|query| (identifier, query))
         });

@@ -2,8 +2,8 @@
 
 use dicom::dictionary_std::tags;
 
-use crate::model::{Attributes, Encoding, Level, PatientKey, Phi, Tag};
-use crate::query::{COMPUTED, attributes_of};
+use crate::model::{Attributes, Encoding, Level, PatientKey, PersonName, Phi, Tag};
+use crate::query::{COMPUTED, attributes_of, moment};
 
 /// The attributes of the levels above an instance (PS3.4 §C.6), and those that are searched by.
 #[derive(Debug, Clone)]
@@ -11,6 +11,10 @@ pub struct LevelRows {
     pub patient: Phi<PatientKey>,
     /// Folded Patient's Name, all component groups.
     pub patient_name: Phi<String>,
+    /// What the name is found by ([`PersonName::words`]).
+    pub patient_words: Phi<Vec<String>>,
+    /// When the study was, as far as it says.
+    pub moment: i64,
     pub study_date: String,
     pub study_time: String,
     pub accession_number: Phi<String>,
@@ -27,12 +31,15 @@ impl LevelRows {
         let text = |tag| attributes.text(tag).unwrap_or_default();
         let key = PatientKey { issuer: text(tags::ISSUER_OF_PATIENT_ID), id: text(tags::PATIENT_ID) };
         let name = attributes.person(tags::PATIENT_NAME).map(|name| name.folded()).unwrap_or_default();
+        let (date, time) = (text(tags::STUDY_DATE), text(tags::STUDY_TIME));
         let pick = |level| Phi::new(pick(attributes, attributes_of(level)).write(Encoding::ExplicitLittle));
         Self {
             patient: Phi::new(key),
             patient_name: Phi::new(name),
-            study_date: text(tags::STUDY_DATE),
-            study_time: text(tags::STUDY_TIME),
+            patient_words: Phi::new(words_of_name(attributes)),
+            moment: moment(&date, &time),
+            study_date: date,
+            study_time: time,
             accession_number: Phi::new(text(tags::ACCESSION_NUMBER)),
             modality: text(tags::MODALITY),
             series_number: attributes.int(tags::SERIES_NUMBER),
@@ -41,6 +48,15 @@ impl LevelRows {
             series_attributes: pick(Level::Series),
         }
     }
+}
+
+/// The words that a patient's name is found by, in both forms.
+pub(super) fn words_of_name(attributes: &Attributes) -> Vec<String> {
+    let names = attributes.texts(tags::PATIENT_NAME);
+    let mut words: Vec<String> = names.iter().flat_map(|name| PersonName::parse(name).words()).collect();
+    words.sort_unstable();
+    words.dedup();
+    words
 }
 
 fn pick(attributes: &Attributes, wanted: &[Tag]) -> Attributes {

@@ -25,7 +25,7 @@ use super::sql::commit::{Counters, Memory};
 use super::sql::{Connection as _, SqlRow, Statement, commit, rows, search, work};
 use super::{Committed, HeaderCursor, HeaderPage, Index, Known, Mark, NewInstance, SearchCursor, SearchPage};
 use crate::change::{Change, Cursor};
-use crate::model::{FrameMap, Header, Instance, Level, Resource, SopInstanceUid};
+use crate::model::{FrameMap, Header, Instance, Resource, SopInstanceUid};
 use crate::node::Joining;
 use crate::query::Query;
 use crate::queue::{JobId, Lease, NewJob, QueueDepth};
@@ -169,10 +169,8 @@ impl Index for PostgresIndex {
         query: &'a Query,
         after: Option<&'a SearchCursor>,
     ) -> BoxFuture<'a, Result<SearchPage>> {
-        // Headers of instances are read with those that they are told apart from.
-        let begin = if query.level == Level::Instance { Begin::Snapshot } else { Begin::Nothing };
         let (query, after) = (query.clone(), after.cloned());
-        self.pool.read(begin, async move |c| search::page(c, &query, after.as_ref()).await).boxed()
+        self.pool.read(Begin::Snapshot, async move |c| search::page(c, &query, after.as_ref()).await).boxed()
     }
 
     fn count<'a>(&'a self, query: &'a Query) -> BoxFuture<'a, Result<u64>> {

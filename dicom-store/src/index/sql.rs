@@ -8,6 +8,7 @@ pub(super) mod commit;
 pub(super) mod levels;
 pub(super) mod rows;
 pub(super) mod search;
+pub(super) mod words;
 pub(super) mod work;
 
 use std::borrow::Cow;

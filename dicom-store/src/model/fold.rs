@@ -1,4 +1,4 @@
-//! How a name is compared: without case and without marks.
+//! How names are compared: without case and without marks, word by word.
 
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
@@ -23,6 +23,38 @@ pub fn fold(text: &str) -> String {
         .collect()
 }
 
+/// Lower case with its marks, in NFC; the marks of a word stand where older spelling puts them.
+///
+/// `hoà` and `hòa` are one word: the tone of a final oa, oe or uy is written on either letter.
+pub fn marked(word: &str) -> String {
+    if word.is_ascii() {
+        return word.to_ascii_lowercase();
+    }
+    let mut letters: Vec<char> = word.nfd().flat_map(char::to_lowercase).collect();
+    if let [.., first @ ('o' | 'u'), second, tone] = letters.as_mut_slice()
+        && matches!((*first, *second), ('o', 'a' | 'e') | ('u', 'y'))
+        && is_tone(*tone)
+    {
+        std::mem::swap(second, tone);
+    }
+    letters.into_iter().nfc().collect()
+}
+
+/// Grave, acute, tilde, hook above, dot below: the tones of Vietnamese.
+fn is_tone(c: char) -> bool {
+    matches!(c, '\u{300}' | '\u{301}' | '\u{303}' | '\u{309}' | '\u{323}')
+}
+
+/// Whether a character stands between words. Apostrophes belong to the word, and marks to their letter.
+pub fn parts_words(c: char) -> bool {
+    !(c.is_alphanumeric() || is_apostrophe(c) || is_combining_mark(c))
+}
+
+/// Apostrophes are left out of words: `O'Neil` is found as `oneil` too.
+pub fn is_apostrophe(c: char) -> bool {
+    matches!(c, '\'' | '’' | 'ʼ' | '`' | '´')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -36,5 +68,22 @@ mod tests {
     #[case("山田^太郎", "山田^太郎")]
     fn is_the_same_however_it_was_typed(#[case] typed: &str, #[case] folded: &str) {
         assert_eq!(fold(typed), folded);
+    }
+
+    #[rstest]
+    #[case("Hoà", "HÒA")]
+    #[case("THUÝ", "thúy")]
+    #[case("NGUYE\u{0302}\u{0303}N", "nguyễn")]
+    #[case("ĐẶNG", "đa\u{0323}\u{0306}ng")]
+    fn marks_are_one_wherever_they_are_put(#[case] one: &str, #[case] other: &str) {
+        assert_eq!(marked(one), marked(other));
+    }
+
+    #[rstest]
+    #[case("hoàng", "hòang")]
+    #[case("hoa", "hòa")]
+    #[case("đang", "dang")]
+    fn other_marks_are_another_word(#[case] one: &str, #[case] other: &str) {
+        assert_ne!(marked(one), marked(other));
     }
 }

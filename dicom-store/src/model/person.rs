@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::fold;
+use super::fold::{fold, is_apostrophe, marked, parts_words};
 
 /// A Person Name value: its three component groups, `^` between components.
 #[derive(Clone, PartialEq, Eq, Default)]
@@ -25,11 +25,31 @@ impl PersonName {
         [&self.alphabetic, &self.ideographic, &self.phonetic]
     }
 
-    /// All groups folded, `=` between them: what names are matched on.
+    /// Every word of every group, folded and, where it has marks, with them as well; sorted, each once.
+    ///
+    /// These are what names are found by: a folded word never equals one with marks.
+    pub fn words(&self) -> Vec<String> {
+        let mut words: Vec<String> = self.groups().into_iter().flat_map(words).collect();
+        words.sort_unstable();
+        words.dedup();
+        words
+    }
+
+    /// All groups folded, `=` between them: what names are put in order by.
     pub fn folded(&self) -> String {
         let text = self.groups().map(fold).join("=");
         text.trim_end_matches('=').to_owned()
     }
+}
+
+/// The words of one component group, in both forms.
+fn words(group: &str) -> impl Iterator<Item = String> {
+    group.split(parts_words).flat_map(|word| {
+        let bare: String = word.chars().filter(|c| !is_apostrophe(*c)).collect();
+        let (folded, marked) = (fold(&bare), marked(&bare));
+        let marked = (marked != folded).then_some(marked);
+        [Some(folded), marked].into_iter().flatten().filter(|word| !word.is_empty())
+    })
 }
 
 /// What makes a patient one patient: the identifier and who issued it (PS3.3 §C.7.1.1).
@@ -60,6 +80,13 @@ mod tests {
     #[test]
     fn trailing_empty_components_do_not_make_another_name() {
         assert_eq!(PersonName::parse("DOE^JOHN^^^"), PersonName::parse("DOE^JOHN"));
+    }
+
+    #[test]
+    fn words_are_there_with_and_without_marks() {
+        let name = PersonName::parse("NGUYỄN^HÒA=阮^和");
+        assert_eq!(name.words(), ["hoa", "hòa", "nguyen", "nguyễn", "和", "阮"]);
+        assert_eq!(PersonName::parse("O'Neil-Smith^^").words(), ["oneil", "smith"]);
     }
 
     #[test]

@@ -65,6 +65,25 @@ impl Range {
     }
 }
 
+/// A study's place in time: year, month, day, hour, minute and second as the digits of one number;
+/// 0 without a date that is one.
+pub(crate) fn moment(date: &str, time: &str) -> i64 {
+    let digits = |kind: Kind, text: &str| {
+        let value = normal(kind, text, kind.floor())?;
+        value.split('.').next()?.parse::<i64>().ok()
+    };
+    digits(Kind::Date, date).map_or(0, |day| day * 1_000_000 + digits(Kind::Time, time).unwrap_or(0))
+}
+
+impl Range {
+    /// The first and the last moment of a range of dates.
+    pub(crate) fn moments(&self) -> (Option<i64>, Option<i64>) {
+        let first = self.from.as_ref().map(|day| moment(day, ""));
+        let last = self.to.as_ref().map(|day| moment(day, Kind::Time.ceiling()));
+        (first, last)
+    }
+}
+
 impl Kind {
     fn name(self) -> &'static str {
         match self {
@@ -156,6 +175,20 @@ mod tests {
         #[case] expected: bool,
     ) {
         assert_eq!(Range::parse(kind, key).unwrap().contains(kind, stored), expected);
+    }
+
+    #[rstest]
+    #[case("20260102", "1015", 20_260_102_101_500)]
+    #[case("2026.01.02", "10:15:30.5", 20_260_102_101_530)]
+    #[case("20260102", "abc", 20_260_102_000_000)]
+    #[case("2026", "1015", 0)]
+    #[case("", "", 0)]
+    fn moments_are_digits_in_the_order_of_time(
+        #[case] date: &str,
+        #[case] time: &str,
+        #[case] expected: i64,
+    ) {
+        assert_eq!(moment(date, time), expected);
     }
 
     #[rstest]

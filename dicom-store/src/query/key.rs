@@ -3,6 +3,8 @@
 use std::fmt;
 
 use super::date_time::{Kind, Range};
+use super::name::NameKey;
+use super::{Options, Pattern};
 use crate::model::{Attributes, Element, Tag, VR, Value};
 use crate::{Error, Result};
 
@@ -12,6 +14,8 @@ pub struct Key {
     pub path: Vec<Tag>,
     pub vr: VR,
     pub matching: Matching,
+    /// Whose a private attribute is (PS3.5 §7.8.1); its block may then have any number.
+    pub creator: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -20,7 +24,9 @@ pub enum Matching {
     Universal,
     /// One of these values: one, or several of a list of UIDs or by multiple value matching.
     Values(Vec<String>),
-    Wildcard(String),
+    Wildcard(Pattern),
+    /// A person's name.
+    Name(Box<NameKey>),
     Range(Kind, Range),
     /// An item that satisfies all of these.
     Item(Vec<Key>),
@@ -35,6 +41,7 @@ impl fmt::Debug for Matching {
             Self::Universal => f.write_str("Universal"),
             Self::Values(values) => write!(f, "Values({})", values.len()),
             Self::Wildcard(_) => f.write_str("Wildcard"),
+            Self::Name(_) => f.write_str("Name"),
             Self::Range(kind, _) => write!(f, "Range({kind:?})"),
             Self::Item(keys) => f.debug_tuple("Item").field(keys).finish(),
             Self::Empty => f.write_str("Empty"),
@@ -48,24 +55,32 @@ impl Key {
     /// # Errors
     /// `Invalid` when the value is none of the VR: a date that is no date, a UID that is none.
     pub fn parse(path: &[Tag], vr: VR, value: &str) -> Result<Self> {
+        Self::parse_with(path, vr, value, Options::default())
+    }
+
+    /// The same, with what was agreed.
+    ///
+    /// # Errors
+    /// As [`Key::parse`].
+    pub fn parse_with(path: &[Tag], vr: VR, value: &str, options: Options) -> Result<Self> {
         let (first, rest) = path.split_first().ok_or_else(|| Error::invalid("a key names no attribute"))?;
         let matching = if rest.is_empty() {
-            Matching::parse(*first, vr, value)?
+            Matching::parse(*first, vr, value, options)?
         } else {
-            Matching::Item(vec![Self::parse(rest, vr, value)?])
+            Matching::Item(vec![Self::parse_with(rest, vr, value, options)?])
         };
         let vr = if rest.is_empty() { vr } else { VR::SQ };
-        Ok(Self { path: vec![*first], vr, matching })
+        Ok(Self { path: vec![*first], vr, matching, creator: None })
     }
 
     /// A key of an identifier; a sequence with its first item.
-    pub(super) fn from_element(identifier: &Attributes, element: &Element) -> Result<Self> {
+    pub(super) fn from_element(identifier: &Attributes, element: &Element, options: Options) -> Result<Self> {
         let matching = match &element.value {
-            Value::Items(items) => Matching::of_item(items.first())?,
-            Value::Bytes(_) => Matching::parse(element.tag, element.vr, &text(identifier, element))?,
+            Value::Items(items) => Matching::of_item(items.first(), options)?,
+            Value::Bytes(_) => Matching::parse(element.tag, element.vr, &text(identifier, element), options)?,
             Value::Bulk(_) => Matching::Universal,
         };
-        Ok(Self { path: vec![element.tag], vr: element.vr, matching })
+        Ok(Self { path: vec![element.tag], vr: element.vr, matching, creator: None })
     }
 
     pub fn tag(&self) -> Tag {
@@ -84,11 +99,11 @@ fn text(identifier: &Attributes, element: &Element) -> String {
 
 impl Matching {
     /// By the keys of a sequence's one item; none, or none with a value, is universal.
-    fn of_item(item: Option<&Attributes>) -> Result<Self> {
+    fn of_item(item: Option<&Attributes>, options: Options) -> Result<Self> {
         let Some(item) = item else { return Ok(Self::Universal) };
         let mut keys = Vec::new();
         for element in item {
-            let key = Key::from_element(item, element)?;
+            let key = Key::from_element(item, element, options)?;
             if key.matching != Self::Universal {
                 keys.push(key);
             }
@@ -96,7 +111,7 @@ impl Matching {
         Ok(if keys.is_empty() { Self::Universal } else { Self::Item(keys) })
     }
 
-    fn parse(tag: Tag, vr: VR, value: &str) -> Result<Self> {
+    fn parse(tag: Tag, vr: VR, value: &str, options: Options) -> Result<Self> {
         let value = value.trim_matches([' ', '\0']);
         if value.is_empty() || (value == "*" && has_wildcards(vr)) {
             return Ok(Self::Universal);
@@ -109,8 +124,9 @@ impl Matching {
             VR::TM => Range::parse(Kind::Time, value).map(|range| Self::Range(Kind::Time, range)),
             VR::DT => Range::parse(Kind::DateTime, value).map(|range| Self::Range(Kind::DateTime, range)),
             VR::UI => uids(tag, value),
+            VR::PN => Ok(Self::Name(Box::new(NameKey::parse(value, options.fuzzy_names)))),
             _ if has_wildcards(vr) && value.contains(['*', '?']) && !value.contains('\\') => {
-                Ok(Self::Wildcard(value.to_owned()))
+                Ok(Self::Wildcard(Pattern::new(value)))
             }
             // A list where one value is meant: any of them, as Modalities in Study is asked for.
             VR::CS | VR::SH | VR::LO | VR::AE => {
@@ -133,7 +149,8 @@ fn uids(tag: Tag, value: &str) -> Result<Matching> {
     Err(Error::invalid(format!("{tag} is not a UID or a list of UIDs")))
 }
 
-/// PS3.4 §C.2.2.2.4.
+/// PS3.4 §C.2.2.2.4. Private attributes whose VR nobody knows are taken for text.
 pub(super) fn has_wildcards(vr: VR) -> bool {
-    matches!(vr, VR::AE | VR::CS | VR::LO | VR::LT | VR::PN | VR::SH | VR::ST | VR::UC | VR::UR | VR::UT)
+    use VR::{AE, CS, LO, LT, PN, SH, ST, UC, UN, UR, UT};
+    matches!(vr, AE | CS | LO | LT | PN | SH | ST | UC | UN | UR | UT)
 }

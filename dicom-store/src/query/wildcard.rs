@@ -2,7 +2,7 @@
 
 /// A value with wild cards, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Pattern {
+pub struct Pattern {
     parts: Vec<Part>,
 }
 
@@ -54,13 +54,10 @@ impl Pattern {
         self.parts.iter().map_while(literal).collect()
     }
 
-    /// The longest run without a wild card: every match holds it.
-    pub(crate) fn longest_literal(&self) -> String {
-        self.parts
-            .split(|part| literal(part).is_none())
-            .max_by_key(|run| run.len())
-            .map(|run| run.iter().filter_map(literal).collect())
-            .unwrap_or_default()
+    /// Whether it is a beginning and one `*`: the beginning is all there is to match.
+    pub(crate) fn is_prefix(&self) -> bool {
+        let literals = self.parts.iter().filter(|part| literal(part).is_some()).count();
+        self.parts.last() == Some(&Part::Any) && literals + 1 == self.parts.len()
     }
 }
 

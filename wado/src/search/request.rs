@@ -2,7 +2,7 @@
 
 use dicom::dictionary_std::tags;
 use dicom_store::model::{Level, Tag, VR};
-use dicom_store::query::{Key, Matching, Options, Page, Query, can_match};
+use dicom_store::query::{Key, Matching, Options, Query, can_match};
 
 use super::result::Include;
 use crate::attribute::AttributePath;
@@ -11,9 +11,9 @@ use crate::parameters::Parameters;
 use crate::resource::Target;
 
 /// Kinds of matching that may be asked for. The archive always matches `""` with no value, and several values of a
-/// list with any of them (PS3.4 §C.2.2.2), so that asking for these changes nothing. Names are always matched without
-/// regard to case and accents; with `fuzzymatching` also word by word: each word of the key has to occur somewhere in
-/// the name.
+/// list with any of them (PS3.4 §C.2.2.2), so that asking for these changes nothing. Names are always matched word by
+/// word, without regard to case and accents; with `fuzzymatching` each word of the key may be the beginning of one even
+/// where the key has components.
 const FLAGS: &[&str] = &["fuzzymatching", "emptyvaluematching", "multiplevaluematching"];
 
 /// Parameters that are no attributes and handled elsewhere.
@@ -35,15 +35,15 @@ impl Search {
     /// 400 for an invalid value of a known parameter, for an attribute that is given twice, and for `all` beside
     /// other fields in `includefield`.
     pub(super) fn read(level: Level, target: &Target, parameters: &Parameters) -> Result<Self, Problem> {
-        let options = Options { combined_date_time: true };
+        let fuzzy_names = parameters.get("fuzzymatching").is_some_and(|value| value.trim() == "true");
+        let options = Options { combined_date_time: true, fuzzy_names };
         let mut search = Self {
-            query: Query { level, keys: Vec::new(), page: Page { offset: 0, limit: None }, options },
+            query: Query { options, ..Query::new(level) },
             include: Include::default(),
             limit: None,
             warnings: Vec::new(),
         };
         let mut seen: Vec<Vec<Tag>> = Vec::new();
-        let is_fuzzy = parameters.get("fuzzymatching").is_some_and(|value| value.trim() == "true");
         search.add_path(target)?;
         for (name, value) in parameters.iter() {
             match name {
@@ -58,11 +58,16 @@ impl Search {
                         return Err(Problem::invalid(format!("attribute {name} is given twice")));
                     }
                     seen.push(path.tags.clone());
-                    search.add_key(name, &path, value, is_fuzzy)?;
+                    search.add_key(name, &path, value)?;
                 }
             }
         }
         search.include.check()?;
+        for tag in search.query.name_creators() {
+            let text = format!("No creator is given for the private attribute {tag}: it was not matched.");
+            search.warnings.push(text);
+        }
+        search.query.with_patient_counts = search.include.asks_patient_counts();
         Ok(search)
     }
 
@@ -76,25 +81,13 @@ impl Search {
         Ok(())
     }
 
-    fn add_key(
-        &mut self,
-        name: &str,
-        path: &AttributePath,
-        value: &str,
-        is_fuzzy: bool,
-    ) -> Result<(), Problem> {
+    fn add_key(&mut self, name: &str, path: &AttributePath, value: &str) -> Result<(), Problem> {
         let Some(tag) = path.outermost() else { return Ok(()) };
         // A list is separated by commas in a URL (PS3.18 §8.3.4.1) and by backslashes in DICOM.
         let is_list = path.vr == VR::UI || tag == tags::MODALITIES_IN_STUDY;
         let value = if is_list { value.replace(',', "\\") } else { value.to_owned() };
         self.include.matched(tag);
-        if is_fuzzy && path.vr == VR::PN {
-            for word in words(&value) {
-                self.push(name, Key::parse(&path.tags, path.vr, &format!("*{word}*"))?);
-            }
-        } else {
-            self.push(name, Key::parse(&path.tags, path.vr, &value)?);
-        }
+        self.push(name, Key::parse_with(&path.tags, path.vr, &value, self.query.options)?);
         Ok(())
     }
 
@@ -103,13 +96,9 @@ impl Search {
             self.query.keys.push(key);
         } else if key.matching != Matching::Universal {
             self.warnings
-                .push(format!("The attribute {name} is not of the level searched and was not matched."));
+                .push(format!("The attribute {name} is counted at a lower level and was not matched."));
         }
     }
-}
-
-fn words(name: &str) -> impl Iterator<Item = &str> {
-    name.split([' ', '^', '=']).filter(|word| !word.is_empty())
 }
 
 fn number(name: &str, value: &str) -> Result<u64, Problem> {
@@ -151,17 +140,21 @@ mod tests {
     #[case("nosuchparameter=1", 0)]
     #[case("PatientID=1&limit=5&offset=2&includefield=00081030,PatientSex", 1)]
     #[case("PatientID=", 0)]
-    #[case("PatientName=dang%20hoa&fuzzymatching=true", 2)]
+    #[case("PatientName=dang%20hoa&fuzzymatching=true", 1)]
     #[case("PatientName=dang%20hoa", 1)]
     #[case("StudyInstanceUID=1.2,1.3", 1)]
+    #[case("Modality=CT&KVP=120", 2)]
+    #[case("00090010=ACME&00091001=x", 1)]
     fn reads_keys(#[case] query: &str, #[case] keys: usize) {
         let search = read(Level::Study, query).ok().unwrap();
         assert_eq!((search.query.keys.len(), search.warnings.len()), (keys, 0));
     }
 
     #[test]
-    fn says_so_when_an_attribute_of_a_lower_level_is_not_matched() {
-        let search = read(Level::Study, "Modality=CT&SOPInstanceUID=1.2").ok().unwrap();
-        assert_eq!((search.query.keys.len(), search.warnings.len()), (0, 2));
+    fn says_so_when_an_attribute_is_not_matched() {
+        let search = read(Level::Study, "NumberOfSeriesRelatedInstances=2").ok().unwrap();
+        assert_eq!((search.query.keys.len(), search.warnings.len()), (0, 1));
+        let search = read(Level::Study, "00091001=x").ok().unwrap();
+        assert_eq!((search.query.keys.len(), search.warnings.len()), (0, 1));
     }
 }

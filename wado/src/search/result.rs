@@ -77,6 +77,16 @@ impl Include {
         self.matched.push(tag);
     }
 
+    /// Whether it is asked how much there is of the patient.
+    pub(super) fn asks_patient_counts(&self) -> bool {
+        let counts = [
+            tags::NUMBER_OF_PATIENT_RELATED_STUDIES,
+            tags::NUMBER_OF_PATIENT_RELATED_SERIES,
+            tags::NUMBER_OF_PATIENT_RELATED_INSTANCES,
+        ];
+        self.all || self.fields.iter().chain(&self.matched).any(|tag| counts.contains(tag))
+    }
+
     /// # Errors
     /// 400 for `all` beside other fields (PS3.18 §8.3.4.3).
     pub(super) fn check(&self) -> Result<(), Problem> {

@@ -6,7 +6,7 @@ use super::*;
 use crate::fixture::{Database, Sample, ct};
 use crate::index::Outcome;
 use crate::index::conformance::new;
-use crate::model::{PackId, VR};
+use crate::model::{Level, PackId, VR};
 use crate::{ErrorKind, Query};
 
 #[allow(clippy::unwrap_used, reason = "a test's preparation")]

@@ -15,7 +15,6 @@ CREATE TABLE patients (
     UNIQUE (patient_id, issuer, scope)
 );
 CREATE INDEX patients_by_name ON patients (name);
-CREATE INDEX patients_with_groups ON patients (id) WHERE instr(name, '=') > 0;
 
 CREATE TABLE studies (
     id INTEGER PRIMARY KEY,
@@ -23,6 +22,8 @@ CREATE TABLE studies (
     patient INTEGER NOT NULL REFERENCES patients (id),
     date TEXT NOT NULL,
     time TEXT NOT NULL,
+    -- Both as the digits of one number, for the order of studies; 0 without a date that is one.
+    at INTEGER NOT NULL,
     accession TEXT NOT NULL,
     -- Distinct and sorted, joined by '\'.
     modalities TEXT NOT NULL,
@@ -30,11 +31,23 @@ CREATE TABLE studies (
     -- Of what is shown.
     series_count INTEGER NOT NULL,
     instance_count INTEGER NOT NULL,
+    -- Those of the patient's name, each between spaces.
+    words TEXT NOT NULL,
     attributes BLOB NOT NULL
 );
 CREATE INDEX studies_by_patient ON studies (patient);
-CREATE INDEX studies_by_date ON studies (date DESC, time DESC, id DESC);
+CREATE INDEX studies_by_moment ON studies (at);
 CREATE INDEX studies_by_accession ON studies (accession);
+
+-- What studies are found by, in the order of time: words of the patient's name, folded and with their marks, and
+-- modalities behind '='.
+CREATE TABLE words (
+    word TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    -- No reference: a study whose row goes would be looked for in all of it.
+    study INTEGER NOT NULL,
+    PRIMARY KEY (word, at, study)
+) WITHOUT ROWID;
 
 CREATE TABLE series (
     id INTEGER PRIMARY KEY,

@@ -5,14 +5,17 @@ use std::collections::{BTreeSet, HashMap};
 use bytes::Bytes;
 
 use super::commit::{Added, Memory, Series};
-use super::{Connection, Statement, rows};
+use super::{Connection, Statement, rows, words};
 use crate::index::NewInstance;
+use crate::index::level_rows::words_of_name;
+use crate::model::{Attributes, Encoding};
 use crate::{Error, Result};
 
 /// A study's row and what its instances have in common.
 #[derive(Debug, Clone)]
 pub(super) struct Study {
     id: i64,
+    moment: i64,
     modalities: BTreeSet<String>,
     sop_classes: BTreeSet<String>,
 }
@@ -74,14 +77,20 @@ async fn study<C: Connection>(connection: &mut C, memory: &mut Memory, new: &New
     if let Some(study) = memory.studies.get(&new.study) {
         return Ok(study.clone());
     }
-    let select = Statement::new("SELECT id, modalities, sop_classes FROM studies WHERE uid = ?")
+    let select = Statement::new("SELECT id, at, modalities, sop_classes FROM studies WHERE uid = ?")
         .bind(new.study.as_str());
     let study = match connection.fetch_optional(select).await? {
-        Some(row) => Study { id: row.int(0)?, modalities: set(row.text(1)?), sop_classes: set(row.text(2)?) },
+        Some(row) => Study {
+            id: row.int(0)?,
+            moment: row.int(1)?,
+            modalities: set(row.text(2)?),
+            sop_classes: set(row.text(3)?),
+        },
         None => {
             let patient = patient(connection, new).await?;
             let id = insert_study(connection, patient, new).await?;
-            Study { id, modalities: BTreeSet::new(), sop_classes: BTreeSet::new() }
+            let moment = new.levels.moment;
+            Study { id, moment, modalities: BTreeSet::new(), sop_classes: BTreeSet::new() }
         }
     };
     memory.studies.insert(new.study.clone(), study.clone());
@@ -97,33 +106,53 @@ fn join(set: &BTreeSet<String>) -> String {
 }
 
 /// A patient is an identifier and its issuer; without an identifier, no two studies are of one patient.
-async fn patient<C: Connection>(connection: &mut C, new: &NewInstance) -> Result<i64> {
+async fn patient<C: Connection>(connection: &mut C, new: &NewInstance) -> Result<Patient> {
     let key = new.levels.patient.expose();
     let scope = if key.id.is_empty() { new.study.as_str() } else { "" };
+    let attributes = new.levels.patient_attributes.expose().as_slice();
     let insert = Statement::new(
         "INSERT INTO patients (issuer, patient_id, scope, name, attributes) VALUES (?, ?, ?, ?, ?)
-         ON CONFLICT (patient_id, issuer, scope) DO UPDATE SET scope = excluded.scope RETURNING id",
+         ON CONFLICT (patient_id, issuer, scope) DO UPDATE SET scope = excluded.scope RETURNING id, attributes",
     )
     .bind(key.issuer.as_str())
     .bind(key.id.as_str())
     .bind(scope)
     .bind(new.levels.patient_name.expose().as_str())
-    .bind(new.levels.patient_attributes.expose().as_slice());
-    connection.fetch_one(insert).await?.int(0)
+    .bind(attributes);
+    let row = connection.fetch_one(insert).await?;
+    let words = match row.blob(1)? {
+        known if known == attributes => new.levels.patient_words.expose().clone(),
+        // Known by another name: that is the one which is shown.
+        known => {
+            let known = Attributes::read(Bytes::copy_from_slice(known), Encoding::ExplicitLittle)?;
+            words_of_name(&known)
+        }
+    };
+    Ok(Patient { id: row.int(0)?, words })
 }
 
-async fn insert_study<C: Connection>(connection: &mut C, patient: i64, new: &NewInstance) -> Result<i64> {
+/// A patient's row, and the words of the name in it.
+struct Patient {
+    id: i64,
+    words: Vec<String>,
+}
+
+async fn insert_study<C: Connection>(connection: &mut C, patient: Patient, new: &NewInstance) -> Result<i64> {
     let insert = Statement::new(
-        "INSERT INTO studies (uid, patient, date, time, accession, modalities, sop_classes, series_count, instance_count, attributes)
-         VALUES (?, ?, ?, ?, ?, '', '', 0, 0, ?) RETURNING id",
+        "INSERT INTO studies (uid, patient, date, time, at, accession, modalities, sop_classes, series_count, instance_count, words, attributes)
+         VALUES (?, ?, ?, ?, ?, ?, '', '', 0, 0, ?, ?) RETURNING id",
     )
     .bind(new.study.as_str())
-    .bind(patient)
+    .bind(patient.id)
     .bind(new.levels.study_date.as_str())
     .bind(new.levels.study_time.as_str())
+    .bind(new.levels.moment)
     .bind(new.levels.accession_number.expose().as_str())
+    .bind(words::joined(&patient.words))
     .bind(new.levels.study_attributes.expose().as_slice());
-    connection.fetch_one(insert).await?.int(0)
+    let id = connection.fetch_one(insert).await?.int(0)?;
+    words::insert(connection, id, new.levels.moment, &patient.words).await?;
+    Ok(id)
 }
 
 async fn insert_series<C: Connection>(connection: &mut C, study: i64, new: &NewInstance) -> Result<Series> {
@@ -173,6 +202,11 @@ pub(super) async fn update_counts<C: Connection>(
         }
         update.push(" WHERE id = ").push_bind(*id);
         connection.post(update).await?;
+        if let Some(study) = changed.get(id) {
+            let modalities: Vec<String> =
+                study.modalities.iter().map(|one| words::of_modality(one)).collect();
+            words::insert(connection, study.id, study.moment, &modalities).await?;
+        }
     }
     Ok(())
 }

@@ -1,22 +1,89 @@
 //! A query as SQL that narrows, and matching that decides.
 //!
-//! The conditions use the indexes and never leave out a row that matches; whether a row does is
-//! decided by [`Query::matches`] alone. Where the conditions say all there is to say, the page is
-//! cut by SQL as well. A long answer is read page by page, each behind the last row of the one
-//! before it, so that nobody who takes his time holds a connection.
+//! | module | what it does |
+//! |---|---|
+//! | `narrowing` | keys as conditions, which never leave out a row that matches |
+//! | `plan` | from where the studies are reached |
+//! | `studies` | studies, newest first |
+//! | `below` | series and instances, study by study |
+//! | `patients` | patients, by name |
+//! | `headers` | what only the instances tell |
+//! | `answer` | a row as attributes |
+//!
+//! Whether a row matches is decided by [`Query::matches`] alone; where the conditions say all there is to
+//! say it is not asked. A long answer is read page by page, each behind the last row of the one before it,
+//! so that nobody who takes his time holds a connection, and no page costs more than the first.
 
-use std::collections::HashMap;
+mod answer;
+mod below;
+mod headers;
+mod narrowing;
+mod patients;
+mod plan;
+mod studies;
 
-use dicom::dictionary_std::tags;
+use std::fmt;
 
-use super::{Connection, Dialect, SqlRow, SqlValue, Statement, rows, signed};
+use super::{Connection, signed};
 use crate::Result;
-use crate::index::{SearchCursor, SearchPage};
-use crate::model::{Attributes, Encoding, Header, Level, PersonName, Tag, VR, fold};
-use crate::query::{Key, Matching, Pattern, Query, Row};
+use crate::index::{SearchCursor, SearchPage, cut_short};
+use crate::model::{Attributes, Level};
+use crate::query::{Page, Query, Rank, Row};
+
+use narrowing::Narrowing;
+use plan::Driver;
 
 /// Rows that are looked at in one page.
 const PAGE: u64 = 256;
+/// Rows that are passed over at a time.
+const PASSED: u64 = 4096;
+
+/// How far a search has come.
+#[derive(Clone, Default)]
+pub(in crate::index) struct Progress {
+    /// Of the names that match, those that are given now; `None` when all are one.
+    rank: Option<Rank>,
+    /// The way to the studies, once it was chosen.
+    driver: Option<Driver>,
+    /// The last study: its moment and its row.
+    study: Option<(i64, i64)>,
+    /// A study that is not finished, and the last place in it.
+    within: Option<(i64, Vec<i64>)>,
+    /// The last patient: folded name and row.
+    patient: Option<(String, i64)>,
+    /// Matches that are still passed over.
+    skip: u64,
+    /// Matches that were given.
+    given: u64,
+    /// Headers that were looked at.
+    looked: u64,
+}
+
+/// How much, not where: names are patient data.
+impl fmt::Debug for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Progress({} given, {} headers looked at)", self.given, self.looked)
+    }
+}
+
+/// One page in the making.
+struct Search<'q> {
+    query: &'q Query,
+    narrowing: Narrowing,
+    progress: Progress,
+    rows: Vec<Row>,
+    /// Headers that this page looked at.
+    looked: u64,
+    /// As many headers were looked at as may be.
+    is_cut: bool,
+}
+
+/// Whether there may be more rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    More,
+    Over,
+}
 
 /// The next rows that match, and where the page behind them begins.
 pub(in crate::index) async fn page<C: Connection>(
@@ -24,312 +91,128 @@ pub(in crate::index) async fn page<C: Connection>(
     query: &Query,
     after: Option<&SearchCursor>,
 ) -> Result<SearchPage> {
-    let is_exact = is_exact(query);
-    let wanted = query.page.limit.unwrap_or(u64::MAX).saturating_sub(after.map_or(0, |cursor| cursor.found));
-    let size = if is_exact { PAGE.min(wanted) } else { PAGE };
-    let mut statement = Statement::new(select(query.level));
-    conditions(&mut statement, C::DIALECT, query);
-    if let Some(cursor) = after {
-        behind(&mut statement, query.level, &cursor.place);
-    }
-    statement.push(order(query.level)).push(" LIMIT ").push_bind(signed(size)?);
-    if is_exact && after.is_none() && query.page.offset > 0 {
-        statement.push(" OFFSET ").push_bind(signed(query.page.offset)?);
-    }
-    let found = if size == 0 { Vec::new() } else { connection.fetch(statement).await? };
-    let is_last = (found.len() as u64) < size || size == 0;
-    let mut skip = if is_exact { 0 } else { after.map_or(query.page.offset, |cursor| cursor.skip) };
-    let mut matching = Vec::new();
-    let references = references(connection, query.level, &found).await?;
-    for row in &found {
-        let attributes = attributes(query.level, row, &references)?;
-        if !is_exact && !query.matches(&attributes) {
-            continue;
+    let mut search = Search::new(query, after);
+    let mut step = Step::More;
+    while step == Step::More && !search.is_full() && search.rows.is_empty() {
+        step = search.next(connection).await?;
+        if step == Step::Over && search.next_rank() {
+            step = Step::More;
         }
-        if skip > 0 {
-            skip -= 1;
-        } else if (matching.len() as u64) < wanted {
-            matching.push(Row { level: query.level, attributes });
+        // What takes many looks is left to another page, which others may come before.
+        if search.narrowing.needs_headers || !search.narrowing.is_exact {
+            break;
         }
     }
-    let is_last = is_last || matching.len() as u64 >= wanted;
-    let next = match found.last() {
-        Some(last) if !is_last => Some(SearchCursor {
-            place: place(query.level, last)?,
-            skip,
-            found: after.map_or(0, |cursor| cursor.found) + matching.len() as u64,
-        }),
-        _ => None,
-    };
-    Ok(SearchPage { rows: matching, next })
+    let is_over = step == Step::Over || search.is_full() || search.is_cut;
+    let Search { progress, rows, is_cut, .. } = search;
+    Ok(SearchPage { rows, next: (!is_over).then_some(SearchCursor(progress)), is_cut })
 }
 
-/// How many match, whatever the page.
-pub(in crate::index) async fn count<C: Connection>(connection: &mut C, query: &Query) -> Result<u64> {
-    if is_exact(query) {
-        let mut statement = Statement::new(format!("SELECT count(*) {}", from(query.level)));
-        conditions(&mut statement, C::DIALECT, query);
-        return connection.fetch_one(statement).await?.unsigned(0);
+impl<'q> Search<'q> {
+    fn new(query: &'q Query, after: Option<&SearchCursor>) -> Self {
+        let progress = after.map_or_else(|| Progress::at_start(query), |cursor| cursor.0.clone());
+        let narrowing = Narrowing::of(query, progress.rank);
+        Self { query, narrowing, progress, rows: Vec::new(), looked: 0, is_cut: false }
     }
-    let all = Query { page: crate::Page::default(), ..query.clone() };
+
+    async fn next<C: Connection>(&mut self, connection: &mut C) -> Result<Step> {
+        if self.progress.driver.is_none() {
+            self.progress.driver = Some(plan::plan(connection, &self.narrowing).await?);
+        }
+        match self.query.level {
+            Level::Patient => self.next_patients(connection).await,
+            Level::Study => self.next_studies(connection).await,
+            Level::Series | Level::Instance => self.next_below(connection).await,
+        }
+    }
+
+    /// Goes on to the names without the marks that were typed; `false` when there is no such thing.
+    fn next_rank(&mut self) -> bool {
+        if self.progress.rank != Some(Rank::Marked) {
+            return false;
+        }
+        let Progress { skip, given, looked, .. } = self.progress;
+        self.progress = Progress { rank: Some(Rank::Folded), skip, given, looked, ..Progress::default() };
+        self.narrowing = Narrowing::of(self.query, self.progress.rank);
+        true
+    }
+
+    /// Matches that are still wanted.
+    fn wanted(&self) -> u64 {
+        self.query.page.limit.unwrap_or(u64::MAX).saturating_sub(self.progress.given)
+    }
+
+    fn is_full(&self) -> bool {
+        self.wanted() == 0
+    }
+
+    /// Rows to ask for: no more than are wanted, where each that comes is one.
+    fn size(&self) -> Result<i64> {
+        let size = if self.narrowing.is_exact { PAGE.min(self.wanted()) } else { PAGE };
+        signed(size)
+    }
+
+    /// Whether rows may be passed over unseen, and how many.
+    fn passed_unseen(&self) -> Result<Option<i64>> {
+        let is_unseen = self.narrowing.is_exact && self.progress.skip > 0;
+        is_unseen.then(|| signed(self.progress.skip.min(PASSED))).transpose()
+    }
+
+    /// Whether a row is a match, as far as it tells itself.
+    fn is_match(&self, attributes: &Attributes) -> bool {
+        if self.narrowing.is_exact {
+            return true;
+        }
+        self.query.matches(attributes) && self.is_of_rank(attributes)
+    }
+
+    fn is_of_rank(&self, attributes: &Attributes) -> bool {
+        match (self.progress.rank, self.query.name()) {
+            (Some(rank), Some(name)) => name.rank_of(attributes) == rank,
+            _ => true,
+        }
+    }
+
+    /// Counts a match, and gives it unless it is passed over.
+    fn take(&mut self, attributes: Attributes) {
+        if self.progress.skip > 0 {
+            self.progress.skip -= 1;
+        } else if !self.is_full() {
+            self.progress.given += 1;
+            self.rows.push(Row { level: self.query.level, attributes });
+        }
+    }
+}
+
+impl Progress {
+    fn at_start(query: &Query) -> Self {
+        let has_ranks = query.name().is_some_and(crate::query::NameKey::has_ranks);
+        Self { rank: has_ranks.then_some(Rank::Marked), skip: query.page.offset, ..Self::default() }
+    }
+}
+
+/// How many match behind the offset of the query's page, up to its limit.
+pub(in crate::index) async fn count<C: Connection>(connection: &mut C, query: &Query) -> Result<u64> {
+    let narrowing = Narrowing::of(query, None);
+    if narrowing.is_exact && query.level != Level::Patient {
+        let driver = plan::plan(connection, &narrowing).await?;
+        if query.level == Level::Study {
+            return studies::count(connection, query, &narrowing, &driver).await;
+        }
+        if narrowing.series.is_empty() && narrowing.instances.is_empty() && query.page == Page::default() {
+            return studies::count_below(connection, query.level, &narrowing, &driver).await;
+        }
+    }
     let (mut count, mut after) = (0, None);
     loop {
-        let found = page(connection, &all, after.as_ref()).await?;
+        let found = page(connection, query, after.as_ref()).await?;
+        if found.is_cut {
+            return Err(cut_short(query));
+        }
         count += found.rows.len() as u64;
         after = found.next;
         if after.is_none() {
             return Ok(count);
         }
     }
-}
-
-fn from(level: Level) -> &'static str {
-    match level {
-        Level::Patient => {
-            "FROM patients p WHERE EXISTS (SELECT 1 FROM studies s WHERE s.patient = p.id AND s.instance_count > 0)"
-        }
-        Level::Study => "FROM studies s JOIN patients p ON p.id = s.patient WHERE s.instance_count > 0",
-        Level::Series => {
-            "FROM series e JOIN studies s ON s.id = e.study JOIN patients p ON p.id = s.patient WHERE e.instance_count > 0"
-        }
-        Level::Instance => {
-            "FROM instances i JOIN series e ON e.id = i.series JOIN studies s ON s.id = e.study \
-             JOIN patients p ON p.id = s.patient JOIN terms k ON k.id = i.sop_class WHERE i.state = 0"
-        }
-    }
-}
-
-/// The columns of a level: its place in the order first, then what [`attributes`] reads.
-fn select(level: Level) -> String {
-    const COUNTS: &str = "(SELECT count(*) FROM studies c WHERE c.patient = p.id AND c.instance_count > 0), \
-        (SELECT CAST(coalesce(sum(c.series_count), 0) AS BIGINT) FROM studies c WHERE c.patient = p.id), \
-        (SELECT CAST(coalesce(sum(c.instance_count), 0) AS BIGINT) FROM studies c WHERE c.patient = p.id)";
-    const STUDY: &str = "s.attributes, s.modalities, s.sop_classes, s.series_count, s.instance_count";
-    let columns = match level {
-        Level::Patient => format!("p.name, p.id, p.attributes, {COUNTS}"),
-        Level::Study => format!("s.date, s.time, s.id, p.attributes, {STUDY}, {COUNTS}"),
-        Level::Series => format!(
-            "s.date, s.time, s.id, e.number, e.id, p.attributes, {STUDY}, e.attributes, e.instance_count"
-        ),
-        Level::Instance => format!(
-            "s.date, s.time, s.id, e.number, e.id, i.number, i.id, p.attributes, {STUDY}, e.attributes, e.instance_count, i.header"
-        ),
-    };
-    format!("SELECT {columns} {}", from(level))
-}
-
-/// How many columns tell the place in the order.
-fn place_columns(level: Level) -> usize {
-    match level {
-        Level::Patient => 2,
-        Level::Study => 3,
-        Level::Series => 5,
-        Level::Instance => 7,
-    }
-}
-
-fn order(level: Level) -> &'static str {
-    match level {
-        Level::Patient => " ORDER BY p.name, p.id",
-        Level::Study => " ORDER BY s.date DESC, s.time DESC, s.id DESC",
-        Level::Series => " ORDER BY s.date DESC, s.time DESC, s.id DESC, e.number, e.id",
-        Level::Instance => " ORDER BY s.date DESC, s.time DESC, s.id DESC, e.number, e.id, i.number, i.id",
-    }
-}
-
-fn place(level: Level, row: &SqlRow) -> Result<Vec<SqlValue>> {
-    let text = |column| Ok(SqlValue::from(row.text(column)?));
-    let int = |column| Ok(SqlValue::from(row.int(column)?));
-    match level {
-        Level::Patient => Ok(vec![text(0)?, int(1)?]),
-        _ => {
-            let numbers = (2..place_columns(level)).map(int);
-            [text(0), text(1)].into_iter().chain(numbers).collect()
-        }
-    }
-}
-
-/// Only rows behind this place.
-fn behind(statement: &mut Statement, level: Level, place: &[SqlValue]) {
-    let list = |statement: &mut Statement, values: &[SqlValue]| {
-        statement.push_list(values.iter().cloned());
-    };
-    match (level, place) {
-        (Level::Patient, place) => {
-            statement.push(" AND (p.name, p.id) > ");
-            list(statement, place);
-        }
-        (Level::Study, place) => {
-            statement.push(" AND (s.date, s.time, s.id) < ");
-            list(statement, place);
-        }
-        (_, [date, time, study, lower @ ..]) => {
-            let columns =
-                if level == Level::Series { "(e.number, e.id)" } else { "(e.number, e.id, i.number, i.id)" };
-            statement.push(" AND (s.date, s.time, s.id) <= ");
-            list(statement, &[date.clone(), time.clone(), study.clone()]);
-            statement.push(" AND (s.id <> ").push_bind(study.clone()).push(" OR ").push(columns).push(" > ");
-            list(statement, lower);
-            statement.push(")");
-        }
-        _ => {}
-    }
-}
-
-/// Where a key is kept in a column of its own, exactly as it is compared.
-fn column(tag: Tag) -> Option<&'static str> {
-    match tag {
-        tags::STUDY_INSTANCE_UID => Some("s.uid"),
-        tags::SERIES_INSTANCE_UID => Some("e.uid"),
-        tags::SOP_INSTANCE_UID => Some("i.uid"),
-        tags::SOP_CLASS_UID => Some("k.term"),
-        tags::PATIENT_ID => Some("p.patient_id"),
-        tags::ACCESSION_NUMBER => Some("s.accession"),
-        tags::MODALITY => Some("e.modality"),
-        _ => None,
-    }
-}
-
-fn is_exact(query: &Query) -> bool {
-    query.keys.iter().all(|key| match &key.matching {
-        Matching::Universal => true,
-        Matching::Values(_) => column(key.tag()).is_some(),
-        _ => false,
-    })
-}
-
-fn conditions(statement: &mut Statement, dialect: Dialect, query: &Query) {
-    for key in &query.keys {
-        match (&key.matching, column(key.tag())) {
-            (Matching::Values(values), Some(column)) => {
-                statement.push(&format!(" AND {column} IN "));
-                statement.push_list(values.iter().map(String::as_str));
-            }
-            (Matching::Wildcard(pattern), Some(column)) => {
-                begins(statement, column, &Pattern::new(pattern).prefix());
-            }
-            _ => other_condition(statement, dialect, key),
-        }
-    }
-}
-
-fn other_condition(statement: &mut Statement, dialect: Dialect, key: &Key) {
-    match (key.tag(), &key.matching) {
-        (tags::PATIENT_NAME, Matching::Wildcard(pattern)) => name_like(statement, dialect, pattern),
-        (tags::PATIENT_NAME, Matching::Values(values)) => {
-            let names: Vec<&String> = values.iter().filter(|name| !name.contains('=')).collect();
-            if let ([name], 1) = (names.as_slice(), values.len()) {
-                name_like(statement, dialect, PersonName::parse(name).alphabetic.as_str());
-            }
-        }
-        (tags::STUDY_DATE, Matching::Range(_, range)) => {
-            // Dates of the old form with points are compared by the matching itself.
-            if let Some(from) = &range.from {
-                statement.push(" AND (s.date >= ").push_bind(from.as_str()).push(" OR length(s.date) <> 8)");
-            }
-            if let Some(to) = &range.to {
-                statement.push(" AND (s.date <= ").push_bind(to.as_str()).push(" OR length(s.date) <> 8)");
-            }
-        }
-        (tags::MODALITIES_IN_STUDY, Matching::Values(values)) => {
-            statement.push(" AND (1 = 0");
-            for value in values {
-                statement.push(&format!(" OR {}(s.modalities, ", dialect.position()));
-                statement.push_bind(value.as_str()).push(") > 0");
-            }
-            statement.push(")");
-        }
-        _ => {}
-    }
-}
-
-/// By the folded name: the prefix by its index, or the longest run that has to be in it.
-fn name_like(statement: &mut Statement, dialect: Dialect, pattern: &str) {
-    let pattern = Pattern::new(&fold(pattern));
-    let position = dialect.position();
-    // A component that is empty at the end is not kept.
-    let prefix = pattern.prefix().trim_end_matches(['^', '=']).to_owned();
-    let run = pattern.longest_literal().trim_end_matches(['^', '=']).to_owned();
-    if !prefix.is_empty() {
-        statement.push(" AND ((p.name >= ").push_bind(prefix.as_str());
-        statement.push(" AND p.name < ").push_bind(after_prefix(&prefix));
-        // Ideographic and phonetic groups stand behind the alphabetic one.
-        statement.push(&format!(") OR ({position}(p.name, '=') > 0 AND {position}(p.name, "));
-        statement.push_bind(prefix).push(") > 0))");
-    } else if !run.is_empty() {
-        statement.push(&format!(" AND {position}(p.name, ")).push_bind(run).push(") > 0");
-    }
-}
-
-fn begins(statement: &mut Statement, column: &str, prefix: &str) {
-    if !prefix.is_empty() {
-        statement.push(&format!(" AND {column} >= ")).push_bind(prefix);
-        statement.push(&format!(" AND {column} < ")).push_bind(after_prefix(prefix));
-    }
-}
-
-/// Greater than every text with this prefix (by bytes of UTF-8, as the back ends compare).
-fn after_prefix(prefix: &str) -> String {
-    format!("{prefix}\u{10FFFF}")
-}
-
-/// What the headers of these rows are told apart from; only instances have one.
-async fn references<C: Connection>(
-    connection: &mut C,
-    level: Level,
-    found: &[SqlRow],
-) -> Result<HashMap<i64, bytes::Bytes>> {
-    if level != Level::Instance {
-        return Ok(HashMap::new());
-    }
-    let series = found.iter().map(|row| row.int(4)).collect::<Result<Vec<_>>>()?;
-    rows::references(connection, &series).await
-}
-
-fn attributes(level: Level, row: &SqlRow, references: &HashMap<i64, bytes::Bytes>) -> Result<Attributes> {
-    let at = place_columns(level);
-    let mut all = match level {
-        Level::Instance => {
-            let reference = references.get(&row.int(4)?).map(|bytes| &bytes[..]).unwrap_or_default();
-            Header::from_bytes(row.blob(at + 8)?, reference)?.attributes()?.in_utf8()
-        }
-        _ => Attributes::new(),
-    };
-    add(&mut all, row.blob(at)?)?;
-    if level == Level::Patient {
-        patient_counts(&mut all, row, at + 1)?;
-    } else {
-        add(&mut all, row.blob(at + 1)?)?;
-        all.put_text(tags::MODALITIES_IN_STUDY, VR::CS, row.text(at + 2)?);
-        all.put_text(tags::SOP_CLASSES_IN_STUDY, VR::UI, row.text(at + 3)?);
-        count_into(&mut all, row, tags::NUMBER_OF_STUDY_RELATED_SERIES, at + 4)?;
-        count_into(&mut all, row, tags::NUMBER_OF_STUDY_RELATED_INSTANCES, at + 5)?;
-    }
-    if level == Level::Study {
-        patient_counts(&mut all, row, at + 6)?;
-    }
-    if level >= Level::Series {
-        add(&mut all, row.blob(at + 6)?)?;
-        count_into(&mut all, row, tags::NUMBER_OF_SERIES_RELATED_INSTANCES, at + 7)?;
-    }
-    Ok(all)
-}
-
-fn patient_counts(all: &mut Attributes, row: &SqlRow, at: usize) -> Result<()> {
-    count_into(all, row, tags::NUMBER_OF_PATIENT_RELATED_STUDIES, at)?;
-    count_into(all, row, tags::NUMBER_OF_PATIENT_RELATED_SERIES, at + 1)?;
-    count_into(all, row, tags::NUMBER_OF_PATIENT_RELATED_INSTANCES, at + 2)
-}
-
-fn add(all: &mut Attributes, stored: &[u8]) -> Result<()> {
-    let level = Attributes::read(bytes::Bytes::copy_from_slice(stored), Encoding::ExplicitLittle)?;
-    for element in level.iter().filter(|e| e.tag != tags::SPECIFIC_CHARACTER_SET) {
-        all.put_from(&level, element);
-    }
-    Ok(())
-}
-
-fn count_into(all: &mut Attributes, row: &SqlRow, tag: Tag, column: usize) -> Result<()> {
-    all.put_text(tag, VR::IS, &row.int(column)?.to_string());
-    Ok(())
 }

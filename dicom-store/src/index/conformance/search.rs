@@ -1,0 +1,241 @@
+//! Searching: what is found, in which order, and how it is paged.
+
+use dicom::dictionary_std::tags;
+
+use super::{commit, new};
+use crate::fixture::{Sample, ct};
+use crate::index::{Index, Mark};
+use crate::model::{Attributes, Level, PackId, Tag, VR};
+use crate::query::{Key, NameKey, Page, Query};
+
+/// A private block and an attribute in it (PS3.5 §7.8.1).
+const CREATOR: Tag = Tag(0x0009, 0x0010);
+const PRIVATE: Tag = Tag(0x0009, 0x1001);
+
+fn query(level: Level, keys: &[(Tag, VR, &str)]) -> Query {
+    let keys = keys.iter().map(|(tag, vr, value)| Key::parse(&[*tag], *vr, value).unwrap()).collect();
+    let mut query = Query { keys, ..Query::new(level) };
+    assert!(query.name_creators().is_empty());
+    query
+}
+
+/// All rows, and whether the search ended before all was looked at.
+async fn search(index: &dyn Index, query: &Query) -> (Vec<Attributes>, bool) {
+    let (mut rows, mut after) = (Vec::new(), None);
+    loop {
+        let page = index.search(query, after.as_ref()).await.unwrap();
+        rows.extend(page.rows.into_iter().map(|row| row.attributes));
+        after = page.next;
+        if after.is_none() {
+            return (rows, page.is_cut);
+        }
+    }
+}
+
+async fn rows(index: &dyn Index, query: &Query) -> Vec<Attributes> {
+    search(index, query).await.0
+}
+
+async fn uids(index: &dyn Index, query: &Query, tag: Tag) -> Vec<String> {
+    rows(index, query).await.iter().map(|row| row.uid(tag).unwrap().to_owned()).collect()
+}
+
+fn study_uids(samples: &[&Sample]) -> Vec<String> {
+    samples.iter().map(|sample| sample.study().to_string()).collect()
+}
+
+pub async fn puts_names_with_the_marks_that_were_typed_first(index: &dyn Index) {
+    let study = |name: &str, id: &str, date: &str| {
+        ct().name(name).patient_id(id).with(tags::STUDY_DATE, VR::DA, date)
+    };
+    let samples = [
+        study("NGUYỄN^HÒA", "1", "20260101"),
+        study("Nguyễn Thị Hoà", "2", "20260102"),
+        study("Nguyên^Hoa", "3", "20260103"),
+        study("NGUYEN^HOA", "4", "20260104"),
+        study("TRAN^HOA", "5", "20260105"),
+    ];
+    commit(index, &samples).await;
+    for (typed, expected) in [
+        ("Nguyễn Hòa", &[1, 0, 3, 2][..]),
+        ("hòa", &[1, 0, 4, 3, 2]),
+        ("nguyen hoa", &[3, 2, 1, 0]),
+        ("Nguyễn*", &[1, 0, 3, 2]),
+    ] {
+        let expected = study_uids(&expected.iter().map(|n: &usize| &samples[*n]).collect::<Vec<_>>());
+        let mut query = query(Level::Study, &[(tags::PATIENT_NAME, VR::PN, typed)]);
+        assert_eq!(uids(index, &query, tags::STUDY_INSTANCE_UID).await, expected, "{typed}");
+        for offset in 0..5 {
+            query.page = Page { offset, limit: Some(2) };
+            let page = expected.iter().skip(usize::try_from(offset).unwrap()).take(2).cloned();
+            let found = uids(index, &query, tags::STUDY_INSTANCE_UID).await;
+            assert_eq!(found, page.collect::<Vec<_>>(), "{typed} from {offset}");
+        }
+    }
+}
+
+/// An instance with what no row of the index has: a number, a code in a sequence, a private attribute.
+fn unusual(kvp: &str, code: &str, block: u16, private: &str) -> Sample {
+    let mut item = Attributes::new();
+    item.put_text(tags::CODE_VALUE, VR::SH, code);
+    let mut sample = ct().with(tags::KVP, VR::DS, kvp).with(Tag(CREATOR.0, block), VR::LO, "ACME 1.0").with(
+        Tag(PRIVATE.0, (block << 8) | 1),
+        VR::LO,
+        private,
+    );
+    sample.attributes.put_items(tags::VIEW_CODE_SEQUENCE, vec![item]);
+    sample
+}
+
+pub async fn finds_by_what_only_the_instances_tell(index: &dyn Index) {
+    let first = unusual("120", "R-1", 0x10, "one");
+    let second = unusual("80", "R-2", 0x11, "two");
+    let of_first = unusual("80", "R-1", 0x12, "three");
+    let third = Sample::clone(&first.next(2));
+    commit(index, &[first.clone(), second.clone(), third, of_first.clone()]).await;
+    let sequence = Key::parse(&[tags::VIEW_CODE_SEQUENCE, tags::CODE_VALUE], VR::SH, "R-1").unwrap();
+    let mut by_code = query(Level::Study, &[]);
+    by_code.keys.push(sequence);
+    assert_eq!(uids(index, &by_code, tags::STUDY_INSTANCE_UID).await, study_uids(&[&of_first, &first]));
+    // One instance has to have both.
+    by_code.keys.extend(query(Level::Study, &[(tags::KVP, VR::DS, "120")]).keys);
+    assert_eq!(uids(index, &by_code, tags::STUDY_INSTANCE_UID).await, study_uids(&[&first]));
+    for level in [Level::Study, Level::Series, Level::Instance] {
+        let keys = [(CREATOR, VR::LO, "ACME 1.0"), (PRIVATE, VR::LO, "tw*")];
+        let found = uids(index, &query(level, &keys), tags::STUDY_INSTANCE_UID).await;
+        assert_eq!(found, study_uids(&[&second]), "{level:?}");
+    }
+    let by_instance =
+        query(Level::Study, &[(tags::SOP_INSTANCE_UID, VR::UI, second.sop_instance().as_str())]);
+    assert_eq!(uids(index, &by_instance, tags::STUDY_INSTANCE_UID).await, study_uids(&[&second]));
+}
+
+pub async fn says_when_a_search_ends_before_all_was_looked_at(index: &dyn Index) {
+    let samples: Vec<Sample> = (0..5).map(|_| ct().with(tags::KVP, VR::DS, "120")).collect();
+    commit(index, &samples).await;
+    for (max_headers, found, is_cut) in [(3, 3, true), (5, 5, false)] {
+        let query = Query { max_headers, ..query(Level::Study, &[(tags::KVP, VR::DS, "120")]) };
+        let (rows, was_cut) = search(index, &query).await;
+        assert_eq!((rows.len(), was_cut), (found, is_cut));
+        assert_eq!(index.count(&query).await.is_err(), is_cut);
+    }
+}
+
+pub async fn pages_series_and_instances_without_gap(index: &dyn Index) {
+    let mut samples = Vec::new();
+    for _ in 0..3 {
+        let first = ct();
+        let second = first.next_series(2);
+        samples.extend([first.next(2), second.next(2), first, second]);
+    }
+    commit(index, &samples).await;
+    for (level, tag, count) in
+        [(Level::Series, tags::SERIES_INSTANCE_UID, 6), (Level::Instance, tags::SOP_INSTANCE_UID, 12)]
+    {
+        for keys in
+            [&[][..], &[(tags::PATIENT_ID, VR::LO, "P*")], &[(tags::BODY_PART_EXAMINED, VR::CS, "\"\"")]]
+        {
+            let mut query = query(level, keys);
+            let all = uids(index, &query, tag).await;
+            assert_eq!((all.len(), index.count(&query).await.unwrap()), (count, count as u64));
+            let mut paged = Vec::new();
+            for offset in (0..15).step_by(5) {
+                query.page = Page { offset, limit: Some(5) };
+                paged.extend(uids(index, &query, tag).await);
+            }
+            assert_eq!(paged, all);
+        }
+    }
+}
+
+/// Over 2,000 studies, so that words which many have are followed, and those which few have gathered.
+async fn many(index: &dyn Index) {
+    const NAMES: &[&str] = &[
+        "Nguyễn^Hòa^Thị",
+        "NGUYEN^HOA^THI",
+        "Nguyễn Văn An",
+        "Trần^Hoa",
+        "NGUYEN^VAN",
+        "Lê Thị Nga",
+        "O'Neil^Mary-Ann",
+        "Nguyễn^Hoàng^Văn",
+        "YAMADA^TAROU=山田^太郎",
+        "Nguyên^Thị",
+        "NGUYEN VAN HOA",
+        "Đặng^Hòa",
+    ];
+    let group: Vec<_> = (0..2200_usize)
+        .map(|n| {
+            let word = if n % 50 == 0 { format!(" x{n}") } else { String::new() };
+            let sample = ct()
+                .name(&format!("{}{word}", NAMES[n * 7 % NAMES.len()]))
+                .patient_id(&format!("P{n}"))
+                .with(tags::ACCESSION_NUMBER, VR::SH, &format!("A{n:04}"))
+                .with(tags::STUDY_DATE, VR::DA, &format!("2026{:02}{:02}", 1 + n % 12, 1 + n % 28))
+                .with(tags::MODALITY, VR::CS, ["CT", "CT", "MR", "DX"][n % 4]);
+            new(&sample, n as u64 * 1024)
+        })
+        .collect();
+    index.commit(&group, &[Mark { pack: PackId(1), offset: 1 << 30 }]).await.unwrap();
+}
+
+pub async fn finds_all_that_matches_and_nothing_else(index: &dyn Index) {
+    many(index).await;
+    let all = rows(index, &query(Level::Study, &[])).await;
+    assert_eq!(all.len(), 2200);
+    let names = [
+        "nguyen",
+        "Nguyễn",
+        "n",
+        "hoa nguyen",
+        "Hòa Nguyễn",
+        "thi* van*",
+        "x",
+        "x*",
+        "*an",
+        "n*n",
+        "nguyen^hoa",
+        "nguyen^*",
+        "oneil mary",
+        "O'Neil^Mary*",
+        "山田",
+        "=山田^*",
+        "van hoa x",
+        "khong",
+        "?guyen",
+        "Nguyễn^Hoàng*",
+    ];
+    let others = [
+        (tags::ACCESSION_NUMBER, VR::SH, "A00*"),
+        (tags::ACCESSION_NUMBER, VR::SH, "A*1"),
+        (tags::ACCESSION_NUMBER, VR::SH, "A0017"),
+        (tags::PATIENT_ID, VR::LO, "P1*"),
+        (tags::STUDY_DATE, VR::DA, "20260101-20260315"),
+        (tags::STUDY_TIME, VR::TM, "10-11"),
+        (tags::MODALITIES_IN_STUDY, VR::CS, "MR\\DX"),
+        (tags::STUDY_DESCRIPTION, VR::LO, "\"\""),
+    ];
+    let by_name = names.map(|name| vec![(tags::PATIENT_NAME, VR::PN, name)]);
+    let by_both = names.iter().zip(others.iter().cycle());
+    let by_both = by_both.map(|(name, other)| vec![(tags::PATIENT_NAME, VR::PN, *name), *other]);
+    for keys in by_name.into_iter().chain(by_both).chain(others.map(|other| vec![other])) {
+        let mut query = query(Level::Study, &keys);
+        query.options.combined_date_time = true;
+        let mut expected: Vec<&Attributes> = all.iter().filter(|row| query.matches(row)).collect();
+        if let Some(name) = query.name().filter(|name| NameKey::has_ranks(name)) {
+            expected.sort_by_key(|row| name.rank_of(row));
+        }
+        let expected: Vec<&str> =
+            expected.iter().map(|row| row.uid(tags::STUDY_INSTANCE_UID).unwrap()).collect();
+        assert_eq!(uids(index, &query, tags::STUDY_INSTANCE_UID).await, expected, "{keys:?}");
+        assert_eq!(index.count(&query).await.unwrap(), expected.len() as u64, "{keys:?}");
+        query.page = Page { offset: 30, limit: Some(7) };
+        let page = expected.iter().skip(30).take(7).copied().collect::<Vec<_>>();
+        assert_eq!(uids(index, &query, tags::STUDY_INSTANCE_UID).await, page, "{keys:?}");
+        // A patient has one study here.
+        query = Query { level: Level::Patient, page: Page::default(), ..query };
+        if keys.iter().all(|(tag, ..)| [tags::PATIENT_NAME, tags::PATIENT_ID].contains(tag)) {
+            assert_eq!(rows(index, &query).await.len(), expected.len(), "{keys:?}");
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! A row of the index as the attributes that it stands for.
+
+use dicom::dictionary_std::tags;
+
+use super::super::SqlRow;
+use crate::Result;
+use crate::model::{Attributes, Encoding, Tag, VR};
+use crate::query::PATIENT_COUNTS;
+
+const COUNTS: &str = "(SELECT count(*) FROM studies c WHERE c.patient = p.id AND c.instance_count > 0), \
+    (SELECT CAST(coalesce(sum(c.series_count), 0) AS BIGINT) FROM studies c WHERE c.patient = p.id), \
+    (SELECT CAST(coalesce(sum(c.instance_count), 0) AS BIGINT) FROM studies c WHERE c.patient = p.id)";
+
+/// The columns that [`study`] reads, its moment and row first: of `s` and `p`.
+pub(super) fn select_study(with_patient_counts: bool) -> String {
+    let counts = if with_patient_counts { format!(", {COUNTS}") } else { String::new() };
+    format!(
+        "SELECT s.at, s.id, p.attributes, s.attributes, s.modalities, s.sop_classes, s.series_count, s.instance_count{counts}"
+    )
+}
+
+/// The columns that [`patient`] reads, its name and row first: of `p`.
+pub(super) fn select_patient() -> String {
+    format!("SELECT p.name, p.id, p.attributes, {COUNTS}")
+}
+
+pub(super) fn study(row: &SqlRow, with_patient_counts: bool) -> Result<Attributes> {
+    let mut all = stored(row, 2)?;
+    add(&mut all, &stored(row, 3)?);
+    all.put_text(tags::MODALITIES_IN_STUDY, VR::CS, row.text(4)?);
+    all.put_text(tags::SOP_CLASSES_IN_STUDY, VR::UI, row.text(5)?);
+    count_into(&mut all, row, tags::NUMBER_OF_STUDY_RELATED_SERIES, 6)?;
+    count_into(&mut all, row, tags::NUMBER_OF_STUDY_RELATED_INSTANCES, 7)?;
+    if with_patient_counts {
+        patient_counts(&mut all, row, 8)?;
+    }
+    Ok(all)
+}
+
+pub(super) fn patient(row: &SqlRow) -> Result<Attributes> {
+    let mut all = stored(row, 2)?;
+    patient_counts(&mut all, row, 3)?;
+    Ok(all)
+}
+
+/// Adds a series' own to those of its study: the data set and the count of instances in two columns.
+pub(super) fn add_series(all: &mut Attributes, row: &SqlRow, at: usize) -> Result<()> {
+    add(all, &stored(row, at)?);
+    count_into(all, row, tags::NUMBER_OF_SERIES_RELATED_INSTANCES, at + 1)
+}
+
+/// Adds all of a data set; what both have is as the added one has it.
+pub(super) fn add(all: &mut Attributes, more: &Attributes) {
+    for element in more.iter().filter(|e| e.tag != tags::SPECIFIC_CHARACTER_SET) {
+        all.put_from(more, element);
+    }
+}
+
+fn stored(row: &SqlRow, column: usize) -> Result<Attributes> {
+    let bytes = bytes::Bytes::copy_from_slice(row.blob(column)?);
+    Attributes::read(bytes, Encoding::ExplicitLittle)
+}
+
+fn patient_counts(all: &mut Attributes, row: &SqlRow, at: usize) -> Result<()> {
+    PATIENT_COUNTS.into_iter().zip(at..).try_for_each(|(tag, column)| count_into(all, row, tag, column))
+}
+
+fn count_into(all: &mut Attributes, row: &SqlRow, tag: Tag, column: usize) -> Result<()> {
+    all.put_text(tag, VR::IS, &row.int(column)?.to_string());
+    Ok(())
+}
