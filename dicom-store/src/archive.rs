@@ -19,6 +19,7 @@ use crate::ingest::{Budget, Sources, Store};
 use crate::node;
 use crate::objects::Objects;
 use crate::packs::disk::Disk;
+use crate::packs::replay::Replay;
 use crate::packs::writer::{Limits, Log};
 use crate::packs::{Packs, replay, writer};
 use crate::session::Session;
@@ -93,11 +94,12 @@ impl Archive {
         let node = node::join(&config.data, &*index, &sealed, is_alone).await?;
         let packs = Arc::new(Packs::open(config, objects, node, disk)?);
         let is_new = index.last_change().await? == Cursor::default();
-        let sealed = replay::objects(&packs, &index).await?;
+        let from = Replay { packs: &packs, index: &index, sources: &sources, is_followed: !is_new };
+        let sealed = replay::objects(from).await?;
         if sealed > 0 {
             info!(packs = sealed, is_new, "index filled from the sealed packs");
         }
-        let open = replay::log(&packs, &index, !is_new).await?;
+        let open = replay::log(from).await?;
         let changes = Changes::new(index.last_change().await?);
         let limits = Limits {
             pack_size: Config::bytes(config.pack_size_mib.max(1)),

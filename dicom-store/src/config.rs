@@ -57,7 +57,7 @@ pub struct Config {
     /// A pack that has had no instance for this long is sealed. Default 300.
     pub seal_idle_s: u64,
     /// What is known of the text of senders that do not say it, or say it wrong. Default none.
-    pub sources: Vec<Source>,
+    pub sources: Vec<TextSource>,
     pub s3: S3,
 }
 
@@ -74,7 +74,7 @@ pub enum Durability {
 /// One of `[[store.sources]]`. `reindex` applies what was changed here to what is in the archive.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Source {
+pub struct TextSource {
     /// The sender's AE title; `web` for what came by STOW-RS, `import` for `filmless import`.
     pub ae_title: String,
     /// `utf-8`, `windows-1258`, `tcvn3`, `vni`, `viscii` or `latin1`: what its text is in where Specific Character

@@ -32,7 +32,7 @@ mod work;
 pub use access::{Caller, Subject};
 pub use archive::Archive;
 pub use change::{Change, ChangeKind, Changes, Cursor};
-pub use config::{Config, Durability, IndexUrl, S3, Secret};
+pub use config::{Config, Durability, IndexUrl, S3, Secret, TextSource};
 pub use ingest::{Arrival, Declared, Incoming, Origin, Stored};
 pub use model::{Error, ErrorKind, Result};
 pub use objects::DerivedKey;

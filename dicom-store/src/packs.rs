@@ -19,6 +19,7 @@ mod reader;
 mod remote;
 pub(crate) mod replay;
 mod serving;
+mod stretch;
 mod tail;
 mod upload;
 pub(crate) mod writer;

@@ -8,9 +8,10 @@ use std::os::unix::fs::FileExt;
 use bytes::Bytes;
 use dicom::dictionary_std::tags;
 use dicom_store::fixture::{self, archive, config, ct, store, system};
-use dicom_store::model::{FrameNumber, Level, Resource, VR, transfer_syntax};
+use dicom_store::model::{FrameNumber, Level, Resource, TextEncoding, TextRule, VR, transfer_syntax};
 use dicom_store::{
     Archive, Arrival, Caller, Config, Declared, ErrorKind, Key, Origin, Query, Session, Stored, Subject,
+    TextSource,
 };
 use futures_util::{StreamExt, TryStreamExt};
 
@@ -449,4 +450,44 @@ async fn searches_whose_rows_nobody_takes_hold_back_nobody() {
     let query = Query::new(Level::Instance);
     let _silent = futures_util::future::join_all((0..20).map(|_| session.search(&query))).await;
     assert!(matches!(store(&session, &ct()).await.unwrap(), Stored::New(_)));
+}
+
+/// A data set that says ISO_IR 100 and is not.
+fn legacy(name: &'static [u8], id: &str) -> fixture::Sample {
+    let mut sample = ct().patient_id(id).with(tags::SPECIFIC_CHARACTER_SET, VR::CS, "ISO_IR 100");
+    sample.attributes.put_bytes(tags::PATIENT_NAME, VR::PN, name);
+    sample
+}
+
+async fn names(session: &Session) -> Vec<String> {
+    let rows: Vec<_> = session.search(&Query::new(Level::Study)).await.unwrap().try_collect().await.unwrap();
+    let mut names: Vec<_> = rows.iter().map(|row| row.attributes.text(tags::PATIENT_NAME).unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[tokio::test]
+async fn text_is_repaired_in_every_answer_and_a_new_rule_holds_after_reindex() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut settings = config(&folder);
+    let archive = Archive::open(&settings).await.unwrap();
+    let session = system(&archive);
+    let clear = store(&session, &legacy(b"Nguy\xea\xden^Thi\xf2", "P1")).await.unwrap();
+    let unclear = legacy(b"H\xb5", "P2");
+    let unclear = (store(&session, &unclear).await.unwrap(), unclear.data_set());
+    assert_eq!(names(&session).await, ["Hµ", "Nguyễn^Thị"]);
+    let header = session.header(clear.instance()).await.unwrap();
+    assert_eq!(header.text().repair(), Some(TextEncoding::Windows1258));
+    assert_eq!(header.attributes().unwrap().text(tags::PATIENT_NAME).unwrap(), "Nguyễn^Thị");
+    assert!(session.header(unclear.0.instance()).await.unwrap().text().is_unsure());
+    assert_eq!(studies(&session, &[(tags::PATIENT_NAME, VR::PN, "nguyen*")]).await.len(), 1);
+    archive.close().await;
+
+    settings.sources = vec![TextSource { ae_title: "FIXTURE".to_owned(), character_set: TextRule::Tcvn3 }];
+    let archive = Archive::reindex(&settings).await.unwrap();
+    let session = system(&archive);
+    assert!(names(&session).await.contains(&"Hà".to_owned()));
+    let stored = bytes_of(&session, &unclear.0).await;
+    assert!(stored.ends_with(&unclear.1), "the bytes stay as they came");
+    archive.close().await;
 }

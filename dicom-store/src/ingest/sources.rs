@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use dicom::dictionary_std::tags;
 use tracing::{info, warn};
 
-use crate::config::Source;
+use crate::config::TextSource;
 use crate::model::{Attributes, TextReading, TextRule};
 use crate::{Error, Result};
 
@@ -23,9 +23,9 @@ pub(crate) struct Sources {
 impl Sources {
     /// # Errors
     /// `Invalid` when a sender is named twice, or not at all.
-    pub(crate) fn new(sources: &[Source]) -> Result<Self> {
+    pub(crate) fn new(sources: &[TextSource]) -> Result<Self> {
         let mut rules = HashMap::new();
-        for Source { ae_title, character_set } in sources {
+        for TextSource { ae_title, character_set } in sources {
             let ae_title = ae_title.trim();
             if ae_title.is_empty() {
                 return Err(Error::invalid("a source in store.sources has no ae-title"));
@@ -80,8 +80,8 @@ mod tests {
     use super::*;
     use crate::model::{TextEncoding, VR};
 
-    fn source(ae_title: &str, character_set: TextRule) -> Source {
-        Source { ae_title: ae_title.to_owned(), character_set }
+    fn source(ae_title: &str, character_set: TextRule) -> TextSource {
+        TextSource { ae_title: ae_title.to_owned(), character_set }
     }
 
     #[test]

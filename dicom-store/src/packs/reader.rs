@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use super::entry::{BLOCK, BLOCK_BYTES, Entry, padded};
 use super::file::FileSource;
+use super::stretch::Stretch;
 use super::tail::{is_tear, next_data};
 use crate::index::NewInstance;
-use crate::ingest::Reading;
+use crate::ingest::{Reading, Sources};
 use crate::model::{FileMeta, Location, PackId, Source};
 use crate::{Error, Result};
 
@@ -21,6 +22,7 @@ pub(super) struct PackReader {
     pub(super) pack: PackId,
     pub(super) file: Arc<File>,
     pub(super) length: u64,
+    pub(super) sources: Arc<Sources>,
 }
 
 /// Some of what a pack holds, in its order.
@@ -41,6 +43,11 @@ pub(super) struct Gap {
 }
 
 impl PackReader {
+    /// Some entries at once, where they are as they were written.
+    pub(super) fn stretch(&self, start: u64) -> std::io::Result<Option<Stretch>> {
+        Stretch::read(self.pack, &self.file, start, self.length)
+    }
+
     /// Reads on from `start`; what it gives ends there when no whole entry is left.
     pub(super) fn read(&self, start: u64) -> Result<Part> {
         let mut part = Part { end: start, ..Part::default() };
@@ -135,7 +142,8 @@ impl PackReader {
     fn instance(&self, entry: &Entry, location: Location) -> Result<NewInstance> {
         let meta = self.meta(location)?;
         let mut source = FileSource::new(&self.file, location.offset, location.length);
-        let reading = Reading::of_file(&mut source, &meta)?;
+        let sender = entry.sender.as_deref().unwrap_or_default();
+        let reading = Reading::of_file(&mut source, &meta)?.sent_by(sender, &self.sources)?;
         let mut hasher = blake3::Hasher::new();
         self.hash(location.offset + meta.data_set, location.offset + location.length, &mut hasher)?;
         let mut new = reading.into_new(*hasher.finalize().as_bytes())?;

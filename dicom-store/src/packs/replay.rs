@@ -1,8 +1,13 @@
 //! At the start: from where the index has come to the end of the log.
 
 use std::fs::File;
+use std::num::NonZero;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
+use futures_util::stream::try_unfold;
+use futures_util::{FutureExt, TryStreamExt};
 use tracing::{error, info, warn};
 
 use super::Packs;
@@ -12,29 +17,41 @@ use super::file::PackFile;
 use super::reader::{PackReader, Part};
 use super::tail::Tail;
 use crate::index::{Index, Mark};
+use crate::ingest::Sources;
 use crate::model::PackId;
 use crate::objects::blocking;
 use crate::{Error, ErrorKind, Result};
 
+/// Threads that read a pack, at the most; each has a stretch of it in memory.
+const MAX_THREADS: usize = 8;
+/// How often it is told how far a pack was read.
+const PROGRESS: Duration = Duration::from_secs(5);
+
+/// What the index is brought up from, and with.
+#[derive(Clone, Copy)]
+pub(crate) struct Replay<'a> {
+    pub(crate) packs: &'a Arc<Packs>,
+    pub(crate) index: &'a Arc<dyn Index>,
+    pub(crate) sources: &'a Arc<Sources>,
+    /// The index was there before, and is not made anew.
+    pub(crate) is_followed: bool,
+}
+
 /// Brings the index up to the log. Sealed packs become objects; the open one is given back to write on.
 ///
-/// A torn end is cut and written over. A damaged pack is neither: it becomes an object as it is. `is_followed`: the
-/// index was there before, and is not made anew.
+/// A torn end is cut and written over. A damaged pack is neither: it becomes an object as it is.
 ///
 /// # Errors
 /// `Unavailable` when the index knows packs that are nowhere: a volume that is not mounted, most likely.
-pub(crate) async fn log(
-    packs: &Arc<Packs>,
-    index: &Arc<dyn Index>,
-    is_followed: bool,
-) -> Result<Option<PackFile>> {
+pub(crate) async fn log(replay: Replay<'_>) -> Result<Option<PackFile>> {
+    let Replay { packs, index, .. } = replay;
     let marks = index.marks().await?;
     let in_log = packs.in_log()?;
     are_there(packs, &marks, &in_log).await?;
     let mut last_open = None;
     for pack in in_log {
         packs.is_taken(pack);
-        let (open, tail) = bring_in(packs, index, pack, is_followed).await?;
+        let (open, tail) = bring_in(replay, pack).await?;
         match tail {
             Tail::Sealed => adopt(packs, index, pack).await?,
             Tail::Damaged => {
@@ -69,15 +86,13 @@ async fn are_there(packs: &Packs, marks: &[Mark], in_log: &[PackId]) -> Result<(
 }
 
 /// One pack of the log into the index, and what lies behind its last whole entry. A torn end is cut.
-async fn bring_in(
-    packs: &Packs,
-    index: &Arc<dyn Index>,
-    pack: PackId,
-    is_followed: bool,
-) -> Result<(PackFile, Tail)> {
+async fn bring_in(replay: Replay<'_>, pack: PackId) -> Result<(PackFile, Tail)> {
+    let Replay { packs, index, is_followed, .. } = replay;
     let file = Arc::new(packs.open_in_log(pack)?);
     let length = file.metadata()?.len();
-    let end = catch_up(pack, &file, length, index, is_followed).await?;
+    let end =
+        catch_up(replay, PackReader { pack, file: file.clone(), length, sources: replay.sources.clone() })
+            .await?;
     let read = file.clone();
     let tail = blocking(move || Tail::of(&read, end..length, is_followed)).await?;
     let file = Arc::into_inner(file).ok_or_else(|| Error::internal("a pack is still being read"))?;
@@ -115,7 +130,8 @@ async fn seal_older(packs: &Packs, index: &Arc<dyn Index>, older: PackFile) -> R
 }
 
 /// Reads every sealed pack that the index does not know: all of them when it is new. Gives the instances found.
-pub(crate) async fn objects(packs: &Arc<Packs>, index: &Arc<dyn Index>) -> Result<u64> {
+pub(crate) async fn objects(replay: Replay<'_>) -> Result<u64> {
+    let Replay { packs, index, .. } = replay;
     let known = index.marks().await?;
     let mut count = 0;
     for (pack, length) in packs.objects.packs().await? {
@@ -128,7 +144,11 @@ pub(crate) async fn objects(packs: &Arc<Packs>, index: &Arc<dyn Index>) -> Resul
         let path = packs.objects.pack_copy(pack, &copy).await?;
         let is_copy = path == copy;
         let file = Arc::new(blocking(move || File::open(path)).await?);
-        let end = catch_up(pack, &file, length, index, false).await?;
+        let end = catch_up(
+            Replay { is_followed: false, ..replay },
+            PackReader { pack, file, length, sources: replay.sources.clone() },
+        )
+        .await?;
         if end + 2 * BLOCK < length {
             error!(pack = %pack, offset = end, "the end of a sealed pack is damaged");
             index.commit(&[], &[Mark { pack, offset: length }]).await?;
@@ -142,31 +162,93 @@ pub(crate) async fn objects(packs: &Arc<Packs>, index: &Arc<dyn Index>) -> Resul
 }
 
 /// Commits what lies behind the index's mark; gives the end of the last whole entry.
-async fn catch_up(
-    pack: PackId,
-    file: &Arc<File>,
-    length: u64,
-    index: &Arc<dyn Index>,
-    is_followed: bool,
-) -> Result<u64> {
+async fn catch_up(replay: Replay<'_>, reader: PackReader) -> Result<u64> {
+    let Replay { index, is_followed, .. } = replay;
+    let (pack, reader) = (reader.pack, Arc::new(reader));
     let marks = index.marks().await?;
     let mut at = marks.iter().find(|mark| mark.pack == pack).map_or(0, |mark| mark.offset);
-    let mut found = 0;
+    let mut told = Told { pack, length: reader.length, found: 0, at: Instant::now() };
     loop {
-        let reader = PackReader { pack, file: file.clone(), length };
-        let part = tokio::task::spawn_blocking(move || reader.read(at))
+        at = in_stretches(replay, &reader, at, &mut told).await?;
+        let closer = reader.clone();
+        let part = tokio::task::spawn_blocking(move || closer.read(at))
             .await
             .map_err(|cause| Error::internal("reading the log did not finish").with_source(cause))??;
         tell(pack, &part, is_followed);
         if part.end == at {
-            if found > 0 {
-                info!(pack = %pack, instances = found, "log: the index has caught up");
+            if told.found > 0 {
+                info!(pack = %pack, instances = told.found, "log: the index has caught up");
             }
             return Ok(at);
         }
-        found += part.instances.len();
         index.commit(&part.instances, &[Mark { pack, offset: part.end }]).await?;
+        told.progress(part.instances.len(), part.end);
         at = part.end;
+    }
+}
+
+/// As far as whole entries follow each other: some stretches are read and proven at a time, and committed in
+/// their order. Gives the end of the last entry.
+async fn in_stretches(
+    replay: Replay<'_>,
+    reader: &Arc<PackReader>,
+    start: u64,
+    told: &mut Told,
+) -> Result<u64> {
+    let threads = std::thread::available_parallelism().map_or(2, NonZero::get).min(MAX_THREADS);
+    let is_over = AtomicBool::new(false);
+    let stretches = try_unfold(start, |at| {
+        let (reader, is_over) = (reader.clone(), is_over.load(Ordering::Relaxed));
+        async move {
+            let read = move || if is_over { Ok(None) } else { reader.stretch(at) };
+            Ok::<_, Error>(blocking(read).await?.map(|stretch| {
+                let end = stretch.end;
+                (stretch, end)
+            }))
+        }
+    });
+    let read = stretches.map_ok(|stretch| {
+        let (sources, end) = (reader.sources.clone(), stretch.end);
+        let read = tokio::task::spawn_blocking(move || stretch.part(&sources));
+        read.map(move |part| match part {
+            Ok(part) => Ok((part, end)),
+            Err(cause) => Err(Error::internal("reading the log did not finish").with_source(cause)),
+        })
+    });
+    let mut parts = std::pin::pin!(read.try_buffered(threads + 1));
+    let mut at = start;
+    // Read to its end in any case: nobody else may have the file when this returns.
+    while let Some((part, end)) = parts.try_next().await? {
+        if is_over.load(Ordering::Relaxed) {
+            continue;
+        }
+        tell(reader.pack, &part, replay.is_followed);
+        if part.end > at {
+            replay.index.commit(&part.instances, &[Mark { pack: reader.pack, offset: part.end }]).await?;
+            told.progress(part.instances.len(), part.end);
+            at = part.end;
+        }
+        is_over.store(part.end < end, Ordering::Relaxed);
+    }
+    Ok(at)
+}
+
+/// What was said of a pack that is being read.
+struct Told {
+    pack: PackId,
+    length: u64,
+    found: usize,
+    at: Instant,
+}
+
+impl Told {
+    fn progress(&mut self, instances: usize, end: u64) {
+        self.found += instances;
+        if self.at.elapsed() >= PROGRESS {
+            self.at = Instant::now();
+            let (mib, of_mib) = (end >> 20, self.length >> 20);
+            info!(pack = %self.pack, instances = self.found, mib, of_mib, "log: the index is catching up");
+        }
     }
 }
 
