@@ -27,7 +27,7 @@ DIMSE    ?= 127.0.0.1:11112
 # Where the trial keeps its studies.
 DATA     ?= $(target)/trial
 
-.PHONY: help run test bench viewer lint fmt fmt-check clippy test-viewer test-rust program clean packages-run packages-test
+.PHONY: help run test crash-test bench viewer lint fmt fmt-check clippy test-viewer test-rust program clean packages-run packages-test
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -38,6 +38,9 @@ run: packages-run $(dist) ## builds what is missing, starts a trial with sample 
 
 test: packages-test fmt-check test-viewer clippy test-rust ## builds what is missing and runs every test
 	@echo 'all tests passed'
+
+crash-test: packages-test program ## fails and switches off every step of the write path, then kills the program under load for CRASH_SECONDS=60
+	@scripts/crash-test
 
 bench: packages-run $(dist) ## measures the archive: storing, finding, reading its packs again
 	@$(step) 'filmless: build' cargo build --locked --release -p filmless

@@ -1,5 +1,7 @@
 //! `kill -9` in the middle of receiving, and what is true afterwards.
 
+mod cycles;
+
 use std::{
     collections::BTreeMap,
     fs,

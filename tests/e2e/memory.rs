@@ -1,16 +1,19 @@
 //! Large instances and small pieces, in and out, in the memory of a small machine.
 
-use std::time::Duration;
+use std::{env, net::SocketAddr, time::Duration};
 
 use anyhow::{Context, Result};
 use tempfile::TempDir;
 use tests::{
     Program, Web,
-    by_hand::{Association, CT_IMAGE, Proposal, p_data, pdv},
-    corpus::{DataSet, NGUYEN, ct_of_size},
+    by_hand::{Association, CT_IMAGE, Proposal, connect, p_data, pdv},
+    corpus::{DataSet, MUELLER, NGUYEN, ct_of_size},
     pacs::{data_set_of, stored_file},
 };
-use tokio::time::timeout;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::timeout,
+};
 
 /// Multi-frame Grayscale Word Secondary Capture Image Storage.
 const SECONDARY_CAPTURE: &str = "1.2.840.10008.5.1.4.1.1.7.3";
@@ -23,7 +26,7 @@ const FRAME: usize = 2048 * 2048 * 2;
 const FRAMES: u16 = 520;
 const LIMIT: u64 = 200 * 1024 * 1024;
 
-fn header(study: &str, series: &str, instance: &str) -> Vec<u8> {
+fn header(study: &str, series: &str, instance: &str, frames: u16) -> Vec<u8> {
     let mut set = DataSet::default();
     set.text(0x0008, 0x0016, "UI", SECONDARY_CAPTURE);
     set.text(0x0008, 0x0018, "UI", instance);
@@ -34,7 +37,7 @@ fn header(study: &str, series: &str, instance: &str) -> Vec<u8> {
     set.text(0x0020, 0x000E, "UI", series);
     set.put(0x0028, 0x0002, "US", &1_u16.to_le_bytes());
     set.text(0x0028, 0x0004, "CS", "MONOCHROME2");
-    set.text(0x0028, 0x0008, "IS", &FRAMES.to_string());
+    set.text(0x0028, 0x0008, "IS", &frames.to_string());
     set.put(0x0028, 0x0010, "US", &EDGE.to_le_bytes());
     set.put(0x0028, 0x0011, "US", &EDGE.to_le_bytes());
     for (element, value) in [(0x0100, 16_u16), (0x0101, 16), (0x0102, 15), (0x0103, 0)] {
@@ -68,7 +71,7 @@ async fn takes_and_gives_four_gibibytes_frame_by_frame() -> Result<()> {
     };
     let mut association = Association::request(program.dimse, "BIG", &[proposal]).await?;
     association.begin_store(1, SECONDARY_CAPTURE, instance).await?;
-    association.data(1, &header(study, series, instance), false).await?;
+    association.data(1, &header(study, series, instance, FRAMES), false).await?;
     for number in 1..=FRAMES {
         association.data(1, &fragment(number)?, false).await?;
     }
@@ -86,6 +89,83 @@ async fn takes_and_gives_four_gibibytes_frame_by_frame() -> Result<()> {
         assert_eq!(body.len(), FRAME, "frame {number}");
         assert_eq!(body.get(..2), Some(number.to_le_bytes().as_slice()), "frame {number} is another one");
     }
+    assert_small(&program)
+}
+
+/// Sends one multi-frame image of so many frames; gives the status.
+async fn send(server: SocketAddr, number: u16, frames: u16) -> Result<u16> {
+    let study = format!("2.25.8100{number}");
+    let instance = format!("{study}.1.1");
+    let proposal = Proposal {
+        id: 1,
+        abstract_syntax: SECONDARY_CAPTURE,
+        transfer_syntaxes: &[ENCAPSULATED_UNCOMPRESSED],
+    };
+    let mut association = Association::request(server, "BIG", &[proposal]).await?;
+    association.begin_store(1, SECONDARY_CAPTURE, &instance).await?;
+    association.data(1, &header(&study, &format!("{study}.1"), &instance, frames), false).await?;
+    for number in 1..=frames {
+        association.data(1, &fragment(number)?, false).await?;
+    }
+    association.data(1, &[0xFE, 0xFF, 0xDD, 0xE0, 0, 0, 0, 0], true).await?;
+    let status = association.status().await?;
+    association.release().await?;
+    Ok(status)
+}
+
+/// Ten senders of large objects at once. What they hold does not depend on how large those are: 128 MiB each here,
+/// and as many MiB as `MEMORY_MIB_EACH` says where there is the disk for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_large_objects_at_once_stay_in_half_a_gibibyte() -> Result<()> {
+    let each: u16 = env::var("MEMORY_MIB_EACH").ok().map(|text| text.parse()).transpose()?.unwrap_or(128);
+    let folder = TempDir::new()?;
+    let program = Program::start(&folder.path().join("data"), &[]).await?;
+    let senders: Vec<_> = (0..10).map(|number| tokio::spawn(send(program.dimse, number, each / 8))).collect();
+    for sender in senders {
+        assert_eq!(sender.await??, 0);
+    }
+    let peak = program.peak_memory()?;
+    println!("{} MiB at the peak with ten senders of {each} MiB each", peak >> 20);
+    assert!(peak < 512 << 20, "{} MiB at the peak, 512 MiB is the end", peak >> 20);
+    Ok(())
+}
+
+/// Readers that ask for much and take nothing of it must not use up what others are served with.
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_that_take_nothing_hold_back_nobody() -> Result<()> {
+    let folder = TempDir::new()?;
+    let program = Program::start(&folder.path().join("data"), &[]).await?;
+    assert_eq!(send(program.dimse, 1, 6).await?, 0);
+    let slice = ct_of_size(NGUYEN, 1, 64).remove(0);
+    let mut association = Association::for_ct(program.dimse, "CT_1").await?;
+    assert_eq!(association.store(1, CT_IMAGE, &slice.sop_instance, &slice.data_set).await?, 0);
+    let study = "2.25.81001";
+    let paths = [
+        format!("/dicom-web/studies/{study}"),
+        format!("/dicom-web/studies/{study}/series/{study}.1/instances/{study}.1.1/frames/1,2,3,4"),
+    ];
+    let mut stuck = Vec::new();
+    for number in 0..40 {
+        let mut stream = connect(program.http).await?;
+        let request = format!(
+            "GET {} HTTP/1.1\r\nHost: {}\r\nAccept: multipart/related; transfer-syntax=*\r\n\r\n",
+            paths[number % 2],
+            program.http
+        );
+        stream.write_all(request.as_bytes()).await?;
+        // Its first bytes have come: it is being served.
+        stream.read_u8().await?;
+        stuck.push(stream);
+    }
+    let web = Web::new(program.http);
+    let others = async {
+        let kept = stored_file(&web, &slice.study, &slice.series, &slice.sop_instance).await?;
+        assert!(data_set_of(&kept)? == slice.data_set);
+        let other = ct_of_size(MUELLER, 1, 64).remove(0);
+        assert_eq!(association.store(1, CT_IMAGE, &other.sop_instance, &other.data_set).await?, 0);
+        anyhow::Ok(())
+    };
+    timeout(Duration::from_secs(20), others).await.context("others are held back")??;
     assert_small(&program)
 }
 
