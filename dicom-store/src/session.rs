@@ -1,10 +1,13 @@
 //! The only door to the archive: every verb is allowed or refused here.
 
+mod acts;
+mod rewritten;
+
 use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
-use futures_util::stream::{self, try_unfold};
-use futures_util::{Stream, TryStreamExt};
+use futures_util::stream::{self, BoxStream, try_unfold};
+use futures_util::{Stream, StreamExt, TryStreamExt};
 
 use crate::access::{Action, Caller};
 use crate::archive::Archive;
@@ -16,6 +19,7 @@ use crate::packs::ahead::ReadAhead;
 use crate::packs::place::Place;
 use crate::query::{Query, Rows};
 use crate::{Error, Result, inflate};
+use rewritten::Rewritten;
 
 /// Bytes of an object that are read at a time.
 const CHUNK: u64 = 1 << 20;
@@ -44,7 +48,8 @@ impl Session {
     /// `Forbidden`; `Unavailable` when the archive is closing; `Exhausted` when the disk is full.
     pub async fn receive(&self, arrival: Arrival) -> Result<Incoming> {
         self.caller.check(Action::Store)?;
-        Incoming::new(self.archive.store()?, arrival).await
+        let may_reject = self.caller.may(Action::Reject);
+        Incoming::new(self.archive.store()?, arrival, may_reject).await
     }
 
     /// The rows that match, as they are found (PS3.4 §C.4.1, PS3.18 §10.6). Names with the marks that were
@@ -106,7 +111,9 @@ impl Session {
     pub async fn header_and_frames(&self, instance: &Instance) -> Result<(Header, FrameMap)> {
         self.caller.check(Action::Retrieve)?;
         let found = self.archive.inner.index.header(&instance.sop_instance).await?;
-        found.ok_or_else(|| Error::not_found(format!("{} is not in the archive", instance.resource())))
+        let (header, frames) = found
+            .ok_or_else(|| Error::not_found(format!("{} is not in the archive", instance.resource())))?;
+        Ok((header.corrected(instance.correction.clone()), frames))
     }
 
     /// Every instance of a resource with its header, out of the index, some at a time.
@@ -119,19 +126,49 @@ impl Session {
             session.caller.check(Action::Retrieve)?;
             let (page, next) = session.archive.inner.index.headers(&of, after, HEADERS).await?;
             let is_over = next.is_none();
-            let page = stream::iter(page.into_iter().map(Ok));
+            let corrected = |(instance, header): (Instance, Header)| {
+                let header = header.corrected(instance.correction.clone());
+                (instance, header)
+            };
+            let page = stream::iter(page.into_iter().map(corrected).map(Ok));
             Ok(Some((page, (session, of, next, is_over))))
         });
         pages.try_flatten()
     }
 
-    /// The Part 10 file as it is stored, in parts of up to 1 MiB.
-    pub fn open(&self, instance: &Instance) -> impl Stream<Item = Result<Bytes>> + Send + use<> {
-        self.stored(instance, 0..instance.location.length)
+    /// The Part 10 file, in parts of up to 1 MiB: byte for byte as it is stored, or with the data set
+    /// written anew where something else holds.
+    pub fn open(&self, instance: &Instance) -> BoxStream<'static, Result<Bytes>> {
+        if instance.correction.is_none() {
+            return self.stored(instance, 0..instance.location.length).boxed();
+        }
+        self.stored(instance, 0..instance.data_set).chain(self.open_data_set(instance)).boxed()
     }
 
-    /// The data set as it is stored, in parts of up to 1 MiB.
-    pub fn open_data_set(&self, instance: &Instance) -> impl Stream<Item = Result<Bytes>> + Send + use<> {
+    /// The data set, as [`Session::open`] gives it.
+    pub fn open_data_set(&self, instance: &Instance) -> BoxStream<'static, Result<Bytes>> {
+        let Some(correction) = instance.correction.clone() else {
+            return self.stored_data_set(instance).boxed();
+        };
+        let (session, instance) = (self.clone(), instance.clone());
+        let plan = async move {
+            let rewritten = Rewritten::plan(&session, &instance, &correction).await?;
+            Ok::<_, Error>(rewritten.into_chunks())
+        };
+        stream::once(plan).try_flatten().boxed()
+    }
+
+    /// Bytes that [`Session::open`] gives; `None` when that is known only at the end.
+    ///
+    /// # Errors
+    /// As [`Session::header`].
+    pub async fn length(&self, instance: &Instance) -> Result<Option<u64>> {
+        let Some(correction) = &instance.correction else { return Ok(Some(instance.location.length)) };
+        let rewritten = Rewritten::plan(self, instance, correction).await?;
+        Ok(rewritten.length().map(|length| instance.data_set + length))
+    }
+
+    fn stored_data_set(&self, instance: &Instance) -> impl Stream<Item = Result<Bytes>> + Send + use<> {
         self.stored(instance, instance.data_set..instance.location.length)
     }
 
@@ -168,7 +205,7 @@ impl Session {
         ReadAhead::new(&self.archive.inner.packs, places)
     }
 
-    /// One ranged read; offsets count from the start of the Part 10 file, of a deflated data set as if
+    /// One ranged read of the stored object; offsets count from the start of the Part 10 file, of a deflated data set as if
     /// it were inflated behind its file meta.
     ///
     /// # Errors
@@ -176,7 +213,7 @@ impl Session {
     pub async fn read(&self, instance: &Instance, range: Range<u64>) -> Result<Bytes> {
         self.caller.check(Action::Retrieve)?;
         if instance.transfer_syntax.facts().deflated {
-            return inflate::range(self.open_data_set(instance), instance.data_set, range).await;
+            return inflate::range(self.stored_data_set(instance), instance.data_set, range).await;
         }
         let location = instance.location;
         if range.end > location.length || range.start > range.end {

@@ -109,10 +109,11 @@ impl Retrieval {
     }
 }
 
-/// What tells a stored instance from all others: where its bytes lie.
-pub(crate) fn identity(instance: &Instance) -> (&str, u64, u64, u64) {
+/// What tells an instance from all others: where its bytes lie, and what was corrected of it.
+pub(crate) fn identity(instance: &Instance) -> (&str, u64, u64, u64, Vec<u64>) {
     let Location { pack, offset, length } = instance.location;
-    (instance.sop_instance.as_str(), pack.0, offset, length)
+    let acts = instance.correction.iter().flat_map(|correction| correction.acts()).collect();
+    (instance.sop_instance.as_str(), pack.0, offset, length, acts)
 }
 
 /// Validator of an answer (RFC 9110 §8.8.3): weak, since the same answer may come compressed.

@@ -14,7 +14,7 @@ use super::{CharacterSet, Element, Encoding, PersonName, Result, Tag, VR, Value,
 ///
 /// Text is kept as the bytes that came and decoded when it is asked for, by the character set of
 /// this data set or of the nearest one around it (PS3.3 §C.12.1.1.2).
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attributes {
     elements: Vec<Element>,
     charset: Arc<CharacterSet>,
@@ -259,7 +259,8 @@ impl Attributes {
         copy
     }
 
-    fn become_utf8(&mut self) {
+    /// Says that text is UTF-8, which it has to be.
+    pub(super) fn become_utf8(&mut self) {
         self.charset = Arc::new(CharacterSet::utf8());
         self.put_bytes(tags::SPECIFIC_CHARACTER_SET, VR::CS, &b"ISO_IR 192"[..]);
     }

@@ -8,15 +8,22 @@ use dicom::dictionary_std::StandardDataDictionary;
 
 use super::{Attributes, Tag, VR};
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Element {
     pub tag: Tag,
     pub vr: VR,
     pub value: Value,
 }
 
+impl Element {
+    /// Whether its value is text in the character set of the data set (PS3.5 §6.1.2.3).
+    pub fn is_text(&self) -> bool {
+        is_charset_text(self.vr)
+    }
+}
+
 /// The value field. Numbers are little endian whatever the object's encoding; text is as it came.
-#[derive(Clone, PartialEq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Value {
     Bytes(Bytes),
     Items(Vec<Attributes>),

@@ -1,12 +1,13 @@
 //! The header of an instance: its data set without the large values.
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::numbers::{put_varint, take_varint};
 use super::transfer_syntax::Encoding;
-use super::{Attributes, Error, Result, TextReading, read};
+use super::{Attributes, Correction, Error, Result, TextReading, read};
 
 /// A value field that was left in the object: a range of its Part 10 file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,12 +29,14 @@ pub struct Header {
     /// In ascending order.
     pub(super) holes: Vec<Hole>,
     pub(super) text: TextReading,
+    /// What holds instead of some of it.
+    pub(super) correction: Option<Arc<Correction>>,
 }
 
 /// How much, not what: values are patient data.
 impl fmt::Debug for Header {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { encoding, start, bytes, holes, text: _ } = self;
+        let Self { encoding, start, bytes, holes, .. } = self;
         write!(
             f,
             "Header({encoding:?}, {} bytes from {start}, {} left in the object)",
@@ -66,9 +69,29 @@ impl Header {
         Self { text, ..self }
     }
 
+    /// The same header, of which something else holds.
+    #[must_use]
+    pub fn corrected(self, correction: Option<Arc<Correction>>) -> Self {
+        Self { correction, ..self }
+    }
+
+    /// The data set as it is told, with what was corrected.
+    ///
     /// # Errors
     /// `Corrupt` when what the index holds is no header.
     pub fn attributes(&self) -> Result<Attributes> {
+        let received = self.received()?;
+        Ok(match &self.correction {
+            None => received,
+            Some(correction) => correction.apply(&received),
+        })
+    }
+
+    /// The data set as it came.
+    ///
+    /// # Errors
+    /// As [`Header::attributes`].
+    pub fn received(&self) -> Result<Attributes> {
         read::with_holes(&self.bytes, self.encoding, self.start, &self.holes, self.text)
             .map_err(|cause| Error::corrupt("stored header cannot be read").with_source(cause))
     }
@@ -123,6 +146,6 @@ impl Header {
             .collect::<Option<_>>()?;
         let length = usize::try_from(take_varint(rest)?).ok()?;
         let bytes = lz4_flex::block::decompress_with_dict(rest, length, reference).ok()?.into();
-        Some(Self { encoding, start, bytes, holes, text })
+        Some(Self { encoding, start, bytes, holes, text, correction: None })
     }
 }

@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use super::{
-    Error, Result, SeriesInstanceUid, SopClassUid, SopInstanceUid, StudyInstanceUid, TransferSyntaxUid,
+    Correction, Error, Result, SeriesInstanceUid, SopClassUid, SopInstanceUid, StudyInstanceUid,
+    TransferSyntaxUid,
 };
 
 /// Query/Retrieve levels (PS3.4 §C.3.1), from the top.
@@ -97,6 +99,8 @@ pub struct Instance {
     pub location: Location,
     /// Offset of the data set within the Part 10 file.
     pub data_set: u64,
+    /// What holds instead of some of its attributes; the stored object does not have it.
+    pub correction: Option<Arc<Correction>>,
 }
 
 impl Instance {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::fold::{fold, is_apostrophe, marked, parts_words};
 
 /// A Person Name value: its three component groups, `^` between components.
@@ -55,7 +57,8 @@ fn words(group: &str) -> impl Iterator<Item = String> {
 /// What makes a patient one patient: the identifier and who issued it (PS3.3 §C.7.1.1).
 ///
 /// Both empty for an instance without Patient ID; such patients are kept apart by study.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct PatientKey {
     pub issuer: String,
     pub id: String,

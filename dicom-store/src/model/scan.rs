@@ -57,7 +57,8 @@ pub fn scan(source: &mut dyn Source, start: u64, shift: u64, encoding: Encoding)
     walk.run(encoding)?;
     let Walk { bytes, holes, pixels, .. } = walk;
     let (start, bytes) = (start + shift, Bytes::from(bytes));
-    let header = Header { encoding, start, bytes, holes, text: TextReading::default() };
+    let text = TextReading::default();
+    let header = Header { encoding, start, bytes, holes, text, correction: None };
     let attributes = header.attributes().map_err(|error| Error::invalid(error.chain()))?;
     let frames = match pixels {
         Some(pixels) => group_frames::map(pixels, &attributes, source, shift)?,

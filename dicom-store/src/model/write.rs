@@ -14,7 +14,7 @@ pub(super) fn data_set(attributes: &Attributes, encoding: Encoding, out: &mut Ve
     }
 }
 
-fn write_element(element: &Element, encoding: Encoding, out: &mut Vec<u8>) {
+pub(super) fn write_element(element: &Element, encoding: Encoding, out: &mut Vec<u8>) {
     let mut value = Vec::new();
     match &element.value {
         Value::Bytes(bytes) => {
@@ -31,7 +31,7 @@ fn write_element(element: &Element, encoding: Encoding, out: &mut Vec<u8>) {
             let mut content = Vec::new();
             data_set(item, encoding, &mut content);
             tag(ITEM, encoding, &mut value);
-            length(content.len(), encoding, &mut value);
+            word(whole(content.len()), encoding, &mut value);
             value.append(&mut content);
         }),
         Value::Bulk(_) => {}
@@ -40,13 +40,11 @@ fn write_element(element: &Element, encoding: Encoding, out: &mut Vec<u8>) {
     out.append(&mut value);
 }
 
-fn element_head(of: Tag, vr: VR, bytes: usize, encoding: Encoding, out: &mut Vec<u8>) {
-    tag(of, encoding, out);
-    if encoding == Encoding::ImplicitLittle {
-        return length(bytes, encoding, out);
-    }
+/// Tag, VR and length of an element.
+pub(super) fn element_head(of: Tag, vr: VR, bytes: usize, encoding: Encoding, out: &mut Vec<u8>) {
     match u16::try_from(bytes) {
-        Ok(short) if !is_long(vr) => {
+        Ok(short) if !is_long(vr) && encoding != Encoding::ImplicitLittle => {
+            tag(of, encoding, out);
             out.extend_from_slice(&vr.to_bytes());
             match encoding {
                 Encoding::ExplicitBig => out.extend_from_slice(&short.to_be_bytes()),
@@ -56,14 +54,22 @@ fn element_head(of: Tag, vr: VR, bytes: usize, encoding: Encoding, out: &mut Vec
         _ => {
             // What does not fit a length of 16 bits goes as UN (PS3.5 §6.2.2).
             let vr = if is_long(vr) { vr } else { VR::UN };
-            out.extend_from_slice(&vr.to_bytes());
-            out.extend_from_slice(&[0, 0]);
-            length(bytes, encoding, out);
+            long_head(of, vr, whole(bytes), encoding, out);
         }
     }
 }
 
-fn tag(tag: Tag, encoding: Encoding, out: &mut Vec<u8>) {
+/// The same with a length of 32 bits.
+pub(super) fn long_head(of: Tag, vr: VR, length: u32, encoding: Encoding, out: &mut Vec<u8>) {
+    tag(of, encoding, out);
+    if encoding != Encoding::ImplicitLittle {
+        out.extend_from_slice(&vr.to_bytes());
+        out.extend_from_slice(&[0, 0]);
+    }
+    word(length, encoding, out);
+}
+
+pub(super) fn tag(tag: Tag, encoding: Encoding, out: &mut Vec<u8>) {
     for half in [tag.0, tag.1] {
         match encoding {
             Encoding::ExplicitBig => out.extend_from_slice(&half.to_be_bytes()),
@@ -72,10 +78,13 @@ fn tag(tag: Tag, encoding: Encoding, out: &mut Vec<u8>) {
     }
 }
 
-fn length(bytes: usize, encoding: Encoding, out: &mut Vec<u8>) {
-    let bytes = u32::try_from(bytes).expect("a data set built in memory is smaller than 4 GiB");
+fn whole(length: usize) -> u32 {
+    u32::try_from(length).expect("a value of a data set built in memory is smaller than 4 GiB")
+}
+
+pub(super) fn word(number: u32, encoding: Encoding, out: &mut Vec<u8>) {
     match encoding {
-        Encoding::ExplicitBig => out.extend_from_slice(&bytes.to_be_bytes()),
-        _ => out.extend_from_slice(&bytes.to_le_bytes()),
+        Encoding::ExplicitBig => out.extend_from_slice(&number.to_be_bytes()),
+        _ => out.extend_from_slice(&number.to_le_bytes()),
     }
 }

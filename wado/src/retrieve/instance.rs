@@ -98,7 +98,11 @@ impl Source {
             (Wrap::Single, [(instance, how)]) => self.part(0, instance, *how).await?.into_single(),
             (_, [(instance, how)]) => Ok(multipart_of(DICOM, vec![self.part(0, instance, *how).await?])),
             _ if is_as_stored => {
-                let parts = deliveries.iter().enumerate().map(|(n, (instance, _))| self.stored(n, instance));
+                let parts = deliveries.iter().enumerate().map(|(n, (instance, _))| {
+                    // How long a corrected one is shows when its turn comes.
+                    let length = instance.correction.is_none().then_some(instance.location.length);
+                    self.stored(n, instance, length)
+                });
                 Ok(multipart_of(DICOM, parts.collect()))
             }
             _ => {
@@ -115,7 +119,8 @@ impl Source {
     /// The instance that is number `n` of the answer, from 0.
     async fn part(&self, n: usize, instance: &Instance, how: Delivery) -> Result<Part, Problem> {
         if how == Delivery::AsStored {
-            return Ok(self.stored(n, instance));
+            let length = self.session.length(instance).await?;
+            return Ok(self.stored(n, instance, length));
         }
         self.ahead.reached(n);
         let conversion = Conversion::plan(Image::open(&self.session, &self.pool, instance).await?).await?;
@@ -127,7 +132,7 @@ impl Source {
         })
     }
 
-    fn stored(&self, n: usize, instance: &Instance) -> Part {
+    fn stored(&self, n: usize, instance: &Instance, length: Option<u64>) -> Part {
         let (session, owned, ahead) = (self.session.clone(), instance.clone(), self.ahead.clone());
         // The object is opened when its turn comes.
         let open = move |()| {
@@ -138,7 +143,7 @@ impl Source {
         Part {
             content_type: format!("{DICOM}; transfer-syntax={}", instance.transfer_syntax),
             location: self.base.instance(instance),
-            length: Some(instance.location.length),
+            length,
             chunks: chunks.boxed(),
         }
     }

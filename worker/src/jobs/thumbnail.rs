@@ -194,6 +194,7 @@ mod tests {
                 length: 0,
             },
             data_set: 0,
+            correction: None,
         };
         let shown = instance(2, transfer_syntax::RLE);
         let others = [instance(0, transfer_syntax::RLE), instance(1, transfer_syntax::JPEG_2000)];

@@ -190,6 +190,7 @@ fn header_of(elements: &[(Tag, VR, &'static [u8])], terms: &[&str]) -> Header {
         bytes,
         holes: Vec::new(),
         text: TextReading::default(),
+        correction: None,
     }
 }
 
