@@ -30,6 +30,12 @@ pub enum Action {
     Store,
     Search,
     Retrieve,
+    /// Take back what was stored, by a rejection note.
+    Reject,
+    /// Say otherwise who or what a study is of; decide what was kept aside.
+    Correct,
+    /// Delete, restore, destroy, and look at what is deleted.
+    Delete,
     /// Jobs and derived images.
     Maintain,
 }
@@ -40,8 +46,20 @@ impl Caller {
         match (self, action) {
             (Self::System(_), _) => true,
             (_, Action::Maintain) => false,
+            (Self::Peer { .. }, Action::Correct | Action::Delete) => false,
             (Self::Peer { known, .. }, _) => *known || action == Action::Store,
             (Self::Web { subject, .. }, _) => *subject == Subject::Open,
+        }
+    }
+
+    /// How an act or a row of the audit names the caller.
+    pub(crate) fn author(&self) -> String {
+        let at = |address: &Option<IpAddr>| address.map(|a| format!(" at {a}")).unwrap_or_default();
+        match self {
+            Self::Peer { calling, address, .. } => format!("{calling} at {address}"),
+            Self::Web { subject: Subject::Open, address } => format!("trial{}", at(address)),
+            Self::Web { subject: Subject::Anonymous, address } => format!("nobody{}", at(address)),
+            Self::System(name) => format!("system {name}"),
         }
     }
 
@@ -50,9 +68,10 @@ impl Caller {
             return Ok(());
         }
         let what = match self {
-            Self::Peer { calling, .. } => {
+            Self::Peer { calling, known: false, .. } => {
                 format!("{calling} is not a known peer: it may store, not search or retrieve")
             }
+            Self::Peer { calling, .. } => format!("{calling} is a peer: it may not change what is stored"),
             Self::Web { .. } => "nobody is signed in".to_owned(),
             Self::System(name) => format!("{name} may not do this"),
         };
@@ -78,7 +97,9 @@ mod tests {
     fn an_unknown_peer_may_store_and_nothing_else() {
         assert!(peer(false).may(Action::Store));
         assert!(!peer(false).may(Action::Search) && !peer(false).may(Action::Retrieve));
-        assert!(peer(true).may(Action::Search));
+        assert!(!peer(false).may(Action::Reject) && !peer(false).may(Action::Delete));
+        assert!(peer(true).may(Action::Search) && peer(true).may(Action::Reject));
+        assert!(!peer(true).may(Action::Delete) && !peer(true).may(Action::Correct));
     }
 
     #[test]

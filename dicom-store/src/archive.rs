@@ -105,6 +105,7 @@ impl Archive {
             pack_size: Config::bytes(config.pack_size_mib.max(1)),
             reserve: Config::bytes(config.reserve_mib),
             seal_idle: config.seal_idle(),
+            on_conflict: config.on_conflict,
         };
         let is_behind = Arc::new(AtomicBool::new(false));
         let log = writer::start(Log {
@@ -128,6 +129,8 @@ impl Archive {
             durability,
             under_way: crate::ingest::UnderWay::default(),
             inflating: Semaphore::new(1),
+            acting: Semaphore::new(1),
+            on_conflict: config.on_conflict,
             is_behind,
             sources,
         };

@@ -54,6 +54,9 @@ pub struct Config {
     /// Headers that one search looks at, for attributes that the index does not keep at the level; a search
     /// that would need more ends there and says so. Default 100000.
     pub search_headers: u64,
+    /// What becomes of another data set under a UID that is taken: `quarantine` keeps it aside, `reject` refuses
+    /// it, `replace` shows it and keeps the one before aside. Default `quarantine`.
+    pub on_conflict: OnConflict,
     /// A pack that has had no instance for this long is sealed. Default 300.
     pub seal_idle_s: u64,
     /// What is known of the text of senders that do not say it, or say it wrong. Default none.
@@ -83,6 +86,16 @@ pub struct TextSource {
     pub character_set: TextRule,
 }
 
+/// What becomes of another data set under a UID that is taken, in the same study and series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnConflict {
+    #[default]
+    Quarantine,
+    Reject,
+    Replace,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -99,6 +112,7 @@ impl Default for Config {
             max_instance_mib: 65_536,
             reserve_mib: 512,
             search_headers: crate::query::MAX_HEADERS,
+            on_conflict: OnConflict::Quarantine,
             seal_idle_s: 300,
             sources: Vec::new(),
             s3: S3::default(),

@@ -66,6 +66,31 @@ pub fn ct() -> Sample {
     sample.size(16, 16)
 }
 
+/// A Key Object Selection document with this title (PS3.16 CID 7010) that refers to instances.
+pub fn key_object(title: &str, of: &[&Sample]) -> Sample {
+    let first = of.first().expect("a document refers to something");
+    let mut code = Attributes::new();
+    code.put_text(tags::CODE_VALUE, VR::SH, title);
+    code.put_text(tags::CODING_SCHEME_DESIGNATOR, VR::SH, "DCM");
+    let evidence = of.iter().map(|sample| {
+        let mut instance = Attributes::new();
+        instance.put_text(tags::REFERENCED_SOP_CLASS_UID, VR::UI, sample.sop_class().as_str());
+        instance.put_text(tags::REFERENCED_SOP_INSTANCE_UID, VR::UI, sample.sop_instance().as_str());
+        let mut series = Attributes::new();
+        series.put_text(tags::SERIES_INSTANCE_UID, VR::UI, &sample.uid(tags::SERIES_INSTANCE_UID));
+        series.put_items(tags::REFERENCED_SOP_SEQUENCE, vec![instance]);
+        let mut study = Attributes::new();
+        study.put_text(tags::STUDY_INSTANCE_UID, VR::UI, sample.study().as_str());
+        study.put_items(tags::REFERENCED_SERIES_SEQUENCE, vec![series]);
+        study
+    });
+    let mut sample = first.next_series(999).without(tags::PIXEL_DATA);
+    sample.attributes.put_items(tags::CURRENT_REQUESTED_PROCEDURE_EVIDENCE_SEQUENCE, evidence.collect());
+    sample.attributes.put_items(tags::CONCEPT_NAME_CODE_SEQUENCE, vec![code]);
+    let sample = sample.with(tags::SOP_CLASS_UID, VR::UI, uids::KEY_OBJECT_SELECTION_DOCUMENT_STORAGE);
+    sample.with(tags::MODALITY, VR::CS, "KO")
+}
+
 impl Sample {
     /// Sets any text attribute.
     pub fn with(mut self, tag: Tag, vr: VR, text: &str) -> Self {

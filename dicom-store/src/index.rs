@@ -3,6 +3,7 @@
 //! The index follows the log: everything in it can be read from the packs again. A back end is
 //! one implementation of [`Index`]; [`conformance`] is what all of them have to pass.
 
+mod acts;
 #[cfg(feature = "fixtures")]
 #[allow(
     clippy::unwrap_used,
@@ -26,9 +27,10 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::try_unfold;
 
 use crate::change::{Change, Cursor};
+use crate::ledger::Entry;
 use crate::model::{
-    FrameMap, Header, Instance, Location, PackId, Resource, SeriesInstanceUid, SopClassUid, SopInstanceUid,
-    StudyInstanceUid, TransferSyntaxUid,
+    Attributes, FrameMap, Header, Instance, Location, PackId, PatientKey, Resource, SeriesInstanceUid,
+    SopClassUid, SopInstanceUid, StudyInstanceUid, TransferSyntaxUid,
 };
 use crate::node::Joining;
 use crate::packs::entry::Digest;
@@ -36,6 +38,8 @@ use crate::query::{Query, Row, Rows};
 use crate::queue::{JobId, Lease, NewJob, QueueDepth};
 use crate::{Error, ErrorKind, Result};
 
+pub(crate) use acts::act_time;
+pub use acts::{AuditRow, Hidden, KeptAside, Recorded};
 pub use level_rows::LevelRows;
 pub(crate) use place::Place;
 pub use postgres::PostgresIndex;
@@ -84,6 +88,7 @@ impl NewInstance {
             frames: self.frames,
             location: self.location,
             data_set: self.data_set,
+            correction: None,
         }
     }
 }
@@ -250,6 +255,37 @@ pub trait Index: fmt::Debug + Send + Sync + 'static {
     ) -> BoxFuture<'a, Result<()>>;
 
     fn queue_depth(&self) -> BoxFuture<'_, Result<QueueDepth>>;
+
+    // Acts and the audit.
+
+    /// A number for an act, which no other act has.
+    fn next_act(&self) -> BoxFuture<'_, Result<u64>>;
+
+    /// Takes an act from the log, with all that follows from it; one that is known already is left alone.
+    fn act<'a>(&'a self, entry: &'a Entry) -> BoxFuture<'a, Result<()>>;
+
+    fn act_of(&self, number: u64) -> BoxFuture<'_, Result<Option<Recorded>>>;
+
+    /// The last acts before one of them, from the newest.
+    fn acts(&self, before: Option<u64>, limit: u32) -> BoxFuture<'_, Result<Vec<Recorded>>>;
+
+    /// What is deleted or rejected, of a resource or of all, from what was hidden last.
+    fn hidden<'a>(&'a self, of: Option<&'a Resource>, limit: u32) -> BoxFuture<'a, Result<Vec<Hidden>>>;
+
+    /// What came under UIDs that were taken, from the newest.
+    fn kept_aside<'a>(
+        &'a self,
+        of: Option<&'a SopInstanceUid>,
+        limit: u32,
+    ) -> BoxFuture<'a, Result<Vec<KeptAside>>>;
+
+    /// Who a patient is after all merges, and what is told of them; `None` when nothing is known.
+    fn patient<'a>(&'a self, key: &'a PatientKey) -> BoxFuture<'a, Result<Option<(PatientKey, Attributes)>>>;
+
+    fn record<'a>(&'a self, row: &'a AuditRow) -> BoxFuture<'a, Result<()>>;
+
+    /// The last rows of the audit before a place, from the newest, each with its place.
+    fn audit(&self, before: Option<u64>, limit: u32) -> BoxFuture<'_, Result<Vec<(u64, AuditRow)>>>;
 
     /// Writes what is left and closes; nothing can be asked afterwards.
     fn close(&self) -> BoxFuture<'_, ()>;

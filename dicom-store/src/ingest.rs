@@ -8,6 +8,7 @@
 //! | `Index::commit` | rows are visible, the mark has moved | replayed from the log |
 //! | answer | the sender may forget the instance | it is there |
 
+mod acting;
 mod body;
 mod budget;
 mod incoming;

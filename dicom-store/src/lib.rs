@@ -8,6 +8,7 @@
 //! | `objects` | sealed packs and derived images, in an object store |
 //! | [`index`] | what is known of the instances, to be found without opening one |
 //! | [`query`] | one question, for C-FIND and QIDO-RS alike |
+//! | [`ledger`] | what is done to it beyond storing: corrections, deletions, the way back |
 //! | [`Session`] | the only door; [`access`] says who may |
 //! | [`change`], [`queue`], [`Work`] | what happened, and what has to happen because of it |
 
@@ -20,6 +21,7 @@ pub mod fixture;
 pub mod index;
 mod inflate;
 pub mod ingest;
+pub mod ledger;
 pub mod model;
 mod node;
 mod objects;
@@ -32,8 +34,10 @@ mod work;
 pub use access::{Caller, Subject};
 pub use archive::Archive;
 pub use change::{Change, ChangeKind, Changes, Cursor};
-pub use config::{Config, Durability, IndexUrl, S3, Secret, TextSource};
+pub use config::{Config, Durability, IndexUrl, OnConflict, S3, Secret, TextSource};
+pub use index::{AuditRow, Hidden, InstanceState, KeptAside, Recorded};
 pub use ingest::{Arrival, Declared, Incoming, Origin, Stored};
+pub use ledger::{Order, Part};
 pub use model::{Error, ErrorKind, Result};
 pub use objects::DerivedKey;
 pub use packs::ahead::ReadAhead;

@@ -271,6 +271,14 @@ impl Objects {
         }
     }
 
+    /// Takes away what is not true any more; that it was never made is no error.
+    pub(crate) async fn forget_derived(&self, key: &DerivedKey) -> Result<()> {
+        match self.store.delete(&key.path()).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(store_error(error)),
+        }
+    }
+
     pub(crate) async fn put_derived(&self, key: &DerivedKey, bytes: Bytes) -> Result<()> {
         within(self.store.put(&key.path(), PutPayload::from_bytes(bytes))).await.map(|_| ())
     }

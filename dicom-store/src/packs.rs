@@ -9,6 +9,7 @@
 //! ([`replay`]); the index says for each pack how far it has come. Nothing was answered that is
 //! not whole and synced here.
 
+pub(crate) mod act;
 pub(crate) mod ahead;
 mod cache;
 pub(crate) mod disk;

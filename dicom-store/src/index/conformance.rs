@@ -2,6 +2,7 @@
 //!
 //! Each function takes an index that is empty.
 
+mod acts;
 mod search;
 
 use std::time::Duration;
@@ -16,6 +17,7 @@ use crate::query::{Key, Page, Query};
 use crate::queue::{NewJob, QueueDepth};
 use crate::{ChangeKind, Cursor};
 
+pub use acts::*;
 pub use search::*;
 
 /// Runs each test over an index made for it: `index_conformance!(make)` where `make` gives an `Arc<dyn Index>` and
@@ -33,7 +35,9 @@ macro_rules! index_conformance {
             says_when_a_search_ends_before_all_was_looked_at, pages_series_and_instances_without_gap,
             finds_all_that_matches_and_nothing_else, pages_without_gap_or_repetition, finds_names_however_they_are_typed, gives_headers_in_pages,
             keeps_patients_of_two_issuers_apart, keeps_one_series_uid_in_two_studies_apart, feeds_changes_in_order,
-            hands_out_each_job_once, keeps_one_waiting_job_for_a_key, parks_what_cannot_be_done);
+            hands_out_each_job_once, keeps_one_waiting_job_for_a_key, parks_what_cannot_be_done,
+            follows_acts_that_come_after_the_instances, follows_acts_that_come_before_the_instances,
+            takes_an_act_once_in_whatever_order, swaps_data_sets_under_one_uid_and_back);
     };
     (@each $make:path: $($test:ident),+) => {
         $(

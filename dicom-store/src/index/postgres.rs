@@ -22,10 +22,16 @@ use error::postgres_error;
 use pool::{Begin, Pool};
 
 use super::sql::commit::{Counters, Memory};
-use super::sql::{Connection as _, SqlRow, Statement, commit, rows, search, work};
-use super::{Committed, HeaderCursor, HeaderPage, Index, Known, Mark, NewInstance, SearchCursor, SearchPage};
+use super::sql::{
+    Connection as _, SqlRow, Statement, audit, commit, hidden, ledger, quarantine, rows, search, who, work,
+};
+use super::{
+    AuditRow, Committed, HeaderCursor, HeaderPage, Hidden, Index, KeptAside, Known, Mark, NewInstance, Recorded,
+    SearchCursor, SearchPage,
+};
 use crate::change::{Change, Cursor};
-use crate::model::{FrameMap, Header, Instance, Resource, SopInstanceUid};
+use crate::ledger::Entry;
+use crate::model::{Attributes, FrameMap, Header, Instance, PatientKey, Resource, SopInstanceUid};
 use crate::node::Joining;
 use crate::query::Query;
 use crate::queue::{JobId, Lease, NewJob, QueueDepth};
@@ -56,9 +62,9 @@ impl Writer {
         let rows = connection.run(LOCK).await?;
         memory.resume(counters(&rows)?);
         let committed = commit::commit(connection, memory, group, marks).await?;
-        let Counters { studies, last_conflict, last_change, .. } = memory.counters();
-        let update = Statement::new("UPDATE writer SET studies = ?, last_conflict = ?, last_change = ?");
-        connection.post(update.bind(studies).bind(last_conflict).bind(last_change)).await?;
+        let Counters { epoch, studies, last_conflict, last_change } = memory.counters();
+        let update = Statement::new("UPDATE writer SET epoch = ?, studies = ?, last_conflict = ?, last_change = ?");
+        connection.post(update.bind(epoch).bind(studies).bind(last_conflict).bind(last_change)).await?;
         connection.run("COMMIT").await?;
         Ok(committed)
     }
@@ -249,6 +255,61 @@ impl Index for PostgresIndex {
 
     fn queue_depth(&self) -> BoxFuture<'_, Result<QueueDepth>> {
         self.pool.one(async |c| work::queue_depth(c).await).boxed()
+    }
+
+    fn next_act(&self) -> BoxFuture<'_, Result<u64>> {
+        self.pool.one(async |c| ledger::next_number(c).await).boxed()
+    }
+
+    fn act<'a>(&'a self, entry: &'a Entry) -> BoxFuture<'a, Result<()>> {
+        let entry = entry.clone();
+        self.pool
+            .write(async move |c| {
+                c.run(LOCK_WRITER).await?;
+                ledger::apply(c, &entry).await?;
+                // It changes rows that the writers of all nodes remember.
+                c.execute(Statement::new("UPDATE writer SET epoch = epoch + 1")).await.map(|_| ())
+            })
+            .boxed()
+    }
+
+    fn act_of(&self, number: u64) -> BoxFuture<'_, Result<Option<Recorded>>> {
+        self.pool.one(async move |c| ledger::act(c, number).await).boxed()
+    }
+
+    fn acts(&self, before: Option<u64>, limit: u32) -> BoxFuture<'_, Result<Vec<Recorded>>> {
+        self.pool.one(async move |c| ledger::acts(c, before, limit).await).boxed()
+    }
+
+    fn hidden<'a>(&'a self, of: Option<&'a Resource>, limit: u32) -> BoxFuture<'a, Result<Vec<Hidden>>> {
+        let of = of.cloned();
+        self.pool.one(async move |c| hidden::hidden(c, of.as_ref(), limit).await).boxed()
+    }
+
+    fn kept_aside<'a>(
+        &'a self,
+        of: Option<&'a SopInstanceUid>,
+        limit: u32,
+    ) -> BoxFuture<'a, Result<Vec<KeptAside>>> {
+        let of = of.cloned();
+        self.pool.one(async move |c| quarantine::kept_aside(c, of.as_ref(), limit).await).boxed()
+    }
+
+    fn patient<'a>(
+        &'a self,
+        key: &'a PatientKey,
+    ) -> BoxFuture<'a, Result<Option<(PatientKey, Attributes)>>> {
+        let key = key.clone();
+        self.pool.read(Begin::Snapshot, async move |c| who::patient(c, &key).await).boxed()
+    }
+
+    fn record<'a>(&'a self, row: &'a AuditRow) -> BoxFuture<'a, Result<()>> {
+        let row = row.clone();
+        self.pool.one(async move |c| audit::record(c, &row).await).boxed()
+    }
+
+    fn audit(&self, before: Option<u64>, limit: u32) -> BoxFuture<'_, Result<Vec<(u64, AuditRow)>>> {
+        self.pool.one(async move |c| audit::rows(c, before, limit).await).boxed()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

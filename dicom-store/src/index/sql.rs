@@ -4,10 +4,15 @@
 //! below, by area. It has to mean the same to SQLite and to PostgreSQL; where the two have no
 //! common word, [`Dialect`] has it.
 
+pub(super) mod audit;
 pub(super) mod commit;
+pub(super) mod hidden;
+pub(super) mod ledger;
 pub(super) mod levels;
+pub(super) mod quarantine;
 pub(super) mod rows;
 pub(super) mod search;
+pub(super) mod who;
 pub(super) mod words;
 pub(super) mod work;
 
@@ -146,6 +151,11 @@ impl SqlRow {
             Some(SqlValue::Null) => Ok(None),
             _ => Err(unexpected(column)),
         }
+    }
+
+    /// The value as it is.
+    pub(super) fn value(&self, column: usize) -> Result<&SqlValue> {
+        self.0.get(column).ok_or_else(|| unexpected(column))
     }
 
     /// A number that is never negative.

@@ -18,10 +18,14 @@ use connection::SqliteConnection;
 pub(super) use connection::remove;
 
 use super::sql::commit::Memory;
-use super::sql::{closed, commit, rows, search, work};
-use super::{Committed, HeaderCursor, HeaderPage, Index, Known, Mark, NewInstance, SearchCursor, SearchPage};
+use super::sql::{audit, closed, commit, hidden, ledger, quarantine, rows, search, who, work};
+use super::{
+    AuditRow, Committed, HeaderCursor, HeaderPage, Hidden, Index, KeptAside, Known, Mark, NewInstance,
+    Recorded, SearchCursor, SearchPage,
+};
 use crate::change::{Change, Cursor};
-use crate::model::{FrameMap, Header, Instance, Resource, SopInstanceUid};
+use crate::ledger::Entry;
+use crate::model::{Attributes, FrameMap, Header, Instance, PatientKey, Resource, SopInstanceUid};
 use crate::node::Joining;
 use crate::query::Query;
 use crate::queue::{JobId, Lease, NewJob, QueueDepth};
@@ -259,6 +263,58 @@ impl Index for SqliteIndex {
 
     fn queue_depth(&self) -> BoxFuture<'_, Result<QueueDepth>> {
         self.read(async |c| work::queue_depth(c).await).boxed()
+    }
+
+    fn next_act(&self) -> BoxFuture<'_, Result<u64>> {
+        self.write(async |c| ledger::next_number(c).await).boxed()
+    }
+
+    fn act<'a>(&'a self, entry: &'a Entry) -> BoxFuture<'a, Result<()>> {
+        let (writer, entry) = (self.writer.clone(), entry.clone());
+        blocking(move || {
+            lock(&writer).transaction(|connection, memory| {
+                // It changes rows that the memory is of.
+                *memory = None;
+                at_once(ledger::apply(connection, &entry))
+            })
+        })
+        .boxed()
+    }
+
+    fn act_of(&self, number: u64) -> BoxFuture<'_, Result<Option<Recorded>>> {
+        self.read(async move |c| ledger::act(c, number).await).boxed()
+    }
+
+    fn acts(&self, before: Option<u64>, limit: u32) -> BoxFuture<'_, Result<Vec<Recorded>>> {
+        self.read(async move |c| ledger::acts(c, before, limit).await).boxed()
+    }
+
+    fn hidden<'a>(&'a self, of: Option<&'a Resource>, limit: u32) -> BoxFuture<'a, Result<Vec<Hidden>>> {
+        let of = of.cloned();
+        self.read(async move |c| hidden::hidden(c, of.as_ref(), limit).await).boxed()
+    }
+
+    fn kept_aside<'a>(
+        &'a self,
+        of: Option<&'a SopInstanceUid>,
+        limit: u32,
+    ) -> BoxFuture<'a, Result<Vec<KeptAside>>> {
+        let of = of.cloned();
+        self.read(async move |c| quarantine::kept_aside(c, of.as_ref(), limit).await).boxed()
+    }
+
+    fn patient<'a>(&'a self, key: &'a PatientKey) -> BoxFuture<'a, Result<Option<(PatientKey, Attributes)>>> {
+        let key = key.clone();
+        self.read(async move |c| who::patient(c, &key).await).boxed()
+    }
+
+    fn record<'a>(&'a self, row: &'a AuditRow) -> BoxFuture<'a, Result<()>> {
+        let row = row.clone();
+        self.write(async move |c| audit::record(c, &row).await).boxed()
+    }
+
+    fn audit(&self, before: Option<u64>, limit: u32) -> BoxFuture<'_, Result<Vec<(u64, AuditRow)>>> {
+        self.read(async move |c| audit::rows(c, before, limit).await).boxed()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -8,9 +8,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::{Bytes, BytesMut};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
+use super::acting::Came;
 use super::body::{Body, Kept, Parts, Room, Spool, Whole};
 use super::{Arrival, Budget, Declared, Reading, Sources, Stored};
-use crate::config::Durability;
+use crate::config::{Durability, OnConflict};
 use crate::index::{Index, Known, Mark, NewInstance};
 use crate::model::{Encoding, FileMeta, Location, PackId, SopInstanceUid, Source};
 use crate::objects::blocking;
@@ -40,6 +41,9 @@ pub(crate) struct Store {
     pub(crate) under_way: UnderWay,
     /// One permit: who holds it inflates a data set.
     pub(crate) inflating: Semaphore,
+    /// One permit: who holds it acts on the archive.
+    pub(crate) acting: Semaphore,
+    pub(crate) on_conflict: OnConflict,
     /// The index has not taken what is in the log.
     pub(crate) is_behind: Arc<AtomicBool>,
     pub(crate) sources: Arc<Sources>,
@@ -57,10 +61,12 @@ pub struct Incoming {
     meta: Option<FileMeta>,
     head_bytes: Bytes,
     hasher: Box<blake3::Hasher>,
+    /// The sender may take back what was stored.
+    may_reject: bool,
 }
 
 impl Incoming {
-    pub(crate) async fn new(store: Arc<Store>, arrival: Arrival) -> Result<Self> {
+    pub(crate) async fn new(store: Arc<Store>, arrival: Arrival, may_reject: bool) -> Result<Self> {
         let mut incoming = Self {
             store,
             arrival,
@@ -70,6 +76,7 @@ impl Incoming {
             meta: None,
             head_bytes: Bytes::new(),
             hasher: Box::default(),
+            may_reject,
         };
         if let Declared::DataSet { sop_class, sop_instance, transfer_syntax } = &incoming.arrival.declared {
             let head =
@@ -146,7 +153,7 @@ impl Incoming {
             let meta = FileMeta::read(&self.head, true)?.ok_or_else(|| Error::invalid("not a DICOM file"))?;
             self.split(meta).await?;
         }
-        let Self { store, arrival, body, meta, head_bytes, mut hasher, .. } = self;
+        let Self { store, arrival, body, meta, head_bytes, mut hasher, may_reject, .. } = self;
         let meta = meta.ok_or_else(|| Error::internal("an instance without meta information"))?;
         let data_set_digest = *hasher.finalize().as_bytes();
         hasher.update(&head_bytes);
@@ -155,9 +162,20 @@ impl Incoming {
         let whole = body.finish(store.room()).await?;
         let (reading, whole) = store.read(whole, meta, length, arrival.origin.sender()).await?;
         check(&reading, &arrival.declared)?;
+        let note = reading.note();
         let new = reading.into_new(data_set_digest)?;
         // Finished even when the caller goes away in between, so that one UID is never written twice at a time.
-        tokio::spawn(store.settle(new, whole, digest, length)).await.map_err(|_| ended())?
+        let came = Came {
+            sop_instance: new.sop_instance.clone(),
+            digest: new.digest,
+            sender: new.sender.clone(),
+            note,
+            may_reject,
+        };
+        let settling = store.clone().settle(new, whole, digest, length);
+        let stored = tokio::spawn(settling).await.map_err(|_| ended())??;
+        store.follow(&stored, &came).await?;
+        Ok(stored)
     }
 }
 
@@ -224,7 +242,7 @@ impl Store {
             Whole::File(spool) => {
                 let append = Append { body: Vec::new(), length, digest, new, answer };
                 let known = self.known(&append).await?;
-                if let Some(append) = settle(&known, vec![append]).pop() {
+                if let Some(append) = settle(&known, vec![append], self.on_conflict).pop() {
                     match self.durability {
                         Durability::Local => self.place(spool, append).await?,
                         Durability::Remote => self.put(spool, append).await?,
@@ -305,7 +323,7 @@ fn bulk_behind(source: &mut dyn Source, encoding: Encoding) -> u64 {
     }
 }
 
-fn ended() -> Error {
+pub(super) fn ended() -> Error {
     Error::new(ErrorKind::Unavailable, "the archive is closing")
 }
 

@@ -2,11 +2,12 @@
 
 use std::io::Read;
 
-use dicom::dictionary_std::tags;
+use dicom::dictionary_std::{tags, uids};
 use flate2::read::DeflateDecoder;
 
 use super::Sources;
 use crate::index::{LevelRows, NewInstance};
+use crate::ledger::Note;
 use crate::model::{
     Encoding, FileMeta, Location, PackId, Scanned, SeriesInstanceUid, SopClassUid, SopInstanceUid, Source,
     StudyInstanceUid, TransferSyntaxUid, scan,
@@ -86,6 +87,12 @@ impl Reading {
         }
         sender.clone_into(&mut self.sender);
         Ok(self)
+    }
+
+    /// What it takes back, if it is a note that does (IHE RAD TF-2 §4.66).
+    pub(crate) fn note(&self) -> Option<Note> {
+        let is_document = self.sop_class.as_str() == uids::KEY_OBJECT_SELECTION_DOCUMENT_STORAGE;
+        is_document.then(|| Note::read(&self.scanned.attributes)).flatten()
     }
 
     /// What the index takes; where it lies is filled in by whoever writes it.

@@ -1,4 +1,4 @@
-//! The instances in a pack, read from its entries.
+//! The instances and acts in a pack, read from its entries.
 
 use std::fs::File;
 use std::ops::Range;
@@ -11,12 +11,15 @@ use super::stretch::Stretch;
 use super::tail::{is_tear, next_data};
 use crate::index::NewInstance;
 use crate::ingest::{Reading, Sources};
+use crate::ledger;
 use crate::model::{FileMeta, Location, PackId, Source};
 use crate::{Error, Result};
 
 /// Instances that are read before the index takes them.
 const BATCH: usize = 256;
 const BUFFER: usize = 1 << 20;
+/// Bytes of an act, at the most: it may name a hundred thousand instances.
+const MAX_ACT: usize = 64 << 20;
 
 pub(super) struct PackReader {
     pub(super) pack: PackId,
@@ -29,6 +32,7 @@ pub(super) struct PackReader {
 #[derive(Default)]
 pub(super) struct Part {
     pub(super) instances: Vec<NewInstance>,
+    pub(super) acts: Vec<ledger::Entry>,
     /// Where no whole entry begins, with a whole one behind.
     pub(super) gaps: Vec<Gap>,
     /// Whole entries that cannot be read as an instance, by their offset.
@@ -51,7 +55,7 @@ impl PackReader {
     /// Reads on from `start`; what it gives ends there when no whole entry is left.
     pub(super) fn read(&self, start: u64) -> Result<Part> {
         let mut part = Part { end: start, ..Part::default() };
-        while part.instances.len() < BATCH {
+        while part.instances.len() + part.acts.len() < BATCH {
             let (entry, location) = match self.entry_at(part.end)? {
                 Some(whole) => whole,
                 None => match self.next_whole(part.end)? {
@@ -65,8 +69,13 @@ impl PackReader {
                 },
             };
             // A whole entry that cannot be read any more is kept and told; it must not stop the archive.
-            match self.instance(&entry, location) {
-                Ok(instance) => part.instances.push(instance),
+            let read = if ledger::is_act(&entry.name) {
+                self.act(location).map(|act| part.acts.push(act))
+            } else {
+                self.instance(&entry, location).map(|instance| part.instances.push(instance))
+            };
+            match read {
+                Ok(()) => {}
                 Err(cause) => part.unreadable.push((location.offset, cause)),
             }
             part.end = location.offset - BLOCK + padded(entry.size);
@@ -114,8 +123,12 @@ impl PackReader {
 
     /// Whether the bytes have the digest that the header gives: the data set's bytes, then the head's.
     fn is_whole(&self, entry: &Entry, location: Location) -> Result<bool> {
-        let Ok(meta) = self.meta(location) else { return Ok(false) };
         let mut hasher = blake3::Hasher::new();
+        if ledger::is_act(&entry.name) {
+            self.hash(location.offset, location.offset + location.length, &mut hasher)?;
+            return Ok(entry.proves(hasher.finalize().as_bytes()));
+        }
+        let Ok(meta) = self.meta(location) else { return Ok(false) };
         self.hash(location.offset + meta.data_set, location.offset + location.length, &mut hasher)?;
         self.hash(location.offset, location.offset + meta.data_set, &mut hasher)?;
         Ok(entry.proves(hasher.finalize().as_bytes()))
@@ -137,6 +150,13 @@ impl PackReader {
         let mut source = FileSource::new(&self.file, location.offset, location.length);
         let head = source.at(0, 128 * 1024)?;
         FileMeta::read(head, true)?.ok_or_else(|| Error::corrupt("an entry has no file meta information"))
+    }
+
+    fn act(&self, location: Location) -> Result<ledger::Entry> {
+        let length = usize::try_from(location.length).ok().filter(|length| *length <= MAX_ACT);
+        let mut json = vec![0; length.ok_or_else(|| Error::corrupt("an act is too long to be one"))?];
+        self.file.read_exact_at(&mut json, location.offset)?;
+        ledger::Entry::from_json(&json)
     }
 
     fn instance(&self, entry: &Entry, location: Location) -> Result<NewInstance> {

@@ -14,9 +14,11 @@ use tokio::task::JoinSet;
 use tracing::{error, warn};
 
 use super::Packs;
+use super::act::{self, ActAppend};
 use super::entry::BLOCK_BYTES;
 use super::file::PackFile;
 use super::writer::{Append, Durable, ToLog, gather, group_durable, known, layout, refuse, settle};
+use crate::config::OnConflict;
 use crate::index::{Index, Mark};
 use crate::model::{Location, PackId};
 use crate::{Error, ErrorKind, Result};
@@ -28,6 +30,7 @@ pub(super) struct Remote {
     pub(super) packs: Arc<Packs>,
     pub(super) index: Arc<dyn Index>,
     pub(super) durable: mpsc::Sender<Durable>,
+    pub(super) on_conflict: OnConflict,
 }
 
 impl Remote {
@@ -41,12 +44,19 @@ impl Remote {
             let turn = turns.clone().acquire_owned().await.expect("the semaphore is never closed");
             let first = match to_write.recv().await {
                 Some(ToLog::Append(first)) => *first,
+                Some(ToLog::Act(act)) => {
+                    self.put_act(act).await;
+                    continue;
+                }
                 Some(ToLog::Tick) => continue,
                 None => break,
             };
-            let group = gather(first, &mut to_write);
+            let (group, act) = gather(first, &mut to_write);
+            if let Some(act) = act {
+                self.put_act(act).await;
+            }
             let group = match known(&*self.index, &group).await {
-                Ok(known) => settle(&known, group),
+                Ok(known) => settle(&known, group, self.on_conflict),
                 Err(cause) => {
                     refuse(group.into_iter().map(|append| append.answer), &cause);
                     continue;
@@ -63,6 +73,17 @@ impl Remote {
             while puts.try_join_next().is_some() {}
         }
         while puts.join_next().await.is_some() {}
+    }
+
+    async fn put_act(&self, act: Box<ActAppend>) {
+        match act::put(&self.packs, &act.entry).await.map_err(unavailable) {
+            Ok(mark) => send(&self.durable, Durable::Act(act, mark)),
+            Err(cause) => {
+                warn!(error = %cause.chain(), act = act.entry.number, "object store: an act was not taken");
+                // Somebody who has gone needs no answer.
+                let _ = act.answer.send(Err(cause));
+            }
+        }
     }
 
     fn seal(&self, open: Option<PackFile>) {

@@ -181,10 +181,18 @@ async fn catch_up(replay: Replay<'_>, reader: PackReader) -> Result<u64> {
             }
             return Ok(at);
         }
-        index.commit(&part.instances, &[Mark { pack, offset: part.end }]).await?;
+        take(index, pack, &part).await?;
         told.progress(part.instances.len(), part.end);
         at = part.end;
     }
+}
+
+/// The acts first: the mark stands behind them as well.
+async fn take(index: &Arc<dyn Index>, pack: PackId, part: &Part) -> Result<()> {
+    for act in &part.acts {
+        index.act(act).await?;
+    }
+    index.commit(&part.instances, &[Mark { pack, offset: part.end }]).await.map(|_| ())
 }
 
 /// As far as whole entries follow each other: some stretches are read and proven at a time, and committed in
@@ -224,7 +232,7 @@ async fn in_stretches(
         }
         tell(reader.pack, &part, replay.is_followed);
         if part.end > at {
-            replay.index.commit(&part.instances, &[Mark { pack: reader.pack, offset: part.end }]).await?;
+            take(replay.index, reader.pack, &part).await?;
             told.progress(part.instances.len(), part.end);
             at = part.end;
         }

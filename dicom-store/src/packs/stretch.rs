@@ -14,6 +14,7 @@ use super::reader::Part;
 use crate::Result;
 use crate::index::NewInstance;
 use crate::ingest::{Reading, Sources};
+use crate::ledger;
 use crate::model::{FileMeta, Location, PackId};
 
 /// Bytes of a stretch, about.
@@ -65,10 +66,19 @@ impl Stretch {
             let content = self.bytes.slice(range.clone());
             let location =
                 Location { pack: self.pack, offset: self.start + range.start as u64, length: entry.size };
-            let Some((meta, digest)) = proven(entry, &content) else { break };
+            let taken = if ledger::is_act(&entry.name) {
+                if !entry.proves(blake3::hash(&content).as_bytes()) {
+                    break;
+                }
+                ledger::Entry::from_json(&content).map(|act| read.acts.push(act))
+            } else {
+                let Some((meta, digest)) = proven(entry, &content) else { break };
+                let new = instance(entry, &content, &meta, digest, sources);
+                new.map(|new| read.instances.push(NewInstance { location, ..new }))
+            };
             // A whole entry that cannot be read any more is kept and told; it must not stop the archive.
-            match instance(entry, &content, &meta, digest, sources) {
-                Ok(new) => read.instances.push(NewInstance { location, ..new }),
+            match taken {
+                Ok(()) => {}
                 Err(cause) => read.unreadable.push((location.offset, cause)),
             }
             read.end = location.offset - BLOCK + padded(entry.size);

@@ -19,15 +19,17 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use super::Packs;
+use super::act::{self, ActAppend};
 use super::disk::Step;
 use super::entry::{BLOCK, BLOCK_BYTES, Digest, Entry, instance_name, padded};
 use super::file::PackFile;
 use super::remote::Remote;
 use super::upload;
 use crate::change::Changes;
-use crate::config::Durability;
-use crate::index::{Committed, Index, Known, Mark, NewInstance, Outcome};
+use crate::config::{Durability, OnConflict};
+use crate::index::{Committed, Index, InstanceState, Known, Mark, NewInstance, Outcome};
 use crate::ingest::Stored;
+use crate::ledger;
 use crate::model::{Location, PackId, SopInstanceUid};
 use crate::{Error, ErrorKind, Result};
 
@@ -69,6 +71,7 @@ impl Append {
 #[derive(Debug)]
 pub(crate) enum ToLog {
     Append(Box<Append>),
+    Act(Box<ActAppend>),
     /// Time has passed.
     Tick,
 }
@@ -80,6 +83,7 @@ pub(crate) enum Durable {
         entries: Vec<(NewInstance, Answer)>,
         mark: Mark,
     },
+    Act(Box<ActAppend>, Mark),
     /// Everything of this pack has been sent; it is sealed.
     Sealed(PackId),
 }
@@ -89,6 +93,7 @@ pub(crate) struct Limits {
     pub(crate) pack_size: u64,
     pub(crate) reserve: u64,
     pub(crate) seal_idle: Duration,
+    pub(crate) on_conflict: OnConflict,
 }
 
 /// What writer and committer work on.
@@ -139,7 +144,12 @@ pub(crate) fn start(log: Log) -> Result<Running> {
             Box::new(move || writer.run(to_write))
         }
         Durability::Remote => {
-            let writer = Remote { packs: packs_too, index: index_too, durable: durable_too };
+            let writer = Remote {
+                packs: packs_too,
+                index: index_too,
+                durable: durable_too,
+                on_conflict: limits.on_conflict,
+            };
             let runtime = runtime.clone();
             Box::new(move || runtime.block_on(writer.run(open, to_write)))
         }
@@ -153,6 +163,7 @@ pub(crate) fn start(log: Log) -> Result<Running> {
         reached: HashMap::new(),
         owed: Vec::new(),
         owed_marks: Vec::new(),
+        owed_acts: Vec::new(),
         sealed: Vec::new(),
         is_behind,
         runtime,
@@ -190,9 +201,17 @@ struct Writer {
 impl Writer {
     fn run(mut self, mut to_write: mpsc::Receiver<ToLog>) {
         while let Some(first) = to_write.blocking_recv() {
-            if let ToLog::Append(first) = first {
-                let group = gather(*first, &mut to_write);
-                self.write(group);
+            let next = match first {
+                ToLog::Append(first) => {
+                    let (group, next) = gather(*first, &mut to_write);
+                    self.write(group);
+                    next
+                }
+                ToLog::Act(act) => Some(act),
+                ToLog::Tick => None,
+            };
+            if let Some(act) = next {
+                self.write_act(act);
             }
             let is_full = self.open.as_ref().is_some_and(|open| open.end >= self.limits.pack_size);
             if is_full || self.last_write.elapsed() >= self.limits.seal_idle {
@@ -204,7 +223,7 @@ impl Writer {
     fn write(&mut self, group: Vec<Append>) {
         self.last_write = Instant::now();
         let group = match self.runtime.block_on(known(&*self.index, &group)) {
-            Ok(known) => settle(&known, group),
+            Ok(known) => settle(&known, group, self.limits.on_conflict),
             Err(cause) => return refuse(group.into_iter().map(|append| append.answer), &cause),
         };
         if group.is_empty() {
@@ -217,6 +236,18 @@ impl Writer {
             Err(cause) => {
                 warn!(error = %cause.chain(), instances = group.len(), "log: a group was not written");
                 refuse(group.into_iter().map(|append| append.answer), &cause);
+            }
+        }
+    }
+
+    fn write_act(&mut self, act: Box<ActAppend>) {
+        self.last_write = Instant::now();
+        match act::append(&self.packs, &mut self.open, &act.entry, self.limits.reserve) {
+            Ok(mark) => self.send(Durable::Act(act, mark)),
+            Err(cause) => {
+                warn!(error = %cause.chain(), act = act.entry.number, "log: an act was not written");
+                // Somebody who has gone needs no answer.
+                let _ = act.answer.send(Err(cause));
             }
         }
     }
@@ -244,16 +275,29 @@ pub(crate) async fn known(index: &dyn Index, group: &[Append]) -> Result<HashMap
 }
 
 /// Answers those that are there already; gives those that have to be written.
-pub(crate) fn settle(known: &HashMap<SopInstanceUid, Known>, group: Vec<Append>) -> Vec<Append> {
-    group.into_iter().filter_map(|append| settle_one(known.get(&append.new.sop_instance), append)).collect()
+pub(crate) fn settle(
+    known: &HashMap<SopInstanceUid, Known>,
+    group: Vec<Append>,
+    on_conflict: OnConflict,
+) -> Vec<Append> {
+    let one = |append: Append| settle_one(known.get(&append.new.sop_instance), append, on_conflict);
+    group.into_iter().filter_map(one).collect()
 }
 
-fn settle_one(known: Option<&Known>, mut append: Append) -> Option<Append> {
+fn settle_one(known: Option<&Known>, mut append: Append, on_conflict: OnConflict) -> Option<Append> {
     let Some(known) = known else { return Some(append) };
     let stored = if known.is(&append.new) {
         Stored::Same(known.instance.clone())
     } else if known.conflicts.contains(&append.new.digest) {
         Stored::Conflict { kept: known.instance.clone() }
+    } else if on_conflict == OnConflict::Reject && known.state != InstanceState::Deleted {
+        let what = format!(
+            "another data set is stored as instance {} (store.on-conflict = \"reject\")",
+            append.new.sop_instance
+        );
+        // Somebody who has gone needs no answer.
+        let _ = append.answer.send(Err(Error::conflict(what)));
+        return None;
     } else {
         warn!(instance = %append.new.sop_instance, sender = %append.new.sender, "another data set came under a UID that is taken; it is kept aside");
         append.new.is_conflict = true;
@@ -273,8 +317,11 @@ pub(super) fn group_durable(group: Vec<Append>, locations: Vec<Location>, mark: 
     Durable::Group { entries: entries.collect(), mark }
 }
 
-/// All that is ready, without waiting for more.
-pub(super) fn gather(first: Append, to_write: &mut mpsc::Receiver<ToLog>) -> Vec<Append> {
+/// All that is ready, without waiting for more; an act ends the group.
+pub(super) fn gather(
+    first: Append,
+    to_write: &mut mpsc::Receiver<ToLog>,
+) -> (Vec<Append>, Option<Box<ActAppend>>) {
     let mut bytes = first.length;
     let mut group = vec![first];
     while group.len() < MAX_GROUP && bytes < MAX_GROUP_BYTES {
@@ -283,11 +330,26 @@ pub(super) fn gather(first: Append, to_write: &mut mpsc::Receiver<ToLog>) -> Vec
                 bytes += next.length;
                 group.push(*next);
             }
+            Ok(ToLog::Act(act)) => return (group, Some(act)),
             Ok(ToLog::Tick) => {}
             Err(_) => break,
         }
     }
-    group
+    (group, None)
+}
+
+/// The pack that is written to, made where there is none.
+pub(super) fn opened<'a>(packs: &Packs, open: &'a mut Option<PackFile>) -> Result<&'a mut PackFile> {
+    if open.as_ref().is_none_or(|open| open.is_doubtful) {
+        let id = packs.next_id();
+        *open = Some(PackFile::new(packs.disk.clone(), id, packs.create(id)?, 0));
+    }
+    open.as_mut().ok_or_else(|| Error::internal("no pack is open"))
+}
+
+/// Seconds since 1970.
+pub(super) fn seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 fn append(
@@ -296,11 +358,7 @@ fn append(
     group: &[Append],
     reserve: u64,
 ) -> Result<(Mark, Vec<Location>)> {
-    if open.as_ref().is_none_or(|open| open.is_doubtful) {
-        let id = packs.next_id();
-        *open = Some(PackFile::new(packs.disk.clone(), id, packs.create(id)?, 0));
-    }
-    let pack = open.as_mut().ok_or_else(|| Error::internal("no pack is open"))?;
+    let pack = opened(packs, open)?;
     let (slices, locations, _end) = layout(pack.id, pack.end, group)?;
     pack.append(&slices, reserve)?;
     Ok((Mark { pack: pack.id, offset: pack.end }, locations))
@@ -308,7 +366,7 @@ fn append(
 
 /// The bytes of a group at this place of a pack, where its instances lie then, and where it ends.
 pub(super) fn layout(pack: PackId, start: u64, group: &[Append]) -> Result<(Vec<Bytes>, Vec<Location>, u64)> {
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let seconds = seconds();
     let mut slices = Vec::with_capacity(group.len() * 8);
     let mut locations = Vec::with_capacity(group.len());
     let mut at = start;
@@ -349,6 +407,7 @@ struct Committer {
     /// so that the index made anew from the log would be the same.
     owed: Vec<NewInstance>,
     owed_marks: Vec<Mark>,
+    owed_acts: Vec<ledger::Entry>,
     /// Sealed packs that the index has not taken all of.
     sealed: Vec<PackId>,
     is_behind: Arc<AtomicBool>,
@@ -373,9 +432,12 @@ impl Committer {
                 }
             };
             let Some(first) = first else { break };
-            let (entries, marks, sealed) = take_ready(first, to_commit);
+            let Ready { entries, acts, marks, sealed } = take_ready(first, to_commit);
             self.sealed.extend(sealed);
-            if !entries.is_empty() {
+            // The marks stand behind the acts as well, so these go first; in which order acts and
+            // instances come makes no difference.
+            self.take_acts(acts);
+            if !marks.is_empty() {
                 self.commit(entries, marks);
             }
             self.adopt_sealed();
@@ -420,6 +482,23 @@ impl Committer {
         }
     }
 
+    fn take_acts(&mut self, acts: Vec<ActAppend>) {
+        for act in acts {
+            let result = if self.catch_up() {
+                self.runtime.block_on(self.index.act(&act.entry))
+            } else {
+                Err(Error::new(ErrorKind::Unavailable, "the index cannot be written"))
+            };
+            if let Err(cause) = &result {
+                error!(error = %cause.chain(), act = act.entry.number, "index: an act was not taken; nothing is taken until it is");
+                self.owed_acts.push(act.entry);
+                self.is_behind.store(true, Ordering::Release);
+            }
+            // Somebody who has gone needs no answer.
+            let _ = act.answer.send(result);
+        }
+    }
+
     fn commit(&mut self, entries: Vec<(NewInstance, Answer)>, marks: Vec<Mark>) {
         let (new, answers): (Vec<_>, Vec<_>) = entries.into_iter().unzip();
         let result = if self.catch_up() {
@@ -459,8 +538,14 @@ impl Committer {
 
     /// Whether the index has all that is in the log before what comes next.
     fn catch_up(&mut self) -> bool {
-        if self.owed_marks.is_empty() {
+        if self.owed_marks.is_empty() && self.owed_acts.is_empty() {
             return true;
+        }
+        while let Some(entry) = self.owed_acts.first() {
+            if self.runtime.block_on(self.index.act(entry)).is_err() {
+                return false;
+            }
+            self.owed_acts.remove(0);
         }
         match self.take(&self.owed, &self.owed_marks) {
             Ok(committed) => {
@@ -517,20 +602,31 @@ async fn adopt(packs: &Packs, index: &dyn Index, pack: PackId) -> Result<()> {
     Ok(())
 }
 
-type Ready = (Vec<(NewInstance, Answer)>, Vec<Mark>, Vec<PackId>);
+/// What is taken at a time.
+#[derive(Default)]
+struct Ready {
+    entries: Vec<(NewInstance, Answer)>,
+    acts: Vec<ActAppend>,
+    marks: Vec<Mark>,
+    sealed: Vec<PackId>,
+}
 
 fn take_ready(first: Durable, to_commit: &std_mpsc::Receiver<Durable>) -> Ready {
-    let (mut all, mut marks, mut sealed) = (Vec::new(), Vec::new(), Vec::new());
+    let mut ready = Ready::default();
     let mut next = Some(first);
     while let Some(durable) = next {
         match durable {
             Durable::Group { entries, mark } => {
-                all.extend(entries);
-                marks.push(mark);
+                ready.entries.extend(entries);
+                ready.marks.push(mark);
             }
-            Durable::Sealed(pack) => sealed.push(pack),
+            Durable::Act(act, mark) => {
+                ready.acts.push(*act);
+                ready.marks.push(mark);
+            }
+            Durable::Sealed(pack) => ready.sealed.push(pack),
         }
-        next = if all.len() < MAX_TRANSACTION { to_commit.try_recv().ok() } else { None };
+        next = if ready.entries.len() < MAX_TRANSACTION { to_commit.try_recv().ok() } else { None };
     }
-    (all, marks, sealed)
+    ready
 }

@@ -33,7 +33,9 @@ CREATE TABLE studies (
     instance_count INTEGER NOT NULL,
     -- Those of the patient's name, each between spaces.
     words TEXT NOT NULL,
-    attributes BLOB NOT NULL
+    attributes BLOB NOT NULL,
+    -- What is corrected of its data sets, where anything is.
+    overlay BLOB
 );
 CREATE INDEX studies_by_patient ON studies (patient);
 CREATE INDEX studies_by_moment ON studies (at);
@@ -99,7 +101,16 @@ CREATE TABLE conflicts (
     data_set INTEGER NOT NULL,
     digest BLOB NOT NULL,
     sender INTEGER NOT NULL,
-    received INTEGER NOT NULL
+    received INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    sop_class INTEGER NOT NULL,
+    transfer_syntax INTEGER NOT NULL,
+    frames INTEGER NOT NULL,
+    -- 0 kept aside, 1 discarded, 2 shown first until another was promoted.
+    state INTEGER NOT NULL,
+    -- Whole.
+    header BLOB NOT NULL,
+    frame_map BLOB NOT NULL
 );
 CREATE INDEX conflicts_by_uid ON conflicts (uid);
 
@@ -133,3 +144,56 @@ CREATE TABLE jobs (
 );
 CREATE UNIQUE INDEX jobs_waiting ON jobs (kind, key) WHERE state = 0;
 CREATE INDEX jobs_due ON jobs (due) WHERE state < 2;
+
+-- What was done beyond storing, as it stands in the log.
+CREATE TABLE ledger (
+    number INTEGER PRIMARY KEY,
+    kind TEXT NOT NULL,
+    -- The patient, study, instance or act that it is about; empty for a list of instances.
+    subject TEXT NOT NULL,
+    -- Milliseconds since 1970.
+    at INTEGER NOT NULL,
+    author TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    -- JSON.
+    body TEXT NOT NULL,
+    -- The act that undid it.
+    undone_by INTEGER
+);
+CREATE INDEX ledger_by_subject ON ledger (subject, number);
+
+-- The acts in force that show or hide an instance, which may be yet to come; the last one holds.
+CREATE TABLE instance_acts (
+    uid TEXT NOT NULL,
+    act INTEGER NOT NULL,
+    -- As of instances.
+    state INTEGER NOT NULL,
+    PRIMARY KEY (uid, act)
+) WITHOUT ROWID;
+CREATE INDEX instance_acts_by_act ON instance_acts (act);
+
+-- What came of patients and studies of which something else is told.
+CREATE TABLE received_patients (
+    patient INTEGER PRIMARY KEY,
+    -- 0 when nothing came: an act made the patient.
+    is_received INTEGER NOT NULL,
+    attributes BLOB NOT NULL
+);
+CREATE TABLE received_studies (
+    study INTEGER PRIMARY KEY,
+    patient INTEGER NOT NULL,
+    attributes BLOB NOT NULL
+);
+
+CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+
+-- Who did what, and what became of it: UIDs, never who a patient is. Not in the packs.
+CREATE TABLE audit (
+    id INTEGER PRIMARY KEY,
+    -- Milliseconds since 1970.
+    at INTEGER NOT NULL,
+    actor TEXT NOT NULL,
+    action TEXT NOT NULL,
+    what TEXT NOT NULL,
+    outcome TEXT NOT NULL
+);

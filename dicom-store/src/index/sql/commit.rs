@@ -1,12 +1,12 @@
 //! A group of instances into the tables, in one transaction.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::levels::{self, Study};
-use super::{Connection, Statement, now, rows, signed};
+use super::{Connection, Statement, hidden, now, quarantine, rows, signed, who};
 use crate::change::{ChangeKind, Cursor};
 use crate::index::{Committed, Known, Mark, NewInstance, Outcome};
-use crate::model::{PackId, SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
+use crate::model::{PackId, PatientKey, SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
 use crate::{Error, Result};
 
 /// Rows of one statement; fixed shapes, so that each is prepared once.
@@ -23,6 +23,8 @@ pub(in crate::index) struct Memory {
     pub(super) studies: HashMap<StudyInstanceUid, Study>,
     pub(super) series: HashMap<(StudyInstanceUid, SeriesInstanceUid), Series>,
     counters: Counters,
+    /// Patients that instances name of whom their study is not; each is told of once.
+    pub(super) strangers: HashSet<(i64, PatientKey)>,
 }
 
 /// Where the writers have come to, those of all nodes.
@@ -35,6 +37,13 @@ pub(in crate::index) struct Counters {
     pub(in crate::index) last_conflict: i64,
     /// The last place in the change feed; an instance's is its row's number.
     pub(in crate::index) last_change: i64,
+}
+
+impl Counters {
+    /// Whether there may be acts about what comes.
+    fn has_acts(self) -> bool {
+        self.epoch > 0
+    }
 }
 
 /// A series' row, and the bytes of the header that those of its instances are told apart from.
@@ -55,10 +64,13 @@ pub(super) struct Added {
 
 impl Memory {
     pub(in crate::index) async fn load<C: Connection>(connection: &mut C) -> Result<Self> {
-        let sql = "SELECT coalesce(max(id), 0) FROM conflicts";
+        let sql = "SELECT coalesce(max(id), 0), (SELECT count(*) FROM (SELECT 1 FROM ledger LIMIT 1) AS any_act) FROM conflicts";
+        let row = connection.fetch_one(Statement::new(sql)).await?;
         Ok(Self {
             counters: Counters {
-                last_conflict: connection.fetch_one(Statement::new(sql)).await?.int(0)?,
+                // Acts are the only other thing that changes rows.
+                epoch: row.int(1)?,
+                last_conflict: row.int(0)?,
                 last_change: super::work::last_change(connection).await?.0,
                 ..Counters::default()
             },
@@ -84,6 +96,9 @@ impl Memory {
     fn forget_when_full(&mut self) {
         if self.studies.len() > MAX_STUDIES {
             self.studies.clear();
+        }
+        if self.strangers.len() > MAX_STUDIES {
+            self.strangers.clear();
         }
         if self.series.len() > MAX_SERIES {
             self.series.clear();
@@ -132,9 +147,35 @@ pub(in crate::index) async fn commit<C: Connection>(
     insert_changes(connection, memory, &changes).await?;
     memory.counters.studies += i64::from(!added.changed.is_empty());
     levels::update_counts(connection, memory, &added).await?;
+    if memory.counters.has_acts() {
+        follow_acts(connection, memory, group).await?;
+    }
     set_marks(connection, marks).await?;
     let outcomes = outcomes.into_iter().map(|settled| settled.outcome).collect();
     Ok(Committed { cursor: Cursor(memory.counters.last_change), outcomes })
+}
+
+/// What earlier acts say of what came now.
+async fn follow_acts<C: Connection>(
+    connection: &mut C,
+    memory: &mut Memory,
+    group: &[NewInstance],
+) -> Result<()> {
+    let uids: Vec<&SopInstanceUid> = group.iter().map(|new| &new.sop_instance).collect();
+    if hidden::settle(connection, &uids).await? {
+        // What was counted on the way in was counted anew.
+        memory.studies.clear();
+        memory.series.clear();
+        memory.counters.epoch += 1;
+    }
+    let mut studies = HashSet::new();
+    for new in group.iter().filter(|new| !new.is_conflict && studies.insert(&new.study)) {
+        who::settle_new(connection, new).await?;
+    }
+    for new in group.iter().filter(|new| new.is_conflict) {
+        quarantine::settle(connection, &new.sop_instance).await?;
+    }
+    Ok(())
 }
 
 /// What an instance is to the index, and whether it gets a row.
@@ -248,8 +289,9 @@ async fn insert_conflicts<C: Connection>(
     for (id, new) in conflicts {
         let sender = levels::term(connection, memory, &new.sender).await?;
         let insert = Statement::new(
-            "INSERT INTO conflicts (id, uid, study, series, pack, \"offset\", length, data_set, digest, sender, received)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO conflicts (id, uid, study, series, pack, \"offset\", length, data_set, digest, sender, received, \
+             number, sop_class, transfer_syntax, frames, state, header, frame_map)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?)",
         )
         .bind(*id)
         .bind(new.sop_instance.as_str())
@@ -261,7 +303,13 @@ async fn insert_conflicts<C: Connection>(
         .bind(signed(new.data_set)?)
         .bind(new.digest.as_slice())
         .bind(sender)
-        .bind(now());
+        .bind(now())
+        .bind(new.number.unwrap_or(rows::NO_NUMBER))
+        .bind(levels::term(connection, memory, new.sop_class.as_str()).await?)
+        .bind(levels::term(connection, memory, new.transfer_syntax.as_str()).await?)
+        .bind(new.frames)
+        .bind(new.header.to_bytes(&[]))
+        .bind(new.frame_map.as_slice());
         connection.post(insert).await?;
     }
     Ok(())

@@ -5,10 +5,10 @@ use std::collections::{BTreeSet, HashMap};
 use bytes::Bytes;
 
 use super::commit::{Added, Memory, Series};
-use super::{Connection, Statement, rows, words};
-use crate::index::NewInstance;
+use super::{Connection, Statement, audit, rows, words};
 use crate::index::level_rows::words_of_name;
-use crate::model::{Attributes, Encoding};
+use crate::index::{AuditRow, NewInstance};
+use crate::model::{Attributes, Encoding, PatientKey};
 use crate::{Error, Result};
 
 /// A study's row and what its instances have in common.
@@ -16,6 +16,8 @@ use crate::{Error, Result};
 pub(super) struct Study {
     id: i64,
     moment: i64,
+    /// Of its first instance.
+    patient: PatientKey,
     modalities: BTreeSet<String>,
     sop_classes: BTreeSet<String>,
 }
@@ -39,6 +41,12 @@ pub(super) async fn series<C: Connection>(
     new: &NewInstance,
 ) -> Result<Series> {
     let mut study = study(connection, memory, new).await?;
+    let names_another = study.patient != *new.levels.patient.expose();
+    if names_another && memory.strangers.insert((study.id, new.levels.patient.expose().clone())) {
+        let what = format!("instance {} of study {}", new.sop_instance, new.study);
+        let outcome = "stored; it names another patient than the first instance of the study, whose it is";
+        audit::record(connection, &AuditRow::new(&new.sender, "store", what, outcome)).await?;
+    }
     let key = (new.study.clone(), new.series.clone());
     let counts = added.studies.entry(study.id).or_default();
     counts.1 += 1;
@@ -77,7 +85,8 @@ async fn study<C: Connection>(connection: &mut C, memory: &mut Memory, new: &New
     if let Some(study) = memory.studies.get(&new.study) {
         return Ok(study.clone());
     }
-    let select = Statement::new("SELECT id, at, modalities, sop_classes FROM studies WHERE uid = ?")
+    let select = Statement::new("SELECT s.id, s.at, s.modalities, s.sop_classes, p.issuer, p.patient_id FROM studies s
+         LEFT JOIN received_studies r ON r.study = s.id JOIN patients p ON p.id = coalesce(r.patient, s.patient) WHERE s.uid = ?")
         .bind(new.study.as_str());
     let study = match connection.fetch_optional(select).await? {
         Some(row) => Study {
@@ -85,12 +94,13 @@ async fn study<C: Connection>(connection: &mut C, memory: &mut Memory, new: &New
             moment: row.int(1)?,
             modalities: set(row.text(2)?),
             sop_classes: set(row.text(3)?),
+            patient: PatientKey { issuer: row.text(4)?.to_owned(), id: row.text(5)?.to_owned() },
         },
         None => {
             let patient = patient(connection, new).await?;
             let id = insert_study(connection, patient, new).await?;
-            let moment = new.levels.moment;
-            Study { id, moment, modalities: BTreeSet::new(), sop_classes: BTreeSet::new() }
+            let (patient, moment) = (new.levels.patient.expose().clone(), new.levels.moment);
+            Study { id, moment, patient, modalities: BTreeSet::new(), sop_classes: BTreeSet::new() }
         }
     };
     memory.studies.insert(new.study.clone(), study.clone());

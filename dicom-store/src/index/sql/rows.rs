@@ -1,13 +1,14 @@
 //! Rows of the instances as what they stand for.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::levels::reference;
 use super::{Connection, SqlRow, Statement};
 use crate::index::{HeaderCursor, HeaderPage, InstanceState, Known, NewInstance};
 use crate::model::{
-    FrameMap, Header, Instance, Location, PackId, Resource, SeriesInstanceUid, SopClassUid, SopInstanceUid,
-    StudyInstanceUid, TransferSyntaxUid,
+    Correction, FrameMap, Header, Instance, Location, PackId, Resource, SeriesInstanceUid, SopClassUid,
+    SopInstanceUid, StudyInstanceUid, TransferSyntaxUid,
 };
 use crate::packs::entry::Digest;
 use crate::{Error, Result};
@@ -18,9 +19,8 @@ pub(super) const NO_NUMBER: i64 = i64::MAX;
 pub(super) const SHOWN: i64 = 0;
 
 /// Columns that are read by [`instance`], and how many they are.
-pub(super) const COLUMNS: &str =
-    "i.uid, e.uid, s.uid, k.term, t.term, i.number, i.frames, i.pack, i.\"offset\", i.length, i.data_set";
-pub(super) const COLUMN_COUNT: usize = 11;
+pub(super) const COLUMNS: &str = "i.uid, e.uid, s.uid, k.term, t.term, i.number, i.frames, i.pack, i.\"offset\", i.length, i.data_set, s.overlay";
+pub(super) const COLUMN_COUNT: usize = 12;
 const FROM: &str = "FROM instances i JOIN series e ON e.id = i.series JOIN studies s ON s.id = e.study \
     JOIN terms k ON k.id = i.sop_class JOIN terms t ON t.id = i.transfer_syntax";
 
@@ -46,6 +46,7 @@ pub(super) fn instance(row: &SqlRow) -> Result<Instance> {
             length: row.unsigned(9)?,
         },
         data_set: row.unsigned(10)?,
+        correction: row.optional_blob(11)?.map(Correction::from_bytes).transpose()?.map(Arc::new),
     })
 }
 
@@ -53,13 +54,22 @@ fn digest(bytes: &[u8]) -> Result<Digest> {
     bytes.try_into().map_err(|_| Error::corrupt("index has a digest of another length"))
 }
 
-fn state(number: i64) -> Result<InstanceState> {
+pub(super) fn state(number: i64) -> Result<InstanceState> {
     match number {
         SHOWN => Ok(InstanceState::Shown),
         1 => Ok(InstanceState::Deleted),
         2 => Ok(InstanceState::Rejected),
         3 => Ok(InstanceState::Damaged),
         other => Err(Error::corrupt(format!("index has an instance in state {other}"))),
+    }
+}
+
+pub(super) fn state_number(state: InstanceState) -> i64 {
+    match state {
+        InstanceState::Shown => SHOWN,
+        InstanceState::Deleted => 1,
+        InstanceState::Rejected => 2,
+        InstanceState::Damaged => 3,
     }
 }
 

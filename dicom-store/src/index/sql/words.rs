@@ -56,7 +56,6 @@ async fn remove<C: Connection>(connection: &mut C, study: i64, moment: i64, word
 
 /// When a study was and the words of its patient's name, as they are now: what it was found by before is
 /// taken away. The rest of its row is the caller's.
-#[allow(dead_code, reason = "what corrects a patient or a study calls it, and is on its way")]
 pub(super) async fn replace<C: Connection>(
     connection: &mut C,
     study: i64,
@@ -75,7 +74,6 @@ pub(super) async fn replace<C: Connection>(
 }
 
 /// The modalities of a study, joined by `\`, as they are now.
-#[allow(dead_code, reason = "what takes instances away calls it, and is on its way")]
 pub(super) async fn set_modalities<C: Connection>(
     connection: &mut C,
     study: i64,

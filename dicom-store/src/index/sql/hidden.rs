@@ -1,0 +1,150 @@
+//! Which instances are shown, and the counts that go with it.
+
+use std::collections::BTreeSet;
+
+use super::{Connection, SqlValue, Statement, rows, signed, words};
+use crate::Result;
+use crate::index::{Hidden, InstanceState};
+use crate::ledger::Act;
+use crate::model::{Resource, SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
+
+/// UIDs in one statement.
+const CHUNK: usize = 256;
+
+/// The state that an act gives to the instances it names.
+fn state(act: &Act) -> i64 {
+    let state = match act {
+        Act::Delete { .. } | Act::Destroy { .. } => InstanceState::Deleted,
+        Act::Reject { .. } => InstanceState::Rejected,
+        _ => InstanceState::Shown,
+    };
+    rows::state_number(state)
+}
+
+/// Remembers which instances an act names, known or not.
+pub(super) async fn note<C: Connection>(connection: &mut C, number: u64, act: &Act) -> Result<()> {
+    let Some(instances) = act.instances() else { return Ok(()) };
+    for some in instances.chunks(CHUNK) {
+        let mut insert = Statement::new("INSERT INTO instance_acts (uid, act, state) VALUES ");
+        for (n, uid) in some.iter().enumerate() {
+            insert.push(if n == 0 { "" } else { ", " });
+            insert.push_list([SqlValue::from(uid.as_str()), signed(number)?.into(), state(act).into()]);
+        }
+        insert.push(" ON CONFLICT (uid, act) DO NOTHING");
+        connection.execute(insert).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn forget<C: Connection>(connection: &mut C, number: u64) -> Result<()> {
+    let delete = Statement::new("DELETE FROM instance_acts WHERE act = ?").bind(signed(number)?);
+    connection.execute(delete).await.map(|_| ())
+}
+
+/// Shows and hides these as the last act that names each says; gives whether that changed anything. What is
+/// damaged stays so.
+pub(super) async fn settle<C: Connection>(connection: &mut C, uids: &[&SopInstanceUid]) -> Result<bool> {
+    let mut series = BTreeSet::new();
+    for some in uids.chunks(CHUNK) {
+        let mut select = Statement::new(
+            "SELECT id, series, wanted FROM (
+                 SELECT i.id, i.series, i.state, coalesce((SELECT a.state FROM instance_acts a WHERE a.uid = i.uid
+                 ORDER BY a.act DESC LIMIT 1), 0) AS wanted FROM instances i WHERE i.uid IN ",
+        );
+        select.push_list(some.iter().map(|uid| uid.as_str()));
+        select
+            .push(") AS named WHERE state <> wanted AND state <> ")
+            .push_bind(rows::state_number(InstanceState::Damaged));
+        for row in connection.fetch(select).await? {
+            let update = Statement::new("UPDATE instances SET state = ? WHERE id = ?");
+            connection.execute(update.bind(row.int(2)?).bind(row.int(0)?)).await?;
+            series.insert(row.int(1)?);
+        }
+    }
+    recount(connection, &series).await?;
+    Ok(!series.is_empty())
+}
+
+/// Counts anew what is shown of these series, and of their studies.
+async fn recount<C: Connection>(connection: &mut C, series: &BTreeSet<i64>) -> Result<()> {
+    let mut studies = BTreeSet::new();
+    for id in series {
+        let sql = "UPDATE series SET instance_count = (SELECT count(*) FROM instances WHERE series = ? AND state = 0)
+                   WHERE id = ? RETURNING study";
+        studies.insert(connection.fetch_one(Statement::new(sql).bind(*id).bind(*id)).await?.int(0)?);
+    }
+    for id in studies {
+        let modalities = joined(
+            connection,
+            "SELECT DISTINCT modality FROM series WHERE study = ? AND instance_count > 0 AND modality <> '' ORDER BY modality",
+            id,
+        );
+        let modalities = modalities.await?;
+        let sop_classes = joined(
+            connection,
+            "SELECT DISTINCT t.term FROM series e JOIN instances i ON i.series = e.id JOIN terms t ON t.id = i.sop_class
+             WHERE e.study = ? AND i.state = 0 ORDER BY t.term",
+            id,
+        );
+        let sop_classes = sop_classes.await?;
+        words::set_modalities(connection, id, &modalities).await?;
+        let sql = "UPDATE studies SET sop_classes = ?,
+                   series_count = (SELECT count(*) FROM series WHERE study = ? AND instance_count > 0),
+                   instance_count = (SELECT CAST(coalesce(sum(instance_count), 0) AS BIGINT) FROM series WHERE study = ?)
+                   WHERE id = ?";
+        let update = Statement::new(sql).bind(sop_classes).bind(id).bind(id).bind(id);
+        connection.execute(update).await?;
+    }
+    Ok(())
+}
+
+async fn joined<C: Connection>(connection: &mut C, sql: &'static str, study: i64) -> Result<String> {
+    let rows = connection.fetch(Statement::new(sql).bind(study)).await?;
+    let values: Vec<&str> = rows.iter().map(|row| row.text(0)).collect::<Result<_>>()?;
+    Ok(values.join("\\"))
+}
+
+fn of(resource: &Resource) -> Statement {
+    let mut from = Statement::new(
+        "FROM instances i JOIN series e ON e.id = i.series JOIN studies s ON s.id = e.study \
+         JOIN patients p ON p.id = s.patient WHERE ",
+    );
+    match resource {
+        Resource::Patient(id) => from.push("p.patient_id = ").push_bind(id.as_str()),
+        Resource::Study(study) => from.push("s.uid = ").push_bind(study.as_str()),
+        Resource::Series(study, series) => {
+            from.push("s.uid = ").push_bind(study.as_str());
+            from.push(" AND e.uid = ").push_bind(series.as_str())
+        }
+        Resource::Instance(study, series, instance) => {
+            from.push("s.uid = ").push_bind(study.as_str());
+            from.push(" AND e.uid = ").push_bind(series.as_str());
+            from.push(" AND i.uid = ").push_bind(instance.as_str())
+        }
+    };
+    from
+}
+
+/// What is hidden, study by study and act by act, from the newest act; of a resource or of all.
+pub(in crate::index) async fn hidden<C: Connection>(
+    connection: &mut C,
+    resource: Option<&Resource>,
+    limit: u32,
+) -> Result<Vec<Hidden>> {
+    let mut select = Statement::new(
+        "SELECT s.uid, e.uid, i.uid, i.state, coalesce((SELECT max(a.act) FROM instance_acts a WHERE a.uid = i.uid), 0) AS act ",
+    );
+    let from = resource.map_or_else(|| Statement::new("FROM instances i JOIN series e ON e.id = i.series JOIN studies s ON s.id = e.study WHERE 1 = 1"), of);
+    select.append(from);
+    select.push(" AND i.state IN (1, 2) ORDER BY act DESC, i.id LIMIT ").push_bind(limit);
+    let row = |row: &super::SqlRow| {
+        Ok(Hidden {
+            study: StudyInstanceUid::parse(row.text(0)?)?,
+            series: SeriesInstanceUid::parse(row.text(1)?)?,
+            instance: SopInstanceUid::parse(row.text(2)?)?,
+            state: rows::state(row.int(3)?)?,
+            act: row.unsigned(4)?,
+        })
+    };
+    connection.fetch(select).await?.iter().map(row).collect()
+}

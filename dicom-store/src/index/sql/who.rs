@@ -1,0 +1,283 @@
+//! Whose a study is and what it is called, by what was received and by the acts in force.
+//!
+//! Rows of patients and studies hold what is told. Where that is something else than what was received,
+//! the latter is in `received_patients` and `received_studies`, and the study has an overlay for its data sets.
+
+use bytes::Bytes;
+use dicom::dictionary_std::tags;
+
+use super::ledger::{in_force, is_any, subject_of_patient, subject_of_study};
+use super::{Connection, SqlRow, Statement, words};
+use crate::index::level_rows::words_of_name;
+use crate::index::{LevelRows, NewInstance};
+use crate::ledger::{Act, Entry};
+use crate::model::correction::Step;
+use crate::model::{Attributes, Correction, Encoding, PatientKey, StudyInstanceUid, VR};
+use crate::{Error, Result};
+
+/// Merges that are followed from one patient to the next.
+const MAX_MERGES: usize = 32;
+
+fn read(bytes: &[u8]) -> Result<Attributes> {
+    Attributes::read(Bytes::copy_from_slice(bytes), Encoding::ExplicitLittle)
+        .map_err(|cause| Error::corrupt("attributes in the index cannot be read").with_source(cause))
+}
+
+/// The row of a patient, where there is one.
+pub(super) async fn find<C: Connection>(
+    connection: &mut C,
+    key: &PatientKey,
+) -> Result<Option<(i64, Attributes)>> {
+    let sql = "SELECT id, attributes FROM patients WHERE patient_id = ? AND issuer = ? AND scope = ''";
+    let select = Statement::new(sql).bind(key.id.as_str()).bind(key.issuer.as_str());
+    let row = connection.fetch_optional(select).await?;
+    row.map(|row| Ok((row.int(0)?, read(row.blob(1)?)?))).transpose()
+}
+
+/// What is known of a patient, after all merges: the key of the one who is left, and their attributes.
+pub(in crate::index) async fn patient<C: Connection>(
+    connection: &mut C,
+    key: &PatientKey,
+) -> Result<Option<(PatientKey, Attributes)>> {
+    let key = resolve(connection, key.clone()).await?.0;
+    Ok(find(connection, &key).await?.map(|(_, attributes)| (key, attributes)))
+}
+
+/// The row of a patient; one of whom nothing was received is made of the identifier.
+async fn row_of<C: Connection>(connection: &mut C, key: &PatientKey) -> Result<(i64, Attributes)> {
+    if let Some(found) = find(connection, key).await? {
+        return Ok(found);
+    }
+    let mut attributes = Attributes::new();
+    attributes.put_text(tags::PATIENT_ID, VR::LO, &key.id);
+    if !key.issuer.is_empty() {
+        attributes.put_text(tags::ISSUER_OF_PATIENT_ID, VR::LO, &key.issuer);
+    }
+    let bytes = attributes.write(Encoding::ExplicitLittle);
+    let sql = "INSERT INTO patients (issuer, patient_id, scope, name, attributes) VALUES (?, ?, '', '', ?) RETURNING id";
+    let insert = Statement::new(sql).bind(key.issuer.as_str()).bind(key.id.as_str()).bind(bytes.as_slice());
+    let id = connection.fetch_one(insert).await?.int(0)?;
+    let sql = "INSERT INTO received_patients (patient, is_received, attributes) VALUES (?, 0, ?)";
+    connection.execute(Statement::new(sql).bind(id).bind(bytes)).await?;
+    Ok((id, attributes))
+}
+
+/// Who a patient is after all merges, and the last of them.
+async fn resolve<C: Connection>(
+    connection: &mut C,
+    mut key: PatientKey,
+) -> Result<(PatientKey, Option<Entry>)> {
+    let mut by = None;
+    for _ in 0..MAX_MERGES {
+        let acts = in_force(connection, &subject_of_patient(&key)).await?;
+        let merge = acts.into_iter().rev().find_map(|entry| match &entry.act {
+            Act::MergePatients { into, .. } => Some((into.clone(), entry)),
+            _ => None,
+        });
+        let Some((into, entry)) = merge else { break };
+        (key, by) = (into, Some(entry));
+    }
+    Ok((key, by))
+}
+
+/// The corrections in force of a patient.
+async fn corrections_of<C: Connection>(connection: &mut C, key: &PatientKey) -> Result<Vec<Step>> {
+    let acts = in_force(connection, &subject_of_patient(key)).await?;
+    Ok(acts.iter().filter_map(step).collect())
+}
+
+fn step(entry: &Entry) -> Option<Step> {
+    let values = match &entry.act {
+        Act::CorrectPatient { values, .. } => values.of_patient(),
+        Act::CorrectStudy { values, .. } => values.of_study(),
+        _ => return None,
+    };
+    // What an earlier version took is kept in the ledger and has no effect.
+    let values = values.ok()?;
+    Some(Step { act: entry.number, at: entry.at, values, is_other_patient: false })
+}
+
+/// What holds after these steps.
+fn after(received: &Attributes, steps: &[Step]) -> Attributes {
+    let mut attributes = received.clone();
+    for step in steps {
+        for element in step.values.iter().filter(|e| e.tag != tags::SPECIFIC_CHARACTER_SET) {
+            attributes.put_from(&step.values, element);
+        }
+    }
+    attributes
+}
+
+/// Works out a patient's row, and the studies that are the patient's.
+pub(super) async fn settle_patient<C: Connection>(connection: &mut C, key: &PatientKey) -> Result<()> {
+    let (id, told) = row_of(connection, key).await?;
+    let select =
+        Statement::new("SELECT attributes, is_received FROM received_patients WHERE patient = ?").bind(id);
+    let kept = connection.fetch_optional(select).await?;
+    let received = kept.as_ref().map_or_else(|| Ok(told), |row| read(row.blob(0)?))?;
+    let is_received = kept.as_ref().map_or(Ok(1), |row| row.int(1))?;
+    let steps = corrections_of(connection, key).await?;
+    let attributes = after(&received, &steps);
+    let levels = LevelRows::of(&attributes);
+    let update = Statement::new("UPDATE patients SET name = ?, attributes = ? WHERE id = ?")
+        .bind(levels.patient_name.expose().as_str())
+        .bind(attributes.write(Encoding::ExplicitLittle))
+        .bind(id);
+    connection.execute(update).await?;
+    if steps.is_empty() && is_received != 0 {
+        let delete = Statement::new("DELETE FROM received_patients WHERE patient = ?").bind(id);
+        connection.execute(delete).await?;
+    } else if kept.is_none() {
+        let sql = "INSERT INTO received_patients (patient, is_received, attributes) VALUES (?, 1, ?)";
+        let insert = Statement::new(sql).bind(id).bind(received.write(Encoding::ExplicitLittle));
+        connection.execute(insert).await?;
+    }
+    settle_studies_of(connection, &[id]).await
+}
+
+/// Works out the studies of both, and of the one whom the second is by now.
+pub(super) async fn settle_merge<C: Connection>(
+    connection: &mut C,
+    from: &PatientKey,
+    into: &PatientKey,
+) -> Result<()> {
+    let last = resolve(connection, into.clone()).await?.0;
+    let mut patients = Vec::new();
+    for key in [from, into, &last] {
+        patients.push(row_of(connection, key).await?.0);
+    }
+    settle_studies_of(connection, &patients).await
+}
+
+async fn settle_studies_of<C: Connection>(connection: &mut C, patients: &[i64]) -> Result<()> {
+    let mut select = Statement::new("SELECT id FROM studies WHERE patient IN ");
+    select.push_list(patients.iter().copied());
+    for row in connection.fetch(select).await? {
+        settle_study(connection, row.int(0)?).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn settle_study_of<C: Connection>(
+    connection: &mut C,
+    study: &StudyInstanceUid,
+) -> Result<()> {
+    let select = Statement::new("SELECT id FROM studies WHERE uid = ?").bind(study.as_str());
+    match connection.fetch_optional(select).await? {
+        Some(row) => settle_study(connection, row.int(0)?).await,
+        // Its acts wait for it.
+        None => Ok(()),
+    }
+}
+
+/// A study as it was received.
+struct Received {
+    uid: StudyInstanceUid,
+    patient: i64,
+    key: PatientKey,
+    attributes: Attributes,
+}
+
+impl Received {
+    async fn read<C: Connection>(connection: &mut C, study: i64) -> Result<Self> {
+        let sql = "SELECT s.uid, p.id, p.issuer, p.patient_id, coalesce(r.attributes, s.attributes) FROM studies s
+                   LEFT JOIN received_studies r ON r.study = s.id JOIN patients p ON p.id = coalesce(r.patient, s.patient)
+                   WHERE s.id = ?";
+        let row: SqlRow = connection.fetch_one(Statement::new(sql).bind(study)).await?;
+        Ok(Self {
+            uid: StudyInstanceUid::parse(row.text(0)?)?,
+            patient: row.int(1)?,
+            key: PatientKey { issuer: row.text(2)?.to_owned(), id: row.text(3)?.to_owned() },
+            attributes: read(row.blob(4)?)?,
+        })
+    }
+}
+
+/// Works out whose a study is, what its row says, and what goes over its data sets.
+async fn settle_study<C: Connection>(connection: &mut C, study: i64) -> Result<()> {
+    let received = Received::read(connection, study).await?;
+    let acts = in_force(connection, &subject_of_study(&received.uid)).await?;
+    let moved = acts.iter().rev().find_map(|entry| match &entry.act {
+        Act::MoveStudy { to, .. } => Some((to.clone(), entry.clone())),
+        _ => None,
+    });
+    let (mut key, mut by) = moved.map_or((received.key.clone(), None), |(to, entry)| (to, Some(entry)));
+    if !key.id.is_empty() {
+        let (last, merge) = resolve(connection, key).await?;
+        (key, by) = (last, merge.or(by));
+    }
+    let mut patient = received.patient;
+    let mut steps: Vec<Step> = Vec::new();
+    if let (Some(by), true) = (&by, key != received.key) {
+        let (id, values) = row_of(connection, &key).await?;
+        patient = id;
+        steps.push(Step { act: by.number, at: by.at, values, is_other_patient: true });
+    } else if !key.id.is_empty() {
+        steps = corrections_of(connection, &key).await?;
+    }
+    let of_study: Vec<Step> = acts.iter().filter_map(step).collect();
+    let attributes = after(&received.attributes, &of_study);
+    steps.extend(of_study);
+    steps.sort_by_key(|step| step.act);
+    let told = Told { study, patient, attributes, correction: Correction::new(steps) };
+    told.write(connection, &received).await
+}
+
+/// A study as it is told.
+struct Told {
+    study: i64,
+    patient: i64,
+    attributes: Attributes,
+    correction: Option<Correction>,
+}
+
+impl Told {
+    async fn write<C: Connection>(self, connection: &mut C, received: &Received) -> Result<()> {
+        let levels = LevelRows::of(&self.attributes);
+        let overlay = self.correction.as_ref().map(Correction::to_bytes);
+        let is_corrected = overlay.is_some();
+        let select = Statement::new("SELECT attributes FROM patients WHERE id = ?").bind(self.patient);
+        let names = words_of_name(&read(connection.fetch_one(select).await?.blob(0)?)?);
+        words::replace(connection, self.study, levels.moment, &names).await?;
+        let sql = "UPDATE studies SET patient = ?, date = ?, time = ?, accession = ?, attributes = ?, overlay = ? WHERE id = ?";
+        let update = Statement::new(sql)
+            .bind(self.patient)
+            .bind(levels.study_date.as_str())
+            .bind(levels.study_time.as_str())
+            .bind(levels.accession_number.expose().as_str())
+            .bind(self.attributes.write(Encoding::ExplicitLittle))
+            .bind(overlay)
+            .bind(self.study);
+        connection.execute(update).await?;
+        let keep = if is_corrected {
+            let sql = "INSERT INTO received_studies (study, patient, attributes) VALUES (?, ?, ?) ON CONFLICT (study) DO NOTHING";
+            let attributes = received.attributes.write(Encoding::ExplicitLittle);
+            Statement::new(sql).bind(self.study).bind(received.patient).bind(attributes)
+        } else {
+            Statement::new("DELETE FROM received_studies WHERE study = ?").bind(self.study)
+        };
+        connection.execute(keep).await.map(|_| ())
+    }
+}
+
+/// What came for a study and a patient of whom there may be acts.
+pub(super) async fn settle_new<C: Connection>(connection: &mut C, new: &NewInstance) -> Result<()> {
+    let key = new.levels.patient.expose();
+    if !key.id.is_empty() {
+        let sql =
+            "UPDATE received_patients SET attributes = ?, is_received = 1 WHERE is_received = 0 AND patient =
+                   (SELECT id FROM patients WHERE patient_id = ? AND issuer = ? AND scope = '')";
+        let update = Statement::new(sql)
+            .bind(new.levels.patient_attributes.expose().as_slice())
+            .bind(key.id.as_str())
+            .bind(key.issuer.as_str());
+        if connection.execute(update).await? > 0 {
+            settle_patient(connection, key).await?;
+        }
+    }
+    let subjects = [subject_of_study(&new.study), subject_of_patient(key)];
+    if is_any(connection, &subjects).await? {
+        settle_study_of(connection, &new.study).await?;
+    }
+    Ok(())
+}
