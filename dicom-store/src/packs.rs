@@ -12,6 +12,7 @@
 pub(crate) mod act;
 pub(crate) mod ahead;
 mod cache;
+mod committer;
 pub(crate) mod disk;
 pub(crate) mod entry;
 pub(crate) mod file;

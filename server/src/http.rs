@@ -34,6 +34,7 @@ pub(crate) fn routes(
     let pages = Router::new()
         .nest("/dicom-web", dicomweb.clone())
         .route_service("/dicom-web/", dicomweb.map_request(at_root))
+        .nest("/api/v1", wado::api_router(archive.clone(), pool.clone(), config.web.clone()))
         .merge(wado::uri_router(archive.clone(), pool.clone(), config.web.clone()))
         .merge(status::routes(config.open));
     let pages = if config.open {

@@ -88,6 +88,16 @@ const CAPABILITIES: &[Capability] = &[
         answers: &[OCTET_STREAM],
     },
     Capability {
+        method: "DELETE",
+        name: "Delete",
+        paths: &[
+            "studies/{study}",
+            "studies/{study}/series/{series}",
+            "studies/{study}/series/{series}/instances/{instance}",
+        ],
+        answers: &[],
+    },
+    Capability {
         method: "POST",
         name: "Store",
         paths: &["studies", "studies/{study}"],

@@ -9,12 +9,14 @@
 //! | `retrieve` | WADO-RS |
 //! | `store` | STOW-RS |
 //! | `uri` | WADO-URI |
+//! | `acts` | deleting and correcting, and what is told of it: the API of the operator |
 //! | `capabilities` | what there is |
 //!
 //! [`router`] gives all of it as one service, to be mounted at [`Config::path`]. Everything streams: neither an
 //! instance nor a list of instances is ever held as bytes, and a client that leaves stops the work for it.
 
 mod accept;
+mod acts;
 mod attribute;
 mod auth;
 mod base_url;
@@ -34,6 +36,7 @@ mod state;
 mod store;
 mod uri;
 
+pub use acts::api_router;
 pub use config::Config;
 pub use router::router;
 pub use uri::uri_router;

@@ -16,7 +16,7 @@ use crate::error::Problem;
 use crate::retrieve::{bulk::bulk, frames::frames, instance::instances, metadata::metadata};
 use crate::retrieve::{rendered::rendered, thumbnail::thumbnail};
 use crate::state::Web;
-use crate::{auth, capabilities, cors, search, store};
+use crate::{acts, auth, capabilities, cors, search, store};
 
 /// Text shorter than this is sent as it is.
 const WORTH_COMPRESSING: u16 = 1024;
@@ -44,7 +44,7 @@ pub fn router(archive: Archive, pool: CpuPool, config: Config) -> Router {
 
 fn study() -> Router<Web> {
     Router::new()
-        .route("/studies/{study}", get(instances).post(store::store))
+        .route("/studies/{study}", get(instances).post(store::store).delete(acts::delete))
         .route("/studies/{study}/metadata", get(metadata))
         .route("/studies/{study}/rendered", get(rendered))
         .route("/studies/{study}/thumbnail", get(thumbnail))
@@ -54,7 +54,7 @@ fn study() -> Router<Web> {
 
 fn series() -> Router<Web> {
     let routes = Router::new()
-        .route("/", get(instances))
+        .route("/", get(instances).delete(acts::delete))
         .route("/metadata", get(metadata))
         .route("/rendered", get(rendered))
         .route("/thumbnail", get(thumbnail))
@@ -64,7 +64,7 @@ fn series() -> Router<Web> {
 
 fn instance() -> Router<Web> {
     let routes = Router::new()
-        .route("/", get(instances))
+        .route("/", get(instances).delete(acts::delete))
         .route("/metadata", get(metadata))
         .route("/rendered", get(rendered))
         .route("/thumbnail", get(thumbnail))

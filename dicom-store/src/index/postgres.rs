@@ -26,8 +26,8 @@ use super::sql::{
     Connection as _, SqlRow, Statement, audit, commit, hidden, ledger, quarantine, rows, search, who, work,
 };
 use super::{
-    AuditRow, Committed, HeaderCursor, HeaderPage, Hidden, Index, KeptAside, Known, Mark, NewInstance, Recorded,
-    SearchCursor, SearchPage,
+    AuditRow, Committed, HeaderCursor, HeaderPage, Hidden, Index, KeptAside, Known, Mark, NewInstance,
+    Recorded, SearchCursor, SearchPage,
 };
 use crate::change::{Change, Cursor};
 use crate::ledger::Entry;
@@ -63,7 +63,8 @@ impl Writer {
         memory.resume(counters(&rows)?);
         let committed = commit::commit(connection, memory, group, marks).await?;
         let Counters { epoch, studies, last_conflict, last_change } = memory.counters();
-        let update = Statement::new("UPDATE writer SET epoch = ?, studies = ?, last_conflict = ?, last_change = ?");
+        let update =
+            Statement::new("UPDATE writer SET epoch = ?, studies = ?, last_conflict = ?, last_change = ?");
         connection.post(update.bind(epoch).bind(studies).bind(last_conflict).bind(last_change)).await?;
         connection.run("COMMIT").await?;
         Ok(committed)
@@ -295,10 +296,7 @@ impl Index for PostgresIndex {
         self.pool.one(async move |c| quarantine::kept_aside(c, of.as_ref(), limit).await).boxed()
     }
 
-    fn patient<'a>(
-        &'a self,
-        key: &'a PatientKey,
-    ) -> BoxFuture<'a, Result<Option<(PatientKey, Attributes)>>> {
+    fn patient<'a>(&'a self, key: &'a PatientKey) -> BoxFuture<'a, Result<Option<(PatientKey, Attributes)>>> {
         let key = key.clone();
         self.pool.read(Begin::Snapshot, async move |c| who::patient(c, &key).await).boxed()
     }

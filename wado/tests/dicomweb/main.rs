@@ -1,6 +1,7 @@
 //! The service as a client sees it, over an archive in a folder of its own.
 
 #[cfg(test)]
+mod acts;
 mod retrieve;
 #[cfg(test)]
 mod search;

@@ -51,7 +51,9 @@ impl Service {
         let pool = CpuPool::new(1).unwrap();
         let uri = wado::uri_router(archive.clone(), pool.clone(), config.clone());
         let router =
-            Router::new().nest_service("/dicom-web", wado::router(archive.clone(), pool, config)).merge(uri);
+            Router::new().nest("/api/v1", wado::api_router(archive.clone(), pool.clone(), config.clone()));
+        let router =
+            router.nest_service("/dicom-web", wado::router(archive.clone(), pool, config)).merge(uri);
         Self { router, archive, _folder: folder }
     }
 
