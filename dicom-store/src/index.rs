@@ -188,6 +188,10 @@ pub trait Index: fmt::Debug + Send + Sync + 'static {
     /// How far each pack has been read.
     fn marks(&self) -> BoxFuture<'_, Result<Vec<Mark>>>;
 
+    /// Where the last instance ends that the index knows in a pack which was written to lately, with its padding;
+    /// 0 when it knows of none there.
+    fn furthest(&self, pack: PackId) -> BoxFuture<'_, Result<u64>>;
+
     /// Takes a group of instances and the marks behind them. Each is new, or known already and left as it is,
     /// or kept aside under a UID that is taken: this is where it is decided, one group at a time.
     ///

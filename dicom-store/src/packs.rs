@@ -23,6 +23,7 @@ pub(crate) mod replay;
 mod serving;
 mod stretch;
 mod tail;
+mod taking;
 mod upload;
 pub(crate) mod writer;
 

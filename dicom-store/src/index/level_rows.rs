@@ -28,9 +28,10 @@ pub struct LevelRows {
 
 impl LevelRows {
     pub fn of(attributes: &Attributes) -> Self {
-        let text = |tag| attributes.text(tag).unwrap_or_default();
+        let text = |tag| column(attributes.text(tag).unwrap_or_default());
         let key = PatientKey { issuer: text(tags::ISSUER_OF_PATIENT_ID), id: text(tags::PATIENT_ID) };
-        let name = attributes.person(tags::PATIENT_NAME).map(|name| name.folded()).unwrap_or_default();
+        let name =
+            attributes.person(tags::PATIENT_NAME).map(|name| column(name.folded())).unwrap_or_default();
         let (date, time) = (text(tags::STUDY_DATE), text(tags::STUDY_TIME));
         let pick = |level| Phi::new(pick(attributes, attributes_of(level)).write(Encoding::ExplicitLittle));
         Self {
@@ -53,10 +54,25 @@ impl LevelRows {
 /// The words that a patient's name is found by, in both forms.
 pub(super) fn words_of_name(attributes: &Attributes) -> Vec<String> {
     let names = attributes.texts(tags::PATIENT_NAME);
-    let mut words: Vec<String> = names.iter().flat_map(|name| PersonName::parse(name).words()).collect();
+    let words = names.iter().flat_map(|name| PersonName::parse(name).words());
+    let mut words: Vec<String> = words.map(column).collect();
     words.sort_unstable();
     words.dedup();
     words
+}
+
+/// Longer than any value that is searched by may be (PS3.5 Table 6.2-1); an index cannot hold any length.
+const LONGEST_COLUMN: usize = 512;
+
+/// A value as its column holds it: one that is too long by its beginning and its digest, so that two of
+/// them are still two. The attributes that are answered from hold it whole.
+fn column(text: String) -> String {
+    if text.len() <= LONGEST_COLUMN {
+        return text;
+    }
+    let digest = blake3::hash(text.as_bytes()).to_hex();
+    let beginning: String = text.chars().take(LONGEST_COLUMN / 8).collect();
+    format!("{beginning}#{digest}")
 }
 
 fn pick(attributes: &Attributes, wanted: &[Tag]) -> Attributes {

@@ -31,7 +31,7 @@ use super::{
 };
 use crate::change::{Change, Cursor};
 use crate::ledger::Entry;
-use crate::model::{Attributes, FrameMap, Header, Instance, PatientKey, Resource, SopInstanceUid};
+use crate::model::{Attributes, FrameMap, Header, Instance, PackId, PatientKey, Resource, SopInstanceUid};
 use crate::node::Joining;
 use crate::query::Query;
 use crate::queue::{JobId, Lease, NewJob, QueueDepth};
@@ -155,6 +155,10 @@ impl Index for PostgresIndex {
 
     fn marks(&self) -> BoxFuture<'_, Result<Vec<Mark>>> {
         self.pool.one(async |c| commit::marks(c).await).boxed()
+    }
+
+    fn furthest(&self, pack: PackId) -> BoxFuture<'_, Result<u64>> {
+        self.pool.one(async move |c| commit::furthest(c, pack).await).boxed()
     }
 
     fn commit<'a>(&'a self, group: &'a [NewInstance], marks: &'a [Mark]) -> BoxFuture<'a, Result<Committed>> {

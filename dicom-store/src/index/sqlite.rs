@@ -25,7 +25,7 @@ use super::{
 };
 use crate::change::{Change, Cursor};
 use crate::ledger::Entry;
-use crate::model::{Attributes, FrameMap, Header, Instance, PatientKey, Resource, SopInstanceUid};
+use crate::model::{Attributes, FrameMap, Header, Instance, PackId, PatientKey, Resource, SopInstanceUid};
 use crate::node::Joining;
 use crate::query::Query;
 use crate::queue::{JobId, Lease, NewJob, QueueDepth};
@@ -164,6 +164,10 @@ impl Index for SqliteIndex {
 
     fn marks(&self) -> BoxFuture<'_, Result<Vec<Mark>>> {
         self.read(async |c| commit::marks(c).await).boxed()
+    }
+
+    fn furthest(&self, pack: PackId) -> BoxFuture<'_, Result<u64>> {
+        self.read(async move |c| commit::furthest(c, pack).await).boxed()
     }
 
     fn commit<'a>(&'a self, group: &'a [NewInstance], marks: &'a [Mark]) -> BoxFuture<'a, Result<Committed>> {
@@ -357,7 +361,7 @@ mod tests {
         SqliteIndex::open(&file)
             .await
             .unwrap()
-            .commit(&[], &[Mark { pack: crate::model::PackId(1), offset: 1 }])
+            .commit(&[], &[Mark { pack: PackId(1), offset: 1 }])
             .await
             .unwrap();
         set(1);

@@ -14,9 +14,10 @@ use tracing::{error, info, warn};
 use super::Packs;
 use super::act::ActAppend;
 use super::disk::Step;
+use super::taking::{self, Taken};
 use super::writer::{Answer, Durable, refuse};
 use crate::change::Changes;
-use crate::index::{Committed, Index, Mark, NewInstance, Outcome};
+use crate::index::{Index, Mark, NewInstance, Outcome};
 use crate::ingest::Stored;
 use crate::ledger;
 use crate::model::PackId;
@@ -74,13 +75,13 @@ impl Committer {
                 }
             };
             let Some(first) = first else { break };
-            let Ready { entries, acts, marks, sealed } = take_ready(first, to_commit);
+            let Ready { entries, acts, marks, whole, sealed } = take_ready(first, to_commit);
             self.sealed.extend(sealed);
             // The marks stand behind the acts as well, so these go first; in which order acts and
             // instances come makes no difference.
             self.take_acts(acts);
-            if !marks.is_empty() {
-                self.commit(entries, marks);
+            if !marks.is_empty() || !whole.is_empty() {
+                self.commit(entries, marks, whole);
             }
             self.adopt_sealed();
         }
@@ -141,14 +142,16 @@ impl Committer {
         }
     }
 
-    fn commit(&mut self, entries: Vec<(NewInstance, Answer)>, marks: Vec<Mark>) {
+    /// `whole`: marks behind packs that are complete, which are written down at once.
+    fn commit(&mut self, entries: Vec<(NewInstance, Answer)>, mut marks: Vec<Mark>, whole: Vec<Mark>) {
         let (new, answers): (Vec<_>, Vec<_>) = entries.into_iter().unzip();
         let result = if self.catch_up() {
             self.reach(&marks);
             let sealed = &self.sealed;
-            let due = self.due(|pack, reached| {
+            let mut due = self.due(|pack, reached| {
                 reached.offset - reached.recorded >= MARK_EVERY || sealed.contains(&pack)
             });
+            due.extend(&whole);
             self.take(&new, &due).inspect(|_| self.are_recorded(&due))
         } else {
             Err(Error::new(ErrorKind::Unavailable, "the index cannot be written"))
@@ -157,13 +160,14 @@ impl Committer {
             Ok(committed) => {
                 for ((new, answer), outcome) in new.into_iter().zip(answers).zip(committed.outcomes) {
                     // Somebody who has gone needs no answer.
-                    let _ = answer.send(Ok(stored(new, outcome)));
+                    let _ = answer.send(outcome.map(|outcome| stored(new, outcome)));
                 }
                 self.changes.advance(committed.cursor);
             }
             Err(cause) => {
                 error!(error = %cause.chain(), instances = new.len(), "index: a group was not committed; nothing is taken until it is");
                 self.owed.extend(new);
+                marks.extend(whole);
                 self.owed_marks.extend(marks);
                 self.is_behind.store(true, Ordering::Release);
                 refuse(answers.into_iter(), &cause);
@@ -171,9 +175,9 @@ impl Committer {
         }
     }
 
-    fn take(&self, new: &[NewInstance], marks: &[Mark]) -> Result<Committed> {
+    fn take(&self, new: &[NewInstance], marks: &[Mark]) -> Result<Taken> {
         self.packs.disk.tell(&Step::Commit)?;
-        let taken = self.runtime.block_on(self.index.commit(new, marks));
+        let taken = self.runtime.block_on(taking::take(&*self.index, new, marks));
         self.packs.disk.tell(&Step::Committed)?;
         taken
     }
@@ -250,6 +254,7 @@ struct Ready {
     entries: Vec<(NewInstance, Answer)>,
     acts: Vec<ActAppend>,
     marks: Vec<Mark>,
+    whole: Vec<Mark>,
     sealed: Vec<PackId>,
 }
 
@@ -261,6 +266,10 @@ fn take_ready(first: Durable, to_commit: &std_mpsc::Receiver<Durable>) -> Ready 
             Durable::Group { entries, mark } => {
                 ready.entries.extend(entries);
                 ready.marks.push(mark);
+            }
+            Durable::Whole { entries, mark } => {
+                ready.entries.extend(entries);
+                ready.whole.push(mark);
             }
             Durable::Act(act, mark) => {
                 ready.acts.push(*act);

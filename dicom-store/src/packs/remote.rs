@@ -17,7 +17,7 @@ use super::Packs;
 use super::act::{self, ActAppend};
 use super::entry::BLOCK_BYTES;
 use super::file::PackFile;
-use super::writer::{Append, Durable, ToLog, gather, group_durable, known, layout, refuse, settle};
+use super::writer::{Append, Durable, ToLog, gather, known, layout, placed, refuse, settle};
 use crate::config::OnConflict;
 use crate::index::{Index, Mark};
 use crate::model::{Location, PackId};
@@ -98,12 +98,15 @@ impl Remote {
 async fn put(packs: &Packs, durable: &mpsc::Sender<Durable>, group: Vec<Append>) {
     let pack = packs.next_id();
     match put_group(packs, pack, &group).await {
-        Ok((mark, locations)) => send(durable, group_durable(group, locations, mark)),
+        Ok((mark, locations)) => {
+            let entries = placed(group, locations);
+            send(durable, Durable::Whole { entries, mark });
+        }
         Err(cause) => {
             warn!(error = %cause.chain(), instances = group.len(), "object store: a group was not taken");
+            // It may have got there all the same: the next start finds it. It is not deleted, for what lies
+            // under this number may be another's.
             refuse(group.into_iter().map(|append| append.answer), &cause);
-            // It may have got there all the same. Where this fails too, the next start finds it.
-            let _ = packs.objects.delete_pack(pack).await;
         }
     }
 }

@@ -16,6 +16,7 @@ use super::entry::BLOCK;
 use super::file::PackFile;
 use super::reader::{PackReader, Part};
 use super::tail::Tail;
+use super::taking;
 use crate::index::{Index, Mark};
 use crate::ingest::Sources;
 use crate::model::PackId;
@@ -94,7 +95,11 @@ async fn bring_in(replay: Replay<'_>, pack: PackId) -> Result<(PackFile, Tail)> 
         catch_up(replay, PackReader { pack, file: file.clone(), length, sources: replay.sources.clone() })
             .await?;
     let read = file.clone();
-    let tail = blocking(move || Tail::of(&read, end..length, is_followed)).await?;
+    let mut tail = blocking(move || Tail::of(&read, end..length, is_followed)).await?;
+    // Marks are written down now and then, rows tell how far the index really was: what was answered is no tear.
+    if matches!(tail, Tail::Torn | Tail::Free) && index.furthest(pack).await? > end {
+        tail = Tail::Damaged;
+    }
     let file = Arc::into_inner(file).ok_or_else(|| Error::internal("a pack is still being read"))?;
     let open = PackFile::new(packs.disk.clone(), pack, file, end);
     match tail {
@@ -192,7 +197,7 @@ async fn take(index: &Arc<dyn Index>, pack: PackId, part: &Part) -> Result<()> {
     for act in &part.acts {
         index.act(act).await?;
     }
-    index.commit(&part.instances, &[Mark { pack, offset: part.end }]).await.map(|_| ())
+    taking::take(&**index, &part.instances, &[Mark { pack, offset: part.end }]).await.map(|_| ())
 }
 
 /// As far as whole entries follow each other: some stretches are read and proven at a time, and committed in

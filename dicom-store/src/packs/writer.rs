@@ -74,6 +74,11 @@ pub(crate) enum Durable {
         entries: Vec<(NewInstance, Answer)>,
         mark: Mark,
     },
+    /// A pack by itself, complete.
+    Whole {
+        entries: Vec<(NewInstance, Answer)>,
+        mark: Mark,
+    },
     Act(Box<ActAppend>, Mark),
     /// Everything of this pack has been sent; it is sealed.
     Sealed(PackId),
@@ -222,7 +227,7 @@ impl Writer {
         }
         match append(&self.packs, &mut self.open, &group, self.limits.reserve) {
             Ok((mark, locations)) => {
-                self.send(group_durable(group, locations, mark));
+                self.send(Durable::Group { entries: placed(group, locations), mark });
             }
             Err(cause) => {
                 warn!(error = %cause.chain(), instances = group.len(), "log: a group was not written");
@@ -299,13 +304,10 @@ fn settle_one(known: Option<&Known>, mut append: Append, on_conflict: OnConflict
     None
 }
 
-/// What goes to the index of a group that is durable.
-pub(super) fn group_durable(group: Vec<Append>, locations: Vec<Location>, mark: Mark) -> Durable {
-    let entries = group
-        .into_iter()
-        .zip(locations)
-        .map(|(append, location)| (NewInstance { location, ..append.new }, append.answer));
-    Durable::Group { entries: entries.collect(), mark }
+/// A group as the index takes it: each instance with its place.
+pub(super) fn placed(group: Vec<Append>, locations: Vec<Location>) -> Vec<(NewInstance, Answer)> {
+    let placed = group.into_iter().zip(locations);
+    placed.map(|(append, location)| (NewInstance { location, ..append.new }, append.answer)).collect()
 }
 
 /// All that is ready, without waiting for more; an act ends the group.

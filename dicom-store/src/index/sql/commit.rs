@@ -7,6 +7,7 @@ use super::{Connection, Statement, hidden, now, quarantine, rows, signed, who};
 use crate::change::{ChangeKind, Cursor};
 use crate::index::{Committed, Known, Mark, NewInstance, Outcome};
 use crate::model::{PackId, PatientKey, SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
+use crate::packs::entry::BLOCK;
 use crate::{Error, Result};
 
 /// Rows of one statement; fixed shapes, so that each is prepared once.
@@ -357,4 +358,22 @@ pub(in crate::index) async fn marks<C: Connection>(connection: &mut C) -> Result
         Ok::<_, Error>(Mark { pack: PackId(row.unsigned(0)?), offset: row.unsigned(1)? })
     };
     rows.iter().map(mark).collect()
+}
+
+/// How many of the last rows are looked through for those of a pack: more than a pack of the usual size holds.
+const LAST_ROWS: i64 = 300_000;
+
+/// Where the last instance ends of which the index knows that it lies in this pack, with its padding; 0 when
+/// it knows of none among the last.
+pub(in crate::index) async fn furthest<C: Connection>(connection: &mut C, pack: PackId) -> Result<u64> {
+    let mut end = 0;
+    for table in ["instances", "conflicts"] {
+        let sql = format!(
+            "SELECT coalesce(max(l.\"offset\" + l.length), 0)
+             FROM (SELECT pack, \"offset\", length FROM {table} ORDER BY id DESC LIMIT ?) AS l WHERE l.pack = ?"
+        );
+        let row = connection.fetch_one(Statement::new(sql).bind(LAST_ROWS).bind(signed(pack.0)?)).await?;
+        end = end.max(row.unsigned(0)?);
+    }
+    Ok(end.div_ceil(BLOCK) * BLOCK)
 }
