@@ -101,6 +101,7 @@ impl Archive {
         }
         let open = replay::log(from).await?;
         let changes = Changes::new(index.last_change().await?);
+        index.follow(&changes);
         let limits = Limits {
             pack_size: Config::bytes(config.pack_size_mib.max(1)),
             reserve: Config::bytes(config.reserve_mib),

@@ -26,7 +26,7 @@ use futures_util::TryStreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::try_unfold;
 
-use crate::change::{Change, Cursor};
+use crate::change::{Change, Changes, Cursor};
 use crate::ledger::Entry;
 use crate::model::{
     Attributes, FrameMap, Header, Instance, Location, PackId, PatientKey, Resource, SeriesInstanceUid,
@@ -236,8 +236,15 @@ pub trait Index: fmt::Debug + Send + Sync + 'static {
     /// Where a follower of the feed has come to; the start, for one that is new.
     fn cursor_of<'a>(&'a self, consumer: &'a str) -> BoxFuture<'a, Result<Cursor>>;
 
-    /// Moves a follower on and puts its jobs in the queue, both or neither.
-    fn advance<'a>(&'a self, consumer: &'a str, to: Cursor, jobs: &'a [NewJob]) -> BoxFuture<'a, Result<()>>;
+    /// Moves a follower on and puts its jobs in the queue, both or neither. Neither, and `false`, when it is not
+    /// at `from` any more: another node has moved it, and has put these jobs in the queue.
+    fn advance<'a>(
+        &'a self,
+        consumer: &'a str,
+        from: Cursor,
+        to: Cursor,
+        jobs: &'a [NewJob],
+    ) -> BoxFuture<'a, Result<bool>>;
 
     /// Takes up to `limit` jobs that are due, of these kinds; they come back when the lease runs out.
     fn lease<'a>(
@@ -290,6 +297,9 @@ pub trait Index: fmt::Debug + Send + Sync + 'static {
 
     /// The last rows of the audit before a place, from the newest, each with its place.
     fn audit(&self, before: Option<u64>, limit: u32) -> BoxFuture<'_, Result<Vec<(u64, AuditRow)>>>;
+
+    /// Tells of what other nodes put in the feed, as it happens, until the index is closed.
+    fn follow(&self, changes: &Changes);
 
     /// Writes what is left and closes; nothing can be asked afterwards.
     fn close(&self) -> BoxFuture<'_, ()>;

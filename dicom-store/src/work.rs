@@ -31,9 +31,10 @@ impl Work {
         self.index.cursor_of(consumer).await
     }
 
-    /// Moves a follower on and puts its jobs in the queue, both or neither.
-    pub async fn advance(&self, consumer: &str, to: Cursor, jobs: &[NewJob]) -> Result<()> {
-        self.index.advance(consumer, to, jobs).await
+    /// Moves a follower on and puts its jobs in the queue, both or neither. Neither, and `false`, when another node
+    /// has moved it from there.
+    pub async fn advance(&self, consumer: &str, from: Cursor, to: Cursor, jobs: &[NewJob]) -> Result<bool> {
+        self.index.advance(consumer, from, to, jobs).await
     }
 
     pub async fn lease(&self, kinds: &[&str], limit: u32, lease: Duration) -> Result<Vec<Lease>> {

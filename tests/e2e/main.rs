@@ -8,6 +8,7 @@ mod c_find;
 mod c_get;
 mod c_move;
 mod c_store;
+mod cluster;
 mod commands;
 mod corpus;
 mod crash;

@@ -79,7 +79,10 @@ impl Dispatcher {
         let page = self.work.changes_after(cursor, PAGE).await?;
         let Some(last) = page.last().map(|change| change.cursor) else { return Ok(cursor) };
         let jobs = self.jobs(&page)?;
-        self.work.advance(CONSUMER, last, &jobs).await?;
+        if !self.work.advance(CONSUMER, cursor, last, &jobs).await? {
+            // Another node has taken this page.
+            return Ok(self.work.cursor_of(CONSUMER).await?);
+        }
         if !jobs.is_empty() {
             self.jobs_came.notify_one();
         }

@@ -192,7 +192,7 @@ mod tests {
             let job =
                 |(index, fate): (usize, &Fate)| new_job::<Told>(index.to_string(), fate, Duration::ZERO);
             let jobs: Vec<_> = fates.iter().enumerate().map(|pair| job(pair).unwrap()).collect();
-            self.archive.work().advance("test", Cursor(1), &jobs).await.unwrap();
+            self.archive.work().advance("test", Cursor::default(), Cursor(1), &jobs).await.unwrap();
             self.jobs_came.notify_one();
         }
     }
@@ -224,7 +224,7 @@ mod tests {
         let stop = CancellationToken::new();
         let running = tokio::spawn(runner.run(stop.clone()));
         let job = new_job::<Told>("one".into(), &Fate::Done, Duration::ZERO).unwrap();
-        archive.work().advance("test", Cursor(1), &[job]).await.unwrap();
+        archive.work().advance("test", Cursor::default(), Cursor(1), &[job]).await.unwrap();
         jobs_came.notify_one();
         let limit = Duration::from_secs(30);
         assert_eq!(tokio::time::timeout(limit, runs.recv()).await.unwrap(), Some(Fate::Done));

@@ -299,7 +299,11 @@ pub async fn feeds_changes_in_order(index: &dyn Index) {
     let all: Vec<_> = changes.iter().chain(&rest).map(|change| change.sop_instance.clone()).collect();
     assert_eq!(all, samples.each_ref().map(Sample::sop_instance));
     assert_eq!((rest[0].cursor, index.last_change().await.unwrap()), (end, end));
-    index.advance("follower", end, &[]).await.unwrap();
+    let start = Cursor::default();
+    assert!(index.advance("follower", start, end, &[]).await.unwrap());
+    // Another node that read the same page comes second.
+    assert!(!index.advance("follower", start, end, &[job("a", "1")]).await.unwrap());
+    assert_eq!(index.queue_depth().await.unwrap(), QueueDepth::default());
     assert_eq!(index.cursor_of("follower").await.unwrap(), end);
     assert_eq!(index.cursor_of("another").await.unwrap(), Cursor::default());
 }
@@ -312,7 +316,10 @@ const LEASE: Duration = Duration::from_secs(60);
 
 pub async fn hands_out_each_job_once(index: &dyn Index) {
     let later = NewJob { delay: LEASE, ..job("later", "3") };
-    index.advance("follower", Cursor(1), &[job("a", "1"), job("b", "2"), later]).await.unwrap();
+    index
+        .advance("follower", Cursor::default(), Cursor(1), &[job("a", "1"), job("b", "2"), later])
+        .await
+        .unwrap();
     assert!(index.lease(&["other"], 10, LEASE).await.unwrap().is_empty());
     let leases = index.lease(&["test"], 10, LEASE).await.unwrap();
     let mut payloads: Vec<_> = leases.iter().map(|lease| (lease.payload.as_str(), lease.attempt)).collect();
@@ -326,11 +333,14 @@ pub async fn hands_out_each_job_once(index: &dyn Index) {
 }
 
 pub async fn keeps_one_waiting_job_for_a_key(index: &dyn Index) {
-    index.advance("follower", Cursor(1), &[job("a", "old"), job("a", "new")]).await.unwrap();
+    index
+        .advance("follower", Cursor::default(), Cursor(1), &[job("a", "old"), job("a", "new")])
+        .await
+        .unwrap();
     let running = index.lease(&["test"], 10, LEASE).await.unwrap();
     assert_eq!(running.iter().map(|lease| lease.payload.as_str()).collect::<Vec<_>>(), ["new"]);
     // Asked for again while it runs: it runs once more afterwards.
-    index.advance("follower", Cursor(2), &[job("a", "again")]).await.unwrap();
+    index.advance("follower", Cursor(1), Cursor(2), &[job("a", "again")]).await.unwrap();
     index.fail(running[0].id, "did not work", Some(Duration::ZERO)).await.unwrap();
     let again = index.lease(&["test"], 10, LEASE).await.unwrap();
     assert_eq!(
@@ -340,7 +350,7 @@ pub async fn keeps_one_waiting_job_for_a_key(index: &dyn Index) {
 }
 
 pub async fn parks_what_cannot_be_done(index: &dyn Index) {
-    index.advance("follower", Cursor(1), &[job("a", "1")]).await.unwrap();
+    index.advance("follower", Cursor::default(), Cursor(1), &[job("a", "1")]).await.unwrap();
     let first = index.lease(&["test"], 1, LEASE).await.unwrap();
     index.fail(first[0].id, "not now", Some(Duration::ZERO)).await.unwrap();
     let second = index.lease(&["test"], 1, Duration::ZERO).await.unwrap();

@@ -8,6 +8,7 @@ mod connection;
 mod error;
 mod nodes;
 mod pool;
+mod presence;
 mod schema;
 
 use std::sync::{Mutex, PoisonError};
@@ -20,6 +21,7 @@ use sqlx::postgres::PgConnectOptions;
 use connection::PostgresConnection;
 use error::postgres_error;
 use pool::{Begin, Pool};
+use presence::Presence;
 
 use super::sql::commit::{Counters, Memory};
 use super::sql::{
@@ -29,7 +31,7 @@ use super::{
     AuditRow, Committed, HeaderCursor, HeaderPage, Hidden, Index, KeptAside, Known, Mark, NewInstance,
     Recorded, SearchCursor, SearchPage,
 };
-use crate::change::{Change, Cursor};
+use crate::change::{Change, Changes, Cursor};
 use crate::ledger::Entry;
 use crate::model::{Attributes, FrameMap, Header, Instance, PackId, PatientKey, Resource, SopInstanceUid};
 use crate::node::Joining;
@@ -47,6 +49,7 @@ pub struct PostgresIndex {
     pool: Pool,
     /// Taken out by whoever commits; a second one at the same time makes do without.
     writer: Mutex<Option<Writer>>,
+    presence: Presence,
 }
 
 /// A connection that commits, with what it remembers of the rows it needs again and again.
@@ -61,11 +64,15 @@ impl Writer {
         let Self { connection, memory } = self;
         let rows = connection.run(LOCK).await?;
         memory.resume(counters(&rows)?);
+        let before = memory.counters().last_change;
         let committed = commit::commit(connection, memory, group, marks).await?;
         let Counters { epoch, studies, last_conflict, last_change } = memory.counters();
         let update =
             Statement::new("UPDATE writer SET epoch = ?, studies = ?, last_conflict = ?, last_change = ?");
         connection.post(update.bind(epoch).bind(studies).bind(last_conflict).bind(last_change)).await?;
+        if last_change > before {
+            connection.post(presence::told(last_change)).await?;
+        }
         connection.run("COMMIT").await?;
         Ok(committed)
     }
@@ -96,16 +103,20 @@ impl PostgresIndex {
         let options = connection::options(options);
         let mut first = PostgresConnection::open(&options).await?;
         schema::migrate(&mut first, schema::STEPS).await?;
-        Ok(Self { pool: Pool::new(options, first), writer: Mutex::new(None) })
+        Ok(Self { pool: Pool::new(options, first), writer: Mutex::new(None), presence: Presence::default() })
     }
 
     /// Forgets everything that an index has; the next to open it finds it empty.
     ///
     /// # Errors
-    /// As [`PostgresIndex::open`].
+    /// As [`PostgresIndex::open`]; `Conflict` while a node uses it.
     pub(crate) async fn remove(url: &str, password: Option<&str>) -> Result<()> {
         let index = Self::open(url, password).await?;
-        index.pool.write(async |c| schema::remove(c, schema::STEPS).await).await?;
+        let remove = async |c: &mut PostgresConnection| {
+            nodes::nobody_works(c).await?;
+            schema::remove(c, schema::STEPS).await
+        };
+        index.pool.write(remove).await?;
         index.pool.close().await;
         Ok(())
     }
@@ -144,13 +155,17 @@ impl PostgresIndex {
 
 impl Index for PostgresIndex {
     fn join<'a>(&'a self, node: &'a Joining) -> BoxFuture<'a, Result<u64>> {
-        let node = node.clone();
-        self.pool
-            .write(async move |c| {
+        async {
+            let joining = node.clone();
+            let join = async move |c: &mut PostgresConnection| {
                 c.run(LOCK_WRITER).await?;
-                nodes::join(c, &node).await
-            })
-            .boxed()
+                Ok((nodes::join(c, &joining).await?, nodes::schema(c).await?))
+            };
+            let (number, schema) = self.pool.write(join).await?;
+            self.presence.begin(self.pool.options(), number, schema).await?;
+            Ok(number)
+        }
+        .boxed()
     }
 
     fn marks(&self) -> BoxFuture<'_, Result<Vec<Mark>>> {
@@ -212,7 +227,7 @@ impl Index for PostgresIndex {
     }
 
     fn last_change(&self) -> BoxFuture<'_, Result<Cursor>> {
-        self.pool.one(async |c| work::last_change(c).await).boxed()
+        self.pool.one(async |c| nodes::last_change(c).await).boxed()
     }
 
     fn changes_after(&self, cursor: Cursor, limit: u32) -> BoxFuture<'_, Result<Vec<Change>>> {
@@ -224,9 +239,15 @@ impl Index for PostgresIndex {
         self.pool.one(async move |c| work::cursor_of(c, &consumer).await).boxed()
     }
 
-    fn advance<'a>(&'a self, consumer: &'a str, to: Cursor, jobs: &'a [NewJob]) -> BoxFuture<'a, Result<()>> {
+    fn advance<'a>(
+        &'a self,
+        consumer: &'a str,
+        from: Cursor,
+        to: Cursor,
+        jobs: &'a [NewJob],
+    ) -> BoxFuture<'a, Result<bool>> {
         let (consumer, jobs) = (consumer.to_owned(), jobs.to_vec());
-        self.pool.write(async move |c| work::advance(c, &consumer, to, &jobs).await).boxed()
+        self.pool.write(async move |c| work::advance(c, &consumer, from, to, &jobs).await).boxed()
     }
 
     fn lease<'a>(
@@ -260,6 +281,10 @@ impl Index for PostgresIndex {
 
     fn queue_depth(&self) -> BoxFuture<'_, Result<QueueDepth>> {
         self.pool.one(async |c| work::queue_depth(c).await).boxed()
+    }
+
+    fn follow(&self, changes: &Changes) {
+        self.presence.follow(&self.pool, changes);
     }
 
     fn next_act(&self) -> BoxFuture<'_, Result<u64>> {
@@ -316,6 +341,7 @@ impl Index for PostgresIndex {
 
     fn close(&self) -> BoxFuture<'_, ()> {
         async {
+            self.presence.end();
             if let Some(writer) = self.take_writer() {
                 self.pool.put_back(writer.connection);
             }

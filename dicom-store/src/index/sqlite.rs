@@ -23,7 +23,7 @@ use super::{
     AuditRow, Committed, HeaderCursor, HeaderPage, Hidden, Index, KeptAside, Known, Mark, NewInstance,
     Recorded, SearchCursor, SearchPage,
 };
-use crate::change::{Change, Cursor};
+use crate::change::{Change, Changes, Cursor};
 use crate::ledger::Entry;
 use crate::model::{Attributes, FrameMap, Header, Instance, PackId, PatientKey, Resource, SopInstanceUid};
 use crate::node::Joining;
@@ -232,9 +232,15 @@ impl Index for SqliteIndex {
         self.read(async move |c| work::cursor_of(c, &consumer).await).boxed()
     }
 
-    fn advance<'a>(&'a self, consumer: &'a str, to: Cursor, jobs: &'a [NewJob]) -> BoxFuture<'a, Result<()>> {
+    fn advance<'a>(
+        &'a self,
+        consumer: &'a str,
+        from: Cursor,
+        to: Cursor,
+        jobs: &'a [NewJob],
+    ) -> BoxFuture<'a, Result<bool>> {
         let (consumer, jobs) = (consumer.to_owned(), jobs.to_vec());
-        self.write(async move |c| work::advance(c, &consumer, to, &jobs).await).boxed()
+        self.write(async move |c| work::advance(c, &consumer, from, to, &jobs).await).boxed()
     }
 
     fn lease<'a>(
@@ -268,6 +274,9 @@ impl Index for SqliteIndex {
     fn queue_depth(&self) -> BoxFuture<'_, Result<QueueDepth>> {
         self.read(async |c| work::queue_depth(c).await).boxed()
     }
+
+    /// There is no other.
+    fn follow(&self, _changes: &Changes) {}
 
     fn next_act(&self) -> BoxFuture<'_, Result<u64>> {
         self.write(async |c| ledger::next_number(c).await).boxed()

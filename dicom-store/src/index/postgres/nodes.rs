@@ -1,9 +1,14 @@
 //! The nodes that share an index.
 
 use super::connection::PostgresConnection;
+use crate::change::Cursor;
 use crate::index::sql::{Connection as _, SqlRow, Statement, signed};
 use crate::node::Joining;
 use crate::{Error, Result};
+
+/// Held by every node that is at work.
+pub(super) const LOCK: &str = "SELECT set_config('lock_timeout', '3s', false), \
+    pg_advisory_lock(hashtext('filmless node ' || current_schema()), $1)";
 
 const ALONE: i64 = 0;
 const SHARING: i64 = 1;
@@ -45,4 +50,32 @@ fn alone(other: u64) -> Error {
         "node {other} uses this index, and several nodes need objects in s3: with durability \"remote\" on each of them; \
          if that node is gone for good, `filmless reindex` forgets it"
     ))
+}
+
+/// Where the tables are.
+pub(super) async fn schema(connection: &mut PostgresConnection) -> Result<String> {
+    let row = connection.fetch_one(Statement::new("SELECT CAST(current_schema() AS TEXT)")).await?;
+    row.text(0).map(str::to_owned)
+}
+
+/// The end of the change feed.
+pub(super) async fn last_change(connection: &mut PostgresConnection) -> Result<Cursor> {
+    connection.fetch_one(Statement::new("SELECT last_change FROM writer")).await?.int(0).map(Cursor)
+}
+
+/// # Errors
+/// `Conflict` when a node is at work.
+pub(super) async fn nobody_works(connection: &mut PostgresConnection) -> Result<()> {
+    // The catalogue has the first number of a lock without its sign.
+    let select = Statement::new(
+        "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+         WHERE d.datname = current_database() AND l.locktype = 'advisory' AND l.objsubid = 2 AND l.granted
+         AND CAST(l.classid AS BIGINT) = CAST(hashtext('filmless node ' || current_schema()) AS BIGINT) & 4294967295",
+    );
+    match connection.fetch_one(select).await?.int(0)? {
+        0 => Ok(()),
+        nodes => Err(Error::conflict(format!(
+            "{nodes} nodes are at work on this index; they have to be stopped first"
+        ))),
+    }
 }

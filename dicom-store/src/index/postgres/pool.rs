@@ -3,7 +3,7 @@
 //! One that is used is in nobody else's hands, and comes back only when it is known to be well: a
 //! future that is dropped takes its connection with it, and the server undoes what it had begun.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use sqlx::postgres::PgConnectOptions;
@@ -41,18 +41,23 @@ impl Begin {
     }
 }
 
-#[derive(Debug)]
+/// Cheap to clone.
+#[derive(Debug, Clone)]
 pub(super) struct Pool {
     options: PgConnectOptions,
-    idle: Mutex<Vec<(PostgresConnection, Instant)>>,
+    idle: Arc<Mutex<Vec<(PostgresConnection, Instant)>>>,
     /// One for each connection; closed with the pool.
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
 }
 
 impl Pool {
     pub(super) fn new(options: PgConnectOptions, first: PostgresConnection) -> Self {
         let idle = Mutex::new(vec![(first, Instant::now())]);
-        Self { options, idle, permits: Semaphore::new(CONNECTIONS) }
+        Self { options, idle: Arc::new(idle), permits: Arc::new(Semaphore::new(CONNECTIONS)) }
+    }
+
+    pub(super) fn options(&self) -> &PgConnectOptions {
+        &self.options
     }
 
     /// Asks by a single statement.

@@ -9,6 +9,10 @@ use crate::index::conformance::new;
 use crate::model::{Level, PackId, VR};
 use crate::{ErrorKind, Query};
 
+mod proxy;
+
+use proxy::Proxy;
+
 #[allow(clippy::unwrap_used, reason = "a test's preparation")]
 async fn open(database: &Database) -> PostgresIndex {
     PostgresIndex::open(&database.url(), None).await.unwrap()
@@ -183,4 +187,107 @@ async fn a_server_that_is_not_there_is_told_at_once_and_without_the_password() {
     assert!(!format!("{error:?} {}", error.chain()).contains("s3cret"));
     let error = PostgresIndex::open("postgres://pacs:s3cret@host:port/", None).await.unwrap_err();
     assert!(!format!("{error:?} {}", error.chain()).contains("s3cret"), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_node_hears_what_another_puts_in_the_feed() {
+    let database = Database::new().await;
+    let (one, other) = (open(&database).await, open(&database).await);
+    for (index, token) in [(&one, "a"), (&other, "b")] {
+        index.join(&joining(token, false)).await.unwrap();
+    }
+    let changes = Changes::new(one.last_change().await.unwrap());
+    one.follow(&changes);
+    for n in 0..3 {
+        let before = changes.last();
+        let told = other.commit(&[new(&ct(), n)], &[]).await.unwrap().cursor;
+        tokio::time::timeout(Duration::from_secs(20), changes.wait(before)).await.unwrap();
+        assert_eq!(changes.last(), told);
+    }
+}
+
+#[tokio::test]
+async fn a_number_is_at_work_once_and_its_index_is_not_removed_meanwhile() {
+    let database = Database::new().await;
+    let (one, copied) = (open(&database).await, open(&database).await);
+    one.join(&joining("a", false)).await.unwrap();
+    let refused = copied.join(&joining("a", false)).await.unwrap_err();
+    assert_eq!(refused.kind, ErrorKind::Conflict);
+    assert!(refused.what.contains("copied"), "{refused}");
+    let refused = PostgresIndex::remove(&database.url(), None).await.unwrap_err();
+    assert_eq!(refused.kind, ErrorKind::Conflict, "{refused}");
+    // One that was killed a moment ago is waited for.
+    let kept = Joining { number: Some(0), ..joining("a", false) };
+    let (again, ()) = tokio::join!(copied.join(&kept), one.close());
+    assert_eq!(again.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn two_nodes_that_look_for_jobs_at_once_take_each_job_once() {
+    let database = Database::new().await;
+    let (one, other) = (open(&database).await, open(&database).await);
+    let job =
+        |n: u32| NewJob { kind: "test", key: n.to_string(), payload: String::new(), delay: Duration::ZERO };
+    let jobs: Vec<NewJob> = (0..60).map(job).collect();
+    assert!(one.advance("follower", Cursor(0), Cursor(1), &jobs).await.unwrap());
+    let all = async |index: &PostgresIndex| {
+        let mut taken = Vec::new();
+        loop {
+            let leases = index.lease(&["test"], 3, Duration::from_secs(60)).await.unwrap();
+            if leases.is_empty() {
+                return taken;
+            }
+            for lease in leases {
+                index.complete(lease.id).await.unwrap();
+                taken.push(lease.id.0);
+            }
+        }
+    };
+    let (mut here, there) = tokio::join!(all(&one), all(&other));
+    here.extend(there);
+    here.sort_unstable();
+    here.dedup();
+    assert_eq!((here.len(), one.queue_depth().await.unwrap()), (60, QueueDepth::default()));
+}
+
+#[tokio::test]
+async fn a_server_that_was_started_again_is_found_again() {
+    let database = Database::new().await;
+    let proxy = Proxy::start(&database).await;
+    let index = PostgresIndex::open(&proxy.url(&database), None).await.unwrap();
+    let first = ct();
+    index.commit(&[new(&first, 0)], &[]).await.unwrap();
+    for n in 2..4 {
+        // What a stop of the server does to each connection.
+        proxy.cut();
+        index.commit(&[new(&first.next(n), n.into())], &[]).await.unwrap();
+        assert_eq!(index.instances(&Resource::Study(first.study())).await.unwrap().len(), n as usize);
+    }
+}
+
+#[tokio::test]
+async fn an_instance_costs_few_round_trips() {
+    let database = Database::new().await;
+    let proxy = Proxy::start(&database).await;
+    let index = PostgresIndex::open(&proxy.url(&database), None).await.unwrap();
+    let first = ct();
+    for n in 1..5 {
+        // Statements are prepared, and rows remembered.
+        index.commit(&[new(&first.next(n), n.into())], &[mark(n)]).await.unwrap();
+        index.known(&[&first.sop_instance()]).await.unwrap();
+    }
+    let before = proxy.trips();
+    index.commit(&[new(&first.next(9), 9)], &[mark(9)]).await.unwrap();
+    let committed = proxy.trips();
+    index.known(&[&first.next(3).sop_instance()]).await.unwrap();
+    let known = proxy.trips();
+    index.search(&Query::new(Level::Study), None).await.unwrap();
+    let searched = proxy.trips();
+    index.search(&Query::new(Level::Study), None).await.unwrap();
+    // Of a search: the beginning and the end of its snapshot, and between them the page.
+    assert_eq!((committed - before, known - committed, proxy.trips() - searched <= 4), (4, 1, true));
+}
+
+fn mark(n: u32) -> Mark {
+    Mark { pack: PackId(1), offset: u64::from(n) * 4096 }
 }

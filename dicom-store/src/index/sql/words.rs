@@ -44,12 +44,13 @@ pub(super) async fn insert<C: Connection>(
     Ok(())
 }
 
+/// Done at once: what is inserted next may be the same again.
 async fn remove<C: Connection>(connection: &mut C, study: i64, moment: i64, words: &[String]) -> Result<()> {
     for some in words.chunks(ROWS) {
         let mut statement = Statement::new("DELETE FROM words WHERE word IN ");
         statement.push_list(some.iter().map(String::as_str));
         statement.push(" AND at = ").push_bind(moment).push(" AND study = ").push_bind(study);
-        connection.post(statement).await?;
+        connection.execute(statement).await?;
     }
     Ok(())
 }
@@ -69,7 +70,7 @@ pub(super) async fn replace<C: Connection>(
     let old: Vec<String> = old.chain(modalities.iter().cloned()).collect();
     remove(connection, study, row.int(0)?, &old).await?;
     let update = Statement::new("UPDATE studies SET at = ?, words = ? WHERE id = ?");
-    connection.post(update.bind(moment).bind(joined(words)).bind(study)).await?;
+    connection.execute(update.bind(moment).bind(joined(words)).bind(study)).await?;
     insert(connection, study, moment, &[words, &modalities].concat()).await
 }
 
@@ -85,6 +86,6 @@ pub(super) async fn set_modalities<C: Connection>(
     let gone: Vec<String> = of_modalities(row.text(1)?).filter(|word| !now.contains(word)).collect();
     remove(connection, study, moment, &gone).await?;
     let update = Statement::new("UPDATE studies SET modalities = ? WHERE id = ?");
-    connection.post(update.bind(modalities).bind(study)).await?;
+    connection.execute(update.bind(modalities).bind(study)).await?;
     insert(connection, study, moment, &now).await
 }

@@ -140,13 +140,19 @@ pub(in crate::index) async fn fail<C: Connection>(
 pub(in crate::index) async fn advance<C: Connection>(
     connection: &mut C,
     consumer: &str,
+    from: Cursor,
     to: Cursor,
     jobs: &[NewJob],
-) -> Result<()> {
-    let upsert = Statement::new(
-        "INSERT INTO cursors (consumer, cursor) VALUES (?, ?) ON CONFLICT (consumer) DO UPDATE SET cursor = excluded.cursor",
-    );
-    connection.execute(upsert.bind(consumer).bind(to.0)).await?;
+) -> Result<bool> {
+    let update = Statement::new("UPDATE cursors SET cursor = ? WHERE consumer = ? AND cursor = ?");
+    let mut moved = connection.execute(update.bind(to.0).bind(consumer).bind(from.0)).await?;
+    if moved == 0 && from == Cursor::default() {
+        let insert = "INSERT INTO cursors (consumer, cursor) VALUES (?, ?) ON CONFLICT (consumer) DO NOTHING";
+        moved = connection.execute(Statement::new(insert).bind(consumer).bind(to.0)).await?;
+    }
+    if moved == 0 {
+        return Ok(false);
+    }
     let now = C::DIALECT.clock();
     for job in jobs {
         let insert = Statement::new(format!(
@@ -157,5 +163,5 @@ pub(in crate::index) async fn advance<C: Connection>(
         let insert = insert.bind(milliseconds(job.delay));
         connection.execute(insert).await?;
     }
-    Ok(())
+    Ok(true)
 }
