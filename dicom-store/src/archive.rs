@@ -20,9 +20,11 @@ use crate::node;
 use crate::objects::Objects;
 use crate::packs::disk::Disk;
 use crate::packs::replay::Replay;
+use crate::packs::rewrite::recover;
 use crate::packs::writer::{Limits, Log};
 use crate::packs::{Packs, replay, writer};
 use crate::session::Session;
+use crate::upkeep::{Turn, Upkeep};
 use crate::work::Work;
 use crate::{Error, Result};
 
@@ -38,6 +40,10 @@ pub(crate) struct Inner {
     pub(crate) packs: Arc<Packs>,
     /// Headers that one search may look at.
     pub(crate) search_headers: u64,
+    pub(crate) pack_size: u64,
+    pub(crate) rewriting: Turn,
+    /// Bytes a second; 0 for never.
+    pub(crate) verify_pace: u64,
     changes: Changes,
     /// Gone once the archive is closed: nothing more comes in.
     store: RwLock<Option<Arc<Store>>>,
@@ -94,6 +100,7 @@ impl Archive {
         let node = node::join(&config.data, &*index, &sealed, is_alone).await?;
         let packs = Arc::new(Packs::open(config, objects, node, disk)?);
         let is_new = index.last_change().await? == Cursor::default();
+        recover(&packs, &index).await?;
         let from = Replay { packs: &packs, index: &index, sources: &sources, is_followed: !is_new };
         let sealed = replay::objects(from).await?;
         if sealed > 0 {
@@ -141,6 +148,9 @@ impl Archive {
                 index,
                 packs,
                 search_headers: config.search_headers,
+                pack_size: limits.pack_size,
+                rewriting: Turn::default(),
+                verify_pace: Config::bytes(config.verify_mib_s),
                 changes,
                 store,
                 threads: Mutex::new(Some(log.threads)),
@@ -163,6 +173,11 @@ impl Archive {
     /// Change feed and job queue, for the parts of the server that work on their own.
     pub fn work(&self) -> Work {
         Work::new(self.inner.index.clone())
+    }
+
+    /// What the archive does to its packs by itself.
+    pub fn upkeep(&self) -> Upkeep {
+        Upkeep::new(self.clone())
     }
 
     pub(crate) fn store(&self) -> Result<Arc<Store>> {

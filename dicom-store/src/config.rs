@@ -59,6 +59,9 @@ pub struct Config {
     pub on_conflict: OnConflict,
     /// A pack that has had no instance for this long is sealed. Default 300.
     pub seal_idle_s: u64,
+    /// Every pack is read again within a month or so and compared with the digests of what came, at so many MiB a
+    /// second. 0 leaves that to `filmless scrub`. Default 8.
+    pub verify_mib_s: u64,
     /// What is known of the text of senders that do not say it, or say it wrong. Default none.
     pub sources: Vec<TextSource>,
     pub s3: S3,
@@ -114,6 +117,7 @@ impl Default for Config {
             search_headers: crate::query::MAX_HEADERS,
             on_conflict: OnConflict::Quarantine,
             seal_idle_s: 300,
+            verify_mib_s: 8,
             sources: Vec::new(),
             s3: S3::default(),
         }

@@ -13,6 +13,7 @@ mod acts;
 )]
 pub mod conformance;
 mod level_rows;
+mod pack_rows;
 mod place;
 mod postgres;
 mod sql;
@@ -41,6 +42,7 @@ use crate::{Error, ErrorKind, Result};
 pub(crate) use acts::act_time;
 pub use acts::{AuditRow, Hidden, KeptAside, Recorded};
 pub use level_rows::LevelRows;
+pub use pack_rows::{EntryRow, PackEntry, PackRow, Replacement, Stage};
 pub(crate) use place::Place;
 pub use postgres::PostgresIndex;
 pub use sqlite::SqliteIndex;
@@ -122,6 +124,11 @@ impl Known {
     /// Whether this is the same instance: the same data set in the same series.
     pub fn is(&self, new: &NewInstance) -> bool {
         self.digest == new.digest && self.instance.study == new.study && self.instance.series == new.series
+    }
+
+    /// Whether this is the same instance, whose bytes were found damaged, come again.
+    pub(crate) fn heals(&self, new: &NewInstance) -> bool {
+        self.state == InstanceState::Damaged && self.is(new) && self.instance.location != new.location
     }
 
     /// What is known of one that has just come.
@@ -300,6 +307,34 @@ pub trait Index: fmt::Debug + Send + Sync + 'static {
 
     /// Tells of what other nodes put in the feed, as it happens, until the index is closed.
     fn follow(&self, changes: &Changes);
+
+    // Packs through their life.
+
+    /// Packs in ascending order, behind one of them.
+    fn packs(&self, after: Option<PackId>, limit: u32) -> BoxFuture<'_, Result<Vec<PackRow>>>;
+
+    /// What lies in a pack behind an offset, in its order, shown or not.
+    fn pack_entries(&self, pack: PackId, after: u64, limit: u32) -> BoxFuture<'_, Result<Vec<PackEntry>>>;
+
+    /// Everything that came under these UIDs, shown or not, with where it lies.
+    fn pack_entries_of<'a>(&'a self, uids: &'a [SopInstanceUid]) -> BoxFuture<'a, Result<Vec<PackEntry>>>;
+
+    /// Remembers a pack that is going to be written from others.
+    fn begin_pack(&self, pack: PackId) -> BoxFuture<'_, Result<()>>;
+
+    /// Puts one pack in the place of others; `Conflict`, with nothing changed, when they are not what they were.
+    fn replace_packs<'a>(&'a self, by: &'a Replacement) -> BoxFuture<'a, Result<()>>;
+
+    /// Forgets a pack that was removed; one in use is left as it is.
+    fn forget_pack(&self, pack: PackId) -> BoxFuture<'_, Result<()>>;
+
+    /// Remembers when a pack was compared with its digests, in milliseconds since 1970, and hides what is damaged.
+    fn pack_verified<'a>(
+        &'a self,
+        pack: PackId,
+        at: u64,
+        damaged: &'a [EntryRow],
+    ) -> BoxFuture<'a, Result<()>>;
 
     /// Writes what is left and closes; nothing can be asked afterwards.
     fn close(&self) -> BoxFuture<'_, ()>;

@@ -5,6 +5,7 @@
 //! | [`model`] | the words: identifiers, data sets, headers, frames; pure |
 //! | [`ingest`] | the write path: bytes to an instance |
 //! | `packs` | the log: tar files of Part 10 files, one writer, one sync for a group |
+//! | [`Upkeep`] | packs through their life: gathered, rewritten, verified |
 //! | `objects` | sealed packs and derived images, in an object store |
 //! | [`index`] | what is known of the instances, to be found without opening one |
 //! | [`query`] | one question, for C-FIND and QIDO-RS alike |
@@ -29,6 +30,7 @@ mod packs;
 pub mod query;
 pub mod queue;
 mod session;
+mod upkeep;
 mod work;
 
 pub use access::{Caller, Subject};
@@ -41,7 +43,9 @@ pub use ledger::{Order, Part};
 pub use model::{Error, ErrorKind, Result};
 pub use objects::DerivedKey;
 pub use packs::ahead::ReadAhead;
+pub use packs::verify::Verified;
 pub use query::{Key, Matching, Options, Page, Query, Row, Rows};
 pub use queue::{JobId, Lease, NewJob, QueueDepth};
 pub use session::Session;
+pub use upkeep::{Due, PackReport, Upkeep};
 pub use work::Work;

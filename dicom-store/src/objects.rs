@@ -263,6 +263,14 @@ impl Objects {
         self.small(&key.path()).await
     }
 
+    /// Removes something that was made of images.
+    pub(crate) async fn delete_derived(&self, key: &DerivedKey) -> Result<()> {
+        match within(self.store.delete(&key.path())).await {
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
+            result => result,
+        }
+    }
+
     async fn small(&self, key: &object_store::path::Path) -> Result<Option<Bytes>> {
         match within(async { self.store.get(key).await?.bytes().await }).await {
             Ok(bytes) => Ok(Some(bytes)),

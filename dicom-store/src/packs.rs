@@ -16,15 +16,18 @@ mod committer;
 pub(crate) mod disk;
 pub(crate) mod entry;
 pub(crate) mod file;
+pub(crate) mod local;
 pub(crate) mod place;
 mod reader;
 mod remote;
 pub(crate) mod replay;
+pub(crate) mod rewrite;
 mod serving;
 mod stretch;
 mod tail;
 mod taking;
 mod upload;
+pub(crate) mod verify;
 pub(crate) mod writer;
 
 use std::collections::HashMap;
@@ -61,6 +64,8 @@ pub(crate) struct Packs {
     /// The node whose packs are made here.
     node: u64,
     next: AtomicU64,
+    /// Bytes that are left free on the disk.
+    reserve: u64,
     serving: Serving,
     /// Parts of packs that are no files of this machine; `None` when all are.
     blocks: Option<Blocks>,
@@ -86,6 +91,7 @@ impl Packs {
             handles: Mutex::default(),
             node,
             next: AtomicU64::new(node::first_pack(node)),
+            reserve: Config::bytes(config.reserve_mib),
             serving: Serving::new(Config::bytes(config.serve_memory_mib)),
             blocks,
             waiting: Waiting::default(),
@@ -120,6 +126,29 @@ impl Packs {
     /// A file for an instance whose size and name are not known yet.
     pub(crate) fn arriving_file(&self, id: PackId) -> PathBuf {
         self.folder.join("arriving").join(format!("{id}.part"))
+    }
+
+    /// A file for the copy of a pack that is read from end to end.
+    fn copied_file(&self, id: PackId) -> PathBuf {
+        self.folder.join("arriving").join(format!("{id}.copy"))
+    }
+
+    /// Packs that wait for their upload.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.count()
+    }
+
+    /// Bytes that are left free on the disk.
+    fn reserve(&self) -> u64 {
+        self.reserve
+    }
+
+    /// What is remembered of a pack that has been removed is given up.
+    fn forget(&self, pack: PackId) {
+        self.handles.lock().unwrap_or_else(PoisonError::into_inner).remove(&pack);
+        if let Some(blocks) = &self.blocks {
+            blocks.forget(pack);
+        }
     }
 
     /// The packs of the log, in ascending order.

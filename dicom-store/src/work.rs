@@ -37,6 +37,12 @@ impl Work {
         self.index.advance(consumer, from, to, jobs).await
     }
 
+    /// Puts jobs in the queue that follow from no change.
+    pub async fn enqueue(&self, jobs: &[NewJob]) -> Result<()> {
+        let nowhere = Cursor::default();
+        self.index.advance("upkeep", nowhere, nowhere, jobs).await.map(|_| ())
+    }
+
     pub async fn lease(&self, kinds: &[&str], limit: u32, lease: Duration) -> Result<Vec<Lease>> {
         self.index.lease(kinds, limit, lease).await
     }

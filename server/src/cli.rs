@@ -40,6 +40,14 @@ pub enum Command {
         #[command(flatten)]
         settings: Flags,
     },
+    /// Reads everything that is kept and compares it with the digests of what came; tells what is damaged
+    Scrub {
+        /// MiB a second, at the most; as fast as it goes without
+        #[arg(long, value_name = "MIB")]
+        pace: Option<u64>,
+        #[command(flatten)]
+        settings: Flags,
+    },
     /// Sends a C-ECHO to a peer of the settings, or to AET@HOST:PORT
     Echo {
         /// Its AE title in the settings, or AET@HOST:PORT

@@ -14,7 +14,7 @@ use tracing::info;
 use crate::app::{App, Listeners};
 use crate::cli::{Command, CommandLine, Flags};
 use crate::config::Config;
-use crate::{import, open_files, samples, telemetry};
+use crate::{import, open_files, samples, scrub, telemetry};
 
 /// Runs a command to its end.
 ///
@@ -30,6 +30,7 @@ pub fn run(command_line: CommandLine) -> anyhow::Result<ExitCode> {
             Command::CheckConfig { settings } => check_config(&load(&settings)?),
             Command::Import { paths, settings } => import_paths(load(&settings)?, paths).await,
             Command::Reindex { settings } => reindex(load(&settings)?).await,
+            Command::Scrub { pace, settings } => scrub_packs(load(&settings)?, pace).await,
             Command::Echo { peer, settings } => echo(load(&settings)?, &peer).await,
         }
     });
@@ -129,6 +130,15 @@ async fn reindex(config: Config) -> anyhow::Result<ExitCode> {
     archive.close().await;
     say(&format!("index made anew: {instances} instances of {studies} studies"));
     Ok(ExitCode::SUCCESS)
+}
+
+async fn scrub_packs(config: Config, pace: Option<u64>) -> anyhow::Result<ExitCode> {
+    let archive = open(&config).await?;
+    let found = scrub::scrub(&archive, pace, say).await;
+    archive.close().await;
+    let scrub::Found { packs, instances, damaged, bytes } = found?;
+    say(&format!("{instances} instances in {packs} packs read, {} MiB: {damaged} damaged", bytes >> 20));
+    Ok(if damaged == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 async fn echo(config: Config, peer: &str) -> anyhow::Result<ExitCode> {

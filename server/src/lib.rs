@@ -10,6 +10,7 @@ mod http;
 mod import;
 mod open_files;
 mod samples;
+mod scrub;
 mod telemetry;
 
 pub use app::{App, Listeners};

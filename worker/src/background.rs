@@ -1,4 +1,4 @@
-//! What the server does by itself: the dispatcher and the runner, together.
+//! What the server does by itself: the dispatcher, the schedule and the runner, together.
 
 use std::sync::Arc;
 
@@ -9,21 +9,26 @@ use tokio_util::sync::CancellationToken;
 use crate::CpuPool;
 use crate::dispatch::Dispatcher;
 use crate::job::Registry;
-use crate::jobs::Thumbnail;
+use crate::jobs::{Thumbnail, TidyPacks, VerifyPack};
 use crate::runner::Runner;
+use crate::schedule;
 
 /// The jobs of this crate.
 pub fn registry(archive: &Archive, pool: &CpuPool) -> Registry {
     let session = archive.acting_as(Caller::System("thumbnail"));
-    Registry::new().with(Thumbnail::new(session, pool.clone()))
+    Registry::new()
+        .with(Thumbnail::new(session, pool.clone()))
+        .with(TidyPacks::new(archive.upkeep()))
+        .with(VerifyPack::new(archive.upkeep()))
 }
 
-/// Follows the change feed and runs jobs until told to stop; returns when those under way have ended.
+/// Follows the change feed, looks what time has made due, and runs jobs until told to stop; returns when those under way have ended.
 pub async fn run(archive: Archive, registry: Registry, stop: CancellationToken) {
     let jobs_came = Arc::new(Notify::new());
     let dispatcher = Dispatcher::new(archive.work(), archive.changes(), Arc::clone(&jobs_came));
+    let scheduling = schedule::run(archive.upkeep(), archive.work(), Arc::clone(&jobs_came), stop.clone());
     let runner = Runner::new(archive.work(), registry, jobs_came);
-    tokio::join!(dispatcher.run(stop.clone()), runner.run(stop));
+    tokio::join!(dispatcher.run(stop.clone()), scheduling, runner.run(stop));
 }
 
 #[cfg(test)]

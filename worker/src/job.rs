@@ -63,9 +63,13 @@ impl Registry {
         self.jobs.keys().copied().collect()
     }
 
-    /// The longest that a run of any kind may take.
-    pub(crate) fn longest_run(&self) -> Duration {
-        self.jobs.values().map(|job| job.time_limit()).max().unwrap_or_default()
+    /// The kinds by how long one run of them may take.
+    pub(crate) fn kinds_by_time_limit(&self) -> BTreeMap<Duration, Vec<&'static str>> {
+        let mut kinds: BTreeMap<Duration, Vec<&'static str>> = BTreeMap::new();
+        for (kind, job) in &self.jobs {
+            kinds.entry(job.time_limit()).or_default().push(kind);
+        }
+        kinds
     }
 
     /// Runs a job of that kind, within its time limit.
@@ -139,7 +143,9 @@ mod tests {
         registry.run(row.kind, &row.payload).await.unwrap();
         assert_eq!(sum.load(Ordering::SeqCst), 7);
         assert_eq!(registry.kinds(), ["add", "endless"]);
-        assert_eq!(registry.longest_run(), Add::TIME_LIMIT);
+        let by_limit = registry.kinds_by_time_limit();
+        assert_eq!(by_limit.get(&Endless::TIME_LIMIT), Some(&vec!["endless"]));
+        assert_eq!(by_limit.get(&Add::TIME_LIMIT), Some(&vec!["add"]));
     }
 
     #[tokio::test]

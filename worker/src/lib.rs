@@ -8,6 +8,7 @@
 //! | [`frame`] | a frame of a stored instance, with what its data set says of it |
 //! | [`job`], [`jobs`] | what a job is; the jobs of this crate |
 //! | [`dispatch`] | the change feed → jobs |
+//! | `schedule` | what is due because time has passed → jobs |
 //! | [`runner`] | takes jobs out of the queue and runs them |
 //! | [`background`] | both of these, as the server starts them |
 //! | [`destination`] | where instances can be sent; the protocols implement it |
@@ -24,6 +25,7 @@ pub mod pixel;
 pub mod pool;
 pub mod render;
 pub mod runner;
+mod schedule;
 
 pub use config::Config;
 pub use destination::{Delivery, Destination};

@@ -25,7 +25,7 @@ const MAX_BACKOFF: Duration = Duration::from_secs(600);
 /// How long jobs that run may still take when the server stops.
 const DRAIN: Duration = Duration::from_secs(20);
 
-/// A lease outlasts the longest run by this, so that no job is run twice at a time.
+/// A lease outlasts the longest run of its kind by this, so that no job is run twice at a time.
 const LEASE_MARGIN: Duration = Duration::from_secs(30);
 
 /// How often to look when jobs wait that are not due yet, and when none do.
@@ -79,17 +79,19 @@ impl Runner {
     /// Starts what is due, as far as there is room; gives how long to wait before looking again.
     async fn fill(&mut self) -> Result<Duration> {
         while self.running.try_join_next().is_some() {}
-        let room = u32::try_from(AT_A_TIME.saturating_sub(self.running.len())).unwrap_or(u32::MAX);
-        if room == 0 {
-            return Ok(LOOK_LATE);
-        }
-        let lease = self.registry.longest_run() + LEASE_MARGIN;
-        let leases = self.work.lease(&self.registry.kinds(), room, lease).await?;
-        let count = leases.len();
-        for lease in leases {
-            let (work, registry) = (self.work.clone(), Arc::clone(&self.registry));
-            let span = info_span!("job", job = %lease.kind, attempt = lease.attempt);
-            self.running.spawn(run_one(work, registry, lease).instrument(span));
+        let mut count = 0;
+        for (limit, kinds) in self.registry.kinds_by_time_limit() {
+            let room = u32::try_from(AT_A_TIME.saturating_sub(self.running.len())).unwrap_or(u32::MAX);
+            if room == 0 {
+                return Ok(LOOK_LATE);
+            }
+            let leases = self.work.lease(&kinds, room, limit + LEASE_MARGIN).await?;
+            count += leases.len();
+            for lease in leases {
+                let (work, registry) = (self.work.clone(), Arc::clone(&self.registry));
+                let span = info_span!("job", job = %lease.kind, attempt = lease.attempt);
+                self.running.spawn(run_one(work, registry, lease).instrument(span));
+            }
         }
         if count > 0 {
             return Ok(LOOK_SOON);

@@ -3,6 +3,7 @@
 //! Each function takes an index that is empty.
 
 mod acts;
+mod packs;
 mod search;
 
 use std::time::Duration;
@@ -18,6 +19,10 @@ use crate::queue::{NewJob, QueueDepth};
 use crate::{ChangeKind, Cursor};
 
 pub use acts::*;
+pub use packs::{
+    hides_what_is_damaged_until_it_comes_again, never_gives_the_number_of_the_last_pack_again,
+    puts_one_pack_in_the_place_of_others,
+};
 pub use search::*;
 
 /// Runs each test over an index made for it: `index_conformance!(make)` where `make` gives an `Arc<dyn Index>` and
@@ -37,7 +42,9 @@ macro_rules! index_conformance {
             keeps_patients_of_two_issuers_apart, keeps_one_series_uid_in_two_studies_apart, feeds_changes_in_order,
             hands_out_each_job_once, keeps_one_waiting_job_for_a_key, parks_what_cannot_be_done,
             follows_acts_that_come_after_the_instances, follows_acts_that_come_before_the_instances,
-            takes_an_act_once_in_whatever_order, swaps_data_sets_under_one_uid_and_back);
+            takes_an_act_once_in_whatever_order, swaps_data_sets_under_one_uid_and_back,
+            puts_one_pack_in_the_place_of_others, never_gives_the_number_of_the_last_pack_again,
+            hides_what_is_damaged_until_it_comes_again);
     };
     (@each $make:path: $($test:ident),+) => {
         $(

@@ -25,11 +25,12 @@ use presence::Presence;
 
 use super::sql::commit::{Counters, Memory};
 use super::sql::{
-    Connection as _, SqlRow, Statement, audit, commit, hidden, ledger, quarantine, rows, search, who, work,
+    Connection as _, SqlRow, Statement, audit, commit, hidden, ledger, packs, quarantine, rows, search, who,
+    work,
 };
 use super::{
-    AuditRow, Committed, HeaderCursor, HeaderPage, Hidden, Index, KeptAside, Known, Mark, NewInstance,
-    Recorded, SearchCursor, SearchPage,
+    AuditRow, Committed, EntryRow, HeaderCursor, HeaderPage, Hidden, Index, KeptAside, Known, Mark,
+    NewInstance, PackEntry, PackRow, Recorded, Replacement, SearchCursor, SearchPage,
 };
 use crate::change::{Change, Changes, Cursor};
 use crate::ledger::Entry;
@@ -42,6 +43,8 @@ use crate::{Error, Result};
 /// Takes the order of the writers; what it gives was left by the last of them.
 const LOCK: &str = "BEGIN; SELECT epoch, studies, last_conflict, last_change FROM writer FOR UPDATE";
 const LOCK_WRITER: &str = "SELECT epoch FROM writer FOR UPDATE";
+/// The same for what writers may remember otherwise.
+const LOCK_ANEW: &str = "UPDATE writer SET epoch = epoch + 1";
 
 /// An index in one schema of a PostgreSQL database.
 #[derive(Debug)]
@@ -337,6 +340,52 @@ impl Index for PostgresIndex {
 
     fn audit(&self, before: Option<u64>, limit: u32) -> BoxFuture<'_, Result<Vec<(u64, AuditRow)>>> {
         self.pool.one(async move |c| audit::rows(c, before, limit).await).boxed()
+    }
+
+    fn packs(&self, after: Option<PackId>, limit: u32) -> BoxFuture<'_, Result<Vec<PackRow>>> {
+        self.pool.one(async move |c| packs::packs(c, after, limit).await).boxed()
+    }
+
+    fn pack_entries(&self, pack: PackId, after: u64, limit: u32) -> BoxFuture<'_, Result<Vec<PackEntry>>> {
+        self.pool.one(async move |c| packs::entries(c, pack, after, limit).await).boxed()
+    }
+
+    fn pack_entries_of<'a>(&'a self, uids: &'a [SopInstanceUid]) -> BoxFuture<'a, Result<Vec<PackEntry>>> {
+        let uids = uids.to_vec();
+        self.pool.read(Begin::Snapshot, async move |c| packs::entries_of(c, &uids).await).boxed()
+    }
+
+    fn begin_pack(&self, pack: PackId) -> BoxFuture<'_, Result<()>> {
+        self.pool.one(async move |c| packs::begin(c, pack).await).boxed()
+    }
+
+    fn replace_packs<'a>(&'a self, by: &'a Replacement) -> BoxFuture<'a, Result<()>> {
+        let by = by.clone();
+        self.pool
+            .write(async move |c| {
+                c.run(LOCK_ANEW).await?;
+                packs::replace(c, &by).await
+            })
+            .boxed()
+    }
+
+    fn forget_pack(&self, pack: PackId) -> BoxFuture<'_, Result<()>> {
+        self.pool.one(async move |c| packs::forget(c, pack).await).boxed()
+    }
+
+    fn pack_verified<'a>(
+        &'a self,
+        pack: PackId,
+        at: u64,
+        damaged: &'a [EntryRow],
+    ) -> BoxFuture<'a, Result<()>> {
+        let damaged = damaged.to_vec();
+        self.pool
+            .write(async move |c| {
+                c.run(LOCK_ANEW).await?;
+                packs::verified(c, pack, at, &damaged).await
+            })
+            .boxed()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

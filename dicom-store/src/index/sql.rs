@@ -6,9 +6,11 @@
 
 pub(super) mod audit;
 pub(super) mod commit;
+mod counts;
 pub(super) mod hidden;
 pub(super) mod ledger;
 pub(super) mod levels;
+pub(super) mod packs;
 pub(super) mod quarantine;
 pub(super) mod rows;
 pub(super) mod search;

@@ -18,10 +18,10 @@ use connection::SqliteConnection;
 pub(super) use connection::remove;
 
 use super::sql::commit::Memory;
-use super::sql::{audit, closed, commit, hidden, ledger, quarantine, rows, search, who, work};
+use super::sql::{audit, closed, commit, hidden, ledger, packs, quarantine, rows, search, who, work};
 use super::{
-    AuditRow, Committed, HeaderCursor, HeaderPage, Hidden, Index, KeptAside, Known, Mark, NewInstance,
-    Recorded, SearchCursor, SearchPage,
+    AuditRow, Committed, EntryRow, HeaderCursor, HeaderPage, Hidden, Index, KeptAside, Known, Mark,
+    NewInstance, PackEntry, PackRow, Recorded, Replacement, SearchCursor, SearchPage,
 };
 use crate::change::{Change, Changes, Cursor};
 use crate::ledger::Entry;
@@ -131,6 +131,21 @@ impl SqliteIndex {
     ) -> Result<T> {
         let writer = self.writer.clone();
         blocking(move || lock(&writer).transaction(|connection, _| at_once(work(connection)))).await
+    }
+
+    /// The same for what the writer may remember otherwise.
+    async fn write_anew<T: Send + 'static>(
+        &self,
+        work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let writer = self.writer.clone();
+        blocking(move || {
+            lock(&writer).transaction(|connection, memory| {
+                *memory = None;
+                at_once(work(connection))
+            })
+        })
+        .await
     }
 }
 
@@ -328,6 +343,42 @@ impl Index for SqliteIndex {
 
     fn audit(&self, before: Option<u64>, limit: u32) -> BoxFuture<'_, Result<Vec<(u64, AuditRow)>>> {
         self.read(async move |c| audit::rows(c, before, limit).await).boxed()
+    }
+
+    fn packs(&self, after: Option<PackId>, limit: u32) -> BoxFuture<'_, Result<Vec<PackRow>>> {
+        self.read(async move |c| packs::packs(c, after, limit).await).boxed()
+    }
+
+    fn pack_entries(&self, pack: PackId, after: u64, limit: u32) -> BoxFuture<'_, Result<Vec<PackEntry>>> {
+        self.read(async move |c| packs::entries(c, pack, after, limit).await).boxed()
+    }
+
+    fn pack_entries_of<'a>(&'a self, uids: &'a [SopInstanceUid]) -> BoxFuture<'a, Result<Vec<PackEntry>>> {
+        let uids = uids.to_vec();
+        self.read(async move |c| packs::entries_of(c, &uids).await).boxed()
+    }
+
+    fn begin_pack(&self, pack: PackId) -> BoxFuture<'_, Result<()>> {
+        self.write(async move |c| packs::begin(c, pack).await).boxed()
+    }
+
+    fn replace_packs<'a>(&'a self, by: &'a Replacement) -> BoxFuture<'a, Result<()>> {
+        let by = by.clone();
+        self.write_anew(async move |c| packs::replace(c, &by).await).boxed()
+    }
+
+    fn forget_pack(&self, pack: PackId) -> BoxFuture<'_, Result<()>> {
+        self.write(async move |c| packs::forget(c, pack).await).boxed()
+    }
+
+    fn pack_verified<'a>(
+        &'a self,
+        pack: PackId,
+        at: u64,
+        damaged: &'a [EntryRow],
+    ) -> BoxFuture<'a, Result<()>> {
+        let damaged = damaged.to_vec();
+        self.write_anew(async move |c| packs::verified(c, pack, at, &damaged).await).boxed()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

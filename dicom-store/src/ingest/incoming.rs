@@ -19,7 +19,7 @@ use crate::packs::Packs;
 use crate::packs::entry::{BLOCK, BLOCK_BYTES, Digest, Entry, padded};
 use crate::packs::file::FileSource;
 use crate::packs::place::known;
-use crate::packs::writer::{Append, Durable, ToLog, settle};
+use crate::packs::writer::{Answer, Append, Durable, ToLog, settle};
 use crate::{Error, ErrorKind, Result};
 
 /// Elements in this many bytes are read in some hundred microseconds at the most: where they are, and not on
@@ -180,6 +180,11 @@ impl Incoming {
 }
 
 impl Store {
+    /// Asks for the open pack to be sealed. It may be forgotten where much is arriving; then it is asked again.
+    pub(crate) async fn seal(&self) -> Result<()> {
+        self.appends.send(ToLog::Seal).await.map_err(|_| ended())
+    }
+
     fn room(&self) -> Room<'_> {
         Room { packs: &self.packs, budget: &self.budget, inline: self.inline, reserve: self.reserve }
     }
@@ -278,7 +283,8 @@ impl Store {
         })
         .await?;
         spool.keep();
-        self.durable.send(group_of_one(pack, append)).map_err(|_| ended())?;
+        let (entries, mark) = alone(pack, append);
+        self.durable.send(Durable::Group { entries, mark }).map_err(|_| ended())?;
         self.durable.send(Durable::Sealed(pack)).map_err(|_| ended())
     }
 
@@ -292,7 +298,8 @@ impl Store {
         })
         .await?;
         self.packs.objects.upload(pack, spool.file.clone(), length).await?;
-        self.durable.send(group_of_one(pack, append)).map_err(|_| ended())
+        let (entries, mark) = alone(pack, append);
+        self.durable.send(Durable::Whole { entries, mark }).map_err(|_| ended())
     }
 }
 
@@ -303,11 +310,11 @@ fn header(append: &Append) -> Result<[u8; BLOCK_BYTES]> {
     Ok(Entry::sent_by(header, &append.new.sender))
 }
 
-/// What goes to the index of an instance that has a pack of its own.
-fn group_of_one(pack: PackId, append: Append) -> Durable {
+/// An instance that has a pack of its own, with its place, and the mark behind it.
+fn alone(pack: PackId, append: Append) -> (Vec<(NewInstance, Answer)>, Mark) {
     let mark = Mark { pack, offset: padded(append.length) };
     let location = Location { pack, offset: BLOCK, length: append.length };
-    Durable::Group { entries: vec![(NewInstance { location, ..append.new }, append.answer)], mark }
+    (vec![(NewInstance { location, ..append.new }, append.answer)], mark)
 }
 
 /// Bytes of pixel data, if they begin near the start: so many need not be read. An estimate.

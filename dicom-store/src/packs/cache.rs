@@ -89,4 +89,9 @@ impl Blocks {
         let fetch = async { objects.pack_block(pack, block * BLOCK..(block + 1) * BLOCK).await };
         self.cache.get_or_insert_async(&key, fetch).await
     }
+
+    /// Forgets a pack that has been removed.
+    pub(crate) fn forget(&self, pack: PackId) {
+        self.cache.retain(|key, _| key.0 != pack);
+    }
 }

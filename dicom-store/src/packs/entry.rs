@@ -52,6 +52,11 @@ pub(crate) fn padded(size: u64) -> u64 {
 }
 
 impl Entry {
+    /// Whether it is a record of what was done to the archive, and no instance.
+    pub(crate) fn is_record(&self) -> bool {
+        self.name.starts_with("filmless/")
+    }
+
     pub(crate) fn proves(&self, digest: &Digest) -> bool {
         self.digest == digest_text(digest)
     }

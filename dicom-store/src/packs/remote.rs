@@ -48,7 +48,7 @@ impl Remote {
                     self.put_act(act).await;
                     continue;
                 }
-                Some(ToLog::Tick) => continue,
+                Some(ToLog::Tick | ToLog::Seal) => continue,
                 None => break,
             };
             let (group, act) = gather(first, &mut to_write);

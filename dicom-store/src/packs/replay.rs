@@ -1,5 +1,6 @@
 //! At the start: from where the index has come to the end of the log.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::num::NonZero;
 use std::sync::Arc;
@@ -15,9 +16,10 @@ use super::disk::Step;
 use super::entry::BLOCK;
 use super::file::PackFile;
 use super::reader::{PackReader, Part};
+use super::rewrite::all_rows;
 use super::tail::Tail;
 use super::taking;
-use crate::index::{Index, Mark};
+use crate::index::{Index, Mark, PackRow, Stage};
 use crate::ingest::Sources;
 use crate::model::PackId;
 use crate::objects::blocking;
@@ -137,13 +139,17 @@ async fn seal_older(packs: &Packs, index: &Arc<dyn Index>, older: PackFile) -> R
 /// Reads every sealed pack that the index does not know: all of them when it is new. Gives the instances found.
 pub(crate) async fn objects(replay: Replay<'_>) -> Result<u64> {
     let Replay { packs, index, .. } = replay;
-    let known = index.marks().await?;
+    let known: HashMap<PackId, PackRow> =
+        all_rows(index).await?.into_iter().map(|row| (row.pack, row)).collect();
     let mut count = 0;
     for (pack, length) in packs.objects.packs().await? {
         packs.is_taken(pack);
-        // An index that was being filled when the server stopped goes on where it was.
-        if known.iter().any(|mark| mark.pack == pack && mark.offset + 2 * BLOCK >= length) {
-            continue;
+        match known.get(&pack) {
+            // An index that was being filled when the server stopped goes on where it was.
+            Some(row) if row.stage == Stage::InUse && row.mark + 2 * BLOCK < length => {}
+            // Where it is not in use, another node is writing it from others, or removing it.
+            Some(_) => continue,
+            None => {}
         }
         let copy = packs.arriving_file(pack);
         let path = packs.objects.pack_copy(pack, &copy).await?;

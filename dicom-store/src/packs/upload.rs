@@ -35,6 +35,12 @@ impl Waiting {
     }
 }
 
+impl Waiting {
+    pub(super) fn count(&self) -> usize {
+        self.packs.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+}
+
 /// Uploads what waits until it is told to stop; what is under way then is done again by the next start.
 pub(crate) async fn run(packs: Arc<Packs>, stop: CancellationToken) {
     let mut under_way = JoinSet::new();

@@ -65,6 +65,8 @@ pub(crate) enum ToLog {
     Act(Box<ActAppend>),
     /// Time has passed.
     Tick,
+    /// The open pack is to be an object soon, however little is in it.
+    Seal,
 }
 
 /// What is durable in the log and goes into the index next.
@@ -197,6 +199,7 @@ struct Writer {
 impl Writer {
     fn run(mut self, mut to_write: mpsc::Receiver<ToLog>) {
         while let Some(first) = to_write.blocking_recv() {
+            let is_asked = matches!(first, ToLog::Seal);
             let next = match first {
                 ToLog::Append(first) => {
                     let (group, next) = gather(*first, &mut to_write);
@@ -204,13 +207,13 @@ impl Writer {
                     next
                 }
                 ToLog::Act(act) => Some(act),
-                ToLog::Tick => None,
+                ToLog::Tick | ToLog::Seal => None,
             };
             if let Some(act) = next {
                 self.write_act(act);
             }
             let is_full = self.open.as_ref().is_some_and(|open| open.end >= self.limits.pack_size);
-            if is_full || self.last_write.elapsed() >= self.limits.seal_idle {
+            if is_asked || is_full || self.last_write.elapsed() >= self.limits.seal_idle {
                 self.seal();
             }
         }
@@ -282,6 +285,9 @@ pub(crate) fn settle(
 
 fn settle_one(known: Option<&Known>, mut append: Append, on_conflict: OnConflict) -> Option<Append> {
     let Some(known) = known else { return Some(append) };
+    if known.heals(&append.new) {
+        return Some(append);
+    }
     let stored = if known.is(&append.new) {
         Stored::Same(known.instance.clone())
     } else if known.conflicts.contains(&append.new.digest) {
@@ -324,7 +330,7 @@ pub(super) fn gather(
                 group.push(*next);
             }
             Ok(ToLog::Act(act)) => return (group, Some(act)),
-            Ok(ToLog::Tick) => {}
+            Ok(ToLog::Tick | ToLog::Seal) => {}
             Err(_) => break,
         }
     }

@@ -88,6 +88,7 @@ CREATE TABLE instances (
     frame_map BYTEA NOT NULL
 );
 CREATE INDEX instances_by_series ON instances (series, number, id);
+CREATE INDEX instances_by_pack ON instances (pack, "offset");
 
 -- Other data sets that came under a UID that was taken.
 CREATE TABLE conflicts (
@@ -113,6 +114,7 @@ CREATE TABLE conflicts (
     frame_map BYTEA NOT NULL
 );
 CREATE INDEX conflicts_by_uid ON conflicts (uid);
+CREATE INDEX conflicts_by_pack ON conflicts (pack, "offset");
 
 -- What happened besides the storing of instances, counted together with their rows.
 CREATE TABLE changes (
@@ -127,7 +129,13 @@ CREATE TABLE cursors (consumer TEXT COLLATE "C" PRIMARY KEY, cursor BIGINT NOT N
 -- The packs, and how far each has been read.
 CREATE TABLE packs (
     id BIGINT PRIMARY KEY,
-    mark BIGINT NOT NULL
+    mark BIGINT NOT NULL,
+    -- 0 in use, 1 in the making, 2 retired, 3 gone.
+    state BIGINT NOT NULL DEFAULT 0,
+    -- Bytes in it that nothing refers to any more.
+    dead BIGINT NOT NULL DEFAULT 0,
+    -- Milliseconds since 1970: when each entry was last compared with its digest.
+    verified BIGINT NOT NULL DEFAULT 0
 );
 
 CREATE TABLE jobs (

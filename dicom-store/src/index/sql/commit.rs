@@ -3,9 +3,9 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::levels::{self, Study};
-use super::{Connection, Statement, hidden, now, quarantine, rows, signed, who};
+use super::{Connection, Statement, hidden, now, packs, quarantine, rows, signed, who};
 use crate::change::{ChangeKind, Cursor};
-use crate::index::{Committed, Known, Mark, NewInstance, Outcome};
+use crate::index::{Committed, InstanceState, Known, Mark, NewInstance, Outcome};
 use crate::model::{PackId, PatientKey, SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
 use crate::packs::entry::BLOCK;
 use crate::{Error, Result};
@@ -203,6 +203,12 @@ async fn settle<C: Connection>(connection: &mut C, group: &[NewInstance]) -> Res
                 known.insert(new.sop_instance.clone(), Known::of(new));
                 Settled { outcome: Outcome::New, is_fresh: true }
             }
+            Some(known) if known.heals(new) => {
+                packs::heal(connection, known, new).await?;
+                known.instance.location = new.location;
+                known.state = InstanceState::Shown;
+                Settled { outcome: Outcome::Same(known.instance.clone()), is_fresh: false }
+            }
             Some(known) if known.is(new) => {
                 Settled { outcome: Outcome::Same(known.instance.clone()), is_fresh: false }
             }
@@ -353,7 +359,8 @@ async fn set_marks<C: Connection>(connection: &mut C, marks: &[Mark]) -> Result<
 
 /// How far each pack has been read.
 pub(in crate::index) async fn marks<C: Connection>(connection: &mut C) -> Result<Vec<Mark>> {
-    let rows = connection.fetch(Statement::new("SELECT id, mark FROM packs ORDER BY id")).await?;
+    let rows =
+        connection.fetch(Statement::new("SELECT id, mark FROM packs WHERE state = 0 ORDER BY id")).await?;
     let mark = |row: &super::SqlRow| {
         Ok::<_, Error>(Mark { pack: PackId(row.unsigned(0)?), offset: row.unsigned(1)? })
     };

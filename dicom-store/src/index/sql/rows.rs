@@ -17,6 +17,8 @@ use crate::{Error, Result};
 pub(super) const NO_NUMBER: i64 = i64::MAX;
 /// The state of an instance that is found and given out.
 pub(super) const SHOWN: i64 = 0;
+/// The state of one whose bytes are not what came.
+pub(super) const DAMAGED: i64 = 3;
 
 /// Columns that are read by [`instance`], and how many they are.
 pub(super) const COLUMNS: &str = "i.uid, e.uid, s.uid, k.term, t.term, i.number, i.frames, i.pack, i.\"offset\", i.length, i.data_set, s.overlay";
@@ -50,7 +52,7 @@ pub(super) fn instance(row: &SqlRow) -> Result<Instance> {
     })
 }
 
-fn digest(bytes: &[u8]) -> Result<Digest> {
+pub(super) fn digest(bytes: &[u8]) -> Result<Digest> {
     bytes.try_into().map_err(|_| Error::corrupt("index has a digest of another length"))
 }
 
@@ -59,7 +61,7 @@ pub(super) fn state(number: i64) -> Result<InstanceState> {
         SHOWN => Ok(InstanceState::Shown),
         1 => Ok(InstanceState::Deleted),
         2 => Ok(InstanceState::Rejected),
-        3 => Ok(InstanceState::Damaged),
+        DAMAGED => Ok(InstanceState::Damaged),
         other => Err(Error::corrupt(format!("index has an instance in state {other}"))),
     }
 }

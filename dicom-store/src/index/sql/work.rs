@@ -33,10 +33,11 @@ fn change(row: &SqlRow) -> Result<Change> {
 }
 
 pub(in crate::index) async fn last_change<C: Connection>(connection: &mut C) -> Result<Cursor> {
-    let sql =
-        "SELECT coalesce((SELECT max(id) FROM instances), 0), coalesce((SELECT max(cursor) FROM changes), 0)";
+    // Where the last instance was destroyed, its place must not be given again to one that its followers would not see.
+    let sql = "SELECT coalesce((SELECT max(id) FROM instances), 0), coalesce((SELECT max(cursor) FROM changes), 0), \
+               coalesce((SELECT max(cursor) FROM cursors), 0)";
     let row = connection.fetch_one(Statement::new(sql)).await?;
-    Ok(Cursor(row.int(0)?.max(row.int(1)?)))
+    Ok(Cursor(row.int(0)?.max(row.int(1)?).max(row.int(2)?)))
 }
 
 /// The number of an instance's row is the place where it was stored; everything else that happened has a row

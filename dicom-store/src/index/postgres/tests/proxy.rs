@@ -63,14 +63,14 @@ async fn pass(mut client: TcpStream, mut server: UnixStream, trips: Arc<AtomicU6
     loop {
         tokio::select! {
             Ok(count) = client.read(&mut asked) => {
-                if count == 0 || server.write_all(&asked[..count]).await.is_err() {
+                if count == 0 || server.write_all(asked.get(..count).unwrap_or_default()).await.is_err() {
                     return;
                 }
                 trips.fetch_add(u64::from(is_answer), Ordering::SeqCst);
                 is_answer = false;
             }
             Ok(count) = server.read(&mut answered) => {
-                if count == 0 || client.write_all(&answered[..count]).await.is_err() {
+                if count == 0 || client.write_all(answered.get(..count).unwrap_or_default()).await.is_err() {
                     return;
                 }
                 is_answer = true;

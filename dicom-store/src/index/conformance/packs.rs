@@ -1,0 +1,101 @@
+//! Packs through their life.
+
+use dicom::dictionary_std::tags;
+
+use super::{find, known, new};
+use crate::ErrorKind;
+use crate::fixture::{Sample, ct};
+use crate::index::{Index, InstanceState, Mark, PackEntry, PackRow, Replacement, Stage};
+use crate::model::{Level, Location, PackId, Resource};
+
+async fn commit(index: &dyn Index, pack: u64, samples: &[Sample]) {
+    let group: Vec<_> = samples
+        .iter()
+        .zip(1..)
+        .map(|(sample, n)| {
+            let mut new = new(sample, n * 1024);
+            new.location.pack = PackId(pack);
+            new
+        })
+        .collect();
+    index.commit(&group, &[Mark { pack: PackId(pack), offset: 8192 }]).await.unwrap();
+}
+
+async fn stages(index: &dyn Index) -> Vec<(u64, Stage)> {
+    let rows: Vec<PackRow> = index.packs(None, 100).await.unwrap();
+    rows.iter().map(|row| (row.pack.0, row.stage)).collect()
+}
+
+fn moved(entries: &[PackEntry]) -> Vec<(PackId, u64, u64)> {
+    let places = entries.iter().zip(0..);
+    places.map(|(entry, n)| (entry.location.pack, entry.location.offset, 512 + 2048 * n)).collect()
+}
+
+pub async fn puts_one_pack_in_the_place_of_others(index: &dyn Index) {
+    let first = ct();
+    commit(index, 1, &[first.clone(), first.next(2)]).await;
+    let gone = first.next(3);
+    commit(index, 2, &[first.clone().name("OTHER^NAME"), gone.clone()]).await;
+    let mut entries = index.pack_entries(PackId(1), 0, 100).await.unwrap();
+    entries.extend(index.pack_entries(PackId(2), 0, 100).await.unwrap());
+    assert_eq!(entries.len(), 4, "what is kept aside lies in a pack as well");
+    assert_eq!(index.pack_entries(PackId(1), 1024, 1).await.unwrap(), entries[1..2]);
+    let dropped = entries.pop().unwrap();
+    assert_eq!(index.pack_entries_of(&[gone.sop_instance()]).await.unwrap(), std::slice::from_ref(&dropped));
+
+    index.begin_pack(PackId(3)).await.unwrap();
+    let whole = Replacement {
+        inputs: vec![PackId(1), PackId(2)],
+        output: Some((PackId(3), 9000)),
+        moves: moved(&entries),
+        dropped: vec![dropped.row],
+    };
+    let lacking = Replacement { moves: whole.moves[1..].to_vec(), ..whole.clone() };
+    assert_eq!(index.replace_packs(&lacking).await.unwrap_err().kind, ErrorKind::Conflict);
+    assert_eq!(stages(index).await, [(1, Stage::InUse), (2, Stage::InUse), (3, Stage::InTheMaking)]);
+    assert_eq!(index.marks().await.unwrap().len(), 2, "what is in the making is not read from");
+
+    index.replace_packs(&whole).await.unwrap();
+    assert_eq!(stages(index).await, [(1, Stage::Retired), (2, Stage::Retired), (3, Stage::InUse)]);
+    let found = index.instances(&Resource::Study(first.study())).await.unwrap();
+    let places: Vec<_> =
+        found.iter().map(|instance| (instance.location.pack.0, instance.location.offset)).collect();
+    assert_eq!(places, [(3, 512), (3, 2560)]);
+    assert_eq!(index.pack_entries(PackId(3), 0, 100).await.unwrap().len(), 3);
+    assert_eq!(find(index, Level::Study, &[], tags::NUMBER_OF_STUDY_RELATED_INSTANCES).await, ["2"]);
+    assert!(known(index, &gone).await.is_none());
+    assert_eq!(index.replace_packs(&whole).await.unwrap_err().kind, ErrorKind::Conflict, "not twice");
+    for pack in [1, 2, 3] {
+        index.forget_pack(PackId(pack)).await.unwrap();
+    }
+    assert_eq!(stages(index).await, [(3, Stage::InUse)]);
+}
+
+pub async fn never_gives_the_number_of_the_last_pack_again(index: &dyn Index) {
+    index.begin_pack(PackId(7)).await.unwrap();
+    index.forget_pack(PackId(7)).await.unwrap();
+    assert_eq!(stages(index).await, [(7, Stage::Gone)]);
+    index.begin_pack(PackId(8)).await.unwrap();
+    index.forget_pack(PackId(8)).await.unwrap();
+    assert_eq!(stages(index).await, [(8, Stage::Gone)]);
+}
+
+pub async fn hides_what_is_damaged_until_it_comes_again(index: &dyn Index) {
+    let (first, at) = (ct(), 1_700_000_000_000);
+    commit(index, 1, &[first.clone(), first.next(2)]).await;
+    let entries = index.pack_entries(PackId(1), 0, 100).await.unwrap();
+    index.pack_verified(PackId(1), at, &[entries[0].row]).await.unwrap();
+    assert_eq!(index.packs(None, 1).await.unwrap()[0].verified, at);
+    assert_eq!(known(index, &first).await.unwrap().state, InstanceState::Damaged);
+    assert_eq!(find(index, Level::Study, &[], tags::NUMBER_OF_STUDY_RELATED_INSTANCES).await, ["1"]);
+    // The same bytes at the same place are still damaged; at another they are not.
+    commit(index, 1, std::slice::from_ref(&first)).await;
+    assert_eq!(known(index, &first).await.unwrap().state, InstanceState::Damaged);
+    commit(index, 2, std::slice::from_ref(&first)).await;
+    let healed = known(index, &first).await.unwrap();
+    assert_eq!(healed.state, InstanceState::Shown);
+    let Location { pack, offset, .. } = healed.instance.location;
+    assert_eq!((pack, offset), (PackId(2), 1024));
+    assert_eq!(find(index, Level::Study, &[], tags::NUMBER_OF_STUDY_RELATED_INSTANCES).await, ["2"]);
+    assert!(index.packs(None, 1).await.unwrap()[0].dead > 0);
+}

@@ -1,0 +1,306 @@
+//! What the archive does to its packs by itself, or when it is told to: gathering small ones, rewriting those that are
+//! mostly dead, comparing what is kept with its digests, destroying what the law wants destroyed.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::Mutex;
+use tracing::info;
+
+use crate::archive::Archive;
+use crate::index::{Index, PackEntry, PackRow, Stage};
+use crate::model::{PackId, SopInstanceUid};
+use crate::objects::DerivedKey;
+use crate::packs::Packs;
+use crate::packs::local::Pace;
+use crate::packs::rewrite::{Rewritten, all_rows, recover, rewrite};
+use crate::packs::verify::{Verified, verify};
+use crate::{Error, ErrorKind, Result};
+
+/// Packs below this are gathered. A large instance has one of its own from about there on, and is left alone.
+const SMALL: u64 = 8 << 20;
+/// Packs of about a size that are gathered together: each byte is written anew about once for each sixteenfold of size.
+const TOGETHER: usize = 16;
+/// Bytes and packs of one gathering, at the most, so that it does not keep the index for long.
+const GATHERED: u64 = 64 << 20;
+const GATHERED_PACKS: usize = 1000;
+/// A pack is rewritten when the dead part of it is one of so many.
+const DEAD_PART: u64 = 3;
+/// A pack is compared with its digests this often.
+const VERIFY_EVERY: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How long a pack that has to be rewritten at once may take to leave the log.
+const LEAVE_LOG: Duration = Duration::from_secs(60);
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// The packs of an archive, to be kept in order.
+#[derive(Debug, Clone)]
+pub struct Upkeep {
+    archive: Archive,
+}
+
+/// How the packs are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PackReport {
+    pub packs: u64,
+    pub bytes: u64,
+    /// Packs that will be gathered once there are enough of a size.
+    pub small: u64,
+    /// Bytes that nothing refers to any more.
+    pub dead: u64,
+    /// Packs that others have taken the place of, or that are being written.
+    pub in_between: u64,
+    /// Packs that were never compared with their digests since they were written.
+    pub never_verified: u64,
+    /// Packs that wait for their upload.
+    pub waiting: u64,
+}
+
+/// What is worth doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Due {
+    /// There are small packs to gather or dead parts to drop, or something was left half done.
+    pub tidy: bool,
+    /// A pack has not been compared with its digests for a month, and the settings want it to be.
+    pub verify: bool,
+}
+
+/// One rewriting at a time in this process. Between processes, the index sees to it.
+pub(crate) type Turn = Arc<Mutex<()>>;
+
+impl Upkeep {
+    pub(crate) fn new(archive: Archive) -> Self {
+        Self { archive }
+    }
+
+    fn packs(&self) -> &Arc<Packs> {
+        &self.archive.inner.packs
+    }
+
+    fn index(&self) -> &Arc<dyn Index> {
+        &self.archive.inner.index
+    }
+
+    /// What there is to do.
+    ///
+    /// # Errors
+    /// As all verbs here: `Unavailable` when index or object store cannot be reached.
+    pub async fn due(&self) -> Result<Due> {
+        let rows = self.rows().await?;
+        let tidy = rows.iter().any(|row| row.stage == Stage::Retired)
+            || next_inputs(&self.sealed(&rows), self.archive.inner.pack_size).is_some();
+        Ok(Due { tidy, verify: self.stalest(&rows).await?.is_some() })
+    }
+
+    /// Gathers and rewrites until nothing is left to do; gives how many packs it made others of.
+    ///
+    /// # Errors
+    /// `Exhausted` when the disk has no room for a copy.
+    pub async fn tidy(&self) -> Result<u64> {
+        let mut count = 0;
+        loop {
+            let _turn = self.archive.inner.rewriting.lock().await;
+            self.recover().await?;
+            let rows = self.rows().await?;
+            let Some(inputs) = next_inputs(&self.sealed(&rows), self.archive.inner.pack_size) else {
+                return Ok(count);
+            };
+            self.rewrite(&inputs, &|_| false).await?;
+            count += inputs.len() as u64;
+        }
+    }
+
+    /// Compares one pack with its digests at the pace of the settings, the one that has waited longest; `None` when
+    /// none is due.
+    ///
+    /// # Errors
+    /// As for [`Upkeep::due`].
+    pub async fn verify_next(&self) -> Result<Option<Verified>> {
+        let Some(row) = self.stalest(&self.rows().await?).await? else { return Ok(None) };
+        let mut pace = Pace::new(Some(self.archive.inner.verify_pace));
+        self.verify_one(row, &mut pace).await.map(Some)
+    }
+
+    /// Compares all packs with their digests, as fast as it goes or so many bytes a second, and tells of each.
+    ///
+    /// # Errors
+    /// As for [`Upkeep::due`].
+    pub async fn verify_all(
+        &self,
+        bytes_a_second: Option<u64>,
+        mut tell: impl FnMut(PackId, &Verified),
+    ) -> Result<u64> {
+        let mut pace = Pace::new(bytes_a_second);
+        for row in self.rows().await?.into_iter().filter(|row| row.stage == Stage::InUse) {
+            let verified = self.verify_one(row, &mut pace).await?;
+            tell(row.pack, &verified);
+        }
+        Ok(pace.bytes())
+    }
+
+    async fn verify_one(&self, row: PackRow, pace: &mut Pace) -> Result<Verified> {
+        match verify(self.packs(), self.index(), row.pack, row.mark, pace).await {
+            // It was rewritten meanwhile, and compared in doing so.
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(Verified::default()),
+            verified => verified,
+        }
+    }
+
+    /// Takes instances out of the packs now, with everything that came under their UIDs and what was made of them.
+    /// When this returns, no file and no object of this archive holds their bytes.
+    ///
+    /// # Errors
+    /// `Unavailable` when a pack cannot be rewritten at once; it has to be asked for again then.
+    pub async fn destroy(&self, instances: &[SopInstanceUid]) -> Result<u64> {
+        let entries = self.index().pack_entries_of(instances).await?;
+        let uids: HashSet<&SopInstanceUid> = instances.iter().collect();
+        let mut packs: Vec<PackId> = entries.iter().map(|entry| entry.location.pack).collect();
+        packs.sort_unstable();
+        packs.dedup();
+        for pack in &packs {
+            self.leaves_log(*pack).await?;
+        }
+        let _turn = self.archive.inner.rewriting.lock().await;
+        self.recover().await?;
+        let mut dropped = 0;
+        for pack in packs {
+            let rewritten = self.rewrite(&[pack], &|entry| uids.contains(&entry.sop_instance)).await?;
+            dropped += rewritten.dropped as u64;
+        }
+        let series: HashSet<_> = entries.iter().map(|entry| (&entry.study, &entry.series)).collect();
+        for (study, series) in series {
+            self.packs().objects.delete_derived(&DerivedKey::thumbnail(study, series)).await?;
+        }
+        info!(instances = dropped, "instances destroyed");
+        Ok(dropped)
+    }
+
+    /// How the packs are.
+    ///
+    /// # Errors
+    /// As for [`Upkeep::due`].
+    pub async fn report(&self) -> Result<PackReport> {
+        let rows = self.rows().await?;
+        let count = |is: &dyn Fn(&PackRow) -> bool| rows.iter().filter(|row| is(row)).count() as u64;
+        Ok(PackReport {
+            packs: count(&|row| row.stage == Stage::InUse),
+            bytes: rows.iter().map(|row| row.mark).sum(),
+            small: count(&|row| row.stage == Stage::InUse && row.mark < SMALL),
+            dead: rows.iter().map(|row| row.dead).sum(),
+            in_between: count(&|row| matches!(row.stage, Stage::InTheMaking | Stage::Retired)),
+            never_verified: count(&|row| row.stage == Stage::InUse && row.verified == 0),
+            waiting: self.packs().waiting() as u64,
+        })
+    }
+
+    async fn rewrite(
+        &self,
+        inputs: &[PackId],
+        is_dropped: &(dyn Fn(&PackEntry) -> bool + Send + Sync),
+    ) -> Result<Rewritten> {
+        rewrite(self.packs(), self.index(), inputs, is_dropped).await
+    }
+
+    async fn recover(&self) -> Result<()> {
+        recover(self.packs(), self.index()).await
+    }
+
+    async fn rows(&self) -> Result<Vec<PackRow>> {
+        all_rows(self.index()).await
+    }
+
+    /// Those that can be rewritten: in use, and in the object store.
+    fn sealed(&self, rows: &[PackRow]) -> Vec<PackRow> {
+        let is_in_log = |row: &&PackRow| self.packs().log_file(row.pack).exists();
+        rows.iter().filter(|row| row.stage == Stage::InUse).filter(|row| !is_in_log(row)).copied().collect()
+    }
+
+    /// The pack that has not been compared for the longest time, when that is too long. One that never was counts from
+    /// when its first instance came, and the first such pack is the oldest.
+    async fn stalest(&self, rows: &[PackRow]) -> Result<Option<PackRow>> {
+        if self.archive.inner.verify_pace == 0 {
+            return Ok(None);
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let limit = u64::try_from(now.saturating_sub(VERIFY_EVERY).as_millis()).unwrap_or_default();
+        let used = || rows.iter().filter(|row| row.stage == Stage::InUse);
+        if let Some(row) = used().find(|row| row.verified == 0) {
+            let first = self.index().pack_entries(row.pack, 0, 1).await?;
+            if first.first().is_some_and(|entry| entry.received < limit) {
+                return Ok(Some(*row));
+            }
+        }
+        Ok(used()
+            .filter(|row| row.verified > 0)
+            .min_by_key(|row| row.verified)
+            .copied()
+            .filter(|row| row.verified < limit))
+    }
+
+    /// Waits until a pack is an object; the one that is written to is sealed for it.
+    async fn leaves_log(&self, pack: PackId) -> Result<()> {
+        let left = async {
+            while tokio::fs::try_exists(self.packs().log_file(pack)).await? {
+                self.archive.store()?.seal().await?;
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+            Ok(())
+        };
+        tokio::time::timeout(LEAVE_LOG, left).await.unwrap_or_else(|_| {
+            let what = format!("pack {pack} does not leave the log, so nothing can be taken out of it");
+            Err(Error::new(ErrorKind::Unavailable, what))
+        })
+    }
+}
+
+/// What is rewritten next: one that is dead to a large part, or small ones of about a size when there are enough.
+fn next_inputs(sealed: &[PackRow], pack_size: u64) -> Option<Vec<PackId>> {
+    if let Some(dead) = sealed.iter().find(|row| row.dead > 0 && row.dead >= row.mark / DEAD_PART) {
+        return Some(vec![dead.pack]);
+    }
+    let mut sizes: BTreeMap<u32, Vec<&PackRow>> = BTreeMap::new();
+    for row in sealed.iter().filter(|row| row.mark < SMALL) {
+        sizes.entry(row.mark.max(1).ilog2() / TOGETHER.ilog2()).or_default().push(row);
+    }
+    let enough = sizes.into_values().find(|packs| packs.len() >= TOGETHER)?;
+    let mut bytes = 0;
+    let taken = enough.iter().take(GATHERED_PACKS).take_while(|row| {
+        bytes += row.mark;
+        bytes <= pack_size.min(GATHERED)
+    });
+    let inputs: Vec<PackId> = taken.map(|row| row.pack).collect();
+    (inputs.len() > 1).then_some(inputs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(pack: u64, mark: u64, dead: u64) -> PackRow {
+        PackRow { pack: PackId(pack), stage: Stage::InUse, mark, dead, verified: 0 }
+    }
+
+    #[test]
+    fn small_packs_are_gathered_once_there_are_enough_of_a_size() {
+        let mut rows: Vec<_> = (1..16).map(|n| row(n, 600_000, 0)).collect();
+        rows.push(row(16, 9 << 20, 0));
+        rows.push(row(17, 1024, 0));
+        assert_eq!(next_inputs(&rows, 256 << 20), None);
+        rows.push(row(18, 700_000, 0));
+        let inputs = next_inputs(&rows, 256 << 20).unwrap();
+        assert_eq!(inputs.len(), 16);
+        assert!(!inputs.contains(&PackId(16)) && !inputs.contains(&PackId(17)));
+    }
+
+    #[test]
+    fn what_is_gathered_fits_a_pack() {
+        let rows: Vec<_> = (1..40).map(|n| row(n, 7 << 20, 0)).collect();
+        assert_eq!(next_inputs(&rows, 64 << 20).unwrap().len(), 9);
+    }
+
+    #[test]
+    fn a_pack_is_rewritten_when_a_third_of_it_is_dead() {
+        let rows = [row(1, 300 << 20, 99 << 20), row(2, 300 << 20, 100 << 20)];
+        assert_eq!(next_inputs(&rows, 256 << 20), Some(vec![PackId(2)]));
+    }
+}

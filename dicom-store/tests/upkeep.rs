@@ -1,0 +1,182 @@
+//! Packs through their life: gathered, rewritten, compared with their digests, and always readable meanwhile.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use dicom_store::fixture::{self, Bucket, Sample, ct, store, system};
+use dicom_store::model::{Instance, Resource};
+use dicom_store::{Archive, Config, ErrorKind, Session, Stored};
+use futures_util::{StreamExt, TryStreamExt};
+
+async fn instances(session: &Session, sample: &Sample) -> Vec<Instance> {
+    session.instances(&Resource::Study(sample.study())).await.unwrap()
+}
+
+async fn data_set(session: &Session, instance: &Instance) -> Vec<u8> {
+    let parts: Vec<_> = session.open_data_set(instance).try_collect().await.unwrap();
+    parts.concat()
+}
+
+async fn holds(session: &Session, samples: &[Sample]) {
+    for sample in samples {
+        let all = instances(session, sample).await;
+        let instance = all.iter().find(|instance| instance.sop_instance == sample.sop_instance()).unwrap();
+        assert_eq!(data_set(session, instance).await, sample.data_set());
+    }
+}
+
+/// Two studies whose instances come in turn, each in a pack of its own.
+async fn two_studies(archive: &Archive) -> Vec<Sample> {
+    let (a, b) = (ct(), ct());
+    let samples: Vec<_> = (1..=10).flat_map(|n| [a.next(n), b.next(n)]).collect();
+    for sample in &samples {
+        store(&system(archive), sample).await.unwrap();
+    }
+    samples
+}
+
+fn packs_of(config: &Config) -> Vec<PathBuf> {
+    let files = std::fs::read_dir(config.data.join("objects/packs")).unwrap();
+    files.map(|file| file.unwrap().path()).collect()
+}
+
+#[tokio::test]
+async fn small_packs_become_one_ordered_by_study_and_all_that_was_begun_is_read_to_its_end() {
+    let (bucket, folder) = (Bucket::new(Duration::ZERO).await, tempfile::tempdir().unwrap());
+    let config = bucket.config(&folder);
+    let archive = Archive::open(&config).await.unwrap();
+    let session = system(&archive);
+    let samples = two_studies(&archive).await;
+    assert_eq!(bucket.packs().len(), 20);
+    let before = instances(&session, &samples[0]).await;
+    assert_eq!(archive.upkeep().report().await.unwrap().small, 20);
+    assert_eq!(archive.upkeep().tidy().await.unwrap(), 20);
+    assert_eq!(bucket.packs().len(), 1);
+    let after = instances(&session, &samples[0]).await;
+    let offsets: Vec<u64> = after.iter().map(|instance| instance.location.offset).collect();
+    assert!(
+        offsets.is_sorted() && after.iter().all(|instance| instance.location.pack == after[0].location.pack)
+    );
+    // Whoever holds what the index said before finds it all the same.
+    for (instance, sample) in before.iter().zip(samples.iter().step_by(2)) {
+        assert_eq!(data_set(&session, instance).await, sample.data_set());
+    }
+    archive.close().await;
+    holds(&system(&Archive::open(&config).await.unwrap()), &samples).await;
+    let elsewhere = tempfile::tempdir().unwrap();
+    let archive = Archive::open(&bucket.config(&elsewhere)).await.unwrap();
+    holds(&system(&archive), &samples).await;
+    assert_eq!(archive.upkeep().tidy().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_bucket_that_goes_away_in_between_leaves_everything_as_it_was() {
+    let (mut bucket, folder) = (Bucket::new(Duration::ZERO).await, tempfile::tempdir().unwrap());
+    let config = bucket.config(&folder);
+    let archive = Archive::open(&config).await.unwrap();
+    let samples = two_studies(&archive).await;
+    bucket.go_away().await;
+    assert_eq!(archive.upkeep().tidy().await.unwrap_err().kind, ErrorKind::Unavailable);
+    bucket.come_back().await;
+    holds(&system(&archive), &samples).await;
+    archive.upkeep().tidy().await.unwrap();
+    assert_eq!((bucket.packs().len(), archive.upkeep().report().await.unwrap().in_between), (1, 0));
+    holds(&system(&archive), &samples).await;
+}
+
+#[tokio::test]
+async fn what_is_destroyed_is_in_no_file_any_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = fixture::config(&folder);
+    let archive = Archive::open(&config).await.unwrap();
+    let session = system(&archive);
+    let (kept, gone) = (ct(), ct().name("GONE^FOR GOOD"));
+    for sample in [&kept, &gone, &gone.clone().name("GONE^OTHER")] {
+        store(&session, sample).await.unwrap();
+    }
+    let open = instances(&session, &gone).await.remove(0);
+    assert_eq!(archive.upkeep().destroy(&[gone.sop_instance()]).await.unwrap(), 2);
+    for pack in packs_of(&config) {
+        let bytes = std::fs::read(pack).unwrap();
+        assert!(!bytes.windows(5).any(|window| window == b"GONE^"));
+    }
+    assert_eq!(
+        session.instances(&Resource::Study(gone.study())).await.unwrap_err().kind,
+        ErrorKind::NotFound
+    );
+    let read: Vec<_> = session.open(&open).collect().await;
+    assert_eq!(read[0].as_ref().unwrap_err().kind, ErrorKind::NotFound);
+    holds(&session, std::slice::from_ref(&kept)).await;
+    assert!(matches!(store(&session, &gone).await.unwrap(), Stored::New(_)), "a newcomer is new");
+    archive.close().await;
+    holds(&system(&Archive::open(&config).await.unwrap()), &[kept, gone]).await;
+}
+
+/// Turns over the last byte of an instance, wherever it lies below this folder.
+fn damage(folder: &std::path::Path, sample: &Sample) {
+    let data = sample.data_set();
+    for pack in [folder.join("log"), folder.join("objects/packs")] {
+        let files = std::fs::read_dir(pack).into_iter().flatten().flatten().map(|file| file.path());
+        for path in files.filter(|path| path.extension().is_some_and(|e| e == "tar")) {
+            let bytes = std::fs::read(&path).unwrap();
+            if let Some(start) = bytes.windows(data.len()).position(|window| window == data) {
+                let place = start + data.len() - 1;
+                let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+                file.write_all_at(&[!bytes[place]], u64::try_from(place).unwrap()).unwrap();
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_damaged_is_told_and_not_given_out_until_it_comes_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = fixture::config(&folder);
+    let archive = Archive::open(&config).await.unwrap();
+    let session = system(&archive);
+    let (good, bad) = (ct(), ct());
+    for sample in [&good, &bad] {
+        store(&session, sample).await.unwrap();
+    }
+    archive.close().await;
+    damage(folder.path(), &bad);
+    let archive = Archive::open(&config).await.unwrap();
+    let session = system(&archive);
+    let mut found = Vec::new();
+    archive.upkeep().verify_all(None, |_, verified| found.extend(verified.damaged.clone())).await.unwrap();
+    assert_eq!(found, [bad.sop_instance()]);
+    assert_eq!(session.instances(&Resource::Study(bad.study())).await.unwrap_err().kind, ErrorKind::NotFound);
+    holds(&session, std::slice::from_ref(&good)).await;
+    assert!(matches!(store(&session, &bad).await.unwrap(), Stored::Same(_)));
+    holds(&session, &[good.clone(), bad.clone()]).await;
+    archive.close().await;
+    let archive = Archive::open(&config).await.unwrap();
+    holds(&system(&archive), &[good, bad]).await;
+    assert!(archive.upkeep().report().await.unwrap().dead > 0);
+}
+
+#[tokio::test]
+async fn a_reader_that_says_what_it_will_read_does_not_wait_for_each_request() {
+    let delay = Duration::from_millis(20);
+    let (bucket, folder) = (Bucket::new(delay).await, tempfile::tempdir().unwrap());
+    let archive = Archive::open(&bucket.config(&folder)).await.unwrap();
+    let (session, first) = (system(&archive), ct());
+    let samples: Vec<_> = (1..=64).map(|n| first.next(n)).collect();
+    // One after the other, so that each has a pack of its own.
+    for sample in &samples {
+        store(&session, sample).await.unwrap();
+    }
+    let asked = bucket.requests();
+    let all = instances(&session, &first).await;
+    let began = Instant::now();
+    let ahead = session.read_ahead(&all);
+    for (n, (instance, sample)) in all.iter().zip(&samples).enumerate() {
+        ahead.reached(n);
+        assert_eq!(data_set(&session, instance).await, sample.data_set());
+    }
+    assert_eq!(bucket.requests() - asked, 64, "each block is fetched once");
+    assert!(began.elapsed() < 32 * delay, "{:?}", began.elapsed());
+}

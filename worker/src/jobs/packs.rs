@@ -1,0 +1,82 @@
+//! What is done to the packs by themselves: small ones are gathered, dead parts dropped, and all of them compared with
+//! their digests from time to time.
+
+use std::time::Duration;
+
+use dicom_store::queue::NewJob;
+use dicom_store::{Due, ErrorKind, Upkeep};
+use tracing::{error, info};
+
+use crate::Result;
+use crate::job::{Job, new_job};
+
+/// Gathers and rewrites until nothing is left to do.
+pub struct TidyPacks(Upkeep);
+
+/// Compares the pack that has waited longest with its digests.
+pub struct VerifyPack(Upkeep);
+
+impl TidyPacks {
+    pub fn new(upkeep: Upkeep) -> Self {
+        Self(upkeep)
+    }
+}
+
+impl VerifyPack {
+    pub fn new(upkeep: Upkeep) -> Self {
+        Self(upkeep)
+    }
+}
+
+impl Job for TidyPacks {
+    const KIND: &'static str = "tidy-packs";
+    const TIME_LIMIT: Duration = Duration::from_secs(30 * 60);
+    type Payload = ();
+
+    async fn run(&self, (): ()) -> Result<()> {
+        match self.0.tidy().await {
+            Ok(0) => {}
+            Ok(packs) => info!(packs, "packs gathered or rewritten"),
+            // Something happened to a pack meanwhile; the next look sees how it is now.
+            Err(error) if error.kind == ErrorKind::Conflict => info!(%error, "packs were not rewritten"),
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+}
+
+impl Job for VerifyPack {
+    const KIND: &'static str = "verify-pack";
+    /// A pack of one large instance takes long, at a pace that disturbs nobody.
+    const TIME_LIMIT: Duration = Duration::from_secs(6 * 3600);
+    type Payload = ();
+
+    async fn run(&self, (): ()) -> Result<()> {
+        if let Some(verified) = self.0.verify_next().await? {
+            let damaged = verified.damaged.len() as u64 + verified.damaged_records;
+            if damaged > 0 {
+                error!(
+                    damaged,
+                    instances = verified.instances,
+                    "a pack is damaged; what is wrong has to be sent again"
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The jobs for what is due.
+///
+/// # Errors
+/// As [`new_job`].
+pub(crate) fn jobs(due: Due) -> Result<Vec<NewJob>> {
+    let mut jobs = Vec::new();
+    if due.tidy {
+        jobs.push(new_job::<TidyPacks>("packs".to_owned(), &(), Duration::ZERO)?);
+    }
+    if due.verify {
+        jobs.push(new_job::<VerifyPack>("packs".to_owned(), &(), Duration::ZERO)?);
+    }
+    Ok(jobs)
+}
