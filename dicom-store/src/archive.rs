@@ -136,7 +136,7 @@ impl Archive {
             reserve: limits.reserve,
             durability,
             under_way: crate::ingest::UnderWay::default(),
-            inflating: Semaphore::new(1),
+            inflating: Arc::new(Semaphore::new(1)),
             acting: Semaphore::new(1),
             on_conflict: config.on_conflict,
             is_behind,

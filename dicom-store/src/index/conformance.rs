@@ -34,7 +34,7 @@ macro_rules! index_conformance {
     (in_one_test, $make:path) => { $crate::index_conformance!(@list one, $make); };
     (@list $how:ident, $make:path) => {
         $crate::index_conformance!(@$how $make:
-            counts_what_was_committed, commits_all_of_a_group_or_nothing, remembers_how_far_it_has_come,
+            counts_what_was_committed, takes_values_of_any_length, commits_all_of_a_group_or_nothing, remembers_how_far_it_has_come,
             knows_an_instance_by_its_digest, takes_what_is_read_again_once, keeps_another_data_set_that_is_read_again_aside, finds_by_every_kind_of_matching,
             puts_names_with_the_marks_that_were_typed_first, finds_by_what_only_the_instances_tell,
             says_when_a_search_ends_before_all_was_looked_at, pages_series_and_instances_without_gap,
@@ -120,6 +120,14 @@ pub async fn counts_what_was_committed(index: &dyn Index) {
     }
     let counts = find(index, Level::Series, &[], tags::NUMBER_OF_SERIES_RELATED_INSTANCES).await;
     assert_eq!(counts, ["2", "1"]);
+}
+
+pub async fn takes_values_of_any_length(index: &dyn Index) {
+    // What cannot be compressed: the pages of an index hold some kilobytes.
+    let long: String = (0..100).map(|n: u32| blake3::hash(&n.to_le_bytes()).to_hex().to_string()).collect();
+    let sample = ct().patient_id(&long).name(&long).with(tags::ACCESSION_NUMBER, VR::SH, &long);
+    commit(index, &[sample.with(tags::ISSUER_OF_PATIENT_ID, VR::LO, &long)]).await;
+    assert_eq!(find(index, Level::Study, &[], tags::PATIENT_ID).await, [long]);
 }
 
 pub async fn commits_all_of_a_group_or_nothing(index: &dyn Index) {

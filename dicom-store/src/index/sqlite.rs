@@ -60,6 +60,11 @@ impl Writer {
         work: impl FnOnce(&mut SqliteConnection, &mut Option<Memory>) -> Result<T>,
     ) -> Result<T> {
         let connection = self.connection.as_mut().ok_or_else(closed)?;
+        // Work that panicked has left its transaction open.
+        if connection.is_within_transaction() {
+            self.memory = None;
+            connection.run("ROLLBACK")?;
+        }
         connection.run("BEGIN IMMEDIATE")?;
         let result =
             work(connection, &mut self.memory).and_then(|value| connection.run("COMMIT").map(|()| value));

@@ -40,7 +40,7 @@ pub(crate) struct Store {
     pub(crate) durability: Durability,
     pub(crate) under_way: UnderWay,
     /// One permit: who holds it inflates a data set.
-    pub(crate) inflating: Semaphore,
+    pub(crate) inflating: Arc<Semaphore>,
     /// One permit: who holds it acts on the archive.
     pub(crate) acting: Semaphore,
     pub(crate) on_conflict: OnConflict,
@@ -218,7 +218,12 @@ impl Store {
         if !is_deflated && is_short {
             return work();
         }
-        let _turn = if is_deflated { self.inflating.acquire().await.ok() } else { None };
+        // The turn ends with the work, which goes on when nobody waits for it any more.
+        let turn = if is_deflated { self.inflating.clone().acquire_owned().await.ok() } else { None };
+        let work = move || {
+            let _turn = turn;
+            work()
+        };
         tokio::task::spawn_blocking(work)
             .await
             .map_err(|cause| Error::internal("reading an instance did not finish").with_source(cause))?

@@ -1,6 +1,6 @@
 //! At the start: from where the index has come to the end of the log.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::num::NonZero;
 use std::sync::Arc;
@@ -15,10 +15,12 @@ use super::Packs;
 use super::disk::Step;
 use super::entry::BLOCK;
 use super::file::PackFile;
+use super::local::Pace;
 use super::reader::{PackReader, Part};
 use super::rewrite::all_rows;
 use super::tail::Tail;
 use super::taking;
+use super::verify::verify;
 use crate::index::{Index, Mark, PackRow, Stage};
 use crate::ingest::Sources;
 use crate::model::PackId;
@@ -50,7 +52,7 @@ pub(crate) async fn log(replay: Replay<'_>) -> Result<Option<PackFile>> {
     let Replay { packs, index, .. } = replay;
     let marks = index.marks().await?;
     let in_log = packs.in_log()?;
-    are_there(packs, &marks, &in_log).await?;
+    let mut suspects = are_there(packs, &marks, &in_log).await?;
     let mut last_open = None;
     for pack in in_log {
         packs.is_taken(pack);
@@ -60,6 +62,7 @@ pub(crate) async fn log(replay: Replay<'_>) -> Result<Option<PackFile>> {
             Tail::Damaged => {
                 error!(pack = %pack, offset = open.end, "log: the end of a pack is damaged; it is kept as it is, and nothing more goes into it");
                 adopt(packs, index, pack).await?;
+                suspects.push(pack);
             }
             Tail::Torn | Tail::Free => {
                 if let Some(older) = last_open.replace(open) {
@@ -68,24 +71,48 @@ pub(crate) async fn log(replay: Replay<'_>) -> Result<Option<PackFile>> {
             }
         }
     }
+    for pack in suspects {
+        look_through(packs, index, pack).await?;
+    }
     Ok(last_open)
 }
 
-async fn are_there(packs: &Packs, marks: &[Mark], in_log: &[PackId]) -> Result<()> {
-    let sealed = packs.objects.packs().await?;
+/// Compares a pack that has lost something with its digests: what is damaged is not given out, and taken when it
+/// comes again.
+async fn look_through(packs: &Packs, index: &Arc<dyn Index>, pack: PackId) -> Result<()> {
+    let mark = index.furthest(pack).await?;
+    let verified = verify(packs, index, pack, mark, &mut Pace::new(None)).await?;
+    let (instances, damaged) = (verified.instances, verified.damaged.len());
+    error!(pack = %pack, instances, damaged, "a pack has lost a part of what it held");
+    Ok(())
+}
+
+/// Whether every pack that the index knows is somewhere; gives those that are shorter than the index knows them.
+async fn are_there(packs: &Packs, marks: &[Mark], in_log: &[PackId]) -> Result<Vec<PackId>> {
+    let sealed: HashMap<PackId, u64> = packs.objects.packs().await?.into_iter().collect();
+    let in_log: HashSet<PackId> = in_log.iter().copied().collect();
+    let mut short = Vec::new();
     for mark in marks {
         packs.is_taken(mark.pack);
-        let is_there = in_log.contains(&mark.pack) || sealed.iter().any(|(pack, _)| *pack == mark.pack);
-        // What another node has made lately may have been gathered since, or not have been listed yet.
-        if !is_there && packs.is_own(mark.pack) {
-            let what = format!(
-                "pack {} is neither in the log nor in the object store; is its volume mounted?",
-                mark.pack
-            );
-            return Err(Error::new(ErrorKind::Unavailable, what));
+        let length = match sealed.get(&mark.pack) {
+            Some(length) => Some(*length),
+            None if in_log.contains(&mark.pack) => Some(packs.open_in_log(mark.pack)?.metadata()?.len()),
+            None => None,
+        };
+        match length {
+            Some(length) if length < mark.offset => short.push(mark.pack),
+            // What another node has made lately may have been gathered since, or not have been listed yet.
+            None if packs.is_own(mark.pack) => {
+                let what = format!(
+                    "pack {} is neither in the log nor in the object store; is its volume mounted?",
+                    mark.pack
+                );
+                return Err(Error::new(ErrorKind::Unavailable, what));
+            }
+            _ => {}
         }
     }
-    Ok(())
+    Ok(short)
 }
 
 /// One pack of the log into the index, and what lies behind its last whole entry. A torn end is cut.
@@ -97,9 +124,10 @@ async fn bring_in(replay: Replay<'_>, pack: PackId) -> Result<(PackFile, Tail)> 
         catch_up(replay, PackReader { pack, file: file.clone(), length, sources: replay.sources.clone() })
             .await?;
     let read = file.clone();
-    let mut tail = blocking(move || Tail::of(&read, end..length, is_followed)).await?;
+    let mut tail = blocking(move || Tail::of(&read, end.min(length)..length, is_followed)).await?;
     // Marks are written down now and then, rows tell how far the index really was: what was answered is no tear.
-    if matches!(tail, Tail::Torn | Tail::Free) && index.furthest(pack).await? > end {
+    let is_shorter = end > length;
+    if is_shorter || matches!(tail, Tail::Torn | Tail::Free) && index.furthest(pack).await? > end {
         tail = Tail::Damaged;
     }
     let file = Arc::into_inner(file).ok_or_else(|| Error::internal("a pack is still being read"))?;

@@ -6,7 +6,9 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use dicom_store::Archive;
-use dicom_store::fixture::{store, system};
+use dicom_store::fixture::{Sample, store, system};
+use dicom_store::model::Resource;
+use futures_util::TryStreamExt;
 use tempfile::TempDir;
 
 use crate::life::{Samples, check, config, packs_in};
@@ -94,4 +96,61 @@ async fn a_torn_end_is_cut_and_the_pack_is_written_on() {
     check(folder.path(), &samples, &BTreeSet::from([0, 1, 2])).await.unwrap();
     let name = pack.file_name().unwrap();
     assert!(folder.path().join("objects/packs").join(name).exists(), "it was written on until it was full");
+}
+
+/// What the archive gives of an instance: its data set, or nothing.
+async fn data_set_of(archive: &Archive, sample: &Sample) -> Option<Vec<u8>> {
+    let session = system(archive);
+    let all = session.instances(&Resource::Study(sample.study())).await.ok()?;
+    let instance = all.into_iter().find(|instance| instance.sop_instance == sample.sop_instance())?;
+    let parts: Vec<_> = session.open_data_set(&instance).try_collect().await.unwrap();
+    Some(parts.concat())
+}
+
+/// Everything that is sent again is taken again, and given out as it came.
+async fn heals(archive: &Archive, samples: &[Sample]) {
+    for sample in samples {
+        store(&system(archive), sample).await.unwrap();
+        assert_eq!(data_set_of(archive, sample).await, Some(sample.data_set()));
+    }
+}
+
+#[tokio::test]
+async fn the_place_of_an_answered_instance_is_not_given_away() {
+    let (folder, samples) = (TempDir::new().unwrap(), Samples::new());
+    let open = async || Archive::open(&config(folder.path(), false)).await.unwrap();
+    let archive = open().await;
+    for sample in &samples.all[..=LAST] {
+        store(&system(&archive), sample).await.unwrap();
+    }
+    archive.close().await;
+    // As after kill -9: the rows are there, how far the pack was read is not written down.
+    let index = rusqlite::Connection::open(folder.path().join("index.sqlite")).unwrap();
+    index.execute_batch("UPDATE packs SET mark = 0").unwrap();
+    drop(index);
+    // The last entry has lost a sector, as a tear would leave it.
+    let pack = only_pack(folder.path());
+    let lost = end_of(&fs::read(&pack).unwrap()) - 1024;
+    fs::OpenOptions::new().write(true).open(&pack).unwrap().write_all_at(&[0; 512], lost as u64).unwrap();
+    let archive = open().await;
+    store(&system(&archive), &samples.all[LAST + 1]).await.unwrap();
+    assert_eq!(data_set_of(&archive, &samples.all[LAST]).await, None, "what is damaged is not given out");
+    assert_eq!(data_set_of(&archive, &samples.all[0]).await, Some(samples.all[0].data_set()));
+    heals(&archive, &samples.all[..=LAST + 1]).await;
+    archive.close().await;
+}
+
+#[tokio::test]
+async fn a_pack_that_has_become_shorter_is_noticed_and_what_it_lost_is_taken_again() {
+    let (folder, samples) = left_behind().await;
+    seal(&only_pack(folder.path()));
+    let open = async || Archive::open(&config(folder.path(), false)).await.unwrap();
+    open().await.close().await;
+    let packs = packs_in(&folder.path().join("objects/packs"));
+    let length = fs::metadata(&packs[0]).unwrap().len();
+    fs::OpenOptions::new().write(true).open(&packs[0]).unwrap().set_len(length / 2).unwrap();
+    let archive = open().await;
+    assert_eq!(data_set_of(&archive, &samples.all[LAST]).await, None);
+    heals(&archive, &samples.all[..=LAST]).await;
+    archive.close().await;
 }

@@ -11,6 +11,9 @@ use crate::index::{AuditRow, NewInstance};
 use crate::model::{Attributes, Encoding, PatientKey};
 use crate::{Error, Result};
 
+/// A header above this is no reference: those of its series are kept by themselves.
+const MAX_REFERENCE: usize = 64 * 1024;
+
 /// A study's row and what its instances have in common.
 #[derive(Debug, Clone)]
 pub(super) struct Study {
@@ -166,7 +169,9 @@ async fn insert_study<C: Connection>(connection: &mut C, patient: Patient, new: 
 }
 
 async fn insert_series<C: Connection>(connection: &mut C, study: i64, new: &NewInstance) -> Result<Series> {
-    let reference = new.header.raw().0.clone();
+    // LZ4 looks no further back; and the references of many series stay in memory.
+    let header = new.header.raw().0;
+    let reference = if header.len() <= MAX_REFERENCE { header.clone() } else { Bytes::new() };
     let insert = Statement::new(
         "INSERT INTO series (uid, study, modality, number, instance_count, attributes, reference)
          VALUES (?, ?, ?, ?, 0, ?, ?) RETURNING id",

@@ -71,6 +71,10 @@ impl SqliteConnection {
         self.0.execute_batch(sql).map_err(sql_error)
     }
 
+    pub(super) fn is_within_transaction(&self) -> bool {
+        !self.0.is_autocommit()
+    }
+
     pub(super) fn checkpoint(&mut self) -> Result<()> {
         self.0.query_row("PRAGMA wal_checkpoint(PASSIVE)", (), |_| Ok(())).map_err(sql_error)
     }
