@@ -5,7 +5,7 @@
 //! ```
 //!
 //! An index that the folder holds already is measured as it is. Printed are the times of one page of 25 in
-//! milliseconds, each from many searches for different values.
+//! milliseconds, as they passed and as the processor worked, each from many searches for different values.
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,

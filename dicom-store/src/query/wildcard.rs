@@ -59,6 +59,15 @@ impl Pattern {
         let literals = self.parts.iter().filter(|part| literal(part).is_some()).count();
         self.parts.last() == Some(&Part::Any) && literals + 1 == self.parts.len()
     }
+
+    /// The longest run without a wild card: every match holds it.
+    pub(crate) fn longest_literal(&self) -> String {
+        self.parts
+            .split(|part| literal(part).is_none())
+            .max_by_key(|run| run.len())
+            .map(|run| run.iter().filter_map(literal).collect())
+            .unwrap_or_default()
+    }
 }
 
 fn literal(part: &Part) -> Option<char> {

@@ -209,6 +209,8 @@ pub async fn finds_all_that_matches_and_nothing_else(index: &dyn Index) {
         (tags::ACCESSION_NUMBER, VR::SH, "A00*"),
         (tags::ACCESSION_NUMBER, VR::SH, "A*1"),
         (tags::ACCESSION_NUMBER, VR::SH, "A0017"),
+        (tags::ACCESSION_NUMBER, VR::SH, "*00?7"),
+        (tags::PATIENT_ID, VR::LO, "*99*"),
         (tags::PATIENT_ID, VR::LO, "P1*"),
         (tags::STUDY_DATE, VR::DA, "20260101-20260315"),
         (tags::STUDY_TIME, VR::TM, "10-11"),

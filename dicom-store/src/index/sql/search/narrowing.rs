@@ -31,6 +31,8 @@ pub(super) struct Narrowing {
 pub(super) enum Condition {
     In(Column, Vec<String>),
     Begins(Column, String),
+    /// The column has this somewhere.
+    Has(Column, String),
     /// The study was at or after, at or before.
     Moments(Option<i64>, Option<i64>),
     /// The study has one of these modalities.
@@ -127,7 +129,7 @@ impl Narrowing {
     fn add_column(&mut self, level: Level, key: &Key, column: Column, is_kept: bool) {
         let (condition, is_exact) = match &key.matching {
             Matching::Values(values) => (Condition::In(column, values.clone()), true),
-            Matching::Wildcard(pattern) => match begins(column, pattern) {
+            Matching::Wildcard(pattern) => match by_pattern(column, pattern) {
                 Some(condition) => (condition, pattern.is_prefix()),
                 None => return self.leave(is_kept),
             },
@@ -200,9 +202,13 @@ fn is_told_by_modalities(query: &Query) -> bool {
             .all(|key| key.tag() == tags::MODALITY && matches!(key.matching, Matching::Values(_)))
 }
 
-fn begins(column: Column, pattern: &Pattern) -> Option<Condition> {
-    let prefix = pattern.prefix();
-    (!prefix.is_empty()).then_some(Condition::Begins(column, prefix))
+/// By what a match begins with, or else by what it holds.
+fn by_pattern(column: Column, pattern: &Pattern) -> Option<Condition> {
+    let (prefix, run) = (pattern.prefix(), pattern.longest_literal());
+    if !prefix.is_empty() {
+        return Some(Condition::Begins(column, prefix));
+    }
+    (!run.is_empty()).then_some(Condition::Has(column, run))
 }
 
 impl Source {
@@ -214,7 +220,7 @@ impl Source {
     }
 
     /// A query for the column `study`.
-    pub(super) fn push(&self, statement: &mut Statement) {
+    pub(super) fn push(&self, statement: &mut Statement, dialect: Dialect) {
         match self {
             Self::By(condition, column) => {
                 statement.push(match column.level() {
@@ -228,7 +234,7 @@ impl Source {
                          JOIN terms k ON k.id = i.sop_class WHERE 1 = 1"
                     }
                 });
-                condition.push_plain(statement);
+                condition.push_plain(statement, dialect);
             }
             Self::Term(term) => {
                 statement.push("SELECT DISTINCT w.study AS study FROM words w WHERE 1 = 1");
@@ -263,17 +269,24 @@ pub(super) fn after_prefix(prefix: &str) -> String {
 impl Condition {
     /// Whether it is about a column of patients.
     pub(super) fn is_of_patients(&self) -> bool {
-        matches!(self, Self::In(column, _) | Self::Begins(column, _) if column.level() == Level::Patient)
+        matches!(
+            self,
+            Self::In(column, _) | Self::Begins(column, _) | Self::Has(column, _) if column.level() == Level::Patient
+        )
     }
 
     /// ` AND` what can be said of columns alone.
-    pub(super) fn push_plain(&self, statement: &mut Statement) {
+    pub(super) fn push_plain(&self, statement: &mut Statement, dialect: Dialect) {
         match self {
             Self::In(column, values) => {
                 statement.push(" AND ").push(column.name()).push(" IN ");
                 statement.push_list(values.iter().map(String::as_str));
             }
             Self::Begins(column, prefix) => push_begins(statement, column.name(), prefix),
+            Self::Has(column, run) => {
+                statement.push(" AND ").push(dialect.position()).push("(").push(column.name()).push(", ");
+                statement.push_bind(run.as_str()).push(") > 0");
+            }
             _ => {}
         }
     }
@@ -281,7 +294,7 @@ impl Condition {
     /// ` AND` the condition. `moment` is the column that tells when the study was.
     pub(super) fn push(&self, statement: &mut Statement, dialect: Dialect, moment: &str) {
         match self {
-            Self::In(..) => self.push_plain(statement),
+            Self::In(..) | Self::Has(..) => self.push_plain(statement, dialect),
             // An expression, so that no index of the column is taken for the order of the answer.
             Self::Begins(column, prefix) => {
                 push_begins(statement, &format!("({} || '')", column.name()), prefix);

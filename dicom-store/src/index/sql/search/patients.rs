@@ -30,7 +30,7 @@ impl Search<'_> {
         let mut statement = Statement::new("");
         if let Some(Driver::Gather(source)) = &self.progress.driver {
             statement.push("WITH d(study) AS MATERIALIZED (");
-            source.push(&mut statement);
+            source.push(&mut statement, dialect);
             statement.push(") ");
         }
         statement.push(&answer::select_patient()).push(" FROM patients p WHERE 1 = 1");

@@ -27,7 +27,7 @@ pub(super) enum Driver {
 
 /// What could lead to the studies.
 enum Candidate {
-    /// A beginning of a column.
+    /// A beginning of a column, or a part of it.
     Column(Source),
     Term(Term),
     /// One of these words.
@@ -55,7 +55,9 @@ pub(super) async fn plan<C: Connection>(connection: &mut C, narrowing: &Narrowin
 impl Candidate {
     fn of(condition: &Condition) -> Vec<Self> {
         match condition {
-            Condition::Begins(column, _) => vec![Self::Column(Source::By(condition.clone(), *column))],
+            Condition::Begins(column, _) | Condition::Has(column, _) => {
+                vec![Self::Column(Source::By(condition.clone(), *column))]
+            }
             Condition::Words(terms) => {
                 let leading = terms.iter().filter(|term| term.part != Part::Anywhere);
                 leading.cloned().map(Self::Term).collect()
@@ -83,7 +85,7 @@ async fn bounded_counts<C: Connection>(connection: &mut C, candidates: &[Candida
     for (n, candidate) in candidates.iter().enumerate() {
         statement.push(if n == 0 { "" } else { ", " }).push("(SELECT count(*) FROM (");
         match candidate {
-            Candidate::Column(source) => source.push(&mut statement),
+            Candidate::Column(source) => source.push(&mut statement, C::DIALECT),
             Candidate::Term(term) => {
                 statement.push("SELECT 1 FROM words w WHERE 1 = 1");
                 push_term(&mut statement, term);

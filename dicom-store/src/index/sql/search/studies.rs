@@ -51,7 +51,7 @@ impl Picked<'_> {
         let mut statement = Statement::new("WITH ");
         if let Driver::Gather(source) = self.driver {
             statement.push("d(study) AS MATERIALIZED (");
-            source.push(&mut statement);
+            source.push(&mut statement, dialect);
             statement.push("), ");
         }
         statement.push("picked(at, study) AS MATERIALIZED (");
