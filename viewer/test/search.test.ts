@@ -28,21 +28,20 @@ describe('a search', () => {
     expect(query(urls[0] ?? '')).not.toHaveProperty('PatientName');
   });
 
-  test('asks for names, word by word, and for ids', () => {
-    const [names, ids, ...more] = searchUrls({ ...NONE, words: 'an  Nguyễn' }, 10).map(query);
+  test('asks for names, word by word, and for nothing else when no digit was typed', () => {
+    const [names, ...more] = searchUrls({ ...NONE, words: 'an  Nguyễn' }, 10).map(query);
     expect(names).toMatchObject({ PatientName: 'an Nguyễn', fuzzymatching: 'true' });
-    expect(ids).toMatchObject({ PatientID: '*an*Nguyễn*' });
     expect(more).toEqual([]);
   });
 
   test('leaves wild cards to whoever typed them', () => {
     const [names] = searchUrls({ ...NONE, words: 'ngu*  an' }, 10).map(query);
-    expect(names).toMatchObject({ PatientName: 'ngu**an' });
-    expect(names).not.toHaveProperty('fuzzymatching');
+    expect(names).toMatchObject({ PatientName: 'ngu* an' });
   });
 
-  test('asks for accession numbers when there is a digit', () => {
+  test('asks for identifiers when there is a digit', () => {
     const urls = searchUrls({ ...NONE, words: '0042' }, 10);
+    expect(query(urls[1] ?? '')).toMatchObject({ PatientID: '*0042*' });
     expect(query(urls[2] ?? '')).toMatchObject({ AccessionNumber: '*0042*' });
   });
 
@@ -65,9 +64,10 @@ describe('several answers', () => {
     studyDate: date,
   });
 
-  test('are merged, each study once, newest first', () => {
-    const merged = merge([[study('1', '20260101'), study('2', '20260301')], [study('2', '20260301'), study('3', '20260201')]]);
-    expect(merged.map(({ studyInstanceUid }) => studyInstanceUid)).toEqual(['2', '3', '1']);
+  test('are merged, each study once: names in their order, then identifiers, newest first', () => {
+    const names = [study('1', '20260101'), study('2', '20260301')];
+    const merged = merge([names, [study('4', '20250101')], [study('2', '20260301'), study('3', '20260201')]]);
+    expect(merged.map(({ studyInstanceUid }) => studyInstanceUid)).toEqual(['1', '2', '3', '4']);
   });
 });
 

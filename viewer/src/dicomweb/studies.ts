@@ -72,15 +72,14 @@ export function pattern(words: string): string {
   return /[*?]/.test(plain) ? joined : `*${joined}*`;
 }
 
-/** Keys for a name: each word anywhere in it, in any order, which is what the server's fuzzy matching does. */
+/** Keys for a name: its words in any order, with their wild cards, which is how the server finds names. */
 function nameKeys(words: string): Record<string, string> {
-  const name = cleaned(words);
-  return /[*?]/.test(name) ? { PatientName: pattern(name) } : { PatientName: name, fuzzymatching: 'true' };
+  return { PatientName: cleaned(words), fuzzymatching: 'true' };
 }
 
 /**
  * Requests that together answer a filter. Keys of one request all have to match, so "name or id or accession
- * number" is one request each; numbers of accession hold a digit, so words without one do not ask for it.
+ * number" is one request each; identifiers hold a digit, so words without one ask for names alone.
  */
 export function searchUrls(filter: StudyFilter, limit: number): string[] {
   const common = new URLSearchParams({ limit: String(limit), offset: '0', includefield: INCLUDED.join(',') });
@@ -90,7 +89,8 @@ export function searchUrls(filter: StudyFilter, limit: number): string[] {
   }
   const wanted = pattern(filter.words);
   if (wanted === '') return [`${DICOMWEB}/studies?${common}`];
-  const searches = [nameKeys(filter.words), { PatientID: wanted }, ...(/\d/.test(wanted) ? [{ AccessionNumber: wanted }] : [])];
+  const identifiers = /\d/.test(wanted) ? [{ PatientID: wanted }, { AccessionNumber: wanted }] : [];
+  const searches = [nameKeys(filter.words), ...identifiers];
   return searches.map((keys) => `${DICOMWEB}/studies?${new URLSearchParams([...common, ...Object.entries(keys)])}`);
 }
 
@@ -102,7 +102,7 @@ export interface StudyPage {
   fingerprint: string;
 }
 
-/** The newest `limit` studies that match. */
+/** The newest `limit` studies that match; of names, first those with the marks that were typed. */
 export async function searchStudies(filter: StudyFilter, limit: number, signal?: AbortSignal): Promise<StudyPage> {
   const answers = await Promise.all(
     searchUrls(filter, limit + 1).map((url) => getText(url, 'application/dicom+json', signal)),
@@ -112,12 +112,14 @@ export async function searchStudies(filter: StudyFilter, limit: number, signal?:
   return { studies: studies.slice(0, limit), hasMore: studies.length > limit, fingerprint: [limit, ...answers].join('\n') };
 }
 
-/** Union of several answers, each study once, newest first. */
-export function merge(pages: Study[][]): Study[] {
+/** Union of several answers, each study once: those of the first as they came, then the others, newest first. */
+export function merge([first = [], ...others]: Study[][]): Study[] {
   const byUid = new Map<string, Study>();
-  for (const study of pages.flat()) byUid.set(study.studyInstanceUid, study);
+  for (const study of others.flat()) byUid.set(study.studyInstanceUid, study);
+  for (const { studyInstanceUid } of first) byUid.delete(studyInstanceUid);
   const moment = (study: Study) => study.studyDate + study.studyTime;
-  return [...byUid.values()].sort((a, b) => (moment(a) < moment(b) ? 1 : moment(a) > moment(b) ? -1 : 0));
+  const rest = [...byUid.values()].sort((a, b) => (moment(a) < moment(b) ? 1 : moment(a) > moment(b) ? -1 : 0));
+  return [...first, ...rest];
 }
 
 /** One study by its UID; undefined when the archive does not hold it. */
