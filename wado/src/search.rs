@@ -7,7 +7,7 @@
 //! instance below has them, all of them the same one; counts of lower levels are not matched (a `Warning` says so). For
 //! this the archive looks at headers, so many at the most: where that ends a search, a `Warning` says that there may
 //! be more, and without a single result the answer is 413. `limit=0` gives no results; results beyond
-//! `web.max-results` are announced by a `Warning` as those beyond `limit` are; of more than 1,000 no count is made.
+//! `web.max-results` are announced by a `Warning` as those beyond `limit` are; of further ones up to 250 are counted.
 
 mod request;
 mod result;
@@ -35,7 +35,7 @@ use request::Search;
 use result::Shape;
 
 /// Results that are counted behind a page.
-const MOST_COUNTED: u64 = 1000;
+const MOST_COUNTED: u64 = 250;
 
 const OFFERS: &[Offer] = &[Offer::single(DICOM_JSON), Offer::single(JSON), Offer::multipart(DICOM_XML)];
 
