@@ -125,6 +125,7 @@ impl Archive {
             durability,
             is_behind: is_behind.clone(),
         })?;
+        let has_acts = !index.acts(None, 1).await?.is_empty();
         let store = Store {
             packs: packs.clone(),
             index: index.clone(),
@@ -138,6 +139,7 @@ impl Archive {
             under_way: crate::ingest::UnderWay::default(),
             inflating: Arc::new(Semaphore::new(1)),
             acting: Semaphore::new(1),
+            has_acts: AtomicBool::new(has_acts),
             on_conflict: config.on_conflict,
             is_behind,
             sources,

@@ -384,6 +384,15 @@ async fn a_destruction_needs_a_reason_and_is_for_good() {
     let number = house.session.act(&order, "court order").await.unwrap()[0].number;
     assert!(!house.is_there(&sample).await);
     assert!(house.act(&format!(r#"{{"kind":"undo","number":{number}}}"#)).await.is_err());
+    let uid = sample.sop_instance();
+    for pack in std::fs::read_dir(house.folder.path().join("objects/packs")).unwrap() {
+        let bytes = std::fs::read(pack.unwrap().path()).unwrap();
+        let data = sample.data_set();
+        assert!(!bytes.windows(data.len()).any(|window| window == data), "{uid} is still in a pack");
+    }
+    assert!(matches!(store(&house.session, &sample).await.unwrap(), Stored::New(_)));
+    assert!(house.is_there(&sample).await, "a newcomer is new");
+    assert!(house.reindexed().await.is_there(&sample).await);
 }
 
 #[tokio::test]

@@ -32,6 +32,7 @@ impl Store {
         if self.is_behind.load(Ordering::Acquire) {
             return Err(Error::new(ErrorKind::Unavailable, "the index cannot be written"));
         }
+        self.has_acts.store(true, Ordering::Release);
         let number = self.index.next_act().await?;
         let entry = Entry { number, at: act_time(), author, reason, act };
         let (answer, answered) = oneshot::channel();
@@ -68,6 +69,8 @@ impl Store {
     /// What has to follow before the sender of an instance is answered.
     pub(super) async fn follow(self: &Arc<Self>, stored: &Stored, came: &Came) -> Result<()> {
         match stored {
+            // It may have been destroyed before: then it is new, and shown.
+            Stored::New(_) if self.has_acts.load(Ordering::Acquire) => self.show_again(came).await?,
             Stored::New(_) => {}
             Stored::Same(_) => self.show_again(came).await?,
             Stored::Conflict { .. } => {

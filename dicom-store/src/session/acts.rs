@@ -3,15 +3,15 @@
 use super::Session;
 use crate::access::Action;
 use crate::index::{AuditRow, Hidden, KeptAside, Recorded};
-use crate::ledger::{Entry, Order};
+use crate::ledger::{Act, Entry, Order};
 use crate::{Error, ErrorKind, Result};
 
 /// Characters of a reason, at the most.
 const MAX_REASON: usize = 1024;
 
 impl Session {
-    /// Does what is asked for. When this returns it is durable and every answer follows it. Gives the acts that it
-    /// became, in their order.
+    /// Does what is asked for. When this returns it is durable and every answer follows it, and what was to be destroyed
+    /// is in no pack any more. Gives the acts that it became, in their order.
     ///
     /// # Errors
     /// `Forbidden`; `NotFound`, `Invalid` and `Conflict` as the order deserves; `Unavailable` and `Exhausted` as
@@ -29,7 +29,11 @@ impl Session {
         let acts = order.acts(&*self.archive.inner.index).await?;
         let mut done = Vec::with_capacity(acts.len());
         for act in acts {
-            done.push(store.act(self.caller.author(), reason.to_owned(), act).await?);
+            let entry = store.act(self.caller.author(), reason.to_owned(), act).await?;
+            if let Act::Destroy { instances } = &entry.act {
+                self.archive.upkeep().destroy(instances).await?;
+            }
+            done.push(entry);
         }
         Ok(done)
     }
