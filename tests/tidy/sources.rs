@@ -102,7 +102,7 @@ fn of_rust(path: &str, text: &str) -> Vec<String> {
             faults.push(format!("{path}:{line}: only server has fn main"));
         }
     }
-    if PURE.iter().any(|folder| path.starts_with(folder)) {
+    if PURE.iter().any(|folder| path.starts_with(folder)) && !is_measurement {
         for (root, segment) in AMBIENT {
             let named = named_under(root, &code).into_iter().filter(|named| named.segment == segment);
             faults.extend(named.map(|named| {
