@@ -4,7 +4,10 @@
 //! step is told before it is taken, and not taken when the watcher says no: so a test knows what the
 //! disk was asked to hold at any moment, and what becomes of the archive when it does not.
 
-#![cfg_attr(not(feature = "fixtures"), expect(unreachable_pub, reason = "fixtures give the steps to tests"))]
+#![cfg_attr(
+    not(feature = "fixtures"),
+    expect(unreachable_pub, dead_code, reason = "fixtures give the steps to tests, which read what they say")
+)]
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
