@@ -110,6 +110,8 @@ impl Query {
             }
         }
         query.name_creators();
+        // In an identifier they say whose the elements beside them are, and ask for nothing (PS3.5 §7.8.1).
+        query.keys.retain(|key| private_creator(key).is_none());
         Ok(query)
     }
 

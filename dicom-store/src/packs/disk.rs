@@ -6,7 +6,11 @@
 
 #![cfg_attr(
     not(feature = "fixtures"),
-    expect(unreachable_pub, dead_code, reason = "fixtures give the steps to tests, which read what they say")
+    expect(
+        unreachable_pub,
+        dead_code,
+        reason = "fixtures give the steps to tests, which read what they say"
+    )
 )]
 
 use std::fmt;
