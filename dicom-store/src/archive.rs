@@ -116,6 +116,7 @@ impl Archive {
             on_conflict: config.on_conflict,
         };
         let is_behind = Arc::new(AtomicBool::new(false));
+        let has_acts = Arc::new(AtomicBool::new(!index.acts(None, 1).await?.is_empty()));
         let log = writer::start(Log {
             packs: packs.clone(),
             index: index.clone(),
@@ -124,8 +125,8 @@ impl Archive {
             limits,
             durability,
             is_behind: is_behind.clone(),
+            has_acts: has_acts.clone(),
         })?;
-        let has_acts = !index.acts(None, 1).await?.is_empty();
         let store = Store {
             packs: packs.clone(),
             index: index.clone(),
@@ -139,7 +140,7 @@ impl Archive {
             under_way: crate::ingest::UnderWay::default(),
             inflating: Arc::new(Semaphore::new(1)),
             acting: Semaphore::new(1),
-            has_acts: AtomicBool::new(has_acts),
+            has_acts,
             on_conflict: config.on_conflict,
             is_behind,
             sources,

@@ -149,6 +149,8 @@ pub struct Committed {
     pub cursor: Cursor,
     /// One for each of the group, in its order.
     pub outcomes: Vec<Outcome>,
+    /// There are acts, of whichever node: one of them may hide what is new.
+    pub has_acts: bool,
 }
 
 /// What an instance was to the index.

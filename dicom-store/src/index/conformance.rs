@@ -20,8 +20,8 @@ use crate::{ChangeKind, Cursor};
 
 pub use acts::*;
 pub use packs::{
-    hides_what_is_damaged_until_it_comes_again, never_gives_the_number_of_the_last_pack_again,
-    puts_one_pack_in_the_place_of_others,
+    counts_anew_what_was_healed, hides_what_is_damaged_until_it_comes_again,
+    never_gives_the_number_of_the_last_pack_again, puts_one_pack_in_the_place_of_others,
 };
 pub use search::*;
 
@@ -44,7 +44,7 @@ macro_rules! index_conformance {
             follows_acts_that_come_after_the_instances, follows_acts_that_come_before_the_instances,
             takes_an_act_once_in_whatever_order, swaps_data_sets_under_one_uid_and_back,
             puts_one_pack_in_the_place_of_others, never_gives_the_number_of_the_last_pack_again,
-            hides_what_is_damaged_until_it_comes_again);
+            hides_what_is_damaged_until_it_comes_again, counts_anew_what_was_healed, tells_of_acts);
     };
     (@each $make:path: $($test:ident),+) => {
         $(

@@ -41,7 +41,7 @@ use crate::queue::{JobId, Lease, NewJob, QueueDepth};
 use crate::{Error, Result};
 
 /// Takes the order of the writers; what it gives was left by the last of them.
-const LOCK: &str = "BEGIN; SELECT epoch, studies, last_conflict, last_change FROM writer FOR UPDATE";
+const LOCK: &str = "BEGIN; SELECT epoch, acts, studies, last_conflict, last_change FROM writer FOR UPDATE";
 const LOCK_WRITER: &str = "SELECT epoch FROM writer FOR UPDATE";
 /// The same for what writers may remember otherwise.
 const LOCK_ANEW: &str = "UPDATE writer SET epoch = epoch + 1";
@@ -69,7 +69,7 @@ impl Writer {
         memory.resume(counters(&rows)?);
         let before = memory.counters().last_change;
         let committed = commit::commit(connection, memory, group, marks).await?;
-        let Counters { epoch, studies, last_conflict, last_change } = memory.counters();
+        let Counters { epoch, studies, last_conflict, last_change, .. } = memory.counters();
         let update =
             Statement::new("UPDATE writer SET epoch = ?, studies = ?, last_conflict = ?, last_change = ?");
         connection.post(update.bind(epoch).bind(studies).bind(last_conflict).bind(last_change)).await?;
@@ -85,9 +85,10 @@ fn counters(rows: &[SqlRow]) -> Result<Counters> {
     let row = rows.first().ok_or_else(|| Error::corrupt("index has lost the row of its writers"))?;
     Ok(Counters {
         epoch: row.int(0)?,
-        studies: row.int(1)?,
-        last_conflict: row.int(2)?,
-        last_change: row.int(3)?,
+        acts: row.int(1)?,
+        studies: row.int(2)?,
+        last_conflict: row.int(3)?,
+        last_change: row.int(4)?,
     })
 }
 
@@ -301,7 +302,9 @@ impl Index for PostgresIndex {
                 c.run(LOCK_WRITER).await?;
                 ledger::apply(c, &entry).await?;
                 // It changes rows that the writers of all nodes remember.
-                c.execute(Statement::new("UPDATE writer SET epoch = epoch + 1")).await.map(|_| ())
+                c.execute(Statement::new("UPDATE writer SET epoch = epoch + 1, acts = acts + 1"))
+                    .await
+                    .map(|_| ())
             })
             .boxed()
     }

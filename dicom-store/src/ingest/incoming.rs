@@ -43,8 +43,8 @@ pub(crate) struct Store {
     pub(crate) inflating: Arc<Semaphore>,
     /// One permit: who holds it acts on the archive.
     pub(crate) acting: Semaphore,
-    /// Something was done to the archive before, which may be about what comes.
-    pub(crate) has_acts: AtomicBool,
+    /// Something was done to the archive before, here or by another node, which may be about what comes.
+    pub(crate) has_acts: Arc<AtomicBool>,
     pub(crate) on_conflict: OnConflict,
     /// The index has not taken what is in the log.
     pub(crate) is_behind: Arc<AtomicBool>,

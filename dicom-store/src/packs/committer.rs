@@ -53,6 +53,7 @@ pub(super) struct Committer {
     /// Sealed packs that the index has not taken all of.
     pub(super) sealed: Vec<PackId>,
     pub(super) is_behind: Arc<AtomicBool>,
+    pub(super) has_acts: Arc<AtomicBool>,
     pub(super) runtime: Handle,
     pub(super) adopting: TaskTracker,
     /// Ends the uploads with the last of the log.
@@ -158,6 +159,8 @@ impl Committer {
         };
         match result {
             Ok(committed) => {
+                // Before anybody is answered: what follows an answer depends on it.
+                self.has_acts.fetch_or(committed.has_acts, Ordering::AcqRel);
                 for ((new, answer), outcome) in new.into_iter().zip(answers).zip(committed.outcomes) {
                     // Somebody who has gone needs no answer.
                     let _ = answer.send(outcome.map(|outcome| stored(new, outcome)));

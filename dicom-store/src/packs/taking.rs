@@ -7,7 +7,7 @@
 use tracing::error;
 
 use crate::change::Cursor;
-use crate::index::{Index, Mark, NewInstance, Outcome};
+use crate::index::{Committed, Index, Mark, NewInstance, Outcome};
 use crate::{Error, ErrorKind, Result};
 
 /// What became of a group.
@@ -15,6 +15,8 @@ pub(super) struct Taken {
     pub(super) cursor: Cursor,
     /// One for each of the group, in its order.
     pub(super) outcomes: Vec<Result<Outcome>>,
+    /// [`Committed::has_acts`].
+    pub(super) has_acts: bool,
 }
 
 /// Gives a group and the marks behind it to the index; one by one, when it does not take them together.
@@ -23,8 +25,8 @@ pub(super) struct Taken {
 /// What passes by itself: the index cannot be reached, or its disk is full. Nothing is lost by asking again.
 pub(super) async fn take(index: &dyn Index, group: &[NewInstance], marks: &[Mark]) -> Result<Taken> {
     match index.commit(group, marks).await {
-        Ok(committed) => {
-            Ok(Taken { cursor: committed.cursor, outcomes: committed.outcomes.into_iter().map(Ok).collect() })
+        Ok(Committed { cursor, outcomes, has_acts }) => {
+            Ok(Taken { cursor, outcomes: outcomes.into_iter().map(Ok).collect(), has_acts })
         }
         Err(cause) if passes(&cause) || group.is_empty() => Err(cause),
         Err(_) => take_each(index, group, marks).await,
@@ -44,8 +46,8 @@ async fn take_each(index: &dyn Index, group: &[NewInstance], marks: &[Mark]) -> 
             }
         });
     }
-    let cursor = index.commit(&[], marks).await?.cursor;
-    Ok(Taken { cursor, outcomes })
+    let Committed { cursor, has_acts, .. } = index.commit(&[], marks).await?;
+    Ok(Taken { cursor, outcomes, has_acts })
 }
 
 /// Whether the same may succeed later.

@@ -105,6 +105,8 @@ pub(crate) struct Log {
     pub(crate) durability: Durability,
     /// Set while the log has what the index did not take.
     pub(crate) is_behind: Arc<AtomicBool>,
+    /// Set once the index knows of an act, whichever node did it.
+    pub(crate) has_acts: Arc<AtomicBool>,
 }
 
 /// The log at work.
@@ -123,7 +125,7 @@ pub(crate) struct Running {
 /// # Errors
 /// What the system says when it has no thread left.
 pub(crate) fn start(log: Log) -> Result<Running> {
-    let Log { packs, index, changes, open, limits, durability, is_behind } = log;
+    let Log { packs, index, changes, open, limits, durability, is_behind, has_acts } = log;
     let (appends, to_write) = mpsc::channel(MAX_GROUP);
     let (durable, to_commit) = std_mpsc::channel();
     let (runtime, adopting) = (Handle::current(), TaskTracker::new());
@@ -164,6 +166,7 @@ pub(crate) fn start(log: Log) -> Result<Running> {
         owed_acts: Vec::new(),
         sealed: Vec::new(),
         is_behind,
+        has_acts,
         runtime,
         adopting: adopting.clone(),
         _uploads: stop_uploads.drop_guard(),

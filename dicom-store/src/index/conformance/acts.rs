@@ -6,9 +6,9 @@ use super::{Index, commit, find, new};
 use crate::fixture::{Sample, ct};
 use crate::index::InstanceState;
 use crate::ledger::{Act, Entry};
-use crate::model::{Level, PatientKey, Resource, VR};
+use crate::model::{Level, PackId, PatientKey, Resource, VR};
 
-fn entry(number: u64, act: Act) -> Entry {
+pub(super) fn entry(number: u64, act: Act) -> Entry {
     Entry { number, at: 1_700_000_000_000 + number, author: "suite".into(), reason: String::new(), act }
 }
 
@@ -114,4 +114,15 @@ pub async fn swaps_data_sets_under_one_uid_and_back(index: &dyn Index) {
     let discard = Act::Discard { instance: first.sop_instance(), digest: aside.digest };
     index.act(&entry(3, discard)).await.unwrap();
     assert!(index.kept_aside(None, 10).await.unwrap().is_empty());
+}
+
+pub async fn tells_of_acts(index: &dyn Index) {
+    let sample = ct();
+    let group = [new(&sample, 0)];
+    assert!(!index.commit(&group, &[]).await.unwrap().has_acts);
+    // What is done to packs is no act.
+    index.pack_verified(PackId(1), 1, &[]).await.unwrap();
+    assert!(!index.commit(&group, &[]).await.unwrap().has_acts);
+    index.act(&entry(1, Act::Delete { instances: vec![sample.sop_instance()] })).await.unwrap();
+    assert!(index.commit(&group, &[]).await.unwrap().has_acts);
 }

@@ -2,11 +2,13 @@
 
 use dicom::dictionary_std::tags;
 
+use super::acts::entry;
 use super::{find, known, new};
 use crate::ErrorKind;
 use crate::fixture::{Sample, ct};
 use crate::index::{Index, InstanceState, Mark, PackEntry, PackRow, Replacement, Stage};
-use crate::model::{Level, Location, PackId, Resource};
+use crate::ledger::Act;
+use crate::model::{Level, Location, PackId, Resource, VR};
 
 async fn commit(index: &dyn Index, pack: u64, samples: &[Sample]) {
     let group: Vec<_> = samples
@@ -98,4 +100,25 @@ pub async fn hides_what_is_damaged_until_it_comes_again(index: &dyn Index) {
     assert_eq!((pack, offset), (PackId(2), 1024));
     assert_eq!(find(index, Level::Study, &[], tags::NUMBER_OF_STUDY_RELATED_INSTANCES).await, ["2"]);
     assert!(index.packs(None, 1).await.unwrap()[0].dead > 0);
+}
+
+pub async fn counts_anew_what_was_healed(index: &dyn Index) {
+    let first = ct();
+    let report = first.next_series(2).with(tags::MODALITY, VR::CS, "SR");
+    commit(index, 1, &[first.clone(), report.clone()]).await;
+    let entries = index.pack_entries(PackId(1), 0, 100).await.unwrap();
+    index.pack_verified(PackId(1), 1, &[entries[1].row]).await.unwrap();
+    assert_eq!(find(index, Level::Study, &[], tags::MODALITIES_IN_STUDY).await, ["CT"]);
+    let values = serde_json::from_str(r#"{"StudyDate":"20200304"}"#).unwrap();
+    index.act(&entry(1, Act::CorrectStudy { study: first.study(), values })).await.unwrap();
+    // Now the writer remembers the study, without the modality of what is damaged.
+    commit(index, 2, &[first.next(2)]).await;
+    commit(index, 3, &[report, first.next_series(3).with(tags::MODALITY, VR::CS, "MR")]).await;
+    commit(index, 4, &[first.next_series(4).with(tags::MODALITY, VR::CS, "PR")]).await;
+    assert_eq!(find(index, Level::Study, &[], tags::MODALITIES_IN_STUDY).await, ["CT\\MR\\PR\\SR"]);
+    assert_eq!(find(index, Level::Study, &[], tags::NUMBER_OF_STUDY_RELATED_SERIES).await, ["4"]);
+    // Found where the words of modalities lead.
+    let keys =
+        [(tags::MODALITIES_IN_STUDY, VR::CS, "SR\\US"), (tags::STUDY_DATE, VR::DA, "20200304-20200304")];
+    assert_eq!(find(index, Level::Study, &keys, tags::STUDY_DATE).await, ["20200304"]);
 }

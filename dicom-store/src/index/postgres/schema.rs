@@ -10,7 +10,8 @@ use crate::index::sql::{Connection as _, Statement};
 use crate::{Error, Result};
 
 /// Counted from 1.
-pub(super) const STEPS: &[&str] = &[include_str!("../schema/postgres.sql")];
+pub(super) const STEPS: &[&str] =
+    &[include_str!("../schema/postgres.sql"), include_str!("../schema/postgres-2.sql")];
 
 const TABLE: &str = "CREATE TABLE ";
 

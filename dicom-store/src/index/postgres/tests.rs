@@ -104,8 +104,11 @@ async fn nodes_that_start_at_once_make_the_tables_once() {
 
 #[tokio::test]
 async fn a_step_is_taken_while_an_older_program_goes_on() {
-    const STEPS: &[&str] =
-        &[schema::STEPS[0], "ALTER TABLE studies ADD COLUMN colour TEXT NOT NULL DEFAULT 'grey'"];
+    const STEPS: &[&str] = &[
+        schema::STEPS[0],
+        schema::STEPS[1],
+        "ALTER TABLE studies ADD COLUMN colour TEXT NOT NULL DEFAULT 'grey'",
+    ];
     let database = Database::new().await;
     let old = open(&database).await;
     old.commit(&[new(&ct(), 0)], &[]).await.unwrap();

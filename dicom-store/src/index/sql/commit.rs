@@ -31,8 +31,10 @@ pub(in crate::index) struct Memory {
 /// Where the writers have come to, those of all nodes.
 #[derive(Debug, Clone, Copy, Default)]
 pub(in crate::index) struct Counters {
-    /// Counted up when rows change by anything but a commit.
+    /// Counted up when rows change by anything but a commit that adds to them.
     pub(in crate::index) epoch: i64,
+    /// Counted up with each act.
+    pub(in crate::index) acts: i64,
     /// Counted up when a commit changes what the instances of a study have in common.
     pub(in crate::index) studies: i64,
     pub(in crate::index) last_conflict: i64,
@@ -43,7 +45,7 @@ pub(in crate::index) struct Counters {
 impl Counters {
     /// Whether there may be acts about what comes.
     fn has_acts(self) -> bool {
-        self.epoch > 0
+        self.acts > 0
     }
 }
 
@@ -69,8 +71,7 @@ impl Memory {
         let row = connection.fetch_one(Statement::new(sql)).await?;
         Ok(Self {
             counters: Counters {
-                // Acts are the only other thing that changes rows.
-                epoch: row.int(1)?,
+                acts: row.int(1)?,
                 last_conflict: row.int(0)?,
                 last_change: super::work::last_change(connection).await?.0,
                 ..Counters::default()
@@ -92,6 +93,13 @@ impl Memory {
             self.studies.clear();
         }
         self.counters = counters;
+    }
+
+    /// Forgets what stands in rows that were counted anew, and makes the other writers forget it.
+    fn rows_changed(&mut self) {
+        self.studies.clear();
+        self.series.clear();
+        self.counters.epoch += 1;
     }
 
     fn forget_when_full(&mut self) {
@@ -127,7 +135,10 @@ pub(in crate::index) async fn commit<C: Connection>(
     marks: &[Mark],
 ) -> Result<Committed> {
     memory.forget_when_full();
-    let outcomes = settle(connection, group).await?;
+    let Settlement { outcomes, has_healed } = settle(connection, group).await?;
+    if has_healed {
+        memory.rows_changed();
+    }
     let mut added = Added::default();
     let (mut shown, mut conflicts) = (Vec::new(), Vec::new());
     for (new, outcome) in group.iter().zip(&outcomes) {
@@ -153,7 +164,8 @@ pub(in crate::index) async fn commit<C: Connection>(
     }
     set_marks(connection, marks).await?;
     let outcomes = outcomes.into_iter().map(|settled| settled.outcome).collect();
-    Ok(Committed { cursor: Cursor(memory.counters.last_change), outcomes })
+    let (cursor, has_acts) = (Cursor(memory.counters.last_change), memory.counters.has_acts());
+    Ok(Committed { cursor, outcomes, has_acts })
 }
 
 /// What earlier acts say of what came now.
@@ -165,9 +177,7 @@ async fn follow_acts<C: Connection>(
     let uids: Vec<&SopInstanceUid> = group.iter().map(|new| &new.sop_instance).collect();
     if hidden::settle(connection, &uids).await? {
         // What was counted on the way in was counted anew.
-        memory.studies.clear();
-        memory.series.clear();
-        memory.counters.epoch += 1;
+        memory.rows_changed();
     }
     let mut studies = HashSet::new();
     for new in group.iter().filter(|new| !new.is_conflict && studies.insert(&new.study)) {
@@ -185,13 +195,20 @@ struct Settled {
     is_fresh: bool,
 }
 
+/// What the instances of a group are, in its order.
+struct Settlement {
+    outcomes: Vec<Settled>,
+    /// A good copy took the place of a damaged one, and rows were counted anew.
+    has_healed: bool,
+}
+
 /// Decides for each of a group what it is: new, known already, or another data set under a UID that is taken,
 /// by the index or by one before it in the group.
-async fn settle<C: Connection>(connection: &mut C, group: &[NewInstance]) -> Result<Vec<Settled>> {
+async fn settle<C: Connection>(connection: &mut C, group: &[NewInstance]) -> Result<Settlement> {
     let uids: Vec<&SopInstanceUid> = group.iter().map(|new| &new.sop_instance).collect();
     let mut known: HashMap<SopInstanceUid, Known> =
         rows::known(connection, &uids).await?.into_iter().map(|known| (known.uid().clone(), known)).collect();
-    let mut settled = Vec::with_capacity(group.len());
+    let (mut settled, mut has_healed) = (Vec::with_capacity(group.len()), false);
     for new in group {
         settled.push(match known.get_mut(&new.sop_instance) {
             None if new.is_conflict => {
@@ -205,6 +222,7 @@ async fn settle<C: Connection>(connection: &mut C, group: &[NewInstance]) -> Res
             }
             Some(known) if known.heals(new) => {
                 packs::heal(connection, known, new).await?;
+                has_healed = true;
                 known.instance.location = new.location;
                 known.state = InstanceState::Shown;
                 Settled { outcome: Outcome::Same(known.instance.clone()), is_fresh: false }
@@ -220,7 +238,7 @@ async fn settle<C: Connection>(connection: &mut C, group: &[NewInstance]) -> Res
             }
         });
     }
-    Ok(settled)
+    Ok(Settlement { outcomes: settled, has_healed })
 }
 
 async fn row<'a, C: Connection>(

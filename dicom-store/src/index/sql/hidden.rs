@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Connection, SqlValue, Statement, rows, signed, words};
+use super::{Connection, SqlValue, Statement, counts, rows, signed};
 use crate::Result;
 use crate::index::{Hidden, InstanceState};
 use crate::ledger::Act;
@@ -61,47 +61,8 @@ pub(super) async fn settle<C: Connection>(connection: &mut C, uids: &[&SopInstan
             series.insert(row.int(1)?);
         }
     }
-    recount(connection, &series).await?;
+    counts::recount(connection, &series).await?;
     Ok(!series.is_empty())
-}
-
-/// Counts anew what is shown of these series, and of their studies.
-async fn recount<C: Connection>(connection: &mut C, series: &BTreeSet<i64>) -> Result<()> {
-    let mut studies = BTreeSet::new();
-    for id in series {
-        let sql = "UPDATE series SET instance_count = (SELECT count(*) FROM instances WHERE series = ? AND state = 0)
-                   WHERE id = ? RETURNING study";
-        studies.insert(connection.fetch_one(Statement::new(sql).bind(*id).bind(*id)).await?.int(0)?);
-    }
-    for id in studies {
-        let modalities = joined(
-            connection,
-            "SELECT DISTINCT modality FROM series WHERE study = ? AND instance_count > 0 AND modality <> '' ORDER BY modality",
-            id,
-        );
-        let modalities = modalities.await?;
-        let sop_classes = joined(
-            connection,
-            "SELECT DISTINCT t.term FROM series e JOIN instances i ON i.series = e.id JOIN terms t ON t.id = i.sop_class
-             WHERE e.study = ? AND i.state = 0 ORDER BY t.term",
-            id,
-        );
-        let sop_classes = sop_classes.await?;
-        words::set_modalities(connection, id, &modalities).await?;
-        let sql = "UPDATE studies SET sop_classes = ?,
-                   series_count = (SELECT count(*) FROM series WHERE study = ? AND instance_count > 0),
-                   instance_count = (SELECT CAST(coalesce(sum(instance_count), 0) AS BIGINT) FROM series WHERE study = ?)
-                   WHERE id = ?";
-        let update = Statement::new(sql).bind(sop_classes).bind(id).bind(id).bind(id);
-        connection.execute(update).await?;
-    }
-    Ok(())
-}
-
-async fn joined<C: Connection>(connection: &mut C, sql: &'static str, study: i64) -> Result<String> {
-    let rows = connection.fetch(Statement::new(sql).bind(study)).await?;
-    let values: Vec<&str> = rows.iter().map(|row| row.text(0)).collect::<Result<_>>()?;
-    Ok(values.join("\\"))
 }
 
 fn of(resource: &Resource) -> Statement {

@@ -1,5 +1,7 @@
 //! Packs through their life.
 
+use std::collections::BTreeSet;
+
 use super::{Connection, SqlRow, Statement, counts, rows, signed};
 use crate::index::{EntryRow, Known, NewInstance, PackEntry, PackRow, Replacement, Stage};
 use crate::model::{Location, PackId, SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
@@ -182,7 +184,8 @@ async fn drop_rows<C: Connection>(connection: &mut C, dropped: &[EntryRow]) -> R
     };
     for (table, is_instance) in [("instances", true), ("conflicts", false)] {
         for some in split(is_instance).collect::<Vec<i64>>().chunks(NAMED) {
-            let series = if is_instance { counts::series_of(connection, some).await? } else { Vec::new() };
+            let series =
+                if is_instance { counts::series_of(connection, some).await? } else { BTreeSet::new() };
             let mut delete = Statement::new(format!("DELETE FROM {table} WHERE id IN "));
             delete.push_list(some.iter().copied());
             connection.execute(delete).await?;
