@@ -27,7 +27,7 @@ pub async fn run(archive: Archive, registry: Registry, stop: CancellationToken) 
     let jobs_came = Arc::new(Notify::new());
     let dispatcher = Dispatcher::new(archive.work(), archive.changes(), Arc::clone(&jobs_came));
     let scheduling = schedule::run(archive.upkeep(), archive.work(), Arc::clone(&jobs_came), stop.clone());
-    let runner = Runner::new(archive.work(), registry, jobs_came);
+    let runner = Runner::new(archive.work(), registry, jobs_came, archive.changes());
     tokio::join!(dispatcher.run(stop.clone()), scheduling, runner.run(stop));
 }
 

@@ -3,7 +3,7 @@
 //! The place in the feed and the jobs that come of it are written in one transaction, so that no
 //! change is forgotten and none makes its jobs twice.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,13 +23,10 @@ const CONSUMER: &str = "dispatch";
 const PAGE: u32 = 1000;
 
 /// Changes are gathered for so long, so that a burst of instances costs one transaction.
-const GATHER: Duration = Duration::from_millis(100);
+const GATHER: Duration = Duration::from_millis(500);
 
 /// How long to wait when the index cannot be reached.
 const RETRY: Duration = Duration::from_secs(5);
-
-/// Series that are remembered as not new.
-const MAX_REMEMBERED: usize = 10_000;
 
 /// Follows the change feed.
 pub struct Dispatcher {
@@ -37,18 +34,16 @@ pub struct Dispatcher {
     changes: Changes,
     /// Told when there are jobs to be done.
     jobs_came: Arc<Notify>,
-    /// Series whose first thumbnail was asked for. Forgetting one costs a job that finds it made.
-    begun: HashSet<SeriesInstanceUid>,
 }
 
 impl Dispatcher {
     /// Follows that feed; `jobs_came` wakes the runner.
     pub fn new(work: Work, changes: Changes, jobs_came: Arc<Notify>) -> Self {
-        Self { work, changes, jobs_came, begun: HashSet::new() }
+        Self { work, changes, jobs_came }
     }
 
     /// Follows the feed until told to stop.
-    pub async fn run(mut self, stop: CancellationToken) {
+    pub async fn run(self, stop: CancellationToken) {
         let follow = async {
             loop {
                 if let Err(error) = self.follow().await {
@@ -62,7 +57,7 @@ impl Dispatcher {
         stop.run_until_cancelled(follow).await;
     }
 
-    async fn follow(&mut self) -> Result<()> {
+    async fn follow(&self) -> Result<()> {
         let mut cursor = self.work.cursor_of(CONSUMER).await?;
         loop {
             let last = self.step(cursor).await?;
@@ -75,10 +70,10 @@ impl Dispatcher {
     }
 
     /// Takes one page of the feed; gives the place behind it.
-    async fn step(&mut self, cursor: Cursor) -> Result<Cursor> {
+    async fn step(&self, cursor: Cursor) -> Result<Cursor> {
         let page = self.work.changes_after(cursor, PAGE).await?;
         let Some(last) = page.last().map(|change| change.cursor) else { return Ok(cursor) };
-        let jobs = self.jobs(&page)?;
+        let jobs = jobs(&page)?;
         if !self.work.advance(CONSUMER, cursor, last, &jobs).await? {
             // Another node has taken this page.
             return Ok(self.work.cursor_of(CONSUMER).await?);
@@ -88,26 +83,16 @@ impl Dispatcher {
         }
         Ok(last)
     }
+}
 
-    /// The rules: each series that has new instances gets its thumbnails.
-    fn jobs(&mut self, page: &[Change]) -> Result<Vec<NewJob>> {
-        let grown: BTreeSet<(&StudyInstanceUid, &SeriesInstanceUid)> = page
-            .iter()
-            .filter(|change| change.kind == ChangeKind::Stored)
-            .map(|change| (&change.study, &change.series))
-            .collect();
-        let mut jobs = Vec::with_capacity(grown.len() * 2);
-        for (study, series) in grown {
-            if self.begun.len() >= MAX_REMEMBERED {
-                self.begun.clear();
-            }
-            if self.begun.insert(series.clone()) {
-                jobs.push(Thumbnail::at_once(study, series)?);
-            }
-            jobs.push(Thumbnail::when_settled(study, series)?);
-        }
-        Ok(jobs)
-    }
+/// The rules: a series that has new instances gets its thumbnail once it has settled.
+fn jobs(page: &[Change]) -> Result<Vec<NewJob>> {
+    let grown: BTreeSet<(&StudyInstanceUid, &SeriesInstanceUid)> = page
+        .iter()
+        .filter(|change| change.kind == ChangeKind::Stored)
+        .map(|change| (&change.study, &change.series))
+        .collect();
+    grown.into_iter().map(|(study, series)| Thumbnail::when_settled(study, series)).collect()
 }
 
 #[cfg(test)]
@@ -117,20 +102,21 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_series_that_grows_has_one_job_for_now_and_one_for_later() {
+    async fn a_series_that_grows_has_one_job_for_when_it_has_settled() {
         let (archive, _folder) = fixture::archive().await;
         let session = fixture::system(&archive);
         let work = archive.work();
-        let mut dispatcher = Dispatcher::new(work.clone(), archive.changes(), Arc::default());
+        let dispatcher = Dispatcher::new(work.clone(), archive.changes(), Arc::default());
 
         let first = ct();
         fixture::store(&session, &first).await.unwrap();
         fixture::store(&session, &first.next(2)).await.unwrap();
         let cursor = dispatcher.step(Cursor::default()).await.unwrap();
-        assert_eq!(work.queue_depth().await.unwrap().waiting, 2);
-        let due = work.lease(&["thumbnail"], 10, Duration::from_secs(60)).await.unwrap();
-        assert_eq!(due.len(), 1, "the later one is not due yet");
-        work.complete(due[0].id).await.unwrap();
+        assert_eq!(work.queue_depth().await.unwrap().waiting, 1);
+        assert!(
+            work.lease(&["thumbnail"], 10, Duration::from_secs(60)).await.unwrap().is_empty(),
+            "it is not due yet"
+        );
 
         fixture::store(&session, &first.next(3)).await.unwrap();
         let cursor = dispatcher.step(cursor).await.unwrap();
@@ -141,7 +127,7 @@ mod tests {
     #[tokio::test]
     async fn nothing_new_makes_nothing() {
         let (archive, _folder) = fixture::archive().await;
-        let mut dispatcher = Dispatcher::new(archive.work(), archive.changes(), Arc::default());
+        let dispatcher = Dispatcher::new(archive.work(), archive.changes(), Arc::default());
         assert_eq!(dispatcher.step(Cursor::default()).await.unwrap(), Cursor::default());
         assert_eq!(archive.work().queue_depth().await.unwrap().waiting, 0);
     }

@@ -1,9 +1,12 @@
 //! Takes jobs that are due out of the queue and runs them.
+//!
+//! Jobs give way to what arrives: while instances are stored they are run one at a time, with a rest behind each
+//! that is nineteen times as long, so that they take a twentieth of one core. Nobody waits for what they make.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dicom_store::{Lease, Work};
+use dicom_store::{Changes, Cursor, Lease, Work};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -14,6 +17,10 @@ use crate::{Error, Result};
 
 /// Jobs under way at once. They wait more than they compute, and the pool bounds computing.
 const AT_A_TIME: usize = 8;
+
+/// How much longer than a job the rest behind it is, while instances arrive; and the longest rest.
+const REST: u32 = 19;
+const LONGEST_REST: Duration = Duration::from_secs(1);
 
 /// Runs of a job before it is parked for somebody to look at.
 const MAX_ATTEMPTS: u32 = 8;
@@ -32,18 +39,25 @@ const LEASE_MARGIN: Duration = Duration::from_secs(30);
 const LOOK_SOON: Duration = Duration::from_secs(1);
 const LOOK_LATE: Duration = Duration::from_secs(30);
 
-/// Runs jobs, eight at a time.
+/// Runs jobs, eight at a time while nothing arrives.
 pub struct Runner {
     work: Work,
     registry: Arc<Registry>,
     jobs_came: Arc<Notify>,
-    running: JoinSet<()>,
+    changes: Changes,
+    /// The last change when it was looked whether instances arrive.
+    seen: Cursor,
+    /// No job is begun before.
+    rest_until: Option<Instant>,
+    /// Each gives how long it took.
+    running: JoinSet<Duration>,
 }
 
 impl Runner {
-    /// Runs the jobs of the registry; `jobs_came` tells of new ones.
-    pub fn new(work: Work, registry: Registry, jobs_came: Arc<Notify>) -> Self {
-        Self { work, registry: Arc::new(registry), jobs_came, running: JoinSet::new() }
+    /// Runs the jobs of the registry; `jobs_came` tells of new ones, `changes` of what arrives.
+    pub fn new(work: Work, registry: Registry, jobs_came: Arc<Notify>, changes: Changes) -> Self {
+        let (registry, seen) = (Arc::new(registry), changes.last());
+        Self { work, registry, jobs_came, changes, seen, rest_until: None, running: JoinSet::new() }
     }
 
     /// Runs jobs until told to stop, then waits for those under way, at most 20 seconds. What does
@@ -59,8 +73,8 @@ impl Runner {
             };
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = self.jobs_came.notified(), if !self.is_full() => {}
-                Some(_) = self.running.join_next() => {}
+                () = self.jobs_came.notified(), if !self.is_full() && self.rest_until.is_none() => {}
+                Some(Ok(took)) = self.running.join_next() => self.rest(took),
                 () = tokio::time::sleep(pause), if !self.is_full() => {}
             }
         }
@@ -76,14 +90,35 @@ impl Runner {
         self.running.len() >= AT_A_TIME
     }
 
+    /// Whether something was stored since it was asked last.
+    fn arrives(&mut self) -> bool {
+        let last = self.changes.last();
+        std::mem::replace(&mut self.seen, last) != last
+    }
+
+    /// After a job that took so long.
+    fn rest(&mut self, took: Duration) {
+        if self.arrives() {
+            self.rest_until = Some(Instant::now() + took.saturating_mul(REST).min(LONGEST_REST));
+        }
+    }
+
     /// Starts what is due, as far as there is room; gives how long to wait before looking again.
     async fn fill(&mut self) -> Result<Duration> {
-        while self.running.try_join_next().is_some() {}
+        while let Some(ended) = self.running.try_join_next() {
+            self.rest(ended.unwrap_or_default());
+        }
+        let left = self.rest_until.map(|end| end.saturating_duration_since(Instant::now()));
+        if let Some(left) = left.filter(|left| !left.is_zero()) {
+            return Ok(left);
+        }
+        self.rest_until = None;
+        let at_a_time = if self.arrives() { 1 } else { AT_A_TIME };
         let mut count = 0;
         for (limit, kinds) in self.registry.kinds_by_time_limit() {
-            let room = u32::try_from(AT_A_TIME.saturating_sub(self.running.len())).unwrap_or(u32::MAX);
+            let room = u32::try_from(at_a_time.saturating_sub(self.running.len())).unwrap_or(u32::MAX);
             if room == 0 {
-                return Ok(LOOK_LATE);
+                return Ok(LOOK_SOON);
             }
             let leases = self.work.lease(&kinds, room, limit + LEASE_MARGIN).await?;
             count += leases.len();
@@ -101,8 +136,8 @@ impl Runner {
     }
 }
 
-/// Runs a job and tells the queue what became of it.
-async fn run_one(work: Work, registry: Arc<Registry>, lease: Lease) {
+/// Runs a job and tells the queue what became of it; gives how long it took.
+async fn run_one(work: Work, registry: Arc<Registry>, lease: Lease) -> Duration {
     let started = Instant::now();
     let result = if lease.attempt > MAX_ATTEMPTS {
         // It was leased so often and never settled: the server ended each time.
@@ -128,6 +163,7 @@ async fn run_one(work: Work, registry: Arc<Registry>, lease: Lease) {
     if let Err(error) = settled {
         warn!(%error, "what became of a job cannot be told to the queue, it is run again");
     }
+    started.elapsed()
 }
 
 /// Before the run after that attempt, which counts from 1.
@@ -186,8 +222,16 @@ mod tests {
             let (tell, runs) = mpsc::unbounded_channel();
             let jobs_came = Arc::new(Notify::new());
             let registry = Registry::new().with(Told(tell));
-            let runner = Runner::new(archive.work(), registry, Arc::clone(&jobs_came));
+            let runner = Runner::new(archive.work(), registry, Arc::clone(&jobs_came), archive.changes());
             Self { archive, runs, runner, jobs_came, _folder: folder }
+        }
+
+        /// Stored, and told to who follows.
+        async fn store(&self, sample: &fixture::Sample) {
+            let changes = self.archive.changes();
+            let before = changes.last();
+            fixture::store(&fixture::system(&self.archive), sample).await.unwrap();
+            changes.wait(before).await;
         }
 
         async fn ask(&self, fates: &[Fate]) {
@@ -218,6 +262,27 @@ mod tests {
         assert!(house.runner.is_full());
         let depth = house.archive.work().queue_depth().await.unwrap();
         assert_eq!((depth.waiting, depth.running), (3, AT_A_TIME as u64));
+    }
+
+    #[tokio::test]
+    async fn while_instances_arrive_jobs_are_run_one_at_a_time_with_a_rest_behind_each() {
+        let mut house = House::new().await;
+        house.ask(&[Fate::Done, Fate::Done, Fate::Done]).await;
+        let sample = fixture::ct();
+        house.store(&sample).await;
+        house.runner.fill().await.unwrap();
+        assert_eq!(house.runner.running.len(), 1);
+
+        let took = house.runner.running.join_next().await.unwrap().unwrap();
+        house.store(&sample.next(2)).await;
+        house.runner.rest(took.max(Duration::from_secs(60)));
+        let pause = house.runner.fill().await.unwrap();
+        assert!(pause <= LONGEST_REST && house.runner.running.is_empty(), "{pause:?}");
+
+        // The rest is over, and nothing has come meanwhile.
+        house.runner.rest_until = None;
+        house.runner.fill().await.unwrap();
+        assert_eq!(house.runner.running.len(), 2);
     }
 
     #[tokio::test]

@@ -1,8 +1,7 @@
 //! A thumbnail for every series, made before anybody asks.
 //!
-//! The first instance of a series gets one at once, so that a study that is still arriving already
-//! has a face. When nothing has come for some seconds the series counts as settled, and its middle
-//! image takes the place of the first.
+//! When nothing has come for some seconds a series counts as settled, and its middle image becomes
+//! its thumbnail. Who asks earlier has one made of what is there (`wado`); this one takes its place.
 
 use std::time::Duration;
 
@@ -25,12 +24,11 @@ pub struct Thumbnail {
     pool: CpuPool,
 }
 
-/// Which series, and whether its first thumbnail is meant or the one that stays.
+/// Which series.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Payload {
     study: StudyInstanceUid,
     series: SeriesInstanceUid,
-    is_settled: bool,
 }
 
 impl Thumbnail {
@@ -39,21 +37,12 @@ impl Thumbnail {
         Self { session, pool }
     }
 
-    /// The job to do at once, for a series that is new.
-    ///
-    /// # Errors
-    /// As [`new_job`].
-    pub fn at_once(study: &StudyInstanceUid, series: &SeriesInstanceUid) -> Result<NewJob> {
-        let payload = Payload { study: study.clone(), series: series.clone(), is_settled: false };
-        new_job::<Self>(format!("first/{study}/{series}"), &payload, Duration::ZERO)
-    }
-
     /// The job to do once the series has settled; each new instance moves it on.
     ///
     /// # Errors
     /// As [`new_job`].
     pub fn when_settled(study: &StudyInstanceUid, series: &SeriesInstanceUid) -> Result<NewJob> {
-        let payload = Payload { study: study.clone(), series: series.clone(), is_settled: true };
+        let payload = Payload { study: study.clone(), series: series.clone() };
         new_job::<Self>(format!("settled/{study}/{series}"), &payload, SETTLED_AFTER)
     }
 
@@ -69,11 +58,8 @@ impl Job for Thumbnail {
     const KIND: &'static str = "thumbnail";
     type Payload = Payload;
 
-    async fn run(&self, Payload { study, series, is_settled }: Payload) -> Result<()> {
+    async fn run(&self, Payload { study, series }: Payload) -> Result<()> {
         let key = DerivedKey::thumbnail(&study, &series);
-        if !is_settled && self.session.derived(&key).await?.is_some() {
-            return Ok(());
-        }
         let instances = match self.session.instances(&Resource::Series(study, series.clone())).await {
             // It has been deleted in the meantime.
             Err(error) if error.kind == ErrorKind::NotFound => return Ok(()),
@@ -137,34 +123,34 @@ mod tests {
         }
 
         /// The thumbnail after a run for the series of that instance.
-        async fn made(&self, of: &Instance, is_settled: bool) -> Option<bytes::Bytes> {
-            let payload = Payload { study: of.study.clone(), series: of.series.clone(), is_settled };
+        async fn made(&self, of: &Instance) -> Option<bytes::Bytes> {
+            let payload = Payload { study: of.study.clone(), series: of.series.clone() };
             self.job.run(payload).await.unwrap();
             self.session.derived(&DerivedKey::thumbnail(&of.study, &of.series)).await.unwrap()
         }
     }
 
     #[tokio::test]
-    async fn the_first_image_serves_until_the_series_has_settled_then_the_middle_one() {
+    async fn the_middle_image_of_what_came_takes_the_place_of_an_earlier_one() {
         let house = House::new().await;
         let first = ct();
         let instance = house.store(&first).await;
-        let early = house.made(&instance, false).await.unwrap();
+        let early = house.made(&instance).await.unwrap();
         for number in [2, 3] {
             house.store(&first.next(number).size(16, 32)).await;
         }
-        assert_eq!(house.made(&instance, false).await, Some(early.clone()));
-        let settled = house.made(&instance, true).await.unwrap();
+        let settled = house.made(&instance).await.unwrap();
         assert_ne!(settled, early);
+        assert_eq!(house.made(&instance).await, Some(settled));
     }
 
     #[tokio::test]
     async fn a_series_without_an_image_that_can_be_shown_is_done_and_has_none() {
         let house = House::new().await;
         let without = house.store(&ct().without(tags::PIXEL_DATA)).await;
-        assert_eq!(house.made(&without, true).await, None);
+        assert_eq!(house.made(&without).await, None);
         let odd = house.store(&ct().with(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "PALETTE COLOR")).await;
-        assert_eq!(house.made(&odd, true).await, None);
+        assert_eq!(house.made(&odd).await, None);
     }
 
     #[tokio::test]
@@ -173,7 +159,6 @@ mod tests {
         let payload = Payload {
             study: StudyInstanceUid::parse("1.2").unwrap(),
             series: SeriesInstanceUid::parse("1.3").unwrap(),
-            is_settled: true,
         };
         house.job.run(payload).await.unwrap();
     }
