@@ -65,9 +65,9 @@ impl Writer {
             self.memory = None;
             connection.run("ROLLBACK")?;
         }
-        connection.run("BEGIN IMMEDIATE")?;
-        let result =
-            work(connection, &mut self.memory).and_then(|value| connection.run("COMMIT").map(|()| value));
+        connection.run_again("BEGIN IMMEDIATE")?;
+        let result = work(connection, &mut self.memory)
+            .and_then(|value| connection.run_again("COMMIT").map(|()| value));
         if result.is_err() {
             // What was remembered may not be there: it is read again before the next group.
             self.memory = None;
@@ -164,9 +164,9 @@ fn read_on<T>(
         Some(connection) => connection,
         None => SqliteConnection::open_to_read(file)?,
     };
-    connection.run("BEGIN")?;
+    connection.run_again("BEGIN")?;
     let result = at_once(work(&mut connection));
-    connection.run("COMMIT")?;
+    connection.run_again("COMMIT")?;
     lock(readers).push(connection);
     result
 }

@@ -11,7 +11,7 @@ use crate::{Error, ErrorKind, Result};
 
 const SCHEMA: &str = include_str!("../schema/sqlite.sql");
 /// Counted up with each change of the schema; kept in the file's `user_version`.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 /// Statements that stay prepared.
 const PREPARED: usize = 128;
 /// How long another process may hold the file before we say that it does.
@@ -69,6 +69,12 @@ impl SqliteConnection {
     /// Runs statements without values or rows.
     pub(super) fn run(&self, sql: &str) -> Result<()> {
         self.0.execute_batch(sql).map_err(sql_error)
+    }
+
+    /// Runs one statement without values or rows that is run again and again.
+    pub(super) fn run_again(&self, sql: &str) -> Result<()> {
+        let run = || self.0.prepare_cached(sql)?.raw_execute();
+        run().map(|_| ()).map_err(sql_error)
     }
 
     pub(super) fn is_within_transaction(&self) -> bool {
