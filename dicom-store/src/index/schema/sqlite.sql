@@ -38,7 +38,8 @@ CREATE TABLE studies (
     overlay BLOB
 );
 CREATE INDEX studies_by_patient ON studies (patient);
-CREATE INDEX studies_by_moment ON studies (at);
+-- Of those that show something, which is all that a walk through them asks.
+CREATE INDEX studies_by_moment ON studies (at) WHERE instance_count > 0;
 CREATE INDEX studies_by_accession ON studies (accession);
 
 -- What studies are found by, in the order of time: words of the patient's name, folded and with their marks, and

@@ -123,7 +123,11 @@ impl Search<'_> {
         connection: &mut C,
         limit: i64,
     ) -> Result<Vec<SqlRow>> {
-        let mut statement = self.picked(limit).with(C::DIALECT);
+        self.read(connection, &self.picked(limit)).await
+    }
+
+    async fn read<C: Connection>(&self, connection: &mut C, picked: &Picked<'_>) -> Result<Vec<SqlRow>> {
+        let mut statement = picked.with(C::DIALECT);
         statement.push(&answer::select_study(self.query.with_patient_counts));
         statement.push(" FROM picked k CROSS JOIN studies s CROSS JOIN patients p");
         statement.push(" WHERE s.id = k.study AND p.id = s.patient ORDER BY k.at DESC, k.study DESC");
@@ -131,13 +135,17 @@ impl Search<'_> {
     }
 
     pub(super) async fn next_studies<C: Connection>(&mut self, connection: &mut C) -> Result<Step> {
-        if let Some(passed) = self.passed_unseen()? {
-            return self.pass_studies(connection, passed).await;
-        }
         let size = self.size()?;
-        let rows = self.read_studies(connection, size).await?;
+        // Where each row is a match, the database passes over what is not wanted.
+        let passed = if self.narrowing.is_exact { self.progress.skip } else { 0 };
+        let rows = self.read(connection, &Picked { offset: signed(passed)?, ..self.picked(size) }).await?;
         let step =
             if i64::try_from(rows.len()).is_ok_and(|count| count < size) { Step::Over } else { Step::More };
+        if rows.is_empty() && passed > 0 {
+            self.progress.skip -= count_of(connection, &self.picked(signed(passed)?)).await?;
+            return Ok(step);
+        }
+        self.progress.skip -= passed;
         for row in &rows {
             self.progress.study = Some((row.int(0)?, row.int(1)?));
             let attributes = answer::study(row, self.query.with_patient_counts)?;
@@ -152,18 +160,12 @@ impl Search<'_> {
         }
         Ok(step)
     }
+}
 
-    async fn pass_studies<C: Connection>(&mut self, connection: &mut C, passed: i64) -> Result<Step> {
-        let mut statement = self.picked(passed).with(C::DIALECT);
-        statement.push("SELECT at, study FROM picked ORDER BY at DESC, study DESC");
-        let rows = connection.fetch(statement).await?;
-        if let Some(last) = rows.last() {
-            self.progress.study = Some((last.int(0)?, last.int(1)?));
-        }
-        let count = i64::try_from(rows.len()).unwrap_or(passed);
-        self.progress.skip = self.progress.skip.saturating_sub(rows.len() as u64);
-        Ok(if count < passed { Step::Over } else { Step::More })
-    }
+async fn count_of<C: Connection>(connection: &mut C, picked: &Picked<'_>) -> Result<u64> {
+    let mut statement = picked.with(C::DIALECT);
+    statement.push("SELECT count(*) FROM picked");
+    connection.fetch_one(statement).await?.unsigned(0)
 }
 
 /// How many studies there are behind the offset of the query's page, up to its limit.
@@ -175,9 +177,7 @@ pub(super) async fn count<C: Connection>(
 ) -> Result<u64> {
     let limit = query.page.limit.map_or(Ok(i64::MAX), signed)?;
     let picked = Picked { narrowing, driver, after: None, limit, offset: signed(query.page.offset)? };
-    let mut statement = picked.with(C::DIALECT);
-    statement.push("SELECT count(*) FROM picked");
-    connection.fetch_one(statement).await?.unsigned(0)
+    count_of(connection, &picked).await
 }
 
 /// How many series or instances the studies have, by what they count themselves.
