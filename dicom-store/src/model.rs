@@ -30,7 +30,7 @@ pub use dicom::core::{Tag, VR};
 
 pub use ae_title::AeTitle;
 pub use attributes::Attributes;
-pub use charset::{CharacterSet, TextEncoding, TextReading, TextRule, is_plain};
+pub use charset::{CharacterSet, TextEncoding, TextReading, TextRule};
 pub use correction::Correction;
 pub use element::{Bulk, Element, Value, implicit_vr};
 pub use error::{Error, ErrorKind, Result};

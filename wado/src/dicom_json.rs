@@ -14,7 +14,7 @@ mod number;
 
 use bytes::Bytes;
 use dicom::dictionary_std::tags;
-use dicom_store::model::{Attributes, Element, Tag, VR, Value, is_plain};
+use dicom_store::model::{Attributes, Element, Tag, VR, Value};
 
 /// What values are filled up with (PS3.5 §6.2).
 const PADDING: [char; 2] = [' ', '\0'];
@@ -112,14 +112,12 @@ impl Writer<'_> {
             VR::OB | VR::OD | VR::OF | VR::OL | VR::OV | VR::OW | VR::UN | VR::SQ => {
                 self.inline_binary(bytes)
             }
-            VR::DS | VR::IS => {
-                self.texts(attributes, element, bytes, |text, out| match number::decimal(text) {
-                    Some(number) => out.extend_from_slice(number.as_bytes()),
-                    None => string(text, out),
-                })
-            }
-            VR::PN => self.texts(attributes, element, bytes, person_name),
-            _ => self.texts(attributes, element, bytes, string),
+            VR::DS | VR::IS => self.texts(attributes, element, |text, out| match number::decimal(text) {
+                Some(number) => out.extend_from_slice(number.as_bytes()),
+                None => string(text, out),
+            }),
+            VR::PN => self.texts(attributes, element, person_name),
+            _ => self.texts(attributes, element, string),
         }
     }
 
@@ -148,19 +146,12 @@ impl Writer<'_> {
     }
 
     /// Values of a text VR, `null` for an empty one among others.
-    fn texts(
-        &mut self,
-        attributes: &Attributes,
-        element: &Element,
-        bytes: &Bytes,
-        write: impl Fn(&str, &mut Vec<u8>),
-    ) {
-        match plain(bytes) {
-            Some(text) if is_single(element.vr) => {
-                self.each(std::iter::once(text.trim_end_matches(PADDING)), write)
-            }
-            Some(text) => self.each(text.split('\\').map(|value| value.trim_matches(PADDING)), write),
-            None => self.each(attributes.strings(element).iter().map(String::as_str), write),
+    fn texts(&mut self, attributes: &Attributes, element: &Element, write: impl Fn(&str, &mut Vec<u8>)) {
+        let Some(text) = attributes.decoded(element) else { return };
+        if is_single(element.vr) {
+            self.each(std::iter::once(text.trim_end_matches(PADDING)), write);
+        } else {
+            self.each(text.split('\\').map(|value| value.trim_matches(PADDING)), write);
         }
     }
 
@@ -190,11 +181,6 @@ impl Writer<'_> {
     }
 }
 
-/// Text that is the same in every character set: nothing has to be decoded.
-fn plain(bytes: &[u8]) -> Option<&str> {
-    if is_plain(bytes) { std::str::from_utf8(bytes).ok() } else { None }
-}
-
 /// Whether a backslash belongs to the text (PS3.5 §6.4).
 fn is_single(vr: VR) -> bool {
     matches!(vr, VR::ST | VR::LT | VR::UT | VR::UR)
@@ -222,22 +208,32 @@ fn person_name(text: &str, out: &mut Vec<u8>) {
 
 /// A JSON string, control characters escaped.
 fn string(text: &str, out: &mut Vec<u8>) {
-    const HEXADECIMAL: &[u8; 16] = b"0123456789abcdef";
     out.push(b'"');
-    for byte in text.bytes() {
-        match byte {
-            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            b'\r' => out.extend_from_slice(b"\\r"),
-            b'\t' => out.extend_from_slice(b"\\t"),
-            0..0x20 | 0x7F => {
-                let digit = |nibble: u8| HEXADECIMAL.get(usize::from(nibble)).copied().unwrap_or(b'0');
-                out.extend_from_slice(&[b'\\', b'u', b'0', b'0', digit(byte >> 4), digit(byte & 15)]);
-            }
-            _ => out.push(byte),
+    let mut rest = text.as_bytes();
+    while let Some(at) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20 | 0x7F)) {
+        let (plain, from) = rest.split_at(at);
+        out.extend_from_slice(plain);
+        if let Some((byte, behind)) = from.split_first() {
+            escape(*byte, out);
+            rest = behind;
         }
     }
+    out.extend_from_slice(rest);
     out.push(b'"');
+}
+
+fn escape(byte: u8, out: &mut Vec<u8>) {
+    const HEXADECIMAL: &[u8; 16] = b"0123456789abcdef";
+    match byte {
+        b'\n' => out.extend_from_slice(b"\\n"),
+        b'\r' => out.extend_from_slice(b"\\r"),
+        b'\t' => out.extend_from_slice(b"\\t"),
+        0..0x20 | 0x7F => {
+            let digit = |nibble: u8| HEXADECIMAL.get(usize::from(nibble)).copied().unwrap_or(b'0');
+            out.extend_from_slice(&[b'\\', b'u', b'0', b'0', digit(byte >> 4), digit(byte & 15)]);
+        }
+        _ => out.extend_from_slice(&[b'\\', byte]),
+    }
 }
 
 /// Eight upper-case digits.

@@ -1,5 +1,6 @@
 //! A data set in memory, and how its values are read and set.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -34,6 +35,11 @@ impl Attributes {
 
     pub(super) fn with_charset(charset: Arc<CharacterSet>) -> Self {
         Self { elements: Vec::new(), charset }
+    }
+
+    /// Makes room for so many more elements.
+    pub fn reserve(&mut self, count: usize) {
+        self.elements.reserve(count);
     }
 
     /// Reads a data set that stands alone: an identifier, a command set.
@@ -102,18 +108,24 @@ impl Attributes {
         self.elements.binary_search_by_key(&tag, |e| e.tag).ok().map(|at| self.elements.remove(at))
     }
 
-    /// All values of an element of a text VR, decoded and without padding; `""` for an empty one.
-    /// None for an element without a value, or whose value is no text.
-    pub fn strings(&self, element: &Element) -> Vec<String> {
-        let Value::Bytes(bytes) = &element.value else { return Vec::new() };
+    /// The value field of an element of a text VR, decoded: all values, and the padding. None for an empty one, for
+    /// an element without a value, or whose value is no text.
+    pub fn decoded<'a>(&self, element: &'a Element) -> Option<Cow<'a, str>> {
+        let Value::Bytes(bytes) = &element.value else { return None };
         if bytes.is_empty() || !(is_text(element.vr) || element.vr == VR::UN) {
-            return Vec::new();
+            return None;
         }
-        let text = if is_charset_text(element.vr) {
+        Some(if is_charset_text(element.vr) {
             self.charset.decode(bytes, element.vr)
         } else {
             CharacterSet::ascii_or_lossy(bytes)
-        };
+        })
+    }
+
+    /// All values of an element of a text VR, decoded and without padding; `""` for an empty one.
+    /// None for an element without a value, or whose value is no text.
+    pub fn strings(&self, element: &Element) -> Vec<String> {
+        let Some(text) = self.decoded(element) else { return Vec::new() };
         if is_single_text(element.vr) {
             return vec![text.trim_end_matches([' ', '\0']).to_owned()];
         }
@@ -243,7 +255,10 @@ impl Attributes {
                 if !text.is_ascii() {
                     self.become_utf8();
                 }
-                Value::Bytes(text.into_bytes().into())
+                match text {
+                    Cow::Borrowed(text) if text.len() == bytes.len() => element.value.clone(),
+                    text => Value::Bytes(text.into_owned().into_bytes().into()),
+                }
             }
             value => value.clone(),
         };
@@ -261,6 +276,9 @@ impl Attributes {
 
     /// Says that text is UTF-8, which it has to be.
     pub(super) fn become_utf8(&mut self) {
+        if self.contains(tags::SPECIFIC_CHARACTER_SET) && *self.charset == CharacterSet::utf8() {
+            return;
+        }
         self.charset = Arc::new(CharacterSet::utf8());
         self.put_bytes(tags::SPECIFIC_CHARACTER_SET, VR::CS, &b"ISO_IR 192"[..]);
     }

@@ -8,6 +8,8 @@ mod terms;
 mod text_reading;
 mod vietnamese;
 
+use std::borrow::Cow;
+
 use dicom::core::VR;
 use encoding_rs::{Encoding, UTF_8, WINDOWS_1252};
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
@@ -54,39 +56,36 @@ impl CharacterSet {
 
     /// The text of a value field, in normal form C; bytes that mean nothing become U+FFFD. Decoding comes
     /// before values are split at the backslash, which may be the second byte of a character.
-    pub fn decode(&self, bytes: &[u8], vr: VR) -> String {
+    pub fn decode<'a>(&self, bytes: &'a [u8], vr: VR) -> Cow<'a, str> {
         if is_plain(bytes) {
-            return String::from_utf8_lossy(bytes).into_owned();
+            return String::from_utf8_lossy(bytes);
         }
         let text = match self.repair {
             Some(encoding) if self.is_doubted(bytes) => self.repaired(encoding, bytes, vr),
             _ => self.declared(bytes, vr),
         };
-        match is_nfc_quick(text.chars()) {
-            IsNormalized::Yes => text,
-            _ => text.nfc().collect(),
-        }
+        if is_composed(&text) { text } else { Cow::Owned(text.nfc().collect()) }
     }
 
-    fn declared(&self, bytes: &[u8], vr: VR) -> String {
+    fn declared<'a>(&self, bytes: &'a [u8], vr: VR) -> Cow<'a, str> {
         match &self.kind {
-            Kind::Whole(encoding) => encoding.decode_with_bom_removal(bytes).0.into_owned(),
+            Kind::Whole(encoding) => encoding.decode_with_bom_removal(bytes).0,
             Kind::Default if bytes.contains(&ESCAPE) => {
-                extensions::decode(bytes, Code::Upper(WINDOWS_1252), vr)
+                Cow::Owned(extensions::decode(bytes, Code::Upper(WINDOWS_1252), vr))
             }
             Kind::Default => Self::ascii_or_lossy(bytes),
-            Kind::Extended(start) => extensions::decode(bytes, *start, vr),
+            Kind::Extended(start) => Cow::Owned(extensions::decode(bytes, *start, vr)),
         }
     }
 
     /// What is UTF-8 is read so, whatever the rest of the data set is in: one name came from a worklist, and
     /// another was typed at the device.
-    fn repaired(&self, encoding: TextEncoding, bytes: &[u8], vr: VR) -> String {
+    fn repaired<'a>(&self, encoding: TextEncoding, bytes: &'a [u8], vr: VR) -> Cow<'a, str> {
         let may_be_utf8 = encoding != TextEncoding::Latin1 || self.kind == Kind::Whole(UTF_8);
         match std::str::from_utf8(bytes) {
-            Ok(text) if may_be_utf8 && !text.is_ascii() => text.to_owned(),
+            Ok(text) if may_be_utf8 && !text.is_ascii() => Cow::Borrowed(text),
             _ if encoding == TextEncoding::Utf8 => self.declared(bytes, vr),
-            _ => encoding.decode(bytes),
+            _ => Cow::Owned(encoding.decode(bytes)),
         }
     }
 
@@ -102,17 +101,23 @@ impl CharacterSet {
     }
 
     /// Text of the default repertoire; UTF-8 where it happens to be that, Latin-1 otherwise.
-    pub(super) fn ascii_or_lossy(bytes: &[u8]) -> String {
+    pub(super) fn ascii_or_lossy(bytes: &[u8]) -> Cow<'_, str> {
         match std::str::from_utf8(bytes) {
-            Ok(text) => text.to_owned(),
-            Err(_) => WINDOWS_1252.decode_without_bom_handling(bytes).0.into_owned(),
+            Ok(text) => Cow::Borrowed(text),
+            Err(_) => WINDOWS_1252.decode_without_bom_handling(bytes).0,
         }
     }
 }
 
+/// Whether text is in normal form C already. The letters of Latin alphabets, the Vietnamese ones among them, are.
+fn is_composed(text: &str) -> bool {
+    let is_letter = |c: char| c < '\u{300}' || ('\u{1EA0}'..='\u{1EFF}').contains(&c);
+    text.chars().all(is_letter) || is_nfc_quick(text.chars()) == IsNormalized::Yes
+}
+
 /// Whether text reads the same in every character set: ASCII without escapes, and without the controls that
 /// some encodings have letters in the place of.
-pub fn is_plain(bytes: &[u8]) -> bool {
+pub(super) fn is_plain(bytes: &[u8]) -> bool {
     bytes.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\t' | b'\n' | 0x0C | b'\r' | 0))
 }
 

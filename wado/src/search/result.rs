@@ -101,7 +101,8 @@ impl Include {
 pub(super) struct Shape {
     level: Level,
     all: bool,
-    required: Vec<Tag>,
+    /// In order, with their VRs.
+    required: Vec<(Tag, VR)>,
     if_known: Vec<Tag>,
 }
 
@@ -127,21 +128,28 @@ impl Shape {
         required.push(tags::STUDY_INSTANCE_UID);
         // An attribute of a lower level has no one value here (PS3.18 §8.3.4.3).
         if_known.retain(|tag| level_of(*tag).is_none_or(|of| of <= level));
+        required.sort_unstable();
+        required.dedup();
+        let required = required.into_iter().map(|tag| (tag, attribute::vr(tag))).collect();
         Self { level, all: include.all, required, if_known }
     }
 
     /// The result for one row.
     pub(super) fn result(&self, row: &Attributes, base: &BaseUrl) -> Attributes {
         let mut result = Attributes::new();
-        for tag in &self.required {
-            match row.get(*tag) {
-                Some(element) => result.put_from(row, element),
-                None => result.put_empty(*tag, attribute::vr(*tag)),
+        result.reserve(row.len() + self.required.len());
+        let mut required = self.required.iter().peekable();
+        for element in row {
+            while let Some((tag, vr)) = required.next_if(|(tag, _)| *tag < element.tag) {
+                result.put_empty(*tag, *vr);
+            }
+            let is_required = required.next_if(|(tag, _)| *tag == element.tag).is_some();
+            if is_required || self.all || self.if_known.contains(&element.tag) {
+                result.put_from(row, element);
             }
         }
-        let is_wanted = |tag: &Tag| self.all || self.if_known.contains(tag);
-        for element in row.iter().filter(|element| is_wanted(&element.tag)) {
-            result.put_from(row, element);
+        for (tag, vr) in required {
+            result.put_empty(*tag, *vr);
         }
         result.put_text(tags::INSTANCE_AVAILABILITY, VR::CS, "ONLINE");
         if let Some(url) = self.retrieve_url(row, base) {
