@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::types::{Value, ValueRef};
 use rusqlite::{OpenFlags, Statement as Prepared, ToSql};
 
@@ -47,6 +48,8 @@ impl SqliteConnection {
     }
 
     fn set_up(&self) -> Result<()> {
+        // A plan that holds for all values: otherwise binding others makes a statement be planned anew.
+        self.0.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(sql_error)?;
         self.0.set_prepared_statement_cache_capacity(PREPARED);
         self.0.busy_timeout(PATIENCE).map_err(sql_error)?;
         self.run("PRAGMA temp_store = MEMORY; PRAGMA foreign_keys = ON")
