@@ -14,6 +14,7 @@ mod acts;
 pub mod conformance;
 mod level_rows;
 mod pack_rows;
+mod person;
 mod place;
 mod postgres;
 mod sql;

@@ -37,6 +37,15 @@ impl PersonName {
         words
     }
 
+    /// Whether two names may be one person's: each component group that both have consists of the same words,
+    /// however these are written and in whatever order.
+    pub fn may_be_one(one: &Self, other: &Self) -> bool {
+        let pairs = one.groups().into_iter().zip(other.groups());
+        pairs
+            .filter(|(one, other)| !one.is_empty() && !other.is_empty())
+            .all(|(one, other)| folded_words(one) == folded_words(other))
+    }
+
     /// All groups folded, `=` between them: what names are put in order by.
     pub fn folded(&self) -> String {
         let text = self.groups().map(fold).join("=");
@@ -44,10 +53,22 @@ impl PersonName {
     }
 }
 
+/// The words of one component group, folded and sorted.
+fn folded_words(group: &str) -> Vec<String> {
+    let mut words: Vec<String> =
+        group.split(parts_words).map(|word| fold(&bare(word))).filter(|word| !word.is_empty()).collect();
+    words.sort_unstable();
+    words
+}
+
+fn bare(word: &str) -> String {
+    word.chars().filter(|c| !is_apostrophe(*c)).collect()
+}
+
 /// The words of one component group, in both forms.
 fn words(group: &str) -> impl Iterator<Item = String> {
     group.split(parts_words).flat_map(|word| {
-        let bare: String = word.chars().filter(|c| !is_apostrophe(*c)).collect();
+        let bare = bare(word);
         let (folded, marked) = (fold(&bare), marked(&bare));
         let marked = (marked != folded).then_some(marked);
         [Some(folded), marked].into_iter().flatten().filter(|word| !word.is_empty())

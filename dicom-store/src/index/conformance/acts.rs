@@ -12,7 +12,7 @@ pub(super) fn entry(number: u64, act: Act) -> Entry {
     Entry { number, at: 1_700_000_000_000 + number, author: "suite".into(), reason: String::new(), act }
 }
 
-fn key(id: &str) -> PatientKey {
+pub(super) fn key(id: &str) -> PatientKey {
     PatientKey { issuer: String::new(), id: id.into() }
 }
 

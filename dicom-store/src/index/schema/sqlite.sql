@@ -34,6 +34,8 @@ CREATE TABLE studies (
     -- Those of the patient's name, each between spaces.
     words TEXT NOT NULL,
     attributes BLOB NOT NULL,
+    -- What it says of its patient, where that is something else than the patient's row has.
+    person BLOB,
     -- What is corrected of its data sets, where anything is.
     overlay BLOB
 );
@@ -191,7 +193,8 @@ CREATE TABLE received_patients (
 CREATE TABLE received_studies (
     study INTEGER PRIMARY KEY,
     patient INTEGER NOT NULL,
-    attributes BLOB NOT NULL
+    attributes BLOB NOT NULL,
+    person BLOB
 );
 
 CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;

@@ -43,7 +43,6 @@ pub(in crate::index) struct Counters {
 }
 
 impl Counters {
-    /// Whether there may be acts about what comes.
     fn has_acts(self) -> bool {
         self.acts > 0
     }
@@ -93,6 +92,11 @@ impl Memory {
             self.studies.clear();
         }
         self.counters = counters;
+    }
+
+    /// Whether there may be acts about what comes.
+    pub(super) fn has_acts(&self) -> bool {
+        self.counters.has_acts()
     }
 
     /// Forgets what stands in rows that were counted anew, and makes the other writers forget it.
@@ -159,12 +163,12 @@ pub(in crate::index) async fn commit<C: Connection>(
     insert_changes(connection, memory, &changes).await?;
     memory.counters.studies += i64::from(!added.changed.is_empty());
     levels::update_counts(connection, memory, &added).await?;
-    if memory.counters.has_acts() {
+    if memory.has_acts() {
         follow_acts(connection, memory, group).await?;
     }
     set_marks(connection, marks).await?;
     let outcomes = outcomes.into_iter().map(|settled| settled.outcome).collect();
-    let (cursor, has_acts) = (Cursor(memory.counters.last_change), memory.counters.has_acts());
+    let (cursor, has_acts) = (Cursor(memory.counters.last_change), memory.has_acts());
     Ok(Committed { cursor, outcomes, has_acts })
 }
 

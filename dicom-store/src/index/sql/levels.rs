@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::commit::{Added, Memory, Series};
 use super::{Connection, Statement, audit, rows, words};
 use crate::index::level_rows::words_of_name;
-use crate::index::{AuditRow, NewInstance};
+use crate::index::{AuditRow, NewInstance, person};
 use crate::model::{Attributes, Encoding, PatientKey};
 use crate::{Error, Result};
 
@@ -47,7 +47,7 @@ pub(super) async fn series<C: Connection>(
     let names_another = study.patient != *new.levels.patient.expose();
     if names_another && memory.strangers.insert((study.id, new.levels.patient.expose().clone())) {
         let what = format!("instance {} of study {}", new.sop_instance, new.study);
-        let outcome = "stored; it names another patient than the first instance of the study, whose it is";
+        let outcome = "stored in the study, whose patient is the one of its first instance; this one names another patient";
         audit::record(connection, &AuditRow::new(&new.sender, "store", what, outcome)).await?;
     }
     let key = (new.study.clone(), new.series.clone());
@@ -100,8 +100,18 @@ async fn study<C: Connection>(connection: &mut C, memory: &mut Memory, new: &New
             patient: PatientKey { issuer: row.text(4)?.to_owned(), id: row.text(5)?.to_owned() },
         },
         None => {
-            let patient = patient(connection, new).await?;
-            let id = insert_study(connection, patient, new).await?;
+            let patient = patient(connection, memory, new).await?;
+            let id = insert_study(connection, &patient, new).await?;
+            if let Some(difference) = patient.difference {
+                let outcome = format!(
+                    "stored with what it says of its patient; studies of another {difference} came with the same identifier"
+                );
+                audit::record(
+                    connection,
+                    &AuditRow::new(&new.sender, "store", format!("study {}", new.study), outcome),
+                )
+                .await?;
+            }
             let (patient, moment) = (new.levels.patient.expose().clone(), new.levels.moment);
             Study { id, moment, patient, modalities: BTreeSet::new(), sop_classes: BTreeSet::new() }
         }
@@ -119,7 +129,7 @@ fn join(set: &BTreeSet<String>) -> String {
 }
 
 /// A patient is an identifier and its issuer; without an identifier, no two studies are of one patient.
-async fn patient<C: Connection>(connection: &mut C, new: &NewInstance) -> Result<Patient> {
+async fn patient<C: Connection>(connection: &mut C, memory: &Memory, new: &NewInstance) -> Result<Patient> {
     let key = new.levels.patient.expose();
     let scope = if key.id.is_empty() { new.study.as_str() } else { "" };
     let attributes = new.levels.patient_attributes.expose().as_slice();
@@ -133,27 +143,50 @@ async fn patient<C: Connection>(connection: &mut C, new: &NewInstance) -> Result
     .bind(new.levels.patient_name.expose().as_str())
     .bind(attributes);
     let row = connection.fetch_one(insert).await?;
-    let words = match row.blob(1)? {
-        known if known == attributes => new.levels.patient_words.expose().clone(),
-        // Known by another name: that is the one which is shown.
-        known => {
-            let known = Attributes::read(Bytes::copy_from_slice(known), Encoding::ExplicitLittle)?;
-            words_of_name(&known)
+    let (id, mut known) = (row.int(0)?, row);
+    if memory.has_acts() {
+        // What came, whatever is told: so it is the same once the act is undone.
+        let select = Statement::new(
+            "SELECT p.id, coalesce(r.attributes, p.attributes) FROM patients p
+             LEFT JOIN received_patients r ON r.patient = p.id WHERE p.id = ?",
+        );
+        known = connection.fetch_one(select.bind(id)).await?;
+    }
+    match known.blob(1)? {
+        known if known == attributes => {
+            let words = new.levels.patient_words.expose().clone();
+            Ok(Patient { id, words, person: None, difference: None })
         }
-    };
-    Ok(Patient { id: row.int(0)?, words })
+        known => {
+            let read = |bytes| Attributes::read(Bytes::copy_from_slice(bytes), Encoding::ExplicitLittle);
+            let (known, says) = (read(known)?, read(attributes)?);
+            let own = person::own(&known, &says);
+            let words = words_of_name(&person::told(&known, &own));
+            let person = (!own.is_empty()).then(|| own.write(Encoding::ExplicitLittle));
+            Ok(Patient { id, words, person, difference: person::difference(&known, &says) })
+        }
+    }
 }
 
-/// A patient's row, and the words of the name in it.
+/// A patient's row, and what a new study says of them.
 struct Patient {
     id: i64,
+    /// Those of the name in the study.
     words: Vec<String>,
+    /// What is not in the row.
+    person: Option<Vec<u8>>,
+    /// What makes it likely that it is another person.
+    difference: Option<&'static str>,
 }
 
-async fn insert_study<C: Connection>(connection: &mut C, patient: Patient, new: &NewInstance) -> Result<i64> {
+async fn insert_study<C: Connection>(
+    connection: &mut C,
+    patient: &Patient,
+    new: &NewInstance,
+) -> Result<i64> {
     let insert = Statement::new(
-        "INSERT INTO studies (uid, patient, date, time, at, accession, modalities, sop_classes, series_count, instance_count, words, attributes)
-         VALUES (?, ?, ?, ?, ?, ?, '', '', 0, 0, ?, ?) RETURNING id",
+        "INSERT INTO studies (uid, patient, date, time, at, accession, modalities, sop_classes, series_count, instance_count, words, attributes, person)
+         VALUES (?, ?, ?, ?, ?, ?, '', '', 0, 0, ?, ?, ?) RETURNING id",
     )
     .bind(new.study.as_str())
     .bind(patient.id)
@@ -162,7 +195,8 @@ async fn insert_study<C: Connection>(connection: &mut C, patient: Patient, new: 
     .bind(new.levels.moment)
     .bind(new.levels.accession_number.expose().as_str())
     .bind(words::joined(&patient.words))
-    .bind(new.levels.study_attributes.expose().as_slice());
+    .bind(new.levels.study_attributes.expose().as_slice())
+    .bind(patient.person.as_deref());
     let id = connection.fetch_one(insert).await?.int(0)?;
     words::insert(connection, id, new.levels.moment, &patient.words).await?;
     Ok(id)

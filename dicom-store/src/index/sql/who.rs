@@ -2,6 +2,9 @@
 //!
 //! Rows of patients and studies hold what is told. Where that is something else than what was received,
 //! the latter is in `received_patients` and `received_studies`, and the study has an overlay for its data sets.
+//!
+//! What a study says of its patient otherwise than the patient's row ([`crate::index::person`]) gives way to what
+//! was corrected of the patient, and is nothing in a study that is another patient's now.
 
 use bytes::Bytes;
 use dicom::dictionary_std::tags;
@@ -9,7 +12,7 @@ use dicom::dictionary_std::tags;
 use super::ledger::{in_force, is_any, subject_of_patient, subject_of_study};
 use super::{Connection, SqlRow, Statement, words};
 use crate::index::level_rows::words_of_name;
-use crate::index::{LevelRows, NewInstance};
+use crate::index::{LevelRows, NewInstance, person};
 use crate::ledger::{Act, Entry};
 use crate::model::correction::Step;
 use crate::model::{Attributes, Correction, Encoding, PatientKey, StudyInstanceUid, VR};
@@ -176,11 +179,14 @@ struct Received {
     patient: i64,
     key: PatientKey,
     attributes: Attributes,
+    /// What it says of its patient, where that is not in the patient's row.
+    person: Attributes,
 }
 
 impl Received {
     async fn read<C: Connection>(connection: &mut C, study: i64) -> Result<Self> {
-        let sql = "SELECT s.uid, p.id, p.issuer, p.patient_id, coalesce(r.attributes, s.attributes) FROM studies s
+        let sql = "SELECT s.uid, p.id, p.issuer, p.patient_id, coalesce(r.attributes, s.attributes),
+                   CASE WHEN r.study IS NULL THEN s.person ELSE r.person END FROM studies s
                    LEFT JOIN received_studies r ON r.study = s.id JOIN patients p ON p.id = coalesce(r.patient, s.patient)
                    WHERE s.id = ?";
         let row: SqlRow = connection.fetch_one(Statement::new(sql).bind(study)).await?;
@@ -189,6 +195,7 @@ impl Received {
             patient: row.int(1)?,
             key: PatientKey { issuer: row.text(2)?.to_owned(), id: row.text(3)?.to_owned() },
             attributes: read(row.blob(4)?)?,
+            person: row.optional_blob(5)?.map(read).transpose()?.unwrap_or_default(),
         })
     }
 }
@@ -206,20 +213,25 @@ async fn settle_study<C: Connection>(connection: &mut C, study: i64) -> Result<(
         let (last, merge) = resolve(connection, key).await?;
         (key, by) = (last, merge.or(by));
     }
-    let mut patient = received.patient;
+    let (mut patient, mut person) = (received.patient, received.person.clone());
     let mut steps: Vec<Step> = Vec::new();
     if let (Some(by), true) = (&by, key != received.key) {
         let (id, values) = row_of(connection, &key).await?;
-        patient = id;
+        (patient, person) = (id, Attributes::new());
         steps.push(Step { act: by.number, at: by.at, values, is_other_patient: true });
     } else if !key.id.is_empty() {
         steps = corrections_of(connection, &key).await?;
+        for corrected in steps.iter().flat_map(|step| step.values.iter().map(|element| element.tag)) {
+            if corrected != tags::SPECIFIC_CHARACTER_SET {
+                person.remove(corrected);
+            }
+        }
     }
     let of_study: Vec<Step> = acts.iter().filter_map(step).collect();
     let attributes = after(&received.attributes, &of_study);
     steps.extend(of_study);
     steps.sort_by_key(|step| step.act);
-    let told = Told { study, patient, attributes, correction: Correction::new(steps) };
+    let told = Told { study, patient, attributes, person, correction: Correction::new(steps) };
     told.write(connection, &received).await
 }
 
@@ -228,6 +240,7 @@ struct Told {
     study: i64,
     patient: i64,
     attributes: Attributes,
+    person: Attributes,
     correction: Option<Correction>,
 }
 
@@ -237,27 +250,36 @@ impl Told {
         let overlay = self.correction.as_ref().map(Correction::to_bytes);
         let is_corrected = overlay.is_some();
         let select = Statement::new("SELECT attributes FROM patients WHERE id = ?").bind(self.patient);
-        let names = words_of_name(&read(connection.fetch_one(select).await?.blob(0)?)?);
+        let patient = read(connection.fetch_one(select).await?.blob(0)?)?;
+        let names = words_of_name(&person::told(&patient, &self.person));
         words::replace(connection, self.study, levels.moment, &names).await?;
-        let sql = "UPDATE studies SET patient = ?, date = ?, time = ?, accession = ?, attributes = ?, overlay = ? WHERE id = ?";
+        let sql = "UPDATE studies SET patient = ?, date = ?, time = ?, accession = ?, attributes = ?, person = ?, overlay = ? WHERE id = ?";
         let update = Statement::new(sql)
             .bind(self.patient)
             .bind(levels.study_date.as_str())
             .bind(levels.study_time.as_str())
             .bind(levels.accession_number.expose().as_str())
             .bind(self.attributes.write(Encoding::ExplicitLittle))
+            .bind(kept(&self.person))
             .bind(overlay)
             .bind(self.study);
         connection.execute(update).await?;
         let keep = if is_corrected {
-            let sql = "INSERT INTO received_studies (study, patient, attributes) VALUES (?, ?, ?) ON CONFLICT (study) DO NOTHING";
+            let sql = "INSERT INTO received_studies (study, patient, attributes, person) VALUES (?, ?, ?, ?) ON CONFLICT (study) DO NOTHING";
             let attributes = received.attributes.write(Encoding::ExplicitLittle);
-            Statement::new(sql).bind(self.study).bind(received.patient).bind(attributes)
+            let person = kept(&received.person);
+            Statement::new(sql).bind(self.study).bind(received.patient).bind(attributes).bind(person)
         } else {
             Statement::new("DELETE FROM received_studies WHERE study = ?").bind(self.study)
         };
         connection.execute(keep).await.map(|_| ())
     }
+}
+
+/// As a row has it.
+fn kept(person: &Attributes) -> Option<Vec<u8>> {
+    let has_any = person.iter().any(|element| element.tag != tags::SPECIFIC_CHARACTER_SET);
+    has_any.then(|| person.write(Encoding::ExplicitLittle))
 }
 
 /// What came for a study and a patient of whom there may be acts.

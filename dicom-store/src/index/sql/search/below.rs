@@ -1,12 +1,20 @@
 //! Series and instances: study by study, newest first, within it by their numbers.
 
+use std::sync::Arc;
+
 use super::super::{Connection, Dialect, SqlRow, Statement, rows};
 use super::{Search, Step, answer, headers};
 use crate::Result;
-use crate::model::{Attributes, Header, Level};
+use crate::model::{Attributes, Correction, Header, Level};
 
 /// Studies that are taken together.
 const STUDIES: i64 = 16;
+
+/// What holds for all that is below a study.
+struct Above {
+    told: Attributes,
+    correction: Option<Arc<Correction>>,
+}
 
 impl Search<'_> {
     pub(super) async fn next_below<C: Connection>(&mut self, connection: &mut C) -> Result<Step> {
@@ -49,7 +57,7 @@ impl Search<'_> {
         mut place: Vec<i64>,
     ) -> Result<Step> {
         let id = study.int(1)?;
-        let above = answer::study(study, false)?;
+        let above = Above { told: answer::study(study, false)?, correction: answer::correction(study)? };
         loop {
             let unseen = self.passed_unseen()?;
             let size = unseen.map_or_else(|| self.size(), Ok)?;
@@ -82,7 +90,7 @@ impl Search<'_> {
         &mut self,
         connection: &mut C,
         row: &SqlRow,
-        above: &Attributes,
+        above: &Above,
         reference: &[u8],
     ) -> Result<()> {
         let mut all = match self.query.level {
@@ -90,11 +98,12 @@ impl Search<'_> {
                 if !self.narrowing.is_exact && !self.may_look() {
                     return Ok(());
                 }
-                let mut all = Header::from_bytes(row.blob(6)?, reference)?.attributes()?.in_utf8();
-                answer::add(&mut all, above);
+                let header = Header::from_bytes(row.blob(6)?, reference)?.corrected(above.correction.clone());
+                let mut all = header.attributes()?.in_utf8();
+                answer::add(&mut all, &above.told);
                 all
             }
-            _ => above.clone(),
+            _ => above.told.clone(),
         };
         answer::add_series(&mut all, row, self.place_columns())?;
         let is_match = self.is_match(&all);

@@ -1,9 +1,11 @@
 //! What only the instances tell: attributes that no row above them holds, in sequences and private ones too.
 
+use std::sync::Arc;
+
 use super::super::{Connection, Statement, rows};
 use super::Search;
 use crate::Result;
-use crate::model::Header;
+use crate::model::{Correction, Header};
 
 /// Headers that are read together.
 const TOGETHER: i64 = 64;
@@ -42,8 +44,8 @@ impl Search<'_> {
         loop {
             let (condition, id) = scope.condition();
             let mut statement = Statement::new(
-                "SELECT e.number, e.id, i.number, i.id, i.header FROM series e JOIN instances i ON i.series = e.id \
-                 WHERE i.state = 0 AND ",
+                "SELECT e.number, e.id, i.number, i.id, i.header, s.overlay FROM series e JOIN instances i ON i.series = e.id \
+                 JOIN studies s ON s.id = e.study WHERE i.state = 0 AND ",
             );
             statement = {
                 statement.push(condition);
@@ -59,8 +61,9 @@ impl Search<'_> {
                     return Ok(false);
                 }
                 let reference = references.get(&row.int(1)?).map(|bytes| &bytes[..]).unwrap_or_default();
-                let header = Header::from_bytes(row.blob(4)?, reference)?.attributes()?;
-                if self.query.matches_header(&header) {
+                let correction = row.optional_blob(5)?.map(Correction::from_bytes).transpose()?;
+                let header = Header::from_bytes(row.blob(4)?, reference)?.corrected(correction.map(Arc::new));
+                if self.query.matches_header(&header.attributes()?) {
                     return Ok(true);
                 }
                 after = [row.int(0)?, row.int(1)?, row.int(2)?, row.int(3)?];

@@ -1,10 +1,16 @@
 //! Patients, by name.
 
-use super::super::{Connection, Dialect, Statement};
+use super::super::{Connection, Dialect, SqlRow, Statement};
 use super::narrowing::Condition;
 use super::plan::Driver;
 use super::{Search, Step, answer, headers};
 use crate::Result;
+use crate::index::person;
+use crate::model::Attributes;
+use crate::query::Rank;
+
+/// Studies of one patient that are looked at together.
+const STUDIES: i64 = 256;
 
 impl Search<'_> {
     pub(super) async fn next_patients<C: Connection>(&mut self, connection: &mut C) -> Result<Step> {
@@ -12,8 +18,7 @@ impl Search<'_> {
         let rows = connection.fetch(self.select_patients(C::DIALECT, size)).await?;
         for row in &rows {
             self.progress.patient = Some((row.text(0)?.to_owned(), row.int(1)?));
-            let attributes = answer::patient(row)?;
-            if self.is_match(&attributes)
+            if let Some(attributes) = self.told(connection, row).await?
                 && self.has_instance(connection, headers::Scope::Patient(row.int(1)?)).await?
             {
                 self.take(attributes);
@@ -23,6 +28,47 @@ impl Search<'_> {
             }
         }
         Ok(if i64::try_from(rows.len()).is_ok_and(|count| count < size) { Step::Over } else { Step::More })
+    }
+
+    /// The patient as the first of their studies tells them that matches best, where one does. One whose studies
+    /// tell names of two ranks is among those of the better one.
+    async fn told<C: Connection>(&self, connection: &mut C, row: &SqlRow) -> Result<Option<Attributes>> {
+        let known = answer::patient(row)?;
+        if !answer::has_persons(row)? {
+            return Ok(self.is_match(&known).then_some(known));
+        }
+        let (mut best, mut after) = (None, 0);
+        loop {
+            let select = Statement::new(
+                "SELECT s.id, s.person FROM studies s WHERE s.patient = ? AND s.instance_count > 0 AND s.id > ?
+                 ORDER BY s.id LIMIT ?",
+            );
+            let studies = connection.fetch(select.bind(row.int(1)?).bind(after).bind(STUDIES)).await?;
+            for study in &studies {
+                after = study.int(0)?;
+                let told = match study.optional_blob(1)? {
+                    Some(own) => person::told(&known, &answer::read(own)?),
+                    None => known.clone(),
+                };
+                let rank = self.rank_of(&told);
+                if self.query.matches(&told) && best.as_ref().is_none_or(|(best, _)| rank < *best) {
+                    best = Some((rank, told));
+                }
+                if best.as_ref().is_some_and(|(rank, _)| *rank != Some(Rank::Folded)) {
+                    break;
+                }
+            }
+            let is_over = i64::try_from(studies.len()).is_ok_and(|count| count < STUDIES);
+            if is_over || best.as_ref().is_some_and(|(rank, _)| *rank != Some(Rank::Folded)) {
+                return Ok(best.filter(|(rank, _)| *rank == self.progress.rank).map(|(_, told)| told));
+            }
+        }
+    }
+
+    /// Where names are given by their ranks, that of this one.
+    fn rank_of(&self, told: &Attributes) -> Option<Rank> {
+        let name = self.query.name().filter(|_| self.progress.rank.is_some())?;
+        Some(name.rank_of(told))
     }
 
     /// Patients with a study that is shown and fulfils the conditions on studies.
