@@ -124,7 +124,13 @@ impl Identifier {
     pub(super) fn wanted(&self, model: Model) -> Result<Wanted> {
         let parents = self.parents(model)?;
         Ok(match (self.level, parents.study, parents.series) {
-            (Level::Patient, ..) => Wanted::Patient(self.single(tags::PATIENT_ID, "Patient ID")?),
+            (Level::Patient, ..) => {
+                let has_issuer = self.attributes.text(tags::ISSUER_OF_PATIENT_ID).is_some();
+                let issuer = has_issuer
+                    .then(|| self.single(tags::ISSUER_OF_PATIENT_ID, "Issuer of Patient ID"))
+                    .transpose()?;
+                Wanted::Patient { id: self.single(tags::PATIENT_ID, "Patient ID")?, issuer }
+            }
             (Level::Study, ..) => {
                 let studies = self.list(tags::STUDY_INSTANCE_UID, "Study Instance UID")?;
                 Wanted::Studies(parse_all(&studies, StudyInstanceUid::parse)?)
@@ -158,7 +164,7 @@ struct Parents {
 /// What a retrieve asks for. UIDs are unique: Patient ID above them is required, but not compared.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Wanted {
-    Patient(String),
+    Patient { id: String, issuer: Option<String> },
     Studies(Vec<StudyInstanceUid>),
     Series(StudyInstanceUid, Vec<SeriesInstanceUid>),
     Instances(StudyInstanceUid, SeriesInstanceUid, Vec<SopInstanceUid>),

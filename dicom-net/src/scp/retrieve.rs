@@ -13,7 +13,9 @@ use crate::scu::Outcome;
 /// The instances that a retrieve asks for; what is not there is nothing.
 pub(super) async fn instances(session: &Session, wanted: &Wanted) -> Result<Vec<Instance>> {
     let resources: Vec<Resource> = match wanted {
-        Wanted::Patient(id) => vec![Resource::Patient(id.clone())],
+        Wanted::Patient { id, issuer } => {
+            vec![Resource::Patient { id: id.clone(), issuer: issuer.clone() }]
+        }
         Wanted::Studies(studies) => once_each(studies).map(|study| Resource::Study(study.clone())).collect(),
         Wanted::Series(study, series) => {
             once_each(series).map(|series| Resource::Series(study.clone(), series.clone())).collect()

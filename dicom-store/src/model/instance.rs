@@ -46,8 +46,11 @@ impl FromStr for Level {
 /// A part of the archive, as a URL or the unique keys of a retrieve name it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Resource {
-    /// Every study of a patient, by Patient ID alone, whoever issued it (PS3.4 §C.4.2.2.1).
-    Patient(String),
+    /// Every study of one patient (PS3.4 §C.4.2.2.1). Without an issuer, of the only one with this Patient ID.
+    Patient {
+        id: String,
+        issuer: Option<String>,
+    },
     Study(StudyInstanceUid),
     Series(StudyInstanceUid, SeriesInstanceUid),
     Instance(StudyInstanceUid, SeriesInstanceUid, SopInstanceUid),
@@ -56,7 +59,7 @@ pub enum Resource {
 impl fmt::Display for Resource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Patient(_) => write!(f, "patient «phi»"),
+            Self::Patient { .. } => write!(f, "patient «phi»"),
             Self::Study(study) => write!(f, "study {study}"),
             Self::Series(study, series) => write!(f, "series {series} of study {study}"),
             Self::Instance(_, series, instance) => write!(f, "instance {instance} of series {series}"),

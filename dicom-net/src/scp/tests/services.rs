@@ -4,7 +4,9 @@ use dicom_store::model::{Attributes, Encoding, Resource, VR};
 use rstest::rstest;
 use worker::{CpuPool, Destination};
 
-use super::peer::{CT, EXPLICIT, FIND, MOVE, Peer, Running, VERIFICATION, command, message, p_data, serve};
+use super::peer::{
+    CT, EXPLICIT, FIND, MOVE, PATIENT_ROOT_MOVE, Peer, Running, VERIFICATION, command, message, p_data, serve,
+};
 use crate::dimse::Status;
 use crate::{Config, DimseDestination};
 
@@ -173,6 +175,29 @@ async fn a_move_brings_instances_to_the_destination() {
     assert_eq!(arrived.len(), 3);
     let bytes = theirs.session().read(&arrived[0], arrived[0].data_set..arrived[0].location.length).await;
     assert!(bytes.unwrap() == first.data_set(), "the data set changed on its way");
+}
+
+#[tokio::test]
+async fn a_patient_is_brought_by_identifier_and_issuer() {
+    let theirs = serve(Config { ae_title: "THEIRS".parse().unwrap(), ..Config::default() }).await;
+    let peers =
+        vec!["WS1=127.0.0.1:1".parse().unwrap(), format!("THEIRS={}", theirs.address).parse().unwrap()];
+    let ours = serve(Config { peers, ..Config::default() }).await;
+    let of = |issuer| ct().patient_id("77").with(tags::ISSUER_OF_PATIENT_ID, VR::LO, issuer);
+    let (wanted, other) = (of("H1"), of("H2"));
+    for sample in [&wanted, &other] {
+        fixture::store(&ours.session(), sample).await.unwrap();
+    }
+    let asked = |issuer| {
+        let keys = [(tags::PATIENT_ID, VR::LO, "77"), (tags::ISSUER_OF_PATIENT_ID, VR::LO, issuer)];
+        let command = command(PATIENT_ROOT_MOVE, 0x21, true, &[(0x0600, "THEIRS")]);
+        message(1, &command, Some(&identifier("PATIENT", &keys)))
+    };
+    let refused = status(&ours, "WS1", PATIENT_ROOT_MOVE, &asked("")).await;
+    assert_eq!(refused, Status::DOES_NOT_MATCH_SOP_CLASS);
+    assert_eq!(status(&ours, "WS1", PATIENT_ROOT_MOVE, &asked("H1")).await, Status::SUCCESS);
+    assert!(theirs.session().instances(&Resource::Study(wanted.study())).await.is_ok());
+    assert!(theirs.session().instances(&Resource::Study(other.study())).await.is_err());
 }
 
 #[tokio::test]

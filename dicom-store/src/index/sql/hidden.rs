@@ -65,13 +65,15 @@ pub(super) async fn settle<C: Connection>(connection: &mut C, uids: &[&SopInstan
     Ok(!series.is_empty())
 }
 
-fn of(resource: &Resource) -> Statement {
+async fn of<C: Connection>(connection: &mut C, resource: &Resource) -> Result<Statement> {
     let mut from = Statement::new(
-        "FROM instances i JOIN series e ON e.id = i.series JOIN studies s ON s.id = e.study \
-         JOIN patients p ON p.id = s.patient WHERE ",
+        "FROM instances i JOIN series e ON e.id = i.series JOIN studies s ON s.id = e.study WHERE ",
     );
     match resource {
-        Resource::Patient(id) => from.push("p.patient_id = ").push_bind(id.as_str()),
+        Resource::Patient { id, issuer } => {
+            let patient = rows::patient(connection, id, issuer.as_deref(), rows::ANY).await?;
+            from.push("s.patient = ").push_bind(patient)
+        }
         Resource::Study(study) => from.push("s.uid = ").push_bind(study.as_str()),
         Resource::Series(study, series) => {
             from.push("s.uid = ").push_bind(study.as_str());
@@ -83,7 +85,7 @@ fn of(resource: &Resource) -> Statement {
             from.push(" AND i.uid = ").push_bind(instance.as_str())
         }
     };
-    from
+    Ok(from)
 }
 
 /// What is hidden, study by study and act by act, from the newest act; of a resource or of all.
@@ -95,7 +97,12 @@ pub(in crate::index) async fn hidden<C: Connection>(
     let mut select = Statement::new(
         "SELECT s.uid, e.uid, i.uid, i.state, coalesce((SELECT max(a.act) FROM instance_acts a WHERE a.uid = i.uid), 0) AS act ",
     );
-    let from = resource.map_or_else(|| Statement::new("FROM instances i JOIN series e ON e.id = i.series JOIN studies s ON s.id = e.study WHERE 1 = 1"), of);
+    let from = match resource {
+        Some(resource) => of(connection, resource).await?,
+        None => Statement::new(
+            "FROM instances i JOIN series e ON e.id = i.series JOIN studies s ON s.id = e.study WHERE 1 = 1",
+        ),
+    };
     select.append(from);
     select.push(" AND i.state IN (1, 2) ORDER BY act DESC, i.id LIMIT ").push_bind(limit);
     let row = |row: &super::SqlRow| {

@@ -114,18 +114,50 @@ pub(super) async fn has_conflict<C: Connection>(connection: &mut C, new: &NewIns
     Ok(connection.fetch_optional(select).await?.is_some())
 }
 
+/// Of the studies of a patient: those that show something, or all.
+pub(super) const SHOWS_SOMETHING: &str = " AND s.instance_count > 0";
+pub(super) const ANY: &str = "";
+
+/// The row of the patient with such studies who is meant.
+///
+/// # Errors
+/// `Conflict` when that may be more than one: a Patient ID is one patient's only together with who issued it
+/// (PS3.3 §C.7.1.1).
+pub(super) async fn patient<C: Connection>(
+    connection: &mut C,
+    id: &str,
+    issuer: Option<&str>,
+    of_studies: &str,
+) -> Result<Option<i64>> {
+    let mut select = Statement::new("SELECT p.id FROM patients p WHERE p.patient_id = ");
+    select.push_bind(id);
+    if let Some(issuer) = issuer {
+        select.push(" AND p.issuer = ").push_bind(issuer);
+    }
+    select.push(" AND EXISTS (SELECT 1 FROM studies s WHERE s.patient = p.id").push(of_studies).push(")");
+    match connection.fetch(select).await?.as_slice() {
+        [] => Ok(None),
+        [one] => one.int(0).map(Some),
+        several => Err(Error::conflict(format!(
+            "{} patients have this Patient ID: name its issuer (0010,0021)",
+            several.len()
+        ))),
+    }
+}
+
 /// Instances of a resource by series and instance number.
 pub(in crate::index) async fn instances<C: Connection>(
     connection: &mut C,
     of: &Resource,
 ) -> Result<Vec<Instance>> {
     let statement = match of {
-        Resource::Patient(id) => select(
-            "",
-            "JOIN patients p ON p.id = s.patient WHERE p.patient_id = ? AND i.state = 0 \
-             ORDER BY s.id, e.number, e.id, i.number, i.id",
-        )
-        .bind(id.as_str()),
+        Resource::Patient { id, issuer } => {
+            let Some(patient) = patient(connection, id, issuer.as_deref(), SHOWS_SOMETHING).await? else {
+                return Ok(Vec::new());
+            };
+            select("", "WHERE s.patient = ? AND i.state = 0 ORDER BY s.id, e.number, e.id, i.number, i.id")
+                .bind(patient)
+        }
         Resource::Study(study) => {
             select("", "WHERE s.uid = ? AND i.state = 0 ORDER BY e.number, e.id, i.number, i.id")
                 .bind(study.as_str())
@@ -162,11 +194,16 @@ pub(in crate::index) async fn header<C: Connection>(
 /// Rows of the series of a resource, in their order.
 async fn series_of<C: Connection>(connection: &mut C, of: &Resource) -> Result<Vec<i64>> {
     let statement = match of {
-        Resource::Patient(id) => Statement::new(
-            "SELECT e.id FROM series e JOIN studies s ON s.id = e.study JOIN patients p ON p.id = s.patient
-             WHERE p.patient_id = ? ORDER BY s.id, e.number, e.id",
-        )
-        .bind(id.as_str()),
+        Resource::Patient { id, issuer } => {
+            let Some(patient) = patient(connection, id, issuer.as_deref(), SHOWS_SOMETHING).await? else {
+                return Ok(Vec::new());
+            };
+            Statement::new(
+                "SELECT e.id FROM series e JOIN studies s ON s.id = e.study WHERE s.patient = ?
+                 ORDER BY s.id, e.number, e.id",
+            )
+            .bind(patient)
+        }
         Resource::Study(study) => Statement::new(
             "SELECT e.id FROM series e JOIN studies s ON s.id = e.study WHERE s.uid = ? ORDER BY e.number, e.id",
         )
