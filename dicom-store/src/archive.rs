@@ -52,7 +52,7 @@ pub(crate) struct Inner {
     /// Sealed packs on their way into the object store.
     adopting: TaskTracker,
     /// Held as long as the archive is open.
-    lock: Mutex<Option<File>>,
+    locks: Mutex<Vec<File>>,
 }
 
 impl Archive {
@@ -63,8 +63,8 @@ impl Archive {
     /// `Invalid` for a setting that cannot be, `Conflict` when the folder is in use by another
     /// server, `Unavailable` when something cannot be opened.
     pub async fn open(config: &Config) -> Result<Self> {
-        let lock = lock(&config.data)?;
-        Self::open_locked(config, lock, Disk::default()).await
+        let locks = locks(config)?;
+        Self::open_locked(config, locks, Disk::default()).await
     }
 
     /// The same, and every step that the log takes is told to `watch` before it is taken.
@@ -73,8 +73,8 @@ impl Archive {
     /// As [`Archive::open`].
     #[cfg(feature = "fixtures")]
     pub async fn open_watched(config: &Config, watch: crate::fixture::Watch) -> Result<Self> {
-        let lock = lock(&config.data)?;
-        Self::open_locked(config, lock, Disk::watched_by(watch)).await
+        let locks = locks(config)?;
+        Self::open_locked(config, locks, Disk::watched_by(watch)).await
     }
 
     /// Forgets the index and makes it anew from the packs.
@@ -82,19 +82,20 @@ impl Archive {
     /// # Errors
     /// As [`Archive::open`]; the index is left alone when the folder is in use.
     pub async fn reindex(config: &Config) -> Result<Self> {
-        let lock = lock(&config.data)?;
+        let locks = locks(config)?;
         // What cannot be listed cannot be read again.
         Objects::open(config)?.packs().await?;
         Place::of(config)?.remove().await?;
-        Self::open_locked(config, lock, Disk::default()).await
+        Self::open_locked(config, locks, Disk::default()).await
     }
 
-    async fn open_locked(config: &Config, lock: File, disk: Disk) -> Result<Self> {
+    async fn open_locked(config: &Config, locks: Vec<File>, disk: Disk) -> Result<Self> {
         let durability = config.durability()?;
         let objects = Objects::open(config)?;
-        objects.belongs_to(&config.data).await?;
+        let identifier = objects.belongs_to(&config.data).await?;
         let sources = Arc::new(Sources::new(&config.sources)?);
         let index = Place::of(config)?.open().await?;
+        index.belongs_to(&identifier).await?;
         let sealed: Vec<_> = objects.packs().await?.into_iter().map(|(pack, _)| pack).collect();
         let is_alone = durability == Durability::Local;
         let node = node::join(&config.data, &*index, &sealed, is_alone).await?;
@@ -158,7 +159,7 @@ impl Archive {
                 store,
                 threads: Mutex::new(Some(log.threads)),
                 adopting: log.adopting,
-                lock: Mutex::new(Some(lock)),
+                locks: Mutex::new(locks),
             }),
         })
     }
@@ -201,17 +202,29 @@ impl Archive {
         self.inner.adopting.close();
         self.inner.adopting.wait().await;
         self.inner.index.close().await;
-        self.inner.lock.lock().await.take();
+        self.inner.locks.lock().await.clear();
     }
 }
 
-/// One server at a time writes to a data folder.
-fn lock(data: &Path) -> Result<File> {
-    std::fs::create_dir_all(data)?;
-    let file = OpenOptions::new().write(true).create(true).truncate(false).open(data.join("lock"))?;
+/// One server at a time writes to a data folder, and to an index in a file elsewhere.
+fn locks(config: &Config) -> Result<Vec<File>> {
+    std::fs::create_dir_all(&config.data)?;
+    let data = lock(&config.data.join("lock"), "data folder", &config.data)?;
+    let index = match Place::of(config)? {
+        Place::Sqlite(file) if !file.starts_with(&config.data) => {
+            let mut beside = file.clone().into_os_string();
+            beside.push("-lock");
+            Some(lock(Path::new(&beside), "index", &file)?)
+        }
+        _ => None,
+    };
+    Ok(std::iter::once(data).chain(index).collect())
+}
+
+fn lock(file: &Path, what: &str, of: &Path) -> Result<File> {
+    let file = OpenOptions::new().write(true).create(true).truncate(false).open(file)?;
     flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|cause| {
-        Error::conflict(format!("data folder {} is in use by another filmless", data.display()))
-            .with_source(cause)
+        Error::conflict(format!("{what} {} is in use by another filmless", of.display())).with_source(cause)
     })?;
     Ok(file)
 }

@@ -190,6 +190,11 @@ pub struct HeaderCursor(pub(crate) Vec<i64>);
 /// One verb, one transaction. Errors are `Unavailable` when the back end cannot be reached or is
 /// locked, `Corrupt` when it holds what cannot be read.
 pub trait Index: fmt::Debug + Send + Sync + 'static {
+    /// Makes the index that of an archive, at its first start.
+    ///
+    /// `Conflict` when it is another's.
+    fn belongs_to<'a>(&'a self, archive: &'a str) -> BoxFuture<'a, Result<()>>;
+
     /// Takes a node in, and gives its number.
     ///
     /// `Conflict` when it cannot work beside those that are there.
@@ -338,6 +343,9 @@ pub trait Index: fmt::Debug + Send + Sync + 'static {
         at: u64,
         damaged: &'a [EntryRow],
     ) -> BoxFuture<'a, Result<()>>;
+
+    /// Hides what is damaged.
+    fn damaged<'a>(&'a self, rows: &'a [EntryRow]) -> BoxFuture<'a, Result<()>>;
 
     /// Writes what is left and closes; nothing can be asked afterwards.
     fn close(&self) -> BoxFuture<'_, ()>;

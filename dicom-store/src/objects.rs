@@ -165,11 +165,11 @@ impl Objects {
     }
 
     /// Makes sure that data folder and store belong together: both hold the same identifier, made at the first
-    /// start. A data folder without one takes over the store's.
+    /// start, which is given. A data folder without one takes over the store's.
     ///
     /// # Errors
     /// `Conflict` when they do not: a volume that is not mounted, or another archive's.
-    pub(crate) async fn belongs_to(&self, data: &Path) -> Result<()> {
+    pub(crate) async fn belongs_to(&self, data: &Path) -> Result<String> {
         let file = data.join(IDENTIFIER);
         let own = match std::fs::read_to_string(&file) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
@@ -178,12 +178,15 @@ impl Objects {
         let object = object_store::path::Path::from(IDENTIFIER);
         let stored = self.small(&object).await?;
         match (own, stored) {
-            (Some(own), Some(stored)) if own.as_bytes() == stored => Ok(()),
-            (None, Some(stored)) => Ok(write_whole(&file, &stored)?),
+            (Some(own), Some(stored)) if own.as_bytes() == stored => Ok(own),
+            (None, Some(stored)) => {
+                write_whole(&file, &stored)?;
+                identifier(&stored)
+            }
             (None, None) => {
                 let made = new_identifier(data).into_bytes();
                 let put = self.store.put_opts(&object, made.clone().into(), PutMode::Create.into());
-                let identifier = match within(put).await {
+                let new = match within(put).await {
                     Ok(_) => made,
                     // Another node has just made it.
                     Err(error) if error.kind == ErrorKind::Conflict => {
@@ -193,9 +196,10 @@ impl Objects {
                 };
                 // First where the store has it: one that only the data folder had would not be let in again.
                 if let Some(folder) = &self.folder {
-                    write_whole(&folder.join(IDENTIFIER), &identifier)?;
+                    write_whole(&folder.join(IDENTIFIER), &new)?;
                 }
-                Ok(write_whole(&file, &identifier)?)
+                write_whole(&file, &new)?;
+                identifier(&new)
             }
             (Some(_), _) => Err(Error::conflict(
                 "the object store is not the one of this data folder; is its volume mounted?",
@@ -307,6 +311,11 @@ fn store_error(error: object_store::Error) -> Error {
         _ => ErrorKind::Unavailable,
     };
     Error::new(kind, "object store cannot do this").with_source(error)
+}
+
+fn identifier(bytes: &[u8]) -> Result<String> {
+    let text = String::from_utf8(bytes.to_vec());
+    text.map_err(|cause| Error::corrupt("the identifier of the archive cannot be read").with_source(cause))
 }
 
 fn taken(pack: PackId, there: u64, length: u64) -> Error {

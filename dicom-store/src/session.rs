@@ -189,7 +189,7 @@ impl Session {
         let stream = try_unfold(state, |(mut place, ahead, mut parts)| async move {
             let Some((number, part)) = parts.next() else { return Ok(None) };
             ahead.reached(number);
-            let bytes = place.read(part).await?;
+            let bytes = if number == 0 { place.read_first(part).await? } else { place.read(part).await? };
             Ok(Some((bytes, (place, ahead, parts))))
         });
         stream::once(async move { allowed.map(|()| stream) }).try_flatten()

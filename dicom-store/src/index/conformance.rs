@@ -14,10 +14,11 @@ use dicom::dictionary_std::tags;
 use super::{Index, Known, Mark, NewInstance};
 use crate::fixture::{Sample, ct};
 use crate::ingest::Reading;
+use crate::ledger::Act;
 use crate::model::{FileMeta, Level, Location, PackId, Resource, Tag, VR};
 use crate::query::{Key, Page, Query};
 use crate::queue::{NewJob, QueueDepth};
-use crate::{ChangeKind, Cursor};
+use crate::{ChangeKind, Cursor, ErrorKind};
 
 pub use acts::*;
 pub use packs::{
@@ -48,7 +49,8 @@ macro_rules! index_conformance {
             puts_one_pack_in_the_place_of_others, never_gives_the_number_of_the_last_pack_again,
             hides_what_is_damaged_until_it_comes_again, counts_anew_what_was_healed, tells_of_acts,
             tells_each_study_with_the_person_that_it_came_with, finds_a_patient_by_each_name_and_tells_them_once,
-            takes_names_that_differ_in_form_for_one_person, corrects_whatever_a_study_says_of_its_patient);
+            takes_names_that_differ_in_form_for_one_person, corrects_whatever_a_study_says_of_its_patient,
+            belongs_to_one_archive);
     };
     (@each $make:path: $($test:ident),+) => {
         $(
@@ -146,6 +148,13 @@ pub async fn commits_all_of_a_group_or_nothing(index: &dyn Index) {
     assert!(index.marks().await.unwrap().iter().all(|mark| mark.pack != PackId(9)));
     commit(index, &[fresh]).await;
     assert_eq!(find(index, Level::Study, &[], tags::STUDY_INSTANCE_UID).await.len(), 2);
+}
+
+pub async fn belongs_to_one_archive(index: &dyn Index) {
+    index.belongs_to("one").await.unwrap();
+    index.belongs_to("one").await.unwrap();
+    let refused = index.belongs_to("other").await.unwrap_err();
+    assert!(refused.kind == ErrorKind::Conflict && refused.what.contains("another archive"), "{refused}");
 }
 
 pub async fn remembers_how_far_it_has_come(index: &dyn Index) {
@@ -294,10 +303,30 @@ pub async fn gives_headers_in_pages(index: &dyn Index) {
 
 pub async fn keeps_patients_of_two_issuers_apart(index: &dyn Index) {
     let from = |issuer| ct().patient_id("7").with(tags::ISSUER_OF_PATIENT_ID, VR::LO, issuer);
-    commit(index, &[from("A"), from("B"), ct().patient_id(""), ct().patient_id("")]).await;
+    let samples = [from("A"), from("B"), ct().patient_id(""), ct().patient_id("")];
+    commit(index, &samples).await;
     assert_eq!(find(index, Level::Patient, &[], tags::PATIENT_ID).await.len(), 4);
     let counts = find(index, Level::Patient, &[], tags::NUMBER_OF_PATIENT_RELATED_INSTANCES).await;
     assert_eq!(counts, ["1", "1", "1", "1"]);
+    let of = |issuer: Option<&str>| Resource::Patient { id: "7".into(), issuer: issuer.map(str::to_owned) };
+    let refused = [
+        index.instances(&of(None)).await.unwrap_err(),
+        index.headers(&of(None), None, 10).await.unwrap_err(),
+        index.hidden(Some(&of(None)), 10).await.unwrap_err(),
+    ];
+    for error in refused {
+        assert!(error.kind == ErrorKind::Conflict && error.what.starts_with("2 patients"), "{error}");
+    }
+    let found = index.instances(&of(Some("B"))).await.unwrap();
+    assert_eq!((found.len(), &found[0].study), (1, &samples[1].study()));
+    assert_eq!(index.headers(&of(Some("A")), None, 10).await.unwrap().0.len(), 1);
+    assert!(index.instances(&of(Some("C"))).await.unwrap().is_empty());
+    // Of whom nothing is shown is not in the way.
+    let delete = Act::Delete { instances: vec![samples[0].sop_instance()] };
+    index.act(&entry(1, delete)).await.unwrap();
+    assert_eq!(index.instances(&of(None)).await.unwrap(), found);
+    assert_eq!(index.hidden(Some(&of(Some("A"))), 10).await.unwrap().len(), 1);
+    assert!(index.hidden(Some(&of(Some("B"))), 10).await.unwrap().is_empty());
 }
 
 pub async fn keeps_one_series_uid_in_two_studies_apart(index: &dyn Index) {

@@ -25,8 +25,8 @@ use presence::Presence;
 
 use super::sql::commit::{Counters, Memory};
 use super::sql::{
-    Connection as _, SqlRow, Statement, audit, commit, hidden, ledger, packs, quarantine, rows, search, who,
-    work,
+    Connection as _, SqlRow, Statement, audit, commit, hidden, identity, ledger, packs, quarantine, rows,
+    search, who, work,
 };
 use super::{
     AuditRow, Committed, EntryRow, HeaderCursor, HeaderPage, Hidden, Index, KeptAside, Known, Mark,
@@ -158,6 +158,11 @@ impl PostgresIndex {
 }
 
 impl Index for PostgresIndex {
+    fn belongs_to<'a>(&'a self, archive: &'a str) -> BoxFuture<'a, Result<()>> {
+        let archive = archive.to_owned();
+        self.pool.write(async move |c| identity::belongs_to(c, &archive).await).boxed()
+    }
+
     fn join<'a>(&'a self, node: &'a Joining) -> BoxFuture<'a, Result<u64>> {
         async {
             let joining = node.clone();
@@ -387,6 +392,16 @@ impl Index for PostgresIndex {
             .write(async move |c| {
                 c.run(LOCK_ANEW).await?;
                 packs::verified(c, pack, at, &damaged).await
+            })
+            .boxed()
+    }
+
+    fn damaged<'a>(&'a self, rows: &'a [EntryRow]) -> BoxFuture<'a, Result<()>> {
+        let rows = rows.to_vec();
+        self.pool
+            .write(async move |c| {
+                c.run(LOCK_ANEW).await?;
+                packs::damaged(c, &rows).await
             })
             .boxed()
     }

@@ -8,6 +8,7 @@ pub(super) mod audit;
 pub(super) mod commit;
 mod counts;
 pub(super) mod hidden;
+pub(super) mod identity;
 pub(super) mod ledger;
 pub(super) mod levels;
 pub(super) mod packs;

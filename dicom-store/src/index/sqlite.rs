@@ -18,7 +18,9 @@ use connection::SqliteConnection;
 pub(super) use connection::remove;
 
 use super::sql::commit::Memory;
-use super::sql::{audit, closed, commit, hidden, ledger, packs, quarantine, rows, search, who, work};
+use super::sql::{
+    audit, closed, commit, hidden, identity, ledger, packs, quarantine, rows, search, who, work,
+};
 use super::{
     AuditRow, Committed, EntryRow, HeaderCursor, HeaderPage, Hidden, Index, KeptAside, Known, Mark,
     NewInstance, PackEntry, PackRow, Recorded, Replacement, SearchCursor, SearchPage,
@@ -177,7 +179,12 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
 }
 
 impl Index for SqliteIndex {
-    /// There is no other: the file is locked with the data folder.
+    fn belongs_to<'a>(&'a self, archive: &'a str) -> BoxFuture<'a, Result<()>> {
+        let archive = archive.to_owned();
+        self.write(async move |c| identity::belongs_to(c, &archive).await).boxed()
+    }
+
+    /// There is no other: the file is locked, by itself or with the data folder.
     fn join<'a>(&'a self, _node: &'a Joining) -> BoxFuture<'a, Result<u64>> {
         async { Ok(0) }.boxed()
     }
@@ -384,6 +391,11 @@ impl Index for SqliteIndex {
     ) -> BoxFuture<'a, Result<()>> {
         let damaged = damaged.to_vec();
         self.write_anew(async move |c| packs::verified(c, pack, at, &damaged).await).boxed()
+    }
+
+    fn damaged<'a>(&'a self, rows: &'a [EntryRow]) -> BoxFuture<'a, Result<()>> {
+        let rows = rows.to_vec();
+        self.write_anew(async move |c| packs::damaged(c, &rows).await).boxed()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -57,6 +57,15 @@ impl Entry {
         self.name.starts_with("filmless/")
     }
 
+    /// Whether it is a data set under this UID, shown or kept aside ([`instance_name`]).
+    pub(crate) fn is_of(&self, instance: &SopInstanceUid) -> bool {
+        let file = self.name.rsplit('/').next().unwrap_or_default();
+        let stem = file.strip_suffix(".dcm").unwrap_or_default();
+        let is_aside = self.name.starts_with("conflict/");
+        let uid = if is_aside { stem.rsplit_once('.').map_or("", |(uid, _)| uid) } else { stem };
+        uid == instance.as_str()
+    }
+
     pub(crate) fn proves(&self, digest: &Digest) -> bool {
         self.digest == digest_text(digest)
     }
@@ -174,6 +183,8 @@ mod tests {
         assert_eq!((entry.name.as_str(), entry.size), (name.as_str(), size));
         assert!(entry.proves(&[9; 32]) && !entry.proves(&[8; 32]));
         assert_eq!(entry.sender, None);
+        let uid = |text: &str| SopInstanceUid::parse(text).unwrap();
+        assert!(entry.is_of(&uid(&longest)) && !entry.is_of(&uid("1")));
         let sent = Entry::read(&Entry::sent_by(block, "OLD US 1")).unwrap();
         assert_eq!((sent.sender.as_deref(), sent.name, sent.size), (Some("OLD US 1"), entry.name, size));
     }

@@ -6,8 +6,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::runtime::Handle;
 
+use tracing::error;
+
 use super::Packs;
-use crate::index::{Index, Known};
+use super::entry::{BLOCK, Entry};
+use crate::index::{EntryRow, Index, Known};
 use crate::model::{Instance, Location, SopInstanceUid};
 use crate::{Error, ErrorKind, Result};
 
@@ -46,6 +49,50 @@ impl Place {
                 Err(error) if error.kind == ErrorKind::NotFound => self.find_again(error).await?,
                 result => return result,
             }
+        }
+    }
+
+    /// The same from the beginning of the file on, as far as `range` reaches, of which `range` is given. What lies
+    /// there has to say that it is this instance: nothing is ever given out from a wrong place.
+    ///
+    /// # Errors
+    /// `Corrupt` when it is something else. The instance is hidden until it comes again.
+    pub(crate) async fn read_first(&mut self, range: Range<u64>) -> Result<Bytes> {
+        loop {
+            let place = self.location;
+            let Location { pack, offset, length } = place;
+            let header = offset.saturating_sub(BLOCK);
+            let bytes = match self.packs.read(pack, header..offset + range.end).await {
+                Err(error) if error.kind == ErrorKind::NotFound => {
+                    self.find_again(error).await?;
+                    continue;
+                }
+                result => result?,
+            };
+            let is_it = |entry: Entry| entry.is_of(&self.uid) && entry.size == length;
+            if Entry::read(&bytes).is_some_and(is_it) {
+                let start = usize::try_from(offset - header + range.start).unwrap_or(usize::MAX);
+                return Ok(bytes.slice(start.min(bytes.len())..));
+            }
+            self.is_elsewhere(place).await?;
+        }
+    }
+
+    /// Something else lies where the index said: it says another place now, or the instance is hidden.
+    async fn is_elsewhere(&mut self, place: Location) -> Result<()> {
+        let entries = self.index.pack_entries_of(std::slice::from_ref(&self.uid)).await?;
+        let mut instances = entries.iter().filter(|entry| matches!(entry.row, EntryRow::Instance(_)));
+        match instances.next() {
+            Some(entry) if entry.location == place => {
+                error!(pack = %place.pack, offset = place.offset, instance = %self.uid, "an instance is not where the index says and is not given out any more; send it again");
+                self.index.damaged(&[entry.row]).await?;
+                Err(Error::corrupt(format!("instance {} is damaged", self.uid)))
+            }
+            Some(entry) => {
+                self.location = entry.location;
+                Ok(())
+            }
+            None => Err(Error::not_found(format!("instance {} is not in the archive any more", self.uid))),
         }
     }
 

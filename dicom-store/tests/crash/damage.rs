@@ -5,9 +5,9 @@ use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use dicom_store::Archive;
-use dicom_store::fixture::{Sample, store, system};
-use dicom_store::model::Resource;
+use dicom_store::fixture::{Sample, ct, store, system};
+use dicom_store::model::{ErrorKind, Resource};
+use dicom_store::{Archive, Config};
 use futures_util::TryStreamExt;
 use tempfile::TempDir;
 
@@ -152,5 +152,85 @@ async fn a_pack_that_has_become_shorter_is_noticed_and_what_it_lost_is_taken_aga
     let archive = open().await;
     assert_eq!(data_set_of(&archive, &samples.all[LAST]).await, None);
     heals(&archive, &samples.all[..=LAST]).await;
+    archive.close().await;
+}
+
+#[tokio::test]
+async fn an_index_of_another_archive_is_refused_and_made_anew_when_that_is_asked_for() {
+    let (ours, theirs) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let samples = [ct(), ct()];
+    for (folder, sample) in [&ours, &theirs].into_iter().zip(&samples) {
+        let archive = Archive::open(&config(folder.path(), false)).await.unwrap();
+        store(&system(&archive), sample).await.unwrap();
+        archive.close().await;
+    }
+    fs::copy(theirs.path().join("index.sqlite"), ours.path().join("index.sqlite")).unwrap();
+    let refused = Archive::open(&config(ours.path(), false)).await.unwrap_err();
+    assert!(refused.kind == ErrorKind::Conflict && refused.what.contains("another archive"), "{refused}");
+    let archive = Archive::reindex(&config(ours.path(), false)).await.unwrap();
+    assert!(system(&archive).instances(&Resource::Study(samples[0].study())).await.is_ok());
+    assert!(system(&archive).instances(&Resource::Study(samples[1].study())).await.is_err());
+    archive.close().await;
+}
+
+#[tokio::test]
+async fn two_servers_do_not_share_an_index_in_a_file() {
+    let (ours, theirs, between) = (TempDir::new().unwrap(), TempDir::new().unwrap(), TempDir::new().unwrap());
+    let index = format!("sqlite://{}", between.path().join("index.sqlite").display());
+    let shared = |folder: &TempDir| Config { index: index.as_str().into(), ..config(folder.path(), false) };
+    let archive = Archive::open(&shared(&ours)).await.unwrap();
+    for refused in [Archive::open(&shared(&theirs)).await, Archive::reindex(&shared(&theirs)).await] {
+        let refused = refused.unwrap_err();
+        assert!(refused.kind == ErrorKind::Conflict && refused.what.contains("in use"), "{refused}");
+    }
+    archive.close().await;
+    let refused = Archive::open(&shared(&theirs)).await.unwrap_err();
+    assert!(refused.what.contains("another archive"), "{refused}");
+    Archive::open(&shared(&ours)).await.unwrap().close().await;
+}
+
+#[tokio::test]
+async fn what_lies_in_the_place_of_another_instance_is_not_given_out() {
+    let folder = TempDir::new().unwrap();
+    let archive = Archive::open(&config(folder.path(), false)).await.unwrap();
+    let session = system(&archive);
+    let first = ct();
+    // UIDs of one length, so that the files have one too.
+    let other = (2..)
+        .map(|n| first.next(n % 10))
+        .find(|next| next.sop_instance().as_str().len() == first.sop_instance().as_str().len())
+        .unwrap();
+    for sample in [&first, &other] {
+        store(&session, sample).await.unwrap();
+    }
+    let pack = only_pack(folder.path());
+    let bytes = fs::read(&pack).unwrap();
+    let entry = |sample: &Sample| {
+        let name = format!("{}.dcm", sample.sop_instance());
+        let start =
+            (0..bytes.len()).step_by(512).find(|at| bytes[*at..].starts_with(name.as_bytes())).unwrap();
+        (start, 512 + sample.file().len())
+    };
+    let ((one, length), (two, other_length)) = (entry(&first), entry(&other));
+    assert_eq!(length, other_length);
+    let file = fs::OpenOptions::new().write(true).open(&pack).unwrap();
+    file.write_all_at(&bytes[two..two + length], one as u64).unwrap();
+    let instances = session.instances(&Resource::Study(first.study())).await.unwrap();
+    let instance = instances.iter().find(|found| found.sop_instance == first.sop_instance()).unwrap();
+    for parts in [session.open(instance), session.open_data_set(instance)] {
+        let refused = parts.try_collect::<Vec<_>>().await.unwrap_err();
+        assert_eq!(refused.kind, ErrorKind::Corrupt, "{refused}");
+    }
+    assert_eq!(session.instances(&Resource::Study(first.study())).await.unwrap().len(), 1);
+    store(&session, &first).await.unwrap();
+    let healed = session.instances(&Resource::Study(first.study())).await.unwrap();
+    for (instance, sample) in healed
+        .iter()
+        .map(|found| (found, if found.sop_instance == first.sop_instance() { &first } else { &other }))
+    {
+        let parts: Vec<_> = session.open_data_set(instance).try_collect().await.unwrap();
+        assert!(parts.concat() == sample.data_set());
+    }
+    assert_eq!(healed.len(), 2);
     archive.close().await;
 }

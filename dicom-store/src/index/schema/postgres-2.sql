@@ -6,3 +6,6 @@ UPDATE writer SET acts = (SELECT count(*) FROM ledger);
 -- Of what was stored before, only an index made anew knows it.
 ALTER TABLE studies ADD COLUMN person BYTEA;
 ALTER TABLE received_studies ADD COLUMN person BYTEA;
+
+-- One row: the archive whose index it is.
+CREATE TABLE archive (one BIGINT PRIMARY KEY CHECK (one = 1), identifier TEXT COLLATE "C" NOT NULL);

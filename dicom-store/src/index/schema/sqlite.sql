@@ -197,6 +197,9 @@ CREATE TABLE received_studies (
     person BLOB
 );
 
+-- One row: the archive whose index it is.
+CREATE TABLE archive (one INTEGER PRIMARY KEY CHECK (one = 1), identifier TEXT NOT NULL);
+
 CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 
 -- Who did what, and what became of it: UIDs, never who a patient is. Not in the packs.

@@ -205,6 +205,11 @@ pub(in crate::index) async fn verified<C: Connection>(
 ) -> Result<()> {
     let update = Statement::new("UPDATE packs SET verified = ? WHERE id = ?");
     connection.execute(update.bind(signed(at)?).bind(signed(pack.0)?)).await?;
+    self::damaged(connection, damaged).await
+}
+
+/// Hides instances whose bytes are not those that came.
+pub(in crate::index) async fn damaged<C: Connection>(connection: &mut C, damaged: &[EntryRow]) -> Result<()> {
     let instances = damaged.iter().filter_map(|row| match row {
         EntryRow::Instance(id) => Some(*id),
         EntryRow::Conflict(_) => None,
