@@ -5,8 +5,8 @@ mod native;
 mod outlet;
 
 use bytes::Bytes;
-use dicom_store::Session;
 use dicom_store::model::{Encoding, Error, ErrorKind, Instance, Result, transfer_syntax};
+use dicom_store::{Pressure, Session};
 use futures_util::TryStreamExt;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
@@ -17,8 +17,9 @@ use worker::pixel;
 use crate::ul::PresentationContext;
 use outlet::Outlet;
 
-/// Pieces that are read before they are asked for; a piece has up to 1 MiB, or is a decoded frame.
-const AHEAD: usize = 4;
+/// Pieces that are read before they are asked for, beside the two that are known not to be the last; a piece is a
+/// step of the object, or a decoded frame. A peer that takes nothing holds no more than these.
+const AHEAD: usize = 1;
 
 /// In which form an instance goes out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +78,7 @@ pub(crate) enum Piece {
 /// The data sets of instances, one after the other.
 pub(crate) struct Outgoing {
     pieces: mpsc::Receiver<Piece>,
+    pressure: Pressure,
     _reading: AbortOnDropHandle<()>,
 }
 
@@ -84,6 +86,7 @@ impl Outgoing {
     /// Begins to read; it ends with the last instance, or when this is dropped.
     pub(crate) fn new(session: Session, pool: CpuPool, instances: Vec<(Instance, Form)>) -> Self {
         let (pieces, receiver) = mpsc::channel(AHEAD);
+        let pressure = session.pressure();
         let reading = async move {
             let ahead = session.read_ahead(instances.iter().map(|(instance, _)| instance));
             for (n, (instance, form)) in instances.iter().enumerate() {
@@ -102,7 +105,12 @@ impl Outgoing {
             }
         };
         let reading = tokio::spawn(reading.in_current_span());
-        Self { pieces: receiver, _reading: AbortOnDropHandle::new(reading) }
+        Self { pieces: receiver, pressure, _reading: AbortOnDropHandle::new(reading) }
+    }
+
+    /// Waits while a piece is sent, until the peer has taken nothing of it for so long that others need its memory.
+    pub(crate) async fn are_needed(&self) {
+        self.pressure.ended().await;
     }
 
     /// The next piece of the object under way, or the first of the next one.

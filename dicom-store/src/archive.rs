@@ -22,6 +22,7 @@ use crate::packs::disk::Disk;
 use crate::packs::replay::Replay;
 use crate::packs::rewrite::recover;
 use crate::packs::writer::{Limits, Log};
+use crate::packs::serving::Pressure;
 use crate::packs::{Packs, replay, writer};
 use crate::session::Session;
 use crate::upkeep::{Turn, Upkeep};
@@ -183,6 +184,11 @@ impl Archive {
     pub fn upkeep(&self) -> Upkeep {
         Upkeep::new(self.clone())
     }
+    /// Whether readers wait for memory that others hold.
+    pub fn pressure(&self) -> Pressure {
+        self.inner.packs.serving.pressure().clone()
+    }
+
 
     pub(crate) fn store(&self) -> Result<Arc<Store>> {
         let store = self.inner.store.read().unwrap_or_else(PoisonError::into_inner);

@@ -22,7 +22,7 @@ mod reader;
 mod remote;
 pub(crate) mod replay;
 pub(crate) mod rewrite;
-mod serving;
+pub(crate) mod serving;
 mod stretch;
 mod tail;
 mod taking;
@@ -66,7 +66,7 @@ pub(crate) struct Packs {
     next: AtomicU64,
     /// Bytes that are left free on the disk.
     reserve: u64,
-    serving: Serving,
+    pub(crate) serving: Serving,
     /// Parts of packs that are no files of this machine; `None` when all are.
     blocks: Option<Blocks>,
     waiting: Waiting,
@@ -172,19 +172,17 @@ impl Packs {
         OpenOptions::new().read(true).write(true).open(self.log_file(id))
     }
 
-    /// One ranged read of wherever the pack is. Waits while too much is on its way out.
+    /// One ranged read of wherever the pack is, into memory that has been taken for it.
     ///
     /// # Errors
     /// `NotFound` when the pack has been removed.
     pub(crate) async fn read(&self, pack: PackId, range: Range<u64>) -> Result<Bytes> {
-        let room = self.serving.take(range.end.saturating_sub(range.start)).await?;
         let handle = self.handle(pack).await?;
-        let bytes = match (handle, &self.blocks) {
-            (Some(file), _) => blocking(move || read_exact(&file, range)).await?,
-            (None, Some(blocks)) => blocks.read(&self.objects, pack, range).await?,
-            (None, None) => self.objects.pack_range(pack, range).await?,
-        };
-        Ok(room.hold(bytes))
+        match (handle, &self.blocks) {
+            (Some(file), _) => blocking(move || read_exact(&file, range)).await,
+            (None, Some(blocks)) => blocks.read(&self.objects, pack, range).await,
+            (None, None) => self.objects.pack_range(pack, range).await,
+        }
     }
 
     /// Fetches a block that will be asked for, where that is worth while.

@@ -1,11 +1,12 @@
 //! The only door to the archive: every verb is allowed or refused here.
 
 mod acts;
+mod frame;
 mod rewritten;
 
 use std::ops::Range;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, try_unfold};
 use futures_util::{Stream, StreamExt, TryStreamExt};
 
@@ -13,16 +14,18 @@ use crate::access::{Action, Caller};
 use crate::archive::Archive;
 use crate::index::rows_of;
 use crate::ingest::{Arrival, Incoming};
-use crate::model::{BitRange, Codec, FrameMap, FrameNumber, Header, Instance, Location, Resource};
+use crate::model::{FrameMap, Header, Instance, Location, Resource};
 use crate::objects::DerivedKey;
 use crate::packs::ahead::ReadAhead;
 use crate::packs::place::Place;
+use crate::packs::serving::{Pressure, Room};
 use crate::query::{Query, Rows};
 use crate::{Error, Result, inflate};
+pub use frame::FrameStream;
 use rewritten::Rewritten;
 
-/// Bytes of an object that are read at a time.
-const CHUNK: u64 = 1 << 20;
+/// Bytes of an object that are read at a time, so that a peer that takes nothing holds little.
+pub const STEP: u64 = 256 << 10;
 /// Headers that are read at a time.
 const HEADERS: u32 = 100;
 
@@ -136,7 +139,7 @@ impl Session {
         pages.try_flatten()
     }
 
-    /// The Part 10 file, in parts of up to 1 MiB: byte for byte as it is stored, or with the data set
+    /// The Part 10 file, in parts of up to [`STEP`]: byte for byte as it is stored, or with the data set
     /// written anew where something else holds.
     pub fn open(&self, instance: &Instance) -> BoxStream<'static, Result<Bytes>> {
         if instance.correction.is_none() {
@@ -177,6 +180,15 @@ impl Session {
         instance: &Instance,
         range: Range<u64>,
     ) -> impl Stream<Item = Result<Bytes>> + Send + use<> {
+        self.steps(instance, range, Count::Each)
+    }
+
+    fn steps(
+        &self,
+        instance: &Instance,
+        range: Range<u64>,
+        count: Count,
+    ) -> impl Stream<Item = Result<Bytes>> + Send + use<> {
         let place = self.place(instance);
         let parts: Vec<Range<u64>> = parts(place.location(), range).collect();
         let at = |part: &Range<u64>| {
@@ -186,10 +198,15 @@ impl Session {
         let ahead = ReadAhead::new(&self.archive.inner.packs, parts.iter().map(at));
         let allowed = self.caller.check(Action::Retrieve);
         let state = (place, ahead, parts.into_iter().enumerate());
-        let stream = try_unfold(state, |(mut place, ahead, mut parts)| async move {
+        let stream = try_unfold(state, move |(mut place, ahead, mut parts)| async move {
             let Some((number, part)) = parts.next() else { return Ok(None) };
             ahead.reached(number);
-            let bytes = if number == 0 { place.read_first(part).await? } else { place.read(part).await? };
+            let bytes = match (count, number) {
+                (Count::Each, 0) => place.read_first(part).await?,
+                (Count::Each, _) => place.read(part).await?,
+                (Count::Taken, 0) => place.read_first_into(part).await?,
+                (Count::Taken, _) => place.read_into(part).await?,
+            };
             Ok(Some((bytes, (place, ahead, parts))))
         });
         stream::once(async move { allowed.map(|()| stream) }).try_flatten()
@@ -211,58 +228,34 @@ impl Session {
     /// # Errors
     /// `Invalid` when the range reaches past the file, `Forbidden`, `Unavailable`, `Corrupt`.
     pub async fn read(&self, instance: &Instance, range: Range<u64>) -> Result<Bytes> {
+        check_range(instance, &range)?;
+        let room = self.room(range.end - range.start).await?;
+        Ok(room.hold(self.read_into(instance, range).await?))
+    }
+
+    /// The same into memory that has been taken for it.
+    async fn read_into(&self, instance: &Instance, range: Range<u64>) -> Result<Bytes> {
         self.caller.check(Action::Retrieve)?;
+        check_range(instance, &range)?;
         if instance.transfer_syntax.facts().deflated {
-            return inflate::range(self.stored_data_set(instance), instance.data_set, range).await;
+            let deflated = instance.data_set..instance.location.length;
+            let deflated = self.steps(instance, deflated, Count::Taken);
+            return inflate::range(deflated, instance.data_set, range).await;
         }
-        let location = instance.location;
-        if range.end > location.length || range.start > range.end {
-            return Err(Error::invalid(format!("range {range:?} reaches past {} bytes", location.length)));
-        }
-        self.place(instance).read(range).await
+        self.place(instance).read_into(range).await
     }
 
-    /// The stored bytes of one frame: samples as they are encoded, or the code stream with its
-    /// fragments joined and without the byte that pads it. Frames of single bits start with bit 0.
-    ///
-    /// # Errors
-    /// `NotFound` past the last frame, and as for [`Session::read`].
-    pub async fn open_frame(&self, instance: &Instance, frame: FrameNumber) -> Result<Bytes> {
-        let map = self.frame_map(instance).await?;
-        self.open_mapped_frame(instance, &map, frame).await
+    /// Whether readers wait for memory that others hold.
+    pub fn pressure(&self) -> Pressure {
+        self.archive.pressure()
     }
 
-    /// The same with a frame map in hand.
+    /// Memory for what is going out, where it is made in memory. Waits while too much is on its way.
     ///
     /// # Errors
-    /// As for [`Session::open_frame`].
-    pub async fn open_mapped_frame(
-        &self,
-        instance: &Instance,
-        map: &FrameMap,
-        frame: FrameNumber,
-    ) -> Result<Bytes> {
-        let place = map.frame(frame).ok_or_else(|| {
-            let (number, count) = (frame.get(), map.count());
-            Error::not_found(format!("frame {number} of {count} in instance {}", instance.sop_instance))
-        })?;
-        let mut bytes = match place.ranges.as_slice() {
-            [range] => self.read(instance, range.clone()).await?,
-            ranges => {
-                let mut joined = BytesMut::new();
-                for range in ranges {
-                    joined.extend_from_slice(&self.read(instance, range.clone()).await?);
-                }
-                joined.freeze()
-            }
-        };
-        if let Some(bits) = place.bits {
-            bytes = repack(&bytes, bits);
-        }
-        if map.is_encapsulated() && is_padded(&bytes, instance.transfer_syntax.facts().codec) {
-            bytes.truncate(bytes.len() - 1);
-        }
-        Ok(bytes)
+    /// `Unavailable` when there is none in time.
+    pub async fn room(&self, bytes: u64) -> Result<Room> {
+        self.archive.inner.packs.serving.take(bytes).await
     }
 
     /// Something that was made of images, where it was made already.
@@ -284,61 +277,33 @@ impl Session {
     }
 }
 
+/// What memory the steps of an object are read into.
+#[derive(Debug, Clone, Copy)]
+enum Count {
+    /// Each into a room of its own.
+    Each,
+    /// Into what whoever reads them has taken already.
+    Taken,
+}
+
+/// # Errors
+/// `Invalid` when a range of the stored object reaches past its end; of a deflated one that shows later.
+fn check_range(instance: &Instance, range: &Range<u64>) -> Result<()> {
+    let length = instance.location.length;
+    let is_past = range.end > length && !instance.transfer_syntax.facts().deflated;
+    if is_past || range.start > range.end {
+        return Err(Error::invalid(format!("range {range:?} reaches past {length} bytes")));
+    }
+    Ok(())
+}
+
 /// Cuts a range of an instance where the parts of its pack begin, so that no part is put together of two.
 fn parts(location: Location, range: Range<u64>) -> impl Iterator<Item = Range<u64>> {
     let mut at = range.start;
     std::iter::from_fn(move || {
         let start = at;
-        let next = (location.offset + start) / CHUNK * CHUNK + CHUNK - location.offset;
+        let next = (location.offset + start) / STEP * STEP + STEP - location.offset;
         at = next.min(range.end);
         (start < range.end).then_some(start..at)
     })
-}
-
-/// Moves bits down to bit 0 and clears what is not of the frame (PS3.18 §8.7.3.3.1).
-fn repack(bytes: &[u8], bits: BitRange) -> Bytes {
-    let shift = u32::try_from(bits.first % 8).unwrap_or_default();
-    let length = usize::try_from(bits.count.div_ceil(8)).unwrap_or(usize::MAX);
-    let byte = |at: usize| u16::from(bytes.get(at).copied().unwrap_or_default());
-    let mut packed: Vec<u8> = (0..length)
-        .map(|at| u8::try_from(((byte(at) | byte(at + 1) << 8) >> shift) & 0xFF).unwrap_or_default())
-        .collect();
-    let rest = bits.count % 8;
-    if let (1.., Some(last)) = (rest, packed.last_mut()) {
-        *last &= (1u8 << rest) - 1;
-    }
-    packed.into()
-}
-
-/// Whether a zero stands behind the end of the image, which every JPEG code stream marks with two bytes.
-fn is_padded(bytes: &[u8], codec: Codec) -> bool {
-    let is_marked = matches!(
-        codec,
-        Codec::JpegBaseline
-            | Codec::JpegExtended
-            | Codec::JpegLossless
-            | Codec::JpegLs
-            | Codec::Jpeg2000
-            | Codec::HtJ2k
-    );
-    is_marked && matches!(bytes, [.., 0xFF, 0xD9, 0x00])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bits_of_a_frame_are_moved_to_its_own_start() {
-        // Nine pixels a frame; the second begins with bit 1 of the second byte.
-        let packed = repack(&[0b1010_1010, 0b0000_0011], BitRange { first: 1, count: 9 });
-        assert_eq!(*packed, [0b1101_0101, 0b0000_0001]);
-    }
-
-    #[test]
-    fn only_the_byte_behind_the_end_of_the_image_is_padding() {
-        assert!(is_padded(&[1, 0xFF, 0xD9, 0], Codec::JpegBaseline));
-        assert!(!is_padded(&[1, 0xFF, 0xD9], Codec::JpegBaseline));
-        assert!(!is_padded(&[1, 0xFF, 0xD9, 0], Codec::Rle));
-    }
 }

@@ -85,7 +85,7 @@ impl App {
         info!(%address, ae_title = %config.dimse.ae_title, "dimse listening");
         let address = on.http.local_addr()?;
         let routes = http::routes(&config, &archive, &pool, &stop);
-        let serving = http::serve(on.http, routes, config.http.clone(), stop.clone());
+        let serving = http::serve(on.http, routes, config.http.clone(), archive.pressure(), stop.clone());
         let http = AbortOnDropHandle::new(tokio::spawn(serving));
         info!(%address, "http listening");
         stop.cancelled().await;

@@ -6,6 +6,7 @@ mod health;
 mod host;
 mod patient;
 mod status;
+mod streams;
 
 use std::sync::Arc;
 

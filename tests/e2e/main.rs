@@ -19,4 +19,5 @@ mod memory;
 mod qido;
 mod stow;
 mod viewer;
+mod stuck;
 mod wado;

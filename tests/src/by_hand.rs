@@ -11,6 +11,8 @@ use tokio::{
     time,
 };
 
+use crate::corpus::DataSet;
+
 pub const VERIFICATION: &str = "1.2.840.10008.1.1";
 pub const CT_IMAGE: &str = "1.2.840.10008.5.1.4.1.1.2";
 pub const IMPLICIT_LITTLE: &str = "1.2.840.10008.1.2";
@@ -18,6 +20,8 @@ pub const EXPLICIT_LITTLE: &str = "1.2.840.10008.1.2.1";
 
 /// Command Field values (PS3.7 §E.1).
 const C_STORE_RQ: u16 = 0x0001;
+const C_GET_RQ: u16 = 0x0010;
+const C_MOVE_RQ: u16 = 0x0021;
 const C_ECHO_RQ: u16 = 0x0030;
 
 /// Data Set Type of a message without a data set (PS3.7 §E.1).
@@ -55,9 +59,22 @@ impl Association {
     /// # Errors
     /// When the association is rejected or nothing comes.
     pub async fn request(server: SocketAddr, calling: &str, proposals: &[Proposal<'_>]) -> Result<Self> {
+        Self::begin(server, &associate_rq(calling, "FILMLESS", proposals)?).await
+    }
+
+    /// The same for C-GET: the requestor takes the instances as an SCP (PS3.7 §D.3.3.4).
+    pub async fn request_as_scp(
+        server: SocketAddr,
+        calling: &str,
+        proposals: &[Proposal<'_>],
+    ) -> Result<Self> {
+        Self::begin(server, &request(calling, "FILMLESS", proposals, true)?).await
+    }
+
+    async fn begin(server: SocketAddr, request: &[u8]) -> Result<Self> {
         let stream = connect(server).await?;
         let mut association = Self { stream, max_pdu: 0, accepted: BTreeMap::new(), message_id: 0 };
-        association.send(&associate_rq(calling, "FILMLESS", proposals)?).await?;
+        association.send(request).await?;
         let answer = association.pdu().await?;
         ensure!(answer.kind == 2, "A-ASSOCIATE-AC expected, got {answer:?}");
         association.read_acceptance(answer.body.get(68..).context("short A-ASSOCIATE-AC")?)?;
@@ -132,6 +149,33 @@ impl Association {
                 return Ok(());
             }
         }
+    }
+
+    /// C-GET or C-MOVE of a study, the latter to a `destination`; the responses are still to come.
+    pub async fn begin_retrieve(
+        &mut self,
+        context: u8,
+        class: &str,
+        study: &str,
+        destination: Option<&str>,
+    ) -> Result<()> {
+        self.message_id += 1;
+        let field = if destination.is_some() { C_MOVE_RQ } else { C_GET_RQ };
+        let mut elements = vec![
+            (0x0002, uid(class)),
+            (0x0100, field.to_le_bytes().to_vec()),
+            (0x0110, self.message_id.to_le_bytes().to_vec()),
+            (0x0700, 0_u16.to_le_bytes().to_vec()),
+            (0x0800, 0_u16.to_le_bytes().to_vec()),
+        ];
+        if let Some(title) = destination {
+            elements.insert(3, (0x0600, format!("{title:<16}").into_bytes()));
+        }
+        let mut identifier = DataSet::default();
+        identifier.text(0x0008, 0x0052, "CS", "STUDY");
+        identifier.text(0x0020, 0x000D, "UI", study);
+        self.send(&p_data(&[pdv(context, 0b11, &command_set(&elements)?)?])?).await?;
+        self.data(context, &identifier.bytes, true).await
     }
 
     /// The status of the next response (PS3.7 Annex C).
@@ -227,6 +271,29 @@ fn max_pdu(mut items: &[u8]) -> Result<usize> {
     bail!("no maximum length")
 }
 
+/// A-ASSOCIATE-AC to a request: every context with the first transfer syntax that was proposed for it.
+///
+/// # Errors
+/// When the PDU is no request for an association.
+pub fn associate_ac(request: &Pdu) -> Result<Vec<u8>> {
+    ensure!(request.kind == 1, "A-ASSOCIATE-RQ expected, got {request:?}");
+    let (head, mut items) = request.body.split_at_checked(68).context("short A-ASSOCIATE-RQ")?;
+    let mut body = head.to_vec();
+    body.extend(sub_item(0x10, b"1.2.840.10008.3.1.1.1")?);
+    while let Some(Item { kind, value, rest }) = item(items)? {
+        items = rest;
+        if let (0x20, &[id, _, _, _, ref proposed @ ..]) = (kind, value) {
+            let syntaxes = item(proposed)?.context("a context without an abstract syntax")?.rest;
+            let syntax = item(syntaxes)?.context("a context without a transfer syntax")?.value;
+            body.extend(sub_item(0x21, &[&[id, 0, 0, 0], &*sub_item(0x40, syntax)?].concat())?);
+        }
+    }
+    let mut user = sub_item(0x51, &65_536_u32.to_be_bytes())?;
+    user.extend(sub_item(0x52, b"1.2.826.0.1.3680043.10.1")?);
+    body.extend(sub_item(0x50, &user)?);
+    pdu(2, &body)
+}
+
 /// A connection without any association.
 pub async fn connect(server: SocketAddr) -> Result<TcpStream> {
     let stream =
@@ -235,7 +302,11 @@ pub async fn connect(server: SocketAddr) -> Result<TcpStream> {
     Ok(stream)
 }
 
-async fn read_pdu(stream: &mut TcpStream) -> Result<Pdu> {
+/// The next PDU of a connection.
+///
+/// # Errors
+/// When it ends before.
+pub async fn read_pdu(stream: &mut TcpStream) -> Result<Pdu> {
     let mut head = [0; 6];
     stream.read_exact(&mut head).await.context("the connection ended")?;
     let [kind, _, length @ ..] = head;
@@ -246,6 +317,10 @@ async fn read_pdu(stream: &mut TcpStream) -> Result<Pdu> {
 
 /// A-ASSOCIATE-RQ (PS3.8 §9.3.2).
 pub fn associate_rq(calling: &str, called: &str, proposals: &[Proposal<'_>]) -> Result<Vec<u8>> {
+    request(calling, called, proposals, false)
+}
+
+fn request(calling: &str, called: &str, proposals: &[Proposal<'_>], is_scp: bool) -> Result<Vec<u8>> {
     let mut body = vec![0, 1, 0, 0];
     body.extend_from_slice(format!("{called:<16}{calling:<16}").as_bytes());
     body.extend_from_slice(&[0; 32]);
@@ -260,6 +335,12 @@ pub fn associate_rq(calling: &str, called: &str, proposals: &[Proposal<'_>]) -> 
     }
     let mut user = sub_item(0x51, &65_536_u32.to_be_bytes())?;
     user.extend(sub_item(0x52, b"1.2.826.0.1.3680043.10.1")?);
+    for Proposal { abstract_syntax, .. } in proposals.iter().filter(|_| is_scp) {
+        let mut role = u16::try_from(abstract_syntax.len())?.to_be_bytes().to_vec();
+        role.extend_from_slice(abstract_syntax.as_bytes());
+        role.extend_from_slice(&[1, 1]);
+        user.extend(sub_item(0x54, &role)?);
+    }
     body.extend(sub_item(0x50, &user)?);
     pdu(1, &body)
 }

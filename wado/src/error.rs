@@ -140,6 +140,16 @@ impl From<Panicked> for Problem {
     fn from(error: Panicked) -> Self {
         Self::internal(StatusCode::INTERNAL_SERVER_ERROR, &error)
     }
+impl From<worker::Error> for Problem {
+    fn from(error: worker::Error) -> Self {
+        match error {
+            worker::Error::Store(error) => error.into(),
+            worker::Error::Pixel(error) => error.into(),
+            error => Self::internal(StatusCode::INTERNAL_SERVER_ERROR, &error),
+        }
+    }
+}
+
 }
 
 impl IntoResponse for Problem {

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use dicom_store::Session;
-use dicom_store::model::{Attributes, Bulk, Encoding, FrameNumber, Header, Instance};
+use dicom_store::model::{Attributes, Bulk, Encoding, FrameMap, FrameNumber, Header, Instance};
 
 use crate::Result;
-use crate::pixel::ImageInfo;
+use crate::pixel::{self, ImageInfo, NativeFrame};
+use crate::pool::CpuPool;
 
 /// One frame as it is stored, and its image: one question to the index and one ranged read, unless
 /// the image has large look-up tables.
@@ -19,6 +20,29 @@ pub async fn open(session: &Session, instance: &Instance, frame: FrameNumber) ->
     let (header, map) = session.header_and_frames(instance).await?;
     let info = ImageInfo::read(&attributes(session, instance, &header).await?, frame)?;
     Ok((info, session.open_mapped_frame(instance, &map, frame).await?))
+}
+
+/// The exact bytes of a frame in Explicit VR Little Endian, in memory that is taken for them while they are on
+/// their way out.
+///
+/// # Errors
+/// As [`open`]; `Pixel` when the frame cannot be decoded.
+pub async fn native(
+    session: &Session,
+    pool: &CpuPool,
+    instance: &Instance,
+    map: &FrameMap,
+    info: ImageInfo,
+    frame: FrameNumber,
+) -> Result<NativeFrame> {
+    // For both at once: whoever waited for the second with the first in hand could wait for ever.
+    let stored = map.frame(frame).map_or(0, |place| place.length());
+    let made = u64::try_from(info.native_length()?).unwrap_or(u64::MAX);
+    let room = session.room(stored.saturating_add(made)).await?;
+    let bytes = session.read_frame(&room, instance, map, frame).await?;
+    let syntax = instance.transfer_syntax.clone();
+    let made = pool.run(move || pixel::to_native_le(&bytes, &info, &syntax)).await??;
+    Ok(NativeFrame { bytes: room.hold(made.bytes), ..made })
 }
 
 /// The attributes of an instance, ready for [`ImageInfo::read`]: look-up tables that are too large

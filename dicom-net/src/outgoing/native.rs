@@ -5,20 +5,18 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use dicom::dictionary_std::tags;
-use dicom_store::Session;
 use dicom_store::model::{
-    Attributes, Bulk, Element, Encoding, Error, ErrorKind, FrameMap, FrameNumber, Instance, Result, Tag,
-    TransferSyntaxUid, VR, Value,
+    Attributes, Bulk, Element, Encoding, Error, ErrorKind, FrameMap, FrameNumber, Instance, Result, Tag, VR,
+    Value,
 };
+use dicom_store::{STEP, Session};
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, stream};
 use worker::CpuPool;
-use worker::pixel::{self, ImageInfo, NativeFrame};
+use worker::frame;
+use worker::pixel::{ImageInfo, NativeFrame};
 
 use super::outlet::Outlet;
-
-/// Bytes that are read from the object at once.
-const CHUNK: u64 = 1 << 20;
 
 /// Frames that are decoded ahead of the one that is sent.
 const AHEAD: usize = 2;
@@ -87,10 +85,11 @@ impl Source<'_> {
     }
 
     async fn decoded(&self, info: ImageInfo, number: FrameNumber) -> Result<NativeFrame> {
-        let frame = self.session.open_mapped_frame(self.instance, &self.frames, number).await?;
-        let syntax: TransferSyntaxUid = self.instance.transfer_syntax.clone();
-        let decode = move || pixel::to_native_le(&frame, &info, &syntax);
-        self.pool.run(decode).await.map_err(undecodable)?.map_err(undecodable)
+        let decoded = frame::native(self.session, self.pool, self.instance, &self.frames, info, number);
+        decoded.await.map_err(|cause| match cause {
+            worker::Error::Store(cause) => cause,
+            cause => undecodable(cause),
+        })
     }
 
     async fn send_frames(
@@ -130,7 +129,7 @@ impl Source<'_> {
         let end = bulk.offset.saturating_add(bulk.length);
         let mut at = bulk.offset;
         while at < end {
-            let to = end.min(at + CHUNK);
+            let to = end.min(at + STEP);
             outlet.put(self.range(at, to, element.vr).await?).await;
             at = to;
         }

@@ -6,6 +6,11 @@ use tokio::sync::mpsc;
 
 use super::Piece;
 
+/// What is held back no longer than it takes to send it.
+const LARGE: usize = 1 << 20;
+/// What is held back of it all the same.
+const END: usize = 64 << 10;
+
 /// Takes the chunks of one object. What nobody waits for any more is thrown away.
 pub(super) struct Outlet<'a> {
     pieces: &'a mpsc::Sender<Piece>,
@@ -32,6 +37,16 @@ impl<'a> Outlet<'a> {
             self.held = joined.freeze();
         }
         if !bytes.is_empty() {
+            self.send(Piece::Data { bytes, is_last: false }).await;
+        }
+        self.let_go().await;
+    }
+
+    /// Sends on what is large but for its end: the next chunk may have to wait for the room that this one has.
+    async fn let_go(&mut self) {
+        if self.held.len() > LARGE {
+            let end = self.held.split_off((self.held.len() - END) & !1);
+            let bytes = std::mem::replace(&mut self.held, Bytes::copy_from_slice(&end));
             self.send(Piece::Data { bytes, is_last: false }).await;
         }
     }

@@ -28,7 +28,13 @@ pub(crate) async fn send<W: AsyncWrite + Unpin>(
     loop {
         match piece {
             Piece::Data { bytes, is_last } => {
-                writer.send_data(context, &bytes, is_last).await?;
+                tokio::select! {
+                    sent = writer.send_data(context, &bytes, is_last) => sent?,
+                    () = objects.are_needed() => {
+                        let what = "the peer takes nothing of an object, and others wait for the memory";
+                        return Err(Error::GivenUp(what.to_owned()));
+                    }
+                }
                 if is_last {
                     return Ok(Ok(()));
                 }

@@ -50,6 +50,13 @@ pub struct FrameBytes {
     pub bits: Option<BitRange>,
 }
 
+impl FrameBytes {
+    /// Bytes of all ranges together.
+    pub fn length(&self) -> u64 {
+        self.ranges.iter().map(|range| range.end.saturating_sub(range.start)).sum()
+    }
+}
+
 /// Bits counted from the lowest bit of the first byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BitRange {

@@ -67,7 +67,9 @@ impl Blocks {
             let within = |at: u64| usize::try_from(at.saturating_sub(block * BLOCK)).unwrap_or(usize::MAX);
             let (from, to) = (within(range.start), within(range.end).min(bytes.len()));
             if is_one && to.saturating_sub(from) as u64 == length {
-                return Ok(bytes.slice(from..to));
+                // A small slice would keep the whole block in memory for as long as it is held.
+                let slice = bytes.slice(from..to);
+                return Ok(if length > BLOCK / 2 { slice } else { Bytes::copy_from_slice(&slice) });
             }
             joined.extend_from_slice(bytes.get(from..to).unwrap_or_default());
         }

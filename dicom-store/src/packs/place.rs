@@ -37,12 +37,21 @@ impl Place {
         self.location
     }
 
-    /// A range of the Part 10 file. A pack is only removed once the index says where its instances are now, so one
-    /// that is not there is asked for at its new place.
+    /// A range of the Part 10 file. Waits while too much is on its way out.
+    ///
+    /// # Errors
+    /// As [`Place::read_into`]; `Unavailable` when there is no room for it in time.
+    pub(crate) async fn read(&mut self, range: Range<u64>) -> Result<Bytes> {
+        let room = self.packs.serving.take(range.end.saturating_sub(range.start)).await?;
+        Ok(room.hold(self.read_into(range).await?))
+    }
+
+    /// The same into memory that has been taken for it. A pack is only removed once the index says where its
+    /// instances are now, so one that is not there is asked for at its new place.
     ///
     /// # Errors
     /// `NotFound` when the instance has been destroyed.
-    pub(crate) async fn read(&mut self, range: Range<u64>) -> Result<Bytes> {
+    pub(crate) async fn read_into(&mut self, range: Range<u64>) -> Result<Bytes> {
         loop {
             let Location { pack, offset, .. } = self.location;
             match self.packs.read(pack, offset + range.start..offset + range.end).await {
@@ -52,12 +61,21 @@ impl Place {
         }
     }
 
-    /// The same from the beginning of the file on, as far as `range` reaches, of which `range` is given. What lies
-    /// there has to say that it is this instance: nothing is ever given out from a wrong place.
+    /// As [`Place::read`], of what [`Place::read_first_into`] reads.
+    ///
+    /// # Errors
+    /// Those of both.
+    pub(crate) async fn read_first(&mut self, range: Range<u64>) -> Result<Bytes> {
+        let room = self.packs.serving.take(range.end.saturating_sub(range.start)).await?;
+        Ok(room.hold(self.read_first_into(range).await?))
+    }
+
+    /// A range from near the beginning of the file, read with all that is before it. What lies there has to say
+    /// that it is this instance: nothing is ever given out from a wrong place.
     ///
     /// # Errors
     /// `Corrupt` when it is something else. The instance is hidden until it comes again.
-    pub(crate) async fn read_first(&mut self, range: Range<u64>) -> Result<Bytes> {
+    pub(crate) async fn read_first_into(&mut self, range: Range<u64>) -> Result<Bytes> {
         loop {
             let place = self.location;
             let Location { pack, offset, length } = place;

@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{BoxStream, try_unfold};
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 
-use super::{CHUNK, Session};
+use super::{STEP, Session};
 use crate::model::correction::has_foreign_bulk_text;
 use crate::model::{Attributes, Bulk, Correction, Element, Instance, Piece, Value, pieces};
 use crate::objects::blocking;
@@ -64,7 +64,7 @@ impl Rewritten {
                     if range.is_empty() {
                         return Ok(None);
                     }
-                    let end = range.end.min(range.start + CHUNK);
+                    let end = range.end.min(range.start + STEP);
                     let bytes = session.read(&instance, range.start..end).await?;
                     Ok(Some((bytes, (session, instance, end..range.end))))
                 });

@@ -1,9 +1,15 @@
 //! Connections: bounded in number, with limits on how long a client may keep one waiting.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
+use axum::http::{Request as HttpRequest, Version};
+use axum::response::Response;
+use dicom_store::Pressure;
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -12,11 +18,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tower::{Service, ServiceExt as _, service_fn};
 use tracing::{debug, warn};
 
 use crate::config::Http;
 
-use super::patient::Patient;
+use super::patient::{Patient, Stall};
+use super::streams::Streams;
 
 /// A client that sends the head of its request slower than this is let go.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(20);
@@ -25,10 +33,16 @@ const MAX_STREAMS: u32 = 256;
 const WINDOW: u32 = 1 << 20;
 
 /// Accepts until `stop`, then waits for the requests under way. Dropped before, it cuts them off.
-pub(crate) async fn serve(listener: TcpListener, routes: Router, config: Http, stop: CancellationToken) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    routes: Router,
+    config: Http,
+    pressure: Pressure,
+    stop: CancellationToken,
+) {
     let builder = builder();
     let places = Arc::new(Semaphore::new(config.max_connections.max(1)));
-    let stall = config.stall();
+    let stall = Stall { usual: config.stall(), pressure };
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     loop {
@@ -38,13 +52,19 @@ pub(crate) async fn serve(listener: TcpListener, routes: Router, config: Http, s
             Some(_) = connections.join_next() => continue,
             accepted = accept(&listener, &places) => accepted,
         };
-        let service = TowerToHyperService::new(routes.clone());
-        let stream = TokioIo::new(Patient::new(stream, stall));
+        let streams = Streams::default();
+        let service = TowerToHyperService::new(watched(&routes, &streams));
+        let stream = TokioIo::new(Patient::new(stream, stall.clone()));
         let connection = builder.serve_connection_with_upgrades(stream, service).into_owned();
-        let connection = graceful.watch(connection);
+        let (connection, stall) = (graceful.watch(connection), stall.clone());
         connections.spawn(async move {
-            if let Err(error) = connection.await {
-                debug!(%error, "http: a connection ended early");
+            tokio::select! {
+                ended = connection => if let Err(error) = ended {
+                    debug!(%error, "http: a connection ended early");
+                },
+                () = streams.stuck(&stall) => {
+                    debug!("http: a connection ended, the client takes nothing of an answer on it");
+                }
             }
             drop(place);
         });
@@ -52,6 +72,25 @@ pub(crate) async fn serve(listener: TcpListener, routes: Router, config: Http, s
     drop(listener);
     graceful.shutdown().await;
     while connections.join_next().await.is_some() {}
+}
+
+/// The routes with an eye on the streams of one connection. What is slow in HTTP/1 shows when it is written.
+fn watched(
+    routes: &Router,
+    streams: &Streams,
+) -> impl Service<HttpRequest<Incoming>, Response = Response, Error = Infallible, Future: Send>
++ Clone
++ Send
++ use<> {
+    let (routes, streams) = (routes.clone(), streams.clone());
+    service_fn(move |request: HttpRequest<Incoming>| {
+        let (routes, streams) = (routes.clone(), streams.clone());
+        async move {
+            let is_stream = request.version() == Version::HTTP_2;
+            let response = routes.oneshot(request.map(Body::new)).await?;
+            Ok(if is_stream { streams.watch(response) } else { response })
+        }
+    })
 }
 
 fn builder() -> Builder<TokioExecutor> {
@@ -108,7 +147,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let config = Http { max_connections: places, ..Http::default() };
-        let serving = serve(listener, Router::new().route("/", page), config, stop.clone());
+        let serving =
+            serve(listener, Router::new().route("/", page), config, Pressure::default(), stop.clone());
         (address, is_asked, AbortOnDropHandle::new(tokio::spawn(serving)))
     }
 

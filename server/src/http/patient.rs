@@ -3,8 +3,9 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use dicom_store::Pressure;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
@@ -12,18 +13,40 @@ use tokio::time::{Sleep, sleep};
 /// take the answer away from it (RFC 9112 §9.6).
 const LINGER: Duration = Duration::from_secs(1);
 
-/// A stream whose writes fail when nothing of them is taken for as long as `stall`.
+/// How often is looked whether others wait for the memory that a client holds.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How long a client may take nothing of its answers: less while others wait for the memory that it holds.
+#[derive(Debug, Clone)]
+pub(crate) struct Stall {
+    pub(crate) usual: Duration,
+    pub(crate) pressure: Pressure,
+}
+
+impl Stall {
+    /// Whether a client is given up that has taken nothing since then.
+    pub(super) fn is_over(&self, since: Instant) -> bool {
+        since.elapsed() >= self.usual || self.pressure.ends(since)
+    }
+
+    /// After so long it is worth to look again.
+    pub(super) fn look(&self) -> Duration {
+        self.usual.min(LOOK)
+    }
+}
+
+/// A stream whose writes fail when nothing of them is taken for too long.
 pub(super) struct Patient<S> {
     stream: S,
-    stall: Duration,
-    /// Runs while a write waits.
-    waiting: Option<Pin<Box<Sleep>>>,
+    stall: Stall,
+    /// Since when a write waits, and the next look at it.
+    waiting: Option<(Instant, Pin<Box<Sleep>>)>,
     /// Runs once our side is closed.
     lingering: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Patient<S> {
-    pub(super) fn new(stream: S, stall: Duration) -> Self {
+    pub(super) fn new(stream: S, stall: Stall) -> Self {
         Self { stream, stall, waiting: None, lingering: None }
     }
 
@@ -32,10 +55,16 @@ impl<S> Patient<S> {
             self.waiting = None;
             return written;
         }
-        let stall = self.stall;
-        let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(stall)));
-        ready!(waiting.as_mut().poll(context));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing of its answer")))
+        let look = self.stall.look();
+        let (since, next) = self.waiting.get_or_insert_with(|| (Instant::now(), Box::pin(sleep(look))));
+        loop {
+            ready!(next.as_mut().poll(context));
+            if self.stall.is_over(*since) {
+                let what = "the client takes nothing of its answer";
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, what)));
+            }
+            next.set(sleep(look));
+        }
     }
 }
 
@@ -103,10 +132,14 @@ mod tests {
 
     use super::*;
 
+    fn stall(usual: Duration) -> Stall {
+        Stall { usual, pressure: Pressure::default() }
+    }
+
     #[tokio::test]
     async fn a_client_that_takes_nothing_is_given_up() {
         let (ours, _theirs) = duplex(16);
-        let mut patient = Patient::new(ours, Duration::from_millis(50));
+        let mut patient = Patient::new(ours, stall(Duration::from_millis(50)));
         let error = patient.write_all(&[0; 1000]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
@@ -114,7 +147,7 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_takes_all_is_given_all() {
         let (ours, mut theirs) = duplex(16);
-        let mut patient = Patient::new(ours, Duration::from_secs(10));
+        let mut patient = Patient::new(ours, stall(Duration::from_secs(10)));
         let writing = tokio::spawn(async move { patient.write_all(&[7; 1000]).await });
         let mut taken = vec![0; 1000];
         theirs.read_exact(&mut taken).await.unwrap();
@@ -125,7 +158,7 @@ mod tests {
     #[tokio::test]
     async fn what_a_client_still_sends_does_not_take_its_answer_away() {
         let (ours, mut theirs) = duplex(16);
-        let mut patient = Patient::new(ours, Duration::from_secs(10));
+        let mut patient = Patient::new(ours, stall(Duration::from_secs(10)));
         let closing = tokio::spawn(async move {
             patient.write_all(b"no").await?;
             patient.shutdown().await

@@ -11,8 +11,8 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use dicom::dictionary_std::tags;
-use dicom_store::Session;
 use dicom_store::model::{Attributes, Bulk, Encoding, FrameNumber, Instance, Tag, Value};
+use dicom_store::{STEP, Session};
 use futures_util::stream::{self, StreamExt};
 use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, RANGE};
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -23,9 +23,6 @@ use super::{Retrieval, Validator, frames, identity};
 use crate::accept::{OCTET_STREAM, Offer, PDF, Wrap};
 use crate::attribute::AttributePath;
 use crate::error::Problem;
-
-/// Bytes that are read from the object at once; a multiple of every number's size.
-const CHUNK: u64 = 1 << 20;
 
 /// Where an encapsulated document lies (PS3.3 §C.24.2).
 const DOCUMENT: &str = "00420011";
@@ -225,10 +222,10 @@ impl Source {
         match found.value {
             Value::Bytes(bytes) => stream::iter([Ok(slice(&bytes, range))]).boxed(),
             Value::Bulk(Bulk { offset, .. }) => {
-                let starts = range.clone().step_by(usize::try_from(CHUNK).unwrap_or(usize::MAX));
+                let starts = range.clone().step_by(usize::try_from(STEP).unwrap_or(usize::MAX));
                 let read = move |start: u64| {
                     let (session, instance) = (session.clone(), instance.clone());
-                    let part = offset + start..offset + range.end.min(start + CHUNK);
+                    let part = offset + start..offset + range.end.min(start + STEP);
                     async move { Ok(little_endian(session.read(&instance, part).await?, unit)) }
                 };
                 stream::iter(starts).then(read).boxed()

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dicom::dictionary_std::tags;
+use dicom_store::STEP;
 use dicom_store::model::{
     Attributes, Bulk, Element, Encoding, FileMeta, FrameNumber, Instance, Tag, TransferSyntaxUid, VR, Value,
     transfer_syntax,
@@ -21,8 +22,6 @@ use super::image::Image;
 use super::parts::Chunks;
 use crate::error::Problem;
 
-/// Bytes that are read from the object at once.
-const CHUNK: u64 = 1 << 20;
 /// Frames that are decoded ahead of the one being sent.
 const AHEAD: usize = 2;
 
@@ -111,11 +110,10 @@ impl Piece {
         match self {
             Self::Bytes(bytes) => stream::iter([Ok(bytes)]).boxed(),
             Self::Stored { range, unit } => {
-                let starts =
-                    stream::iter(range.clone().step_by(usize::try_from(CHUNK).unwrap_or(usize::MAX)));
+                let starts = stream::iter(range.clone().step_by(usize::try_from(STEP).unwrap_or(usize::MAX)));
                 let read = move |start: u64| {
                     let image = image.clone();
-                    let part = start..range.end.min(start + CHUNK);
+                    let part = start..range.end.min(start + STEP);
                     async move { Ok(little_endian(image.session.read(&image.instance, part).await?, unit)) }
                 };
                 starts.then(read).boxed()

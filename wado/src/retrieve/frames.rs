@@ -10,10 +10,10 @@
 //! form than the stored one is 406. Frame numbers may come in any order, each once.
 
 use axum::response::Response;
-use dicom_store::Session;
 use dicom_store::model::{
     Codec, Encoding, FrameMap, FrameNumber, Instance, TransferSyntaxUid, transfer_syntax,
 };
+use dicom_store::{FrameStream, Session};
 use futures_util::stream::{self, StreamExt};
 use worker::pixel;
 
@@ -189,13 +189,18 @@ impl Source {
     }
 
     async fn part(&self, number: FrameNumber) -> Result<Part, Problem> {
-        let bytes = match &self.retrieval {
+        let (content_type, location) = (self.content_type.clone(), format!("{}/{}", self.url, number.get()));
+        match &self.retrieval {
             Frames::Stored(session, instance, map) => {
-                session.open_mapped_frame(instance, map, number).await?
+                let FrameStream { length, chunks } = session.stream_frame(instance, map, number).await?;
+                let chunks = chunks.map(|chunk| Ok(chunk?)).boxed();
+                Ok(Part { content_type, location, length: Some(length), chunks })
             }
-            Frames::Decoded(image) => image.native(image.info(number)?, number).await?.bytes,
-        };
-        Ok(Part::of(bytes, self.content_type.clone(), format!("{}/{}", self.url, number.get())))
+            Frames::Decoded(image) => {
+                let bytes = image.native(image.info(number)?, number).await?.bytes;
+                Ok(Part::of(bytes, content_type, location))
+            }
+        }
     }
 }
 

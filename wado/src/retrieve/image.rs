@@ -4,7 +4,7 @@ use bytes::Bytes;
 use dicom_store::Session;
 use dicom_store::model::{Attributes, FrameMap, FrameNumber, Instance};
 use worker::frame;
-use worker::pixel::{self, ImageInfo, NativeFrame};
+use worker::pixel::{ImageInfo, NativeFrame};
 use worker::pool::CpuPool;
 
 use crate::error::Problem;
@@ -47,8 +47,6 @@ impl Image {
 
     /// The exact bytes of a frame in Explicit VR Little Endian.
     pub(super) async fn native(&self, info: ImageInfo, frame: FrameNumber) -> Result<NativeFrame, Problem> {
-        let stored = self.stored(frame).await?;
-        let syntax = self.instance.transfer_syntax.clone();
-        Ok(self.pool.run(move || pixel::to_native_le(&stored, &info, &syntax)).await??)
+        Ok(frame::native(&self.session, &self.pool, &self.instance, &self.frames, info, frame).await?)
     }
 }

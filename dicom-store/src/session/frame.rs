@@ -1,0 +1,167 @@
+//! Frames, each read where it lies in the stored object.
+
+use bytes::{Bytes, BytesMut};
+use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
+
+use super::Session;
+use crate::model::{BitRange, Codec, FrameBytes, FrameMap, FrameNumber, Instance};
+use crate::packs::serving::Room;
+use crate::{Error, Result};
+
+/// What is not larger goes out as one.
+const WHOLE: u64 = 1 << 20;
+/// Bytes that show whether a code stream is padded.
+const END: u64 = 3;
+
+/// The stored bytes of a frame on their way out.
+pub struct FrameStream {
+    /// Bytes of all chunks together.
+    pub length: u64,
+    pub chunks: BoxStream<'static, Result<Bytes>>,
+}
+
+impl Session {
+    /// The stored bytes of one frame: samples as they are encoded, or the code stream with its
+    /// fragments joined and without the byte that pads it. Frames of single bits start with bit 0.
+    ///
+    /// # Errors
+    /// `NotFound` past the last frame, and as for [`Session::read`].
+    pub async fn open_frame(&self, instance: &Instance, frame: FrameNumber) -> Result<Bytes> {
+        let map = self.frame_map(instance).await?;
+        self.open_mapped_frame(instance, &map, frame).await
+    }
+
+    /// The same with a frame map in hand.
+    ///
+    /// # Errors
+    /// As for [`Session::open_frame`].
+    pub async fn open_mapped_frame(
+        &self,
+        instance: &Instance,
+        map: &FrameMap,
+        frame: FrameNumber,
+    ) -> Result<Bytes> {
+        let room = self.room(place(instance, map, frame)?.length()).await?;
+        let bytes = self.read_frame(&room, instance, map, frame).await?;
+        Ok(room.hold(bytes))
+    }
+
+    /// The same into a room that was taken for it, and perhaps for what is made of it: see [`Session::room`].
+    ///
+    /// # Errors
+    /// As for [`Session::open_frame`].
+    pub async fn read_frame(
+        &self,
+        _within: &Room,
+        instance: &Instance,
+        map: &FrameMap,
+        frame: FrameNumber,
+    ) -> Result<Bytes> {
+        let place = place(instance, map, frame)?;
+        let mut bytes = match place.ranges.as_slice() {
+            [range] => self.read_into(instance, range.clone()).await?,
+            ranges => {
+                let mut joined = BytesMut::new();
+                for range in ranges {
+                    joined.extend_from_slice(&self.read_into(instance, range.clone()).await?);
+                }
+                joined.freeze()
+            }
+        };
+        if let Some(bits) = place.bits {
+            bytes = repack(&bytes, bits);
+        }
+        if map.is_encapsulated() && is_padded(&bytes, instance.transfer_syntax.facts().codec) {
+            bytes.truncate(bytes.len() - 1);
+        }
+        Ok(bytes)
+    }
+
+    /// The same in steps, so that somebody who does not take it holds little of it. The first is read already.
+    ///
+    /// # Errors
+    /// As for [`Session::open_frame`].
+    pub async fn stream_frame(
+        &self,
+        instance: &Instance,
+        map: &FrameMap,
+        frame: FrameNumber,
+    ) -> Result<FrameStream> {
+        let place = place(instance, map, frame)?;
+        let facts = instance.transfer_syntax.facts();
+        // The end of a code stream lies in the last fragment, unless that is all too short.
+        let has_end = place.ranges.last().is_some_and(|last| last.end - last.start >= END);
+        if place.length() <= WHOLE || place.bits.is_some() || facts.deflated || !has_end {
+            let bytes = self.open_mapped_frame(instance, map, frame).await?;
+            return Ok(FrameStream { length: bytes.len() as u64, chunks: stream::iter([Ok(bytes)]).boxed() });
+        }
+        let mut ranges = place.ranges;
+        if map.is_encapsulated()
+            && let Some(last) = ranges.last_mut()
+            && is_padded(&self.read(instance, last.end.saturating_sub(END)..last.end).await?, facts.codec)
+        {
+            last.end -= 1;
+        }
+        let length = ranges.iter().map(|range| range.end - range.start).sum();
+        let (session, owned) = (self.clone(), instance.clone());
+        let mut chunks =
+            stream::iter(ranges).map(move |range| session.stored(&owned, range)).flatten().boxed();
+        let first = chunks.try_next().await?;
+        Ok(FrameStream { length, chunks: stream::iter(first.map(Ok)).chain(chunks).boxed() })
+    }
+}
+
+fn place(instance: &Instance, map: &FrameMap, frame: FrameNumber) -> Result<FrameBytes> {
+    map.frame(frame).ok_or_else(|| {
+        let (number, count) = (frame.get(), map.count());
+        Error::not_found(format!("frame {number} of {count} in instance {}", instance.sop_instance))
+    })
+}
+
+/// Moves bits down to bit 0 and clears what is not of the frame (PS3.18 §8.7.3.3.1).
+fn repack(bytes: &[u8], bits: BitRange) -> Bytes {
+    let shift = u32::try_from(bits.first % 8).unwrap_or_default();
+    let length = usize::try_from(bits.count.div_ceil(8)).unwrap_or(usize::MAX);
+    let byte = |at: usize| u16::from(bytes.get(at).copied().unwrap_or_default());
+    let mut packed: Vec<u8> = (0..length)
+        .map(|at| u8::try_from(((byte(at) | byte(at + 1) << 8) >> shift) & 0xFF).unwrap_or_default())
+        .collect();
+    let rest = bits.count % 8;
+    if let (1.., Some(last)) = (rest, packed.last_mut()) {
+        *last &= (1u8 << rest) - 1;
+    }
+    packed.into()
+}
+
+/// Whether a zero stands behind the end of the image, which every JPEG code stream marks with two bytes.
+fn is_padded(bytes: &[u8], codec: Codec) -> bool {
+    let is_marked = matches!(
+        codec,
+        Codec::JpegBaseline
+            | Codec::JpegExtended
+            | Codec::JpegLossless
+            | Codec::JpegLs
+            | Codec::Jpeg2000
+            | Codec::HtJ2k
+    );
+    is_marked && matches!(bytes, [.., 0xFF, 0xD9, 0x00])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bits_of_a_frame_are_moved_to_its_own_start() {
+        // Nine pixels a frame; the second begins with bit 1 of the second byte.
+        let packed = repack(&[0b1010_1010, 0b0000_0011], BitRange { first: 1, count: 9 });
+        assert_eq!(*packed, [0b1101_0101, 0b0000_0001]);
+    }
+
+    #[test]
+    fn only_the_byte_behind_the_end_of_the_image_is_padding() {
+        assert!(is_padded(&[1, 0xFF, 0xD9, 0], Codec::JpegBaseline));
+        assert!(!is_padded(&[1, 0xFF, 0xD9], Codec::JpegBaseline));
+        assert!(!is_padded(&[1, 0xFF, 0xD9, 0], Codec::Rle));
+    }
+}
