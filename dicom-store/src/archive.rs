@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 
 use rustix::fs::{FlockOperation, flock};
 use tokio::sync::{Mutex, Semaphore};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
@@ -21,8 +22,8 @@ use crate::objects::Objects;
 use crate::packs::disk::Disk;
 use crate::packs::replay::Replay;
 use crate::packs::rewrite::recover;
-use crate::packs::writer::{Limits, Log};
 use crate::packs::serving::Pressure;
+use crate::packs::writer::{Limits, Log};
 use crate::packs::{Packs, replay, writer};
 use crate::session::Session;
 use crate::upkeep::{Turn, Upkeep};
@@ -52,6 +53,8 @@ pub(crate) struct Inner {
     threads: Mutex<Option<[JoinHandle<()>; 2]>>,
     /// Sealed packs on their way into the object store.
     adopting: TaskTracker,
+    /// Cancelled when a thread of the log has died.
+    pub(crate) died: CancellationToken,
     /// Held as long as the archive is open.
     locks: Mutex<Vec<File>>,
 }
@@ -160,6 +163,7 @@ impl Archive {
                 store,
                 threads: Mutex::new(Some(log.threads)),
                 adopting: log.adopting,
+                died: log.died,
                 locks: Mutex::new(locks),
             }),
         })
@@ -180,15 +184,15 @@ impl Archive {
         Work::new(self.inner.index.clone())
     }
 
-    /// What the archive does to its packs by itself.
-    pub fn upkeep(&self) -> Upkeep {
-        Upkeep::new(self.clone())
-    }
     /// Whether readers wait for memory that others hold.
     pub fn pressure(&self) -> Pressure {
         self.inner.packs.serving.pressure().clone()
     }
 
+    /// What the archive does to its packs by itself.
+    pub fn upkeep(&self) -> Upkeep {
+        Upkeep::new(self.clone())
+    }
 
     pub(crate) fn store(&self) -> Result<Arc<Store>> {
         let store = self.inner.store.read().unwrap_or_else(PoisonError::into_inner);

@@ -9,8 +9,8 @@ use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -20,6 +20,7 @@ use tokio::sync::Semaphore;
 
 use crate::config::{Config, S3};
 use crate::model::PackId;
+use crate::reach::Reach;
 use crate::{Error, ErrorKind, Result};
 
 pub(crate) use folder::{blocking, write_whole};
@@ -28,8 +29,12 @@ pub(crate) use key::pack_id;
 
 /// Name of the file and of the object that tell which archive they belong to.
 const IDENTIFIER: &str = "archive-id";
-/// A range or a small object that has not come or gone by then is given up.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// Bytes that may take a second more than a small request.
+const BYTES_A_SECOND: u64 = 1 << 20;
+/// How long a folder may take; disks are slow at times, and are not gone for that.
+const FOLDER: Duration = Duration::from_secs(15);
+/// For how long an answer to the question whether the store is there holds.
+const WELL_FOR: Duration = Duration::from_secs(2);
 /// Bytes that are asked for at a time when a whole pack is copied, and how many such at once.
 const COPY: u64 = 8 << 20;
 const COPIES_AT_A_TIME: usize = 4;
@@ -42,6 +47,11 @@ pub(crate) struct Objects {
     folder: Option<PathBuf>,
     /// Parts of uploads that may be in memory.
     upload_turns: Arc<Semaphore>,
+    /// How long a small request may take.
+    patience: Duration,
+    reach: Arc<Reach>,
+    /// When it has answered last to the question whether it is there.
+    well: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Objects {
@@ -55,7 +65,8 @@ impl Objects {
 
     fn open_url(url: &str, data: &Path, settings: &S3) -> Result<Self> {
         if let Some(place) = url.strip_prefix("s3://") {
-            return Ok(Self::over(s3::open(url, place, settings)?));
+            let patience = Duration::from_secs(settings.answer_s.max(1));
+            return Ok(Self { patience, ..Self::over(s3::open(url, place, settings)?) });
         }
         let folder = match url.strip_prefix("file:") {
             Some("") => data.join("objects"),
@@ -72,7 +83,14 @@ impl Objects {
 
     /// Any store, without a folder to rename into.
     pub(crate) fn over(store: Arc<dyn ObjectStore>) -> Self {
-        Self { store, folder: None, upload_turns: Arc::new(Semaphore::new(upload::ALL_AT_A_TIME)) }
+        Self {
+            store,
+            folder: None,
+            upload_turns: Arc::new(Semaphore::new(upload::ALL_AT_A_TIME)),
+            patience: FOLDER,
+            reach: Arc::new(Reach::new("object store does not answer")),
+            well: Arc::default(),
+        }
     }
 
     /// Whether packs are files of this machine, which its system keeps in memory by itself.
@@ -129,14 +147,17 @@ impl Objects {
         let key = key::pack(pack);
         let length = bytes.content_length() as u64;
         let put = || self.store.put_opts(&key, bytes.clone(), PutMode::Create.into());
-        let result = match within(put()).await {
-            // Whether it has come is not known: asked again, the store says that it is there.
-            Err(error) if error.kind == ErrorKind::Unavailable => within(put()).await,
-            result => result,
+        let put_surely = async {
+            match put().await {
+                // Whether it has come is not known: asked again, the store says that it is there.
+                Err(error) if s3::is_lost(&error) => put().await,
+                result => result,
+            }
         };
-        match result {
+        match self.within(length, put_surely).await {
             Err(error) if error.kind == ErrorKind::Conflict => {
-                let there = within(self.store.get(&key)).await?.bytes().await.map_err(store_error)?;
+                let get = async { self.store.get(&key).await?.bytes().await };
+                let there = self.within(length, get).await?;
                 let is_same = there.iter().eq(bytes.iter().flatten());
                 if is_same { Ok(()) } else { Err(taken(pack, there.len() as u64, length)) }
             }
@@ -149,7 +170,7 @@ impl Objects {
         if let Some(file) = self.pack_file(pack) {
             return blocking(move || folder::remove(&file)).await;
         }
-        match within(self.store.delete(&key::pack(pack))).await {
+        match self.within(0, self.store.delete(&key::pack(pack))).await {
             Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
             result => result,
         }
@@ -157,7 +178,7 @@ impl Objects {
 
     /// How long a pack is; `None` when it is not there.
     pub(crate) async fn pack_length(&self, pack: PackId) -> Result<Option<u64>> {
-        match within(self.store.head(&key::pack(pack))).await {
+        match self.within(0, self.store.head(&key::pack(pack))).await {
             Ok(found) => Ok(Some(found.size)),
             Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -186,7 +207,7 @@ impl Objects {
             (None, None) => {
                 let made = new_identifier(data).into_bytes();
                 let put = self.store.put_opts(&object, made.clone().into(), PutMode::Create.into());
-                let new = match within(put).await {
+                let new = match self.within(0, put).await {
                     Ok(_) => made,
                     // Another node has just made it.
                     Err(error) if error.kind == ErrorKind::Conflict => {
@@ -239,7 +260,7 @@ impl Objects {
     /// `NotFound` when there is no such pack, `Corrupt` when it ends before the range does.
     pub(crate) async fn pack_range(&self, pack: PackId, range: Range<u64>) -> Result<Bytes> {
         let length = range.end.saturating_sub(range.start);
-        let bytes = within(self.store.get_range(&key::pack(pack), range)).await?;
+        let bytes = self.within(length, self.store.get_range(&key::pack(pack), range)).await?;
         if bytes.len() as u64 != length {
             let what = format!("pack {pack} gave {} of {length} bytes", bytes.len());
             return Err(Error::corrupt(what));
@@ -249,7 +270,8 @@ impl Objects {
 
     /// The same, as far as the pack reaches.
     pub(crate) async fn pack_block(&self, pack: PackId, range: Range<u64>) -> Result<Bytes> {
-        within(self.store.get_range(&key::pack(pack), range)).await
+        let length = range.end.saturating_sub(range.start);
+        self.within(length, self.store.get_range(&key::pack(pack), range)).await
     }
 
     /// The sealed packs with their sizes, in ascending order.
@@ -269,14 +291,68 @@ impl Objects {
 
     /// Removes something that was made of images.
     pub(crate) async fn delete_derived(&self, key: &DerivedKey) -> Result<()> {
-        match within(self.store.delete(&key.path())).await {
+        match self.within(0, self.store.delete(&key.path())).await {
             Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
             result => result,
         }
     }
 
+    /// Waits for one request that moves so many bytes. When it was not answered those that follow are refused at once,
+    /// but for one that tries now and then.
+    async fn within<T>(
+        &self,
+        bytes: u64,
+        request: impl Future<Output = object_store::Result<T>>,
+    ) -> Result<T> {
+        let limit = self.patience + Duration::from_secs(bytes / BYTES_A_SECOND);
+        if self.is_folder() {
+            let done = tokio::time::timeout(limit, request).await;
+            return done.map_err(|_| self.reach.gone())?.map_err(store_error);
+        }
+        self.reach.admit(limit)?;
+        match tokio::time::timeout(limit, request).await {
+            Ok(Err(error)) if s3::is_lost(&error) => {
+                self.reach.lost();
+                Err(self.reach.gone().with_source(error))
+            }
+            Ok(answered) => {
+                self.reach.found();
+                answered.map_err(store_error)
+            }
+            Err(_) => {
+                self.reach.lost();
+                Err(self.reach.gone())
+            }
+        }
+    }
+
+    /// # Errors
+    /// `Unavailable` when the folder is not there or the store does not answer; asked for real every some seconds.
+    pub(crate) async fn is_well(&self) -> Result<()> {
+        if let Some(folder) = self.folder.clone() {
+            return blocking(move || std::fs::metadata(folder.join("packs")).map(drop)).await.map_err(
+                |cause| {
+                    Error::new(ErrorKind::Unavailable, "the folder of the objects cannot be read")
+                        .with_source(cause)
+                },
+            );
+        }
+        let well = || self.well.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_known = well().is_some_and(|since| since.elapsed() < WELL_FOR);
+        if is_known && !self.reach.is_lost() {
+            return Ok(());
+        }
+        let found = self.small(&object_store::path::Path::from(IDENTIFIER)).await?;
+        if found.is_none() {
+            let what = "the object store has lost the identifier of its archive";
+            return Err(Error::new(ErrorKind::Unavailable, what));
+        }
+        *well() = Some(Instant::now());
+        Ok(())
+    }
+
     async fn small(&self, key: &object_store::path::Path) -> Result<Option<Bytes>> {
-        match within(async { self.store.get(key).await?.bytes().await }).await {
+        match self.within(0, async { self.store.get(key).await?.bytes().await }).await {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -285,22 +361,12 @@ impl Objects {
 
     /// Takes away what is not true any more; that it was never made is no error.
     pub(crate) async fn forget_derived(&self, key: &DerivedKey) -> Result<()> {
-        match self.store.delete(&key.path()).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(store_error(error)),
-        }
+        self.delete_derived(key).await
     }
 
     pub(crate) async fn put_derived(&self, key: &DerivedKey, bytes: Bytes) -> Result<()> {
-        within(self.store.put(&key.path(), PutPayload::from_bytes(bytes))).await.map(|_| ())
-    }
-}
-
-/// Waits for one request, for so long.
-async fn within<T>(request: impl Future<Output = object_store::Result<T>>) -> Result<T> {
-    match tokio::time::timeout(PATIENCE, request).await {
-        Ok(result) => result.map_err(store_error),
-        Err(_) => Err(Error::new(ErrorKind::Unavailable, "object store does not answer")),
+        let length = bytes.len() as u64;
+        self.within(length, self.store.put(&key.path(), PutPayload::from_bytes(bytes))).await.map(|_| ())
     }
 }
 

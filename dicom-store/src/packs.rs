@@ -139,7 +139,7 @@ impl Packs {
     }
 
     /// Bytes that are left free on the disk.
-    fn reserve(&self) -> u64 {
+    pub(crate) fn reserve(&self) -> u64 {
         self.reserve
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use dicom_store::Archive;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout_at};
@@ -88,7 +88,11 @@ impl App {
         let serving = http::serve(on.http, routes, config.http.clone(), archive.pressure(), stop.clone());
         let http = AbortOnDropHandle::new(tokio::spawn(serving));
         info!(%address, "http listening");
-        stop.cancelled().await;
+        tokio::select! {
+            () = stop.cancelled() => {}
+            // Nothing can be stored any more: a new start reads the log again.
+            () = archive.has_died() => bail!("a thread of the log has died; its last words are above"),
+        }
         info!("stopping: associations and requests finish");
         let grace = Duration::from_secs(config.http.drain_s);
         let end = Instant::now() + grace;

@@ -10,6 +10,7 @@
 pub mod browser;
 pub mod by_hand;
 pub mod corpus;
+pub mod gate;
 pub mod modality;
 pub mod pacs;
 pub mod peers;

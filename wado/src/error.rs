@@ -99,8 +99,12 @@ impl Problem {
     fn internal(status: StatusCode, error: &dyn std::error::Error) -> Self {
         let id = format!("{:016x}", RandomState::new().build_hasher().finish());
         tracing::error!(request = %id, error = %Chain(error), "request failed");
-        let mut problem =
-            Self::new(status, format!("the server could not answer; the log names the cause at {id}"));
+        let what = if status == StatusCode::SERVICE_UNAVAILABLE {
+            "the archive cannot do this just now: something that it needs is gone, full or too busy; try again"
+        } else {
+            "the server could not answer"
+        };
+        let mut problem = Self::new(status, format!("{what}; the log names the cause at {id}"));
         if status == StatusCode::SERVICE_UNAVAILABLE {
             problem.field = Some((RETRY_AFTER, HeaderValue::from_static(RETRY_SECONDS)));
         }
@@ -136,10 +140,6 @@ impl From<pixel::Error> for Problem {
     }
 }
 
-impl From<Panicked> for Problem {
-    fn from(error: Panicked) -> Self {
-        Self::internal(StatusCode::INTERNAL_SERVER_ERROR, &error)
-    }
 impl From<worker::Error> for Problem {
     fn from(error: worker::Error) -> Self {
         match error {
@@ -150,6 +150,10 @@ impl From<worker::Error> for Problem {
     }
 }
 
+impl From<Panicked> for Problem {
+    fn from(error: Panicked) -> Self {
+        Self::internal(StatusCode::INTERNAL_SERVER_ERROR, &error)
+    }
 }
 
 impl IntoResponse for Problem {

@@ -22,6 +22,10 @@ pub struct S3 {
     pub secret_access_key_file: Option<PathBuf>,
     /// The bucket stands in the path and not in the host name. Default true: every service knows it.
     pub path_style: bool,
+    /// How long the service may take to answer a small request, in seconds; one that moves much has a second more for
+    /// each MiB. When it has not answered by then it counts as gone: whoever needs it is refused at once, until it
+    /// answers again to one who tries now and then. Default 4.
+    pub answer_s: u64,
     /// The secret, where it did not come from a file.
     #[serde(skip)]
     pub secret_access_key: Option<Secret>,
@@ -37,6 +41,7 @@ impl Default for S3 {
             access_key_id: String::new(),
             secret_access_key_file: None,
             path_style: true,
+            answer_s: 4,
             secret_access_key: None,
             session_token: None,
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use object_store::aws::AmazonS3Builder;
+use object_store::client::{HttpError, HttpErrorKind};
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
@@ -67,6 +68,18 @@ pub(super) fn open(url: &str, place: &str, settings: &S3) -> Result<Arc<dyn Obje
     let store = builder.build().map_err(|cause| Error::invalid("store.s3").with_source(cause))?;
     let prefix = Path::parse(prefix).map_err(|cause| store_error(cause.into()))?;
     Ok(if prefix.as_ref().is_empty() { Arc::new(store) } else { Arc::new(PrefixStore::new(store, prefix)) })
+}
+
+/// Whether nobody has answered, or broken off before the end.
+pub(super) fn is_lost(error: &object_store::Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(http) = error.downcast_ref::<HttpError>() {
+            return !matches!(http.kind(), HttpErrorKind::Decode);
+        }
+        cause = error.source();
+    }
+    false
 }
 
 fn secret(settings: &S3) -> Result<String> {

@@ -118,6 +118,19 @@ pub(crate) struct Running {
     pub(crate) threads: [JoinHandle<()>; 2],
     /// Sealed packs on their way into the object store.
     pub(crate) adopting: TaskTracker,
+    /// Cancelled when one of the threads has died.
+    pub(crate) died: CancellationToken,
+}
+
+/// Tells when the thread that holds it dies instead of coming to its end.
+struct Alarm(CancellationToken);
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.cancel();
+        }
+    }
 }
 
 /// Starts writer and committer.
@@ -172,9 +185,22 @@ pub(crate) fn start(log: Log) -> Result<Running> {
         _uploads: stop_uploads.drop_guard(),
     };
     tokio::spawn(tick(appends.downgrade(), limits.seal_idle / 4));
-    let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
-    let threads = [thread("log").spawn(writer)?, thread("index").spawn(move || committer.run(&to_commit))?];
-    Ok(Running { appends, durable, threads, adopting })
+    let died = CancellationToken::new();
+    let threads =
+        [thread("log", &died, writer)?, thread("index", &died, Box::new(move || committer.run(&to_commit)))?];
+    Ok(Running { appends, durable, threads, adopting, died })
+}
+
+fn thread(
+    name: &str,
+    died: &CancellationToken,
+    work: Box<dyn FnOnce() + Send>,
+) -> std::io::Result<JoinHandle<()>> {
+    let alarm = Alarm(died.clone());
+    std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+        let _alarm = alarm;
+        work();
+    })
 }
 
 /// Tells the writer the time, as long as it is there.

@@ -4,30 +4,33 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
-use dicom_store::{Archive, Work};
+use dicom_store::Archive;
 use tokio_util::sync::CancellationToken;
 
 #[derive(Clone)]
 struct Ready {
-    work: Work,
+    archive: Archive,
     stop: CancellationToken,
 }
 
 pub(super) fn routes(archive: &Archive, stop: &CancellationToken) -> Router {
-    let ready = Ready { work: archive.work(), stop: stop.clone() };
+    let ready = Ready { archive: archive.clone(), stop: stop.clone() };
     Router::new()
         .route("/health/live", get(|| async { "live\n" }))
         .route("/health/ready", get(is_ready))
         .with_state(ready)
 }
 
-/// Ready when the index answers and the server is not stopping.
-async fn is_ready(State(Ready { work, stop }): State<Ready>) -> (StatusCode, &'static str) {
+/// Ready when images can be taken, found and given; else a line for each thing that is in the way.
+async fn is_ready(State(Ready { archive, stop }): State<Ready>) -> (StatusCode, String) {
     if stop.is_cancelled() {
-        return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
+        return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n".to_owned());
     }
-    match work.queue_depth().await {
-        Ok(_) => (StatusCode::OK, "ready\n"),
-        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the index does not answer\n"),
+    let troubles = archive.troubles().await;
+    if troubles.is_empty() {
+        return (StatusCode::OK, "ready\n".to_owned());
     }
+    // What caused them is in the log.
+    let lines = troubles.iter().map(|trouble| format!("{trouble}\n"));
+    (StatusCode::SERVICE_UNAVAILABLE, lines.collect())
 }

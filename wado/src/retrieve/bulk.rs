@@ -73,14 +73,17 @@ async fn value(
     let location = format!("{}/{path}", request.base.bulk(&instance));
     let source = Source { session: request.session.clone(), instance, found };
     let response = match offer.wrap {
-        Wrap::Multipart => multipart_of(offer.media, vec![source.part(offer.media, location, 0..length)]),
-        Wrap::Single => single(source, offer.media, location, length, &request.headers)?,
+        Wrap::Multipart => {
+            let part = source.part(offer.media, location, 0..length).begun().await?;
+            multipart_of(offer.media, vec![part])
+        }
+        Wrap::Single => single(source, offer.media, location, length, &request.headers).await?,
     };
     Ok(validator.mark_immutable(response))
 }
 
 /// The bare form, or the range of it that is asked for.
-fn single(
+async fn single(
     source: Source,
     media: &str,
     location: String,
@@ -92,7 +95,7 @@ fn single(
     let mut response = match asked {
         Some(Asked::Part(part)) if source.unit() == 1 => {
             let value = format!("bytes {}-{}/{length}", part.start, part.end - 1);
-            let mut response = source.part(media, location, part).into_single()?;
+            let mut response = source.part(media, location, part).begun().await?.into_single()?;
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
             if let Ok(value) = HeaderValue::from_str(&value) {
                 response.headers_mut().insert(CONTENT_RANGE, value);
@@ -108,7 +111,7 @@ fn single(
             response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
             response
         }
-        _ => source.part(media, location, 0..length).into_single()?,
+        _ => source.part(media, location, 0..length).begun().await?.into_single()?,
     };
     response.headers_mut().insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     Ok(response)

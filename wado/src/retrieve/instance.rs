@@ -95,23 +95,31 @@ impl Source {
     async fn answer(self, wrap: Wrap, deliveries: Vec<(Instance, Delivery)>) -> Result<Response, Problem> {
         let is_as_stored = deliveries.iter().all(|(_, how)| *how == Delivery::AsStored);
         match (wrap, deliveries.as_slice()) {
-            (Wrap::Single, [(instance, how)]) => self.part(0, instance, *how).await?.into_single(),
-            (_, [(instance, how)]) => Ok(multipart_of(DICOM, vec![self.part(0, instance, *how).await?])),
+            (Wrap::Single, [(instance, how)]) => {
+                self.part(0, instance, *how).await?.begun().await?.into_single()
+            }
+            (_, [(instance, how)]) => {
+                Ok(multipart_of(DICOM, vec![self.part(0, instance, *how).await?.begun().await?]))
+            }
             _ if is_as_stored => {
-                let parts = deliveries.iter().enumerate().map(|(n, (instance, _))| {
+                let mut parts = Vec::with_capacity(deliveries.len());
+                for (n, (instance, _)) in deliveries.iter().enumerate() {
                     // How long a corrected one is shows when its turn comes.
                     let length = instance.correction.is_none().then_some(instance.location.length);
-                    self.stored(n, instance, length)
-                });
-                Ok(multipart_of(DICOM, parts.collect()))
+                    let part = self.stored(n, instance, length);
+                    parts.push(if n == 0 { part.begun().await? } else { part });
+                }
+                Ok(multipart_of(DICOM, parts))
             }
-            _ => {
-                let source = Arc::new(self);
-                let parts = stream::iter(deliveries).enumerate().then(move |(n, (instance, how))| {
+            (_, []) => Ok(multipart_of(DICOM, Vec::new())),
+            (_, [(instance, how), others @ ..]) => {
+                let first = self.part(0, instance, *how).await?.begun().await?;
+                let (source, others) = (Arc::new(self), others.to_vec());
+                let others = stream::iter(others).zip(stream::iter(1..)).then(move |((instance, how), n)| {
                     let source = source.clone();
                     async move { source.part(n, &instance, how).await }
                 });
-                Ok(multipart(DICOM, parts))
+                Ok(multipart(DICOM, stream::iter([Ok(first)]).chain(others)))
             }
         }
     }

@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
-use futures_util::stream::{self, BoxStream, StreamExt};
+use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use http::HeaderValue;
 use http::header::{CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE};
 
@@ -27,6 +27,13 @@ impl Part {
     pub(super) fn of(bytes: Bytes, content_type: String, location: String) -> Self {
         let length = u64::try_from(bytes.len()).ok();
         Self { content_type, location, length, chunks: stream::iter([Ok(bytes)]).boxed() }
+    }
+
+    /// The same with its first bytes read already, so that their failure has a status.
+    pub(super) async fn begun(mut self) -> Result<Self, Problem> {
+        let first = self.chunks.try_next().await?;
+        self.chunks = stream::iter(first.map(Ok)).chain(self.chunks).boxed();
+        Ok(self)
     }
 
     /// The answer that is this item alone.

@@ -15,7 +15,7 @@ use crate::Result;
 use crate::index::sql::{Connection, Dialect, SqlRow, Statement};
 
 /// How long a server may take to let a connection in.
-const CONNECT: Duration = Duration::from_secs(5);
+pub(super) const CONNECT: Duration = Duration::from_secs(5);
 /// How long it may take to answer; past [`SETTINGS`] it has given up by itself.
 const ANSWER: Duration = Duration::from_secs(25);
 /// What the server is asked to give up after, so that no node waits for one that is gone without a word.

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use sqlx::postgres::PgConnectOptions;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::connection::PostgresConnection;
+use super::connection::{CONNECT, PostgresConnection};
 use crate::index::sql::closed;
+use crate::reach::Reach;
 use crate::{Error, ErrorKind, Result};
 
 /// Connections at the same time, without those that commit and listen.
@@ -48,12 +49,15 @@ pub(super) struct Pool {
     idle: Arc<Mutex<Vec<(PostgresConnection, Instant)>>>,
     /// One for each connection; closed with the pool.
     permits: Arc<Semaphore>,
+    /// Of the server, as far as new connections show it.
+    reach: Arc<Reach>,
 }
 
 impl Pool {
     pub(super) fn new(options: PgConnectOptions, first: PostgresConnection) -> Self {
         let idle = Mutex::new(vec![(first, Instant::now())]);
-        Self { options, idle: Arc::new(idle), permits: Arc::new(Semaphore::new(CONNECTIONS)) }
+        let reach = Arc::new(Reach::new("the PostgreSQL server of the index does not answer"));
+        Self { options, idle: Arc::new(idle), permits: Arc::new(Semaphore::new(CONNECTIONS)), reach }
     }
 
     pub(super) fn options(&self) -> &PgConnectOptions {
@@ -119,7 +123,14 @@ impl Pool {
                 return Ok(connection);
             }
         }
-        PostgresConnection::open(&self.options).await
+        // Whoever tries has so long; all others hear at once what the last has met.
+        self.reach.admit(CONNECT)?;
+        let opened = PostgresConnection::open(&self.options).await;
+        match &opened {
+            Err(cause) if cause.kind == ErrorKind::Unavailable => self.reach.lost(),
+            _ => self.reach.found(),
+        }
+        opened
     }
 
     fn pop(&self) -> Option<(PostgresConnection, Instant)> {

@@ -16,7 +16,7 @@ const VERSION: i64 = 4;
 /// Statements that stay prepared.
 const PREPARED: usize = 128;
 /// How long another process may hold the file before we say that it does.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct SqliteConnection(rusqlite::Connection);
