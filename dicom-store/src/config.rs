@@ -42,7 +42,8 @@ pub struct Config {
     /// Memory for all instances that are arriving, together; past it they go to disk as they arrive.
     /// Default 64.
     pub receive_memory_mib: u64,
-    /// Memory for all bytes that are on their way out, together; past it readers wait for each other. Default 96.
+    /// Memory for all bytes that are on their way out, together; past it readers wait for each other, and whoever takes
+    /// nothing of what he holds for 5 seconds meanwhile is cut off. Default 96.
     pub serve_memory_mib: u64,
     /// Memory for parts of packs that were read from an S3 object store; files have the system's. Default 128.
     pub cache_mib: u64,

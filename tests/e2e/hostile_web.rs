@@ -105,6 +105,7 @@ async fn says_unavailable_when_the_disk_is_full_and_stores_again_when_it_is_not(
     pacs.limit_file_size(Some(64 * 1024))?;
     let answer = pacs.web().store("/dicom-web/studies", &files).await?;
     assert_eq!(answer.status.as_u16(), 503, "{answer:?}");
+    assert!(answer.headers.contains_key("retry-after"), "{answer:?}");
     assert_eq!(pacs.web().json("/dicom-web/studies?PatientID=BN-0001").await?.len(), 0);
     pacs.limit_file_size(None)?;
     let answer = pacs.web().store("/dicom-web/studies", &files).await?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Request as HttpRequest, Version};
+use axum::http::Request as HttpRequest;
 use axum::response::Response;
 use dicom_store::Pressure;
 use hyper::body::Incoming;
@@ -74,7 +74,7 @@ pub(crate) async fn serve(
     while connections.join_next().await.is_some() {}
 }
 
-/// The routes with an eye on the streams of one connection. What is slow in HTTP/1 shows when it is written.
+/// The routes with an eye on the answers of one connection.
 fn watched(
     routes: &Router,
     streams: &Streams,
@@ -86,9 +86,7 @@ fn watched(
     service_fn(move |request: HttpRequest<Incoming>| {
         let (routes, streams) = (routes.clone(), streams.clone());
         async move {
-            let is_stream = request.version() == Version::HTTP_2;
-            let response = routes.oneshot(request.map(Body::new)).await?;
-            Ok(if is_stream { streams.watch(response) } else { response })
+            Ok(streams.watch(routes.oneshot(request.map(Body::new)).await?))
         }
     })
 }

@@ -1,7 +1,7 @@
-//! The streams of an HTTP/2 connection: what a client asks for and does not let come ends the connection.
+//! The answers of a connection: what a client asks for and does not let come ends the connection.
 //!
-//! A stream has a window of its own (RFC 9113 §5.2), so a client may read the connection and still take nothing of
-//! an answer. What such a stream holds cannot be had back but with the connection.
+//! A client may read a byte now and then, and over HTTP/2 each stream has a window of its own (RFC 9113 §5.2), so that
+//! the connection goes on and an answer does not. What it holds cannot be had back but with the connection.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
