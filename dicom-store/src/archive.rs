@@ -99,11 +99,22 @@ impl Archive {
         let identifier = objects.belongs_to(&config.data).await?;
         let sources = Arc::new(Sources::new(&config.sources)?);
         let index = Place::of(config)?.open().await?;
-        index.belongs_to(&identifier).await?;
+        if let Some(identifier) = &identifier {
+            index.belongs_to(identifier).await?;
+        }
         let sealed: Vec<_> = objects.packs().await?.into_iter().map(|(pack, _)| pack).collect();
         let is_alone = durability == Durability::Local;
         let node = node::join(&config.data, &*index, &sealed, is_alone).await?;
-        let packs = Arc::new(Packs::open(config, objects, node, disk)?);
+        if identifier.is_none() {
+            index.belongs_to(&objects.found(&config.data, &node.founder).await?).await?;
+        }
+        if !objects.is_folder() && !objects.keeps_what_it_has().await? {
+            warn!(
+                "object store: its service ignores If-None-Match and puts over what is there; \
+                 never start two servers from copies of one data folder"
+            );
+        }
+        let packs = Arc::new(Packs::open(config, objects, node.number, disk)?);
         let is_new = index.last_change().await? == Cursor::default();
         recover(&packs, &index).await?;
         let from = Replay { packs: &packs, index: &index, sources: &sources, is_followed: !is_new };

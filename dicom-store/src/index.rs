@@ -34,7 +34,7 @@ use crate::model::{
     Attributes, FrameMap, Header, Instance, Location, PackId, PatientKey, Resource, SeriesInstanceUid,
     SopClassUid, SopInstanceUid, StudyInstanceUid, TransferSyntaxUid,
 };
-use crate::node::Joining;
+use crate::node::{Joined, Joining};
 use crate::packs::entry::Digest;
 use crate::query::{Query, Row, Rows};
 use crate::queue::{JobId, Lease, NewJob, QueueDepth};
@@ -195,10 +195,10 @@ pub trait Index: fmt::Debug + Send + Sync + 'static {
     /// `Conflict` when it is another's.
     fn belongs_to<'a>(&'a self, archive: &'a str) -> BoxFuture<'a, Result<()>>;
 
-    /// Takes a node in, and gives its number.
+    /// Takes a node in.
     ///
     /// `Conflict` when it cannot work beside those that are there.
-    fn join<'a>(&'a self, node: &'a Joining) -> BoxFuture<'a, Result<u64>>;
+    fn join<'a>(&'a self, node: &'a Joining) -> BoxFuture<'a, Result<Joined>>;
 
     /// How far each pack has been read.
     fn marks(&self) -> BoxFuture<'_, Result<Vec<Mark>>>;

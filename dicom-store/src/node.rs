@@ -27,6 +27,14 @@ pub struct Joining {
     pub is_alone: bool,
 }
 
+/// A node that was let in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Joined {
+    pub number: u64,
+    /// Token of the first node there was, which tells this archive from every other.
+    pub founder: String,
+}
+
 /// The number of the node that made a pack.
 pub(crate) fn of(pack: PackId) -> u64 {
     pack.0 / PACKS
@@ -37,11 +45,11 @@ pub(crate) fn first_pack(node: u64) -> u64 {
     node.saturating_mul(PACKS).saturating_add(1)
 }
 
-/// Gives the number of this node, which it keeps from its first start on.
+/// Lets this node in; it keeps its number from its first start on.
 ///
 /// # Errors
 /// `Conflict` when the other nodes of the archive do not let it in.
-pub(crate) async fn join(data: &Path, index: &dyn Index, packs: &[PackId], is_alone: bool) -> Result<u64> {
+pub(crate) async fn join(data: &Path, index: &dyn Index, packs: &[PackId], is_alone: bool) -> Result<Joined> {
     let file = data.join(FILE);
     let kept = match std::fs::read_to_string(&file) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
@@ -54,9 +62,9 @@ pub(crate) async fn join(data: &Path, index: &dyn Index, packs: &[PackId], is_al
         first_free: packs.iter().map(|pack| of(*pack) + 1).max().unwrap_or_default(),
         is_alone,
     };
-    let number = index.join(&joining).await?;
-    if joining.number != Some(number) {
-        write_whole(&file, format!("{number} {}\n", joining.token).as_bytes())?;
+    let joined = index.join(&joining).await?;
+    if joining.number != Some(joined.number) {
+        write_whole(&file, format!("{} {}\n", joined.number, joining.token).as_bytes())?;
     }
-    Ok(number)
+    Ok(joined)
 }

@@ -1,6 +1,7 @@
 //! Sealed packs and derived images, as objects of a store: a folder here, a bucket elsewhere.
 
 mod folder;
+mod identifier;
 mod key;
 mod s3;
 mod upload;
@@ -24,11 +25,11 @@ use crate::reach::Reach;
 use crate::{Error, ErrorKind, Result};
 
 pub(crate) use folder::{blocking, write_whole};
+use identifier::IDENTIFIER;
+pub(crate) use identifier::new_identifier;
 pub use key::DerivedKey;
 pub(crate) use key::pack_id;
 
-/// Name of the file and of the object that tell which archive they belong to.
-const IDENTIFIER: &str = "archive-id";
 /// Bytes that may take a second more than a small request.
 const BYTES_A_SECOND: u64 = 1 << 20;
 /// How long a folder may take; disks are slow at times, and are not gone for that.
@@ -185,49 +186,6 @@ impl Objects {
         }
     }
 
-    /// Makes sure that data folder and store belong together: both hold the same identifier, made at the first
-    /// start, which is given. A data folder without one takes over the store's.
-    ///
-    /// # Errors
-    /// `Conflict` when they do not: a volume that is not mounted, or another archive's.
-    pub(crate) async fn belongs_to(&self, data: &Path) -> Result<String> {
-        let file = data.join(IDENTIFIER);
-        let own = match std::fs::read_to_string(&file) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            text => Some(text?),
-        };
-        let object = object_store::path::Path::from(IDENTIFIER);
-        let stored = self.small(&object).await?;
-        match (own, stored) {
-            (Some(own), Some(stored)) if own.as_bytes() == stored => Ok(own),
-            (None, Some(stored)) => {
-                write_whole(&file, &stored)?;
-                identifier(&stored)
-            }
-            (None, None) => {
-                let made = new_identifier(data).into_bytes();
-                let put = self.store.put_opts(&object, made.clone().into(), PutMode::Create.into());
-                let new = match self.within(0, put).await {
-                    Ok(_) => made,
-                    // Another node has just made it.
-                    Err(error) if error.kind == ErrorKind::Conflict => {
-                        self.small(&object).await?.unwrap_or_default().to_vec()
-                    }
-                    Err(error) => return Err(error),
-                };
-                // First where the store has it: one that only the data folder had would not be let in again.
-                if let Some(folder) = &self.folder {
-                    write_whole(&folder.join(IDENTIFIER), &new)?;
-                }
-                write_whole(&file, &new)?;
-                identifier(&new)
-            }
-            (Some(_), _) => Err(Error::conflict(
-                "the object store is not the one of this data folder; is its volume mounted?",
-            )),
-        }
-    }
-
     /// Where a sealed pack lies as a file, when the store is a folder.
     pub(crate) fn pack_file(&self, pack: PackId) -> Option<PathBuf> {
         self.folder.as_ref().map(|folder| folder.join(key::pack(pack).as_ref()))
@@ -379,20 +337,8 @@ fn store_error(error: object_store::Error) -> Error {
     Error::new(kind, "object store cannot do this").with_source(error)
 }
 
-fn identifier(bytes: &[u8]) -> Result<String> {
-    let text = String::from_utf8(bytes.to_vec());
-    text.map_err(|cause| Error::corrupt("the identifier of the archive cannot be read").with_source(cause))
-}
-
 fn taken(pack: PackId, there: u64, length: u64) -> Error {
     Error::conflict(format!("pack {pack} of {length} bytes: the object store has another of {there} bytes"))
-}
-
-/// Different for every archive: of where and when it was made.
-pub(crate) fn new_identifier(data: &Path) -> String {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    let seed = format!("{} {} {}", data.display(), now.as_nanos(), std::process::id());
-    blake3::hash(seed.as_bytes()).to_hex().to_string()
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ pub(crate) mod disk;
 pub(crate) mod entry;
 pub(crate) mod file;
 pub(crate) mod local;
+mod numbers;
 pub(crate) mod place;
 mod reader;
 mod remote;
@@ -35,7 +36,6 @@ use std::fs::{File, OpenOptions};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -45,9 +45,9 @@ use disk::Disk;
 use crate::Result;
 use crate::config::Config;
 use crate::model::PackId;
-use crate::node;
 use crate::objects::{Objects, blocking};
 use cache::{BlockKey, Blocks};
+use numbers::Numbers;
 use serving::Serving;
 use upload::Waiting;
 
@@ -61,9 +61,7 @@ pub(crate) struct Packs {
     pub(crate) disk: Disk,
     pub(crate) objects: Objects,
     handles: Mutex<HashMap<PackId, Arc<File>>>,
-    /// The node whose packs are made here.
-    node: u64,
-    next: AtomicU64,
+    numbers: Numbers,
     /// Bytes that are left free on the disk.
     reserve: u64,
     pub(crate) serving: Serving,
@@ -89,8 +87,7 @@ impl Packs {
             disk,
             objects,
             handles: Mutex::default(),
-            node,
-            next: AtomicU64::new(node::first_pack(node)),
+            numbers: Numbers::open(&config.data, node)?,
             reserve: Config::bytes(config.reserve_mib),
             serving: Serving::new(Config::bytes(config.serve_memory_mib)),
             blocks,
@@ -102,21 +99,27 @@ impl Packs {
         &self.folder
     }
 
-    /// A number that no pack has had.
+    /// A number that no pack has had, for one of the log.
     pub(crate) fn next_id(&self) -> PackId {
-        PackId(self.next.fetch_add(1, Ordering::Relaxed))
+        self.numbers.next()
+    }
+
+    /// The same for a pack that is put into the object store without a file in the log, and may get there late.
+    ///
+    /// # Errors
+    /// What the disk says when it cannot be written down.
+    pub(crate) async fn next_id_for_good(&self) -> Result<PackId> {
+        if self.objects.is_folder() { Ok(self.numbers.next()) } else { self.numbers.next_for_good().await }
     }
 
     /// Numbers up to this one are taken, if it is one of this node.
     pub(crate) fn is_taken(&self, id: PackId) {
-        if self.is_own(id) {
-            self.next.fetch_max(id.0 + 1, Ordering::Relaxed);
-        }
+        self.numbers.is_taken(id);
     }
 
     /// Whether this node makes packs with such numbers.
     pub(crate) fn is_own(&self, id: PackId) -> bool {
-        node::of(id) == self.node
+        self.numbers.is_own(id)
     }
 
     pub(crate) fn log_file(&self, id: PackId) -> PathBuf {

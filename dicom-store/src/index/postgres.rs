@@ -35,7 +35,7 @@ use super::{
 use crate::change::{Change, Changes, Cursor};
 use crate::ledger::Entry;
 use crate::model::{Attributes, FrameMap, Header, Instance, PackId, PatientKey, Resource, SopInstanceUid};
-use crate::node::Joining;
+use crate::node::{Joined, Joining};
 use crate::query::Query;
 use crate::queue::{JobId, Lease, NewJob, QueueDepth};
 use crate::{Error, Result};
@@ -163,16 +163,16 @@ impl Index for PostgresIndex {
         self.pool.write(async move |c| identity::belongs_to(c, &archive).await).boxed()
     }
 
-    fn join<'a>(&'a self, node: &'a Joining) -> BoxFuture<'a, Result<u64>> {
+    fn join<'a>(&'a self, node: &'a Joining) -> BoxFuture<'a, Result<Joined>> {
         async {
             let joining = node.clone();
             let join = async move |c: &mut PostgresConnection| {
                 c.run(LOCK_WRITER).await?;
                 Ok((nodes::join(c, &joining).await?, nodes::schema(c).await?))
             };
-            let (number, schema) = self.pool.write(join).await?;
-            self.presence.begin(self.pool.options(), number, schema).await?;
-            Ok(number)
+            let (joined, schema) = self.pool.write(join).await?;
+            self.presence.begin(self.pool.options(), joined.number, schema).await?;
+            Ok(joined)
         }
         .boxed()
     }

@@ -28,7 +28,7 @@ use super::{
 use crate::change::{Change, Changes, Cursor};
 use crate::ledger::Entry;
 use crate::model::{Attributes, FrameMap, Header, Instance, PackId, PatientKey, Resource, SopInstanceUid};
-use crate::node::Joining;
+use crate::node::{Joined, Joining};
 use crate::query::Query;
 use crate::queue::{JobId, Lease, NewJob, QueueDepth};
 use crate::{Error, Result};
@@ -185,8 +185,8 @@ impl Index for SqliteIndex {
     }
 
     /// There is no other: the file is locked, by itself or with the data folder.
-    fn join<'a>(&'a self, _node: &'a Joining) -> BoxFuture<'a, Result<u64>> {
-        async { Ok(0) }.boxed()
+    fn join<'a>(&'a self, node: &'a Joining) -> BoxFuture<'a, Result<Joined>> {
+        async { Ok(Joined { number: 0, founder: node.token.clone() }) }.boxed()
     }
 
     fn marks(&self) -> BoxFuture<'_, Result<Vec<Mark>>> {

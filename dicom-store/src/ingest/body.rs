@@ -132,7 +132,7 @@ pub(super) enum Whole {
 
 impl Spool {
     async fn create(packs: &Packs, reserve: u64, parts: Vec<Bytes>) -> Result<Self> {
-        let pack = packs.next_id();
+        let pack = packs.next_id_for_good().await?;
         let path = packs.arriving_file(pack);
         let place = path.clone();
         let disk = packs.disk.clone();

@@ -36,7 +36,7 @@ pub(super) async fn put(packs: &Packs, entry: &ledger::Entry) -> Result<Mark> {
     let mut slices = slices(entry)?;
     let offset = slices.iter().map(|slice| slice.len() as u64).sum();
     slices.push(Bytes::from_static(&[0; 2 * BLOCK_BYTES]));
-    let pack = packs.next_id();
+    let pack = packs.next_id_for_good().await?;
     packs.objects.put_pack(pack, PutPayload::from_iter(slices)).await?;
     Ok(Mark { pack, offset })
 }

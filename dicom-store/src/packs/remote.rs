@@ -20,7 +20,7 @@ use super::file::PackFile;
 use super::writer::{Append, Durable, ToLog, gather, known, layout, placed, refuse, settle};
 use crate::config::OnConflict;
 use crate::index::{Index, Mark};
-use crate::model::{Location, PackId};
+use crate::model::Location;
 use crate::{Error, ErrorKind, Result};
 
 /// Packs that are put at once.
@@ -96,8 +96,7 @@ impl Remote {
 }
 
 async fn put(packs: &Packs, durable: &mpsc::Sender<Durable>, group: Vec<Append>) {
-    let pack = packs.next_id();
-    match put_group(packs, pack, &group).await {
+    match put_group(packs, &group).await {
         Ok((mark, locations)) => {
             let entries = placed(group, locations);
             send(durable, Durable::Whole { entries, mark });
@@ -117,7 +116,8 @@ fn send(to: &mpsc::Sender<Durable>, durable: Durable) {
     }
 }
 
-async fn put_group(packs: &Packs, pack: PackId, group: &[Append]) -> Result<(Mark, Vec<Location>)> {
+async fn put_group(packs: &Packs, group: &[Append]) -> Result<(Mark, Vec<Location>)> {
+    let pack = packs.next_id_for_good().await.map_err(unavailable)?;
     let (mut slices, locations, end) = layout(pack, 0, group)?;
     slices.push(Bytes::from_static(&[0; 2 * BLOCK_BYTES]));
     packs.objects.put_pack(pack, PutPayload::from_iter(slices)).await.map_err(unavailable)?;

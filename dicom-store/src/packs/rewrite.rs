@@ -77,7 +77,7 @@ pub(crate) async fn rewrite(
     }
     pieces.sort_by(|a, b| order(a).cmp(&order(b)));
     let (kept, gone) = (pieces.len(), dropped.len());
-    let output = if pieces.is_empty() { None } else { Some(packs.next_id()) };
+    let output = if pieces.is_empty() { None } else { Some(packs.next_id_for_good().await?) };
     let done = put_in_place(packs, index, inputs, locals, pieces, dropped, output).await;
     if let Err(cause) = done {
         if let Some(output) = output {

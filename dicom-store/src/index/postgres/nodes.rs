@@ -3,7 +3,7 @@
 use super::connection::PostgresConnection;
 use crate::change::Cursor;
 use crate::index::sql::{Connection as _, SqlRow, Statement, signed};
-use crate::node::Joining;
+use crate::node::{Joined, Joining};
 use crate::{Error, Result};
 
 /// Held by every node that is at work.
@@ -14,7 +14,7 @@ const ALONE: i64 = 0;
 const SHARING: i64 = 1;
 
 /// Takes a node in while nobody else writes; gives its number.
-pub(super) async fn join(connection: &mut PostgresConnection, node: &Joining) -> Result<u64> {
+pub(super) async fn join(connection: &mut PostgresConnection, node: &Joining) -> Result<Joined> {
     let select = Statement::new("SELECT id, token, durability FROM node ORDER BY id");
     let known = connection.fetch(select).await?;
     let mut number = None;
@@ -35,7 +35,11 @@ pub(super) async fn join(connection: &mut PostgresConnection, node: &Joining) ->
     );
     let durability = if node.is_alone { ALONE } else { SHARING };
     connection.execute(upsert.bind(signed(number)?).bind(node.token.as_str()).bind(durability)).await?;
-    Ok(number)
+    let founder = match known.first() {
+        Some(first) => first.text(1)?.to_owned(),
+        None => node.token.clone(),
+    };
+    Ok(Joined { number, founder })
 }
 
 /// The one that it had in an index that is gone, if nobody has it now, or one that nobody ever had.

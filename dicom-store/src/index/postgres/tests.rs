@@ -156,15 +156,15 @@ async fn each_node_has_a_number_of_its_own_and_keeps_it() {
     let database = Database::new().await;
     let index = open(&database).await;
     for (token, expected) in [("a", 0), ("b", 1), ("a", 0), ("c", 2)] {
-        assert_eq!(index.join(&joining(token, false)).await.unwrap(), expected, "{token}");
+        assert_eq!(index.join(&joining(token, false)).await.unwrap().number, expected, "{token}");
     }
     // An index made anew, where packs of others are there already.
     let kept = Joining { number: Some(7), ..joining("d", false) };
-    assert_eq!(index.join(&kept).await.unwrap(), 7);
+    assert_eq!(index.join(&kept).await.unwrap().number, 7);
     let fresh = Joining { first_free: 12, ..joining("e", false) };
-    assert_eq!(index.join(&fresh).await.unwrap(), 12);
+    assert_eq!(index.join(&fresh).await.unwrap().number, 12);
     let taken = Joining { number: Some(7), ..joining("f", false) };
-    assert_eq!(index.join(&taken).await.unwrap(), 13);
+    assert_eq!(index.join(&taken).await.unwrap().number, 13);
 }
 
 #[tokio::test]
@@ -178,7 +178,7 @@ async fn a_node_that_keeps_images_on_its_own_disk_has_no_other_beside_it() {
         assert!(refused.what.contains("remote"), "{refused}");
     }
     index.join(&joining("a", false)).await.unwrap();
-    assert_eq!(index.join(&joining("b", false)).await.unwrap(), 1);
+    assert_eq!(index.join(&joining("b", false)).await.unwrap().number, 1);
     assert!(index.join(&joining("b", true)).await.is_err());
 }
 
@@ -222,7 +222,7 @@ async fn a_number_is_at_work_once_and_its_index_is_not_removed_meanwhile() {
     // One that was killed a moment ago is waited for.
     let kept = Joining { number: Some(0), ..joining("a", false) };
     let (again, ()) = tokio::join!(copied.join(&kept), one.close());
-    assert_eq!(again.unwrap(), 0);
+    assert_eq!(again.unwrap().number, 0);
 }
 
 #[tokio::test]
