@@ -124,7 +124,7 @@ impl Runner {
             count += leases.len();
             for lease in leases {
                 let (work, registry) = (self.work.clone(), Arc::clone(&self.registry));
-                let span = info_span!("job", job = %lease.kind, attempt = lease.attempt);
+                let span = info_span!("job", job = %lease.kind, id = lease.id.0, attempt = lease.attempt);
                 self.running.spawn(run_one(work, registry, lease).instrument(span));
             }
         }
