@@ -27,7 +27,11 @@ DIMSE    ?= 127.0.0.1:11112
 # Where the trial keeps its studies.
 DATA     ?= $(target)/trial
 
-.PHONY: help run test crash-test bench viewer lint fmt fmt-check clippy test-viewer test-rust program clean packages-run packages-test
+# The S3 object store of `make test-cluster`, which cargo builds once; `GARAGE=/path/to/garage` takes another one.
+garage   := $(target)/garage-2.5.0/bin/garage
+GARAGE   ?= $(garage)
+
+.PHONY: help run test crash-test test-cluster bench viewer lint fmt fmt-check clippy test-viewer test-rust program clean packages-run packages-test
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -42,9 +46,12 @@ test: packages-test fmt-check test-viewer clippy test-rust ## builds what is mis
 crash-test: packages-test program ## fails and switches off every step of the write path, then kills the program under load for CRASH_SECONDS=60
 	@scripts/crash-test
 
-bench: packages-run $(dist) ## measures the archive: storing, finding, reading its packs again
+test-cluster: packages-test program $(GARAGE) ## the nodes' tests over a cluster of three Garage nodes, built once from crates.io (GARAGE=PATH: another one)
+	@scripts/test-cluster '$(GARAGE)'
+
+bench: packages-run $(dist) ## measures the archive: storing, finding, reading its packs again; a study in a bucket beside one in files
 	@$(step) 'filmless: build' cargo build --locked --release -p filmless
-	@cargo bench --locked --quiet -p tests --bench archive
+	@cargo bench --locked --quiet -p tests --bench archive --bench far
 
 viewer: packages-run $(dist) ## builds the viewer into viewer/dist
 
@@ -89,6 +96,11 @@ $(dist): $(modules) $(sources)
 $(browser): tests/browser/package.json tests/browser/package-lock.json
 	@$(step) 'tests: browser driver' npm --prefix tests/browser ci --no-audit --no-fund
 	@touch $@
+
+$(garage):
+	@$(step) 'tests: Garage 2.5.0 (it takes many minutes)' cargo install garage --version 2.5.0 --locked --debug \
+	  --no-default-features --features bundled-libs,sqlite --root '$(target)/garage-2.5.0' --target-dir '$(target)/garage-2.5.0/build'
+	@rm -rf '$(target)/garage-2.5.0/build'
 
 $(peers): tests/peers/requirements.txt
 	@$(step) 'tests: Python peers' scripts/python-peers $(target)/peers $<

@@ -28,8 +28,13 @@ fn series(count: u32) -> Vec<Sample> {
     (1..=count).map(|number| if number == 1 { first.clone() } else { first.next(number) }).collect()
 }
 
+/// In this process, or in a cluster of the program that `TEST_GARAGE` names (`make test-cluster`).
+async fn bucket(delay: Duration) -> Bucket {
+    Bucket::of_run(std::env::var_os("TEST_GARAGE"), 1, delay).await
+}
+
 async fn house(delay: Duration, change: impl FnOnce(&mut Config)) -> (Bucket, TempDir, Config, Archive) {
-    let bucket = Bucket::new(delay).await;
+    let bucket = bucket(delay).await;
     let folder = tempfile::tempdir().unwrap();
     let mut config = bucket.config(&folder);
     change(&mut config);
@@ -44,7 +49,7 @@ async fn what_was_answered_is_in_the_bucket_and_comes_back() {
     for sample in &samples {
         store(&system(&archive), sample).await.unwrap();
     }
-    assert!(!bucket.packs().is_empty());
+    assert!(!bucket.packs().await.is_empty());
     assert_eq!(
         std::fs::read_dir(config.log_folder()).unwrap().count(),
         1,
@@ -65,7 +70,7 @@ async fn many_senders_at_once_share_packs() {
     let (session, samples) = (system(&archive), series(200));
     let stored = futures_util::future::join_all(samples.iter().map(|sample| store(&session, sample))).await;
     assert!(stored.iter().all(|stored| matches!(stored, Ok(Stored::New(_)))));
-    assert!(bucket.packs().len() < 40, "{} packs", bucket.packs().len());
+    assert!(bucket.packs().await.len() < 40, "{} packs", bucket.packs().await.len());
     holds(&session, &samples).await;
 }
 
@@ -75,7 +80,7 @@ async fn a_large_instance_is_put_in_parts_and_leaves_nothing_here() {
     // 18 MiB: three parts.
     let sample = ct().size(3000, 3000);
     store(&system(&archive), &sample).await.unwrap();
-    assert_eq!(bucket.packs().len(), 1);
+    assert_eq!(bucket.packs().await.len(), 1);
     assert_eq!(std::fs::read_dir(config.log_folder().join("arriving")).unwrap().count(), 0);
     holds(&system(&archive), &[sample]).await;
 }

@@ -38,23 +38,28 @@ async fn two_studies(archive: &Archive) -> Vec<Sample> {
     samples
 }
 
+/// In this process, or in a cluster of the program that `TEST_GARAGE` names (`make test-cluster`).
+async fn bucket() -> Bucket {
+    Bucket::of_run(std::env::var_os("TEST_GARAGE"), 1, Duration::ZERO).await
+}
+
 fn packs_of(config: &Config) -> Vec<PathBuf> {
     let files = std::fs::read_dir(config.data.join("objects/packs")).unwrap();
     files.map(|file| file.unwrap().path()).collect()
 }
 
 #[tokio::test]
-async fn small_packs_become_one_ordered_by_study_and_all_that_was_begun_is_read_to_its_end() {
-    let (bucket, folder) = (Bucket::new(Duration::ZERO).await, tempfile::tempdir().unwrap());
+async fn small_packs_of_a_bucket_become_one_ordered_by_study_and_all_that_was_begun_is_read_to_its_end() {
+    let (bucket, folder) = (bucket().await, tempfile::tempdir().unwrap());
     let config = bucket.config(&folder);
     let archive = Archive::open(&config).await.unwrap();
     let session = system(&archive);
     let samples = two_studies(&archive).await;
-    assert_eq!(bucket.packs().len(), 20);
+    assert_eq!(bucket.packs().await.len(), 20);
     let before = instances(&session, &samples[0]).await;
     assert_eq!(archive.upkeep().report().await.unwrap().small, 20);
     assert_eq!(archive.upkeep().tidy().await.unwrap(), 20);
-    assert_eq!(bucket.packs().len(), 1);
+    assert_eq!(bucket.packs().await.len(), 1);
     let after = instances(&session, &samples[0]).await;
     let offsets: Vec<u64> = after.iter().map(|instance| instance.location.offset).collect();
     assert!(
@@ -74,7 +79,7 @@ async fn small_packs_become_one_ordered_by_study_and_all_that_was_begun_is_read_
 
 #[tokio::test]
 async fn a_bucket_that_goes_away_in_between_leaves_everything_as_it_was() {
-    let (mut bucket, folder) = (Bucket::new(Duration::ZERO).await, tempfile::tempdir().unwrap());
+    let (mut bucket, folder) = (bucket().await, tempfile::tempdir().unwrap());
     let config = bucket.config(&folder);
     let archive = Archive::open(&config).await.unwrap();
     let samples = two_studies(&archive).await;
@@ -83,7 +88,7 @@ async fn a_bucket_that_goes_away_in_between_leaves_everything_as_it_was() {
     bucket.come_back().await;
     holds(&system(&archive), &samples).await;
     archive.upkeep().tidy().await.unwrap();
-    assert_eq!((bucket.packs().len(), archive.upkeep().report().await.unwrap().in_between), (1, 0));
+    assert_eq!((bucket.packs().await.len(), archive.upkeep().report().await.unwrap().in_between), (1, 0));
     holds(&system(&archive), &samples).await;
 }
 
@@ -169,7 +174,7 @@ async fn a_reader_that_says_what_it_will_read_does_not_wait_for_each_request() {
     for sample in &samples {
         store(&session, sample).await.unwrap();
     }
-    let asked = bucket.requests();
+    let asked = bucket.requests().unwrap();
     let all = instances(&session, &first).await;
     let began = Instant::now();
     let ahead = session.read_ahead(&all);
@@ -177,6 +182,6 @@ async fn a_reader_that_says_what_it_will_read_does_not_wait_for_each_request() {
         ahead.reached(n);
         assert_eq!(data_set(&session, instance).await, sample.data_set());
     }
-    assert_eq!(bucket.requests() - asked, 64, "each block is fetched once");
+    assert_eq!(bucket.requests().unwrap() - asked, 64, "each block is fetched once");
     assert!(began.elapsed() < 32 * delay, "{:?}", began.elapsed());
 }

@@ -1,7 +1,12 @@
 //! Several servers on one PostgreSQL and one bucket.
+//!
+//! The bucket is in this process, or in a cluster of the Garage that `TEST_GARAGE` names (`make test-cluster`).
+
+mod bucket;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    env,
     path::PathBuf,
     sync::{Arc, Mutex},
     time::Duration,
@@ -20,39 +25,47 @@ use tests::{
     wait::until,
 };
 
+/// Endpoints of the bucket; each node has one of them.
+const ENDPOINTS: usize = 3;
+
 /// What the nodes share, and the data folders of each.
 struct Cluster {
     folder: TempDir,
     bucket: Bucket,
-    _database: Database,
-    settings: PathBuf,
+    database: Database,
 }
 
 impl Cluster {
     async fn new() -> Result<Self> {
-        let (folder, bucket) = (TempDir::new()?, Bucket::new(Duration::ZERO).await);
-        let database = Database::new().await;
-        let mut store = bucket.config_in_files(&folder);
-        store.index = database.url().into();
-        let mut settings = toml::Table::new();
-        settings.insert("store".to_owned(), toml::Value::try_from(&store)?);
-        let file = folder.path().join("filmless.toml");
-        std::fs::write(&file, settings.to_string())?;
-        Ok(Self { folder, bucket, _database: database, settings: file })
+        Self::over(Bucket::of_run(env::var_os("TEST_GARAGE"), ENDPOINTS, Duration::ZERO).await).await
+    }
+
+    async fn over(bucket: Bucket) -> Result<Self> {
+        Ok(Self { folder: TempDir::new()?, bucket, database: Database::new().await })
     }
 
     fn data(&self, node: usize) -> PathBuf {
         self.folder.path().join(format!("node{node}")).join("data")
     }
 
-    fn settings(&self) -> &str {
-        self.settings.to_str().unwrap_or_default()
+    /// The file of a node's settings.
+    fn settings(&self, node: usize) -> Result<String> {
+        let endpoint = node % self.bucket.endpoints();
+        let mut store = self.bucket.config_in_files(endpoint, &self.folder);
+        store.index = self.database.url().into();
+        let mut settings = toml::Table::new();
+        settings.insert("store".to_owned(), toml::Value::try_from(&store)?);
+        let log = toml::Table::from_iter([("level".to_owned(), "info,worker=debug".into())]);
+        settings.insert("log".to_owned(), log.into());
+        let file = self.folder.path().join(format!("node{node}.toml"));
+        std::fs::write(&file, settings.to_string())?;
+        Ok(file.to_str().context("a path in UTF-8")?.to_owned())
     }
 
     async fn node(&self, node: usize) -> Result<Program> {
         let data = self.data(node);
         std::fs::create_dir_all(&data)?;
-        Program::start(&data, &["--config", self.settings()]).await
+        Program::start(&data, &["--config", &self.settings(node)?]).await
     }
 
     /// As many nodes, all of which start at once.
@@ -150,11 +163,36 @@ async fn a_node_that_is_killed_under_load_loses_nothing_and_holds_up_nobody() ->
     let back = nodes.last().context("the node that came back")?;
     send(back.dimse, rest, acknowledged.clone()).await;
     assert_eq!(of_first(&acknowledged), count + 10);
-    for pack in cluster.bucket.packs() {
-        let name = pack.file_stem().and_then(|name| name.to_str()).context("a pack without a name")?;
-        let number: u64 = name.parse().with_context(|| name.to_owned())?;
-        assert!(number / 1_000_000_000 < 3, "pack {number} is of a fourth node");
+    for pack in cluster.bucket.packs().await {
+        assert!(pack.0 / 1_000_000_000 < 3, "pack {pack} is of a fourth node");
     }
+    Ok(())
+}
+
+/// The jobs that a node has done, by their number.
+fn jobs_done(node: &Program) -> Vec<String> {
+    let log = node.log();
+    let done = log.lines().filter(|line| line.contains("job done"));
+    done.filter_map(|line| Some(line.split_once(" id=")?.1.split([' ', '}']).next()?.to_owned())).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_is_done_by_one_node() -> Result<()> {
+    let cluster = Cluster::new().await?;
+    let nodes = cluster.nodes(3).await?;
+    let senders = (1..).zip(&nodes).map(|(number, node)| {
+        let studies = (0..8).flat_map(|n| ct(StudyOf { number: 10 * number + n, ..NGUYEN }, 1));
+        send(node.dimse, studies.collect(), Acknowledged::default())
+    });
+    futures_util::future::join_all(senders).await;
+    // Each series gets a thumbnail, and another one when it has settled.
+    let done = until("the jobs of 24 studies are done", Duration::from_secs(120), async || {
+        let done: Vec<String> = nodes.iter().flat_map(jobs_done).collect();
+        (done.len() >= 24).then_some(done)
+    });
+    let done = done.await?;
+    let different: BTreeSet<&String> = done.iter().collect();
+    assert_eq!(different.len(), done.len(), "a job was done twice: {done:?}");
     Ok(())
 }
 
@@ -166,7 +204,8 @@ async fn an_index_is_not_made_anew_under_nodes_that_work() -> Result<()> {
     send(node.dimse, slices.clone(), Acknowledged::default()).await;
     let other = cluster.data(1);
     std::fs::create_dir_all(&other)?;
-    let reindex = ["reindex", "--config", cluster.settings(), "--data", other.to_str().unwrap_or_default()];
+    let settings = cluster.settings(1)?;
+    let reindex = ["reindex", "--config", &settings, "--data", other.to_str().unwrap_or_default()];
     let refused = filmless(&reindex).await?;
     assert!(!refused.success);
     assert!(refused.stderr.contains("have to be stopped"), "{}", refused.stderr);

@@ -61,7 +61,8 @@ mod tests {
         assert_eq!(leased.len(), 1);
         let registry = Registry::new().with(TidyPacks::new(archive.upkeep()));
         registry.run(&leased[0].kind, &leased[0].payload).await.unwrap();
-        assert!(bucket.packs().len() < 16, "{} packs", bucket.packs().len());
+        let packs = bucket.packs().await.len();
+        assert!(packs < 16, "{packs} packs");
         work.complete(leased[0].id).await.unwrap();
         enqueue(&archive.upkeep(), &work, &jobs_came).await.unwrap();
         assert_eq!(work.queue_depth().await.unwrap().waiting, 0, "nothing is left to do");
