@@ -20,6 +20,7 @@ use crate::ingest::{Budget, Sources, Store};
 use crate::node;
 use crate::objects::Objects;
 use crate::packs::disk::Disk;
+use crate::packs::follow::Follow;
 use crate::packs::replay::Replay;
 use crate::packs::rewrite::recover;
 use crate::packs::serving::Pressure;
@@ -44,6 +45,8 @@ pub(crate) struct Inner {
     pub(crate) search_headers: u64,
     pub(crate) pack_size: u64,
     pub(crate) rewriting: Turn,
+    /// Series that are read frame by frame.
+    pub(crate) follow: Follow,
     /// Bytes a second; 0 for never.
     pub(crate) verify_pace: u64,
     changes: Changes,
@@ -169,6 +172,7 @@ impl Archive {
                 search_headers: config.search_headers,
                 pack_size: limits.pack_size,
                 rewriting: Turn::default(),
+                follow: Follow::default(),
                 verify_pace: Config::bytes(config.verify_mib_s),
                 changes,
                 store,

@@ -16,6 +16,7 @@ mod committer;
 pub(crate) mod disk;
 pub(crate) mod entry;
 pub(crate) mod file;
+pub(crate) mod follow;
 pub(crate) mod local;
 mod numbers;
 pub(crate) mod place;
@@ -186,6 +187,11 @@ impl Packs {
             (None, Some(blocks)) => blocks.read(&self.objects, pack, range).await,
             (None, None) => self.objects.pack_range(pack, range).await,
         }
+    }
+
+    /// Whether sealed packs are read over a network, so that reading ahead is worth while.
+    pub(crate) fn are_far(&self) -> bool {
+        self.blocks.is_some()
     }
 
     /// Fetches a block that will be asked for, where that is worth while.

@@ -11,7 +11,7 @@ use futures_util::stream::{self, BoxStream, try_unfold};
 use futures_util::{Stream, StreamExt, TryStreamExt};
 
 use crate::access::{Action, Caller};
-use crate::archive::Archive;
+use crate::archive::{Archive, Inner};
 use crate::index::rows_of;
 use crate::ingest::{Arrival, Incoming};
 use crate::model::{FrameMap, Header, Instance, Location, Resource};
@@ -242,6 +242,8 @@ impl Session {
             let deflated = self.steps(instance, deflated, Count::Taken);
             return inflate::range(deflated, instance.data_set, range).await;
         }
+        let Inner { packs, index, follow, .. } = &*self.archive.inner;
+        follow.reading(packs, index, instance, range.start).await;
         self.place(instance).read_into(range).await
     }
 

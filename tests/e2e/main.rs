@@ -13,6 +13,7 @@ mod commands;
 mod corpus;
 mod crash;
 mod drain;
+mod far;
 mod hostile;
 mod hostile_web;
 mod memory;

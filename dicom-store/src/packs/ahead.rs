@@ -1,5 +1,6 @@
 //! Reading ahead: blocks of instances that will be read next are fetched while the one before is sent.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::task::JoinSet;
@@ -63,6 +64,19 @@ impl ReadAhead {
             plan.fetch_behind(plan.starts.get(place).copied().unwrap_or(plan.blocks.len()));
         }
     }
+
+    /// The number of each block, from 0, in the order of reading.
+    pub(super) fn numbers(&self) -> HashMap<BlockKey, usize> {
+        let blocks = self.0.iter().flat_map(|plan| &plan.blocks);
+        blocks.enumerate().map(|(number, (key, _))| (*key, number)).collect()
+    }
+
+    /// The block of this number is being read: what follows it is fetched.
+    pub(super) fn reached_block(&self, number: usize) {
+        if let Some(plan) = &self.0 {
+            plan.fetch_behind(number);
+        }
+    }
 }
 
 impl Plan {
@@ -73,6 +87,10 @@ impl Plan {
         *next = (*next).max(at);
         let waiting = self.blocks.get(at..*next).unwrap_or_default();
         let mut ahead: u64 = waiting.iter().map(|(_, wanted)| wanted).sum();
+        if ahead > 2 * WINDOW {
+            // The reader has gone back: what it read before may be forgotten by now.
+            (*next, ahead) = (at, 0);
+        }
         while let Some((key, wanted)) = self.blocks.get(*next) {
             if tasks.len() >= REQUESTS || ahead > WINDOW {
                 return;
