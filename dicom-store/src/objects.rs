@@ -25,7 +25,6 @@ use crate::reach::Reach;
 use crate::{Error, ErrorKind, Result};
 
 pub(crate) use folder::{blocking, write_whole};
-use identifier::IDENTIFIER;
 pub(crate) use identifier::new_identifier;
 pub use key::DerivedKey;
 pub(crate) use key::pack_id;
@@ -300,7 +299,7 @@ impl Objects {
         if is_known && !self.reach.is_lost() {
             return Ok(());
         }
-        let found = self.small(&object_store::path::Path::from(IDENTIFIER)).await?;
+        let found = self.small(&identifier::object()).await?;
         if found.is_none() {
             let what = "the object store has lost the identifier of its archive";
             return Err(Error::new(ErrorKind::Unavailable, what));

@@ -149,7 +149,7 @@ impl Remote {
     async fn new() -> Result<Self> {
         let (folder, bucket) = (TempDir::new()?, Bucket::new(Duration::ZERO).await);
         let database = Database::new().await;
-        let mut store = bucket.config_in_files(&folder);
+        let mut store = bucket.config_in_files(0, &folder);
         let endpoint = store.s3.endpoint.trim_start_matches("http://").parse()?;
         let bucket_gate = Gate::new(Behind::Tcp(endpoint)).await?;
         let database_gate = Gate::new(Behind::Unix(database.socket())).await?;

@@ -8,7 +8,7 @@ use super::{Objects, write_whole};
 use crate::{Error, ErrorKind, Result};
 
 /// Name of the file and of the object that hold it.
-pub(super) const IDENTIFIER: &str = "archive-id";
+const IDENTIFIER: &str = "archive-id";
 
 impl Objects {
     /// Makes sure that data folder and store belong together: both hold the same identifier, which is given. A data
@@ -79,7 +79,7 @@ fn identifier(bytes: Vec<u8>) -> Result<String> {
     text.map_err(|cause| Error::corrupt("the identifier of the archive cannot be read").with_source(cause))
 }
 
-fn object() -> object_store::path::Path {
+pub(super) fn object() -> object_store::path::Path {
     object_store::path::Path::from(IDENTIFIER)
 }
 

@@ -85,9 +85,7 @@ fn watched(
     let (routes, streams) = (routes.clone(), streams.clone());
     service_fn(move |request: HttpRequest<Incoming>| {
         let (routes, streams) = (routes.clone(), streams.clone());
-        async move {
-            Ok(streams.watch(routes.oneshot(request.map(Body::new)).await?))
-        }
+        async move { Ok(streams.watch(routes.oneshot(request.map(Body::new)).await?)) }
     })
 }
 
