@@ -117,7 +117,7 @@ impl<'q> Search<'q> {
 
     async fn next<C: Connection>(&mut self, connection: &mut C) -> Result<Step> {
         if self.progress.driver.is_none() {
-            self.progress.driver = Some(plan::plan(connection, &self.narrowing).await?);
+            self.progress.driver = Some(plan::plan(connection, self.query.level, &self.narrowing).await?);
         }
         match self.query.level {
             Level::Patient => self.next_patients(connection).await,
@@ -195,7 +195,7 @@ impl Progress {
 pub(in crate::index) async fn count<C: Connection>(connection: &mut C, query: &Query) -> Result<u64> {
     let narrowing = Narrowing::of(query, None);
     if narrowing.is_exact && query.level != Level::Patient {
-        let driver = plan::plan(connection, &narrowing).await?;
+        let driver = plan::plan(connection, query.level, &narrowing).await?;
         if query.level == Level::Study {
             return studies::count(connection, query, &narrowing, &driver).await;
         }

@@ -115,6 +115,15 @@ impl Narrowing {
         narrowing
     }
 
+    /// ` AND` the study was when it is asked for; `moment` is the column that tells.
+    pub(super) fn push_moments(&self, statement: &mut Statement, moment: &str) {
+        for condition in &self.studies {
+            if let Condition::Moments(from, to) = condition {
+                push_moments(statement, moment, *from, *to);
+            }
+        }
+    }
+
     fn add(&mut self, query: &Query, key: &Key, rank: Option<Rank>) {
         let is_kept = query.level == Level::Instance || is_kept(query.level, key);
         if let Some(column) = Column::of(key.tag()) {
@@ -299,17 +308,19 @@ impl Condition {
             Self::Begins(column, prefix) => {
                 push_begins(statement, &format!("({} || '')", column.name()), prefix);
             }
-            Self::Moments(from, to) => {
-                for (end, compares) in [(from, " >= "), (to, " <= ")] {
-                    if let Some(end) = end {
-                        statement.push(" AND ").push(moment).push(compares).push_bind(*end);
-                    }
-                }
-            }
+            Self::Moments(from, to) => push_moments(statement, moment, *from, *to),
             Self::Modalities(modalities) => push_listed(statement, dialect, "s.modalities", modalities),
             Self::SopClasses(classes) => push_listed(statement, dialect, "s.sop_classes", classes),
             Self::Words(terms) => push_words(statement, dialect, " AND (", terms),
             Self::NotWords(terms) => push_words(statement, dialect, " AND NOT (", terms),
+        }
+    }
+}
+
+fn push_moments(statement: &mut Statement, moment: &str, from: Option<i64>, to: Option<i64>) {
+    for (end, compares) in [(from, " >= "), (to, " <= ")] {
+        if let Some(end) = end {
+            statement.push(" AND ").push(moment).push(compares).push_bind(end);
         }
     }
 }

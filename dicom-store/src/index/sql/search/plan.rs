@@ -1,18 +1,22 @@
 //! From where the studies of a query are reached.
 //!
-//! What few studies have is gathered and put in order. A word that many have is followed from the newest
-//! study back, and the rest of the query is looked at on the way; of several, the one that lies furthest
-//! back is the rarest. Without any, all studies are passed from the newest back.
+//! A word is followed from the newest study that has it back, and the rest of the query is looked at on the way; of
+//! several, the one that lies furthest back is the rarest. A beginning is followed by all words that have it. What
+//! is found by an identifier, or by a beginning of too many words that few have, is gathered and put in order.
+//! Without any, all studies are passed from the newest back.
 
 use super::super::{Connection, Statement};
-use super::narrowing::{Condition, Narrowing, Source, after_prefix, modality_words, push_term};
+use super::narrowing::{Condition, Narrowing, Source, after_prefix, modality_words};
 use crate::Result;
+use crate::model::Level;
 use crate::query::{Part, Term};
 
 /// So many are gathered, at the most.
 const FEW: i64 = 2000;
 /// So many words are followed together, at the most.
-const MAX_WORDS: i64 = 32;
+const MAX_WORDS: usize = 32;
+/// Words of which a study that was found by another is looked for, at the most.
+const MAX_OTHERS: usize = 8;
 /// How far a word is looked back to tell how rare it is.
 const DEPTH: i64 = 200;
 
@@ -20,9 +24,18 @@ const DEPTH: i64 = 200;
 #[derive(Clone)]
 pub(super) enum Driver {
     Gather(Source),
-    /// By these words, each from its newest study back.
-    Follow(Vec<String>),
+    Follow(Followed),
     Walk,
+}
+
+/// Studies by words, from the newest back.
+#[derive(Clone, Default)]
+pub(super) struct Followed {
+    /// Those that have one of these.
+    pub(super) words: Vec<String>,
+    /// Of them, those that have one of each of these, too: told by `words` alone, without a look at a study's row,
+    /// each of which lies on another page.
+    pub(super) others: Vec<Vec<String>>,
 }
 
 /// What could lead to the studies.
@@ -34,22 +47,39 @@ enum Candidate {
     Words(Vec<String>),
 }
 
-pub(super) async fn plan<C: Connection>(connection: &mut C, narrowing: &Narrowing) -> Result<Driver> {
+/// The words of a candidate, and when the study was that lies so far back in one of them; 0 when there are not so
+/// many.
+type Depth = (i64, Vec<String>);
+
+pub(super) async fn plan<C: Connection>(
+    connection: &mut C,
+    level: Level,
+    narrowing: &Narrowing,
+) -> Result<Driver> {
     if let Some(source) = narrowing.sources.first() {
         return Ok(Driver::Gather(source.clone()));
     }
     let candidates: Vec<Candidate> = narrowing.studies.iter().flat_map(Candidate::of).collect();
-    if candidates.is_empty() {
-        return Ok(Driver::Walk);
+    // Patients have an order of their own.
+    if level > Level::Patient {
+        if let [one] = candidates.as_slice()
+            && let Some(words) = one.words()
+        {
+            return Ok(Driver::Follow(Followed { words, others: Vec::new() }));
+        }
+        let columns = candidates.iter().filter(|candidate| matches!(candidate, Candidate::Column(_)));
+        if let Some(source) = few(connection, columns).await? {
+            return Ok(Driver::Gather(source));
+        }
+        let mut depths = depths(connection, narrowing, &candidates).await?;
+        depths.sort_by_key(|(depth, words)| (*depth, words.len()));
+        let mut lists = depths.into_iter().map(|(_, words)| words);
+        if let Some(words) = lists.next() {
+            let others = lists.filter(|words| words.len() <= MAX_OTHERS).collect();
+            return Ok(Driver::Follow(Followed { words, others }));
+        }
     }
-    let counts = bounded_counts(connection, &candidates).await?;
-    let (fewest, count) = counts.into_iter().enumerate().min_by_key(|(_, count)| *count).unwrap_or((0, FEW));
-    if count < FEW
-        && let Some(source) = candidates.get(fewest).and_then(Candidate::source)
-    {
-        return Ok(Driver::Gather(source));
-    }
-    Ok(rarest(connection, &candidates).await?.map_or(Driver::Walk, Driver::Follow))
+    Ok(few(connection, candidates.iter()).await?.map_or(Driver::Walk, Driver::Gather))
 }
 
 impl Candidate {
@@ -67,6 +97,15 @@ impl Candidate {
         }
     }
 
+    /// Its words, where they need not be looked for and are not too many.
+    fn words(&self) -> Option<Vec<String>> {
+        match self {
+            Self::Term(Term { text, part: Part::Whole }) => Some(vec![text.clone()]),
+            Self::Words(words) if words.len() <= MAX_WORDS => Some(words.clone()),
+            _ => None,
+        }
+    }
+
     fn source(&self) -> Option<Source> {
         match self {
             Self::Column(source) => Some(source.clone()),
@@ -79,55 +118,54 @@ impl Candidate {
     }
 }
 
-/// How many studies each has, up to [`FEW`].
-async fn bounded_counts<C: Connection>(connection: &mut C, candidates: &[Candidate]) -> Result<Vec<i64>> {
+/// What fewer than [`FEW`] studies are found by, the fewest.
+async fn few<C: Connection>(
+    connection: &mut C,
+    candidates: impl Iterator<Item = &Candidate>,
+) -> Result<Option<Source>> {
+    let sources: Vec<Source> = candidates.filter_map(Candidate::source).collect();
+    if sources.is_empty() {
+        return Ok(None);
+    }
     let mut statement = Statement::new("SELECT ");
-    for (n, candidate) in candidates.iter().enumerate() {
+    for (n, source) in sources.iter().enumerate() {
         statement.push(if n == 0 { "" } else { ", " }).push("(SELECT count(*) FROM (");
-        match candidate {
-            Candidate::Column(source) => source.push(&mut statement, C::DIALECT),
-            Candidate::Term(term) => {
-                statement.push("SELECT 1 FROM words w WHERE 1 = 1");
-                push_term(&mut statement, term);
-            }
-            Candidate::Words(words) => {
-                statement.push("SELECT 1 FROM words w WHERE w.word IN ");
-                statement.push_list(words.iter().map(String::as_str));
-            }
-        }
+        source.push(&mut statement, C::DIALECT);
         statement.push(" LIMIT ").push_bind(FEW).push(") c)");
     }
     let row = connection.fetch_one(statement).await?;
-    (0..candidates.len()).map(|column| row.int(column)).collect()
+    let counts = (0..sources.len()).map(|column| row.int(column)).collect::<Result<Vec<_>>>()?;
+    let fewest = sources.into_iter().zip(counts).min_by_key(|(_, count)| *count);
+    Ok(fewest.filter(|(_, count)| *count < FEW).map(|(source, _)| source))
 }
 
-/// The words of the candidate whose studies lie furthest apart; `None` when each has too many words.
-async fn rarest<C: Connection>(connection: &mut C, candidates: &[Candidate]) -> Result<Option<Vec<String>>> {
-    if let [Candidate::Words(words)] = candidates {
-        return Ok(Some(words.clone()));
-    }
-    let Some(statement) = depths(candidates) else { return Ok(None) };
+/// The words of each candidate that does not have too many of them.
+async fn depths<C: Connection>(
+    connection: &mut C,
+    narrowing: &Narrowing,
+    candidates: &[Candidate],
+) -> Result<Vec<Depth>> {
+    let Some(statement) = select_depths(narrowing, candidates) else { return Ok(Vec::new()) };
     let rows = connection.fetch(statement).await?;
-    let mut best: Option<(i64, Vec<String>)> = None;
-    for place in 0..candidates.len() {
-        let of_this =
-            rows.iter().filter(|row| row.unsigned(0).is_ok_and(|n| usize::try_from(n) == Ok(place)));
-        let mut words = Vec::new();
-        let mut depth = 0;
-        for row in of_this {
+    let mut depths = Vec::new();
+    for (place, candidate) in (0..).zip(candidates) {
+        if matches!(candidate, Candidate::Column(_)) {
+            continue;
+        }
+        let (mut words, mut depth) = (Vec::new(), 0);
+        for row in rows.iter().filter(|row| row.int(0).is_ok_and(|of| of == place)) {
             words.push(row.text(1)?.to_owned());
             depth = depth.max(row.optional_int(2)?.unwrap_or(0));
         }
-        let is_usable = !words.is_empty() && i64::try_from(words.len()).is_ok_and(|count| count <= MAX_WORDS);
-        if is_usable && best.as_ref().is_none_or(|(best, _)| depth < *best) {
-            best = Some((depth, words));
+        if words.len() <= MAX_WORDS {
+            depths.push((depth, words));
         }
     }
-    Ok(best.map(|(_, words)| words))
+    Ok(depths)
 }
 
 /// For each candidate its words, and when the study was that lies so far back in each.
-fn depths(candidates: &[Candidate]) -> Option<Statement> {
+fn select_depths(narrowing: &Narrowing, candidates: &[Candidate]) -> Option<Statement> {
     let mut statement = Statement::new("");
     let mut lists = 0;
     for (place, candidate) in candidates.iter().enumerate() {
@@ -150,6 +188,7 @@ fn depths(candidates: &[Candidate]) -> Option<Statement> {
             Some(word) => statement.push_bind(word),
             None => statement.push("v.word"),
         };
+        narrowing.push_moments(statement, "w.at");
         statement.push(&format!(" ORDER BY w.at DESC, w.study DESC LIMIT 1 OFFSET {DEPTH})"));
         if word.is_none() {
             statement.push(&format!(" FROM v{place} v WHERE v.word IS NOT NULL"));

@@ -2,7 +2,7 @@
 
 use super::super::{Connection, Dialect, SqlRow, Statement};
 use super::narrowing::{Condition, Narrowing};
-use super::plan::Driver;
+use super::plan::{Driver, Followed};
 use super::{Search, Step, answer, headers};
 use crate::Result;
 use crate::index::sql::signed;
@@ -19,21 +19,30 @@ pub(super) struct Picked<'a> {
     pub(super) offset: i64,
 }
 
-/// One way to rows: from where, how they are joined, and which columns are the moment and the study.
+/// One way to rows: from where, how they are joined, by which words, and which columns are the moment and the study.
+#[derive(Clone, Copy)]
 struct Way<'a> {
     from: &'a str,
     joined: &'a str,
     word: Option<&'a str>,
+    others: &'a [Vec<String>],
     moment: &'a str,
     study: &'a str,
 }
 
-const WALK: Way<'_> =
-    Way { from: "studies s", joined: "s.instance_count > 0", word: None, moment: "s.at", study: "s.id" };
+const WALK: Way<'_> = Way {
+    from: "studies s",
+    joined: "s.instance_count > 0",
+    word: None,
+    others: &[],
+    moment: "s.at",
+    study: "s.id",
+};
 const GATHER: Way<'_> = Way {
     from: "d CROSS JOIN studies s",
     joined: "s.id = d.study AND s.instance_count > 0",
     word: None,
+    others: &[],
     moment: "s.at",
     study: "s.id",
 };
@@ -41,6 +50,7 @@ const FOLLOW: Way<'_> = Way {
     from: "words w CROSS JOIN studies s",
     joined: "s.id = w.study AND s.instance_count > 0",
     word: None,
+    others: &[],
     moment: "w.at",
     study: "w.study",
 };
@@ -58,49 +68,83 @@ impl Picked<'_> {
         match self.driver {
             Driver::Gather(_) => self.select(&mut statement, dialect, &GATHER, (self.limit, self.offset)),
             Driver::Walk => self.select(&mut statement, dialect, &WALK, (self.limit, self.offset)),
-            Driver::Follow(words) => self.follow(&mut statement, dialect, words),
+            Driver::Follow(followed) => self.follow(&mut statement, dialect, followed),
         }
         statement.push(") ");
         statement
     }
 
     /// Each word by itself, as far as it may be needed; a study that has two of them is one.
-    fn follow(&self, statement: &mut Statement, dialect: Dialect, words: &[String]) {
-        if let [word] = words {
-            let way = Way { word: Some(word), ..FOLLOW };
-            return self.select(statement, dialect, &way, (self.limit, self.offset));
+    fn follow(&self, statement: &mut Statement, dialect: Dialect, followed: &Followed) {
+        let way = Way { others: &followed.others, ..FOLLOW };
+        match followed.words.as_slice() {
+            [] => {
+                statement.push("SELECT s.at AS at, s.id AS study FROM studies s WHERE 1 = 0");
+            }
+            [word] => {
+                let way = Way { word: Some(word), ..way };
+                self.select(statement, dialect, &way, (self.limit, self.offset));
+            }
+            words => {
+                let reach = self.limit.saturating_add(self.offset);
+                for (n, word) in words.iter().enumerate() {
+                    statement.push(if n == 0 { "" } else { " UNION " }).push("SELECT at, study FROM (");
+                    self.select(statement, dialect, &Way { word: Some(word), ..way }, (reach, 0));
+                    statement.push(&format!(") b{n}"));
+                }
+                statement.push(" ORDER BY at DESC, study DESC");
+                push_page(statement, (self.limit, self.offset));
+            }
         }
+    }
+
+    /// How many studies have one of these words, up to the end of the page: in no order, so that no word is followed
+    /// further than another needs it.
+    fn count_followed(&self, dialect: Dialect, followed: &Followed) -> Statement {
         let reach = self.limit.saturating_add(self.offset);
-        for (n, word) in words.iter().enumerate() {
-            statement.push(if n == 0 { "" } else { " UNION " }).push("SELECT at, study FROM (");
-            self.select(statement, dialect, &Way { word: Some(word), ..FOLLOW }, (reach, 0));
-            statement.push(&format!(") b{n}"));
+        let mut statement = Statement::new("SELECT count(*) FROM (SELECT DISTINCT study FROM (");
+        for (n, word) in followed.words.iter().enumerate() {
+            statement.push(if n == 0 { "" } else { " UNION ALL " });
+            statement.push("SELECT study FROM (SELECT w.study AS study FROM ");
+            let way = Way { word: Some(word), others: &followed.others, ..FOLLOW };
+            self.push_conditions(&mut statement, dialect, &way);
+            statement.push(" LIMIT ").push_bind(reach).push(&format!(") b{n}"));
         }
-        statement.push(" ORDER BY at DESC, study DESC");
-        push_page(statement, (self.limit, self.offset));
+        statement.push(") a LIMIT ").push_bind(reach).push(") c");
+        statement
     }
 
     fn select(&self, statement: &mut Statement, dialect: Dialect, way: &Way<'_>, page: (i64, i64)) {
-        let Way { from, joined, word, moment, study } = way;
-        let conditions = &self.narrowing.studies;
-        let asks_patients = conditions.iter().any(Condition::is_of_patients);
-        let patients =
-            if asks_patients { (" CROSS JOIN patients p", " AND p.id = s.patient") } else { ("", "") };
-        statement.push(&format!(
-            "SELECT {moment} AS at, {study} AS study FROM {from}{} WHERE {joined}{}",
-            patients.0, patients.1
-        ));
-        if let Some(word) = word {
-            statement.push(" AND w.word = ").push_bind(*word);
-        }
-        for condition in conditions {
-            condition.push(statement, dialect, moment);
-        }
+        let Way { moment, study, .. } = way;
+        statement.push(&format!("SELECT {moment} AS at, {study} AS study FROM "));
+        self.push_conditions(statement, dialect, way);
         if let Some((at, id)) = self.after {
             statement.push(&format!(" AND ({moment}, {study}) < ")).push_list([at, id]);
         }
         statement.push(&format!(" ORDER BY {moment} DESC, {study} DESC"));
         push_page(statement, page);
+    }
+
+    /// From where the rows come, and what they fulfil.
+    fn push_conditions(&self, statement: &mut Statement, dialect: Dialect, way: &Way<'_>) {
+        let Way { from, joined, word, others, moment, .. } = way;
+        let conditions = &self.narrowing.studies;
+        let asks_patients = conditions.iter().any(Condition::is_of_patients);
+        let patients =
+            if asks_patients { (" CROSS JOIN patients p", " AND p.id = s.patient") } else { ("", "") };
+        statement.push(&format!("{from}{} WHERE {joined}{}", patients.0, patients.1));
+        if let Some(word) = word {
+            statement.push(" AND w.word = ").push_bind(*word);
+        }
+        for words in *others {
+            statement.push(" AND EXISTS (SELECT 1 FROM words x WHERE x.word IN ");
+            statement.push_list(words.iter().map(String::as_str));
+            // With an offset, a planner leaves it what it is: a look for each row that comes, as far as they are taken.
+            statement.push(" AND x.at = w.at AND x.study = w.study LIMIT 1 OFFSET 0)");
+        }
+        for condition in conditions {
+            condition.push(statement, dialect, moment);
+        }
     }
 }
 
@@ -177,6 +221,12 @@ pub(super) async fn count<C: Connection>(
 ) -> Result<u64> {
     let limit = query.page.limit.map_or(Ok(i64::MAX), signed)?;
     let picked = Picked { narrowing, driver, after: None, limit, offset: signed(query.page.offset)? };
+    if let Driver::Follow(followed) = driver
+        && followed.words.len() > 1
+    {
+        let reached = connection.fetch_one(picked.count_followed(C::DIALECT, followed)).await?.unsigned(0)?;
+        return Ok(reached.saturating_sub(query.page.offset));
+    }
     count_of(connection, &picked).await
 }
 
