@@ -242,8 +242,11 @@ impl Session {
             let deflated = self.steps(instance, deflated, Count::Taken);
             return inflate::range(deflated, instance.data_set, range).await;
         }
-        let Inner { packs, index, follow, .. } = &*self.archive.inner;
-        follow.reading(packs, index, instance, range.start).await;
+        // A job that looks at two images of a series is not going to read the others.
+        if !matches!(self.caller, Caller::System(_)) {
+            let Inner { packs, index, follow, .. } = &*self.archive.inner;
+            follow.reading(packs, index, instance, range.start).await;
+        }
         self.place(instance).read_into(range).await
     }
 

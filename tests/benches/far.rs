@@ -21,6 +21,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 const SLICES: u16 = 1_600;
 /// 512 KiB each.
 const EDGE: u16 = 512;
+/// PS3.4 Table B.2-1: the sender may try again.
+const OUT_OF_RESOURCES: u16 = 0xa700;
 const DELAY: Duration = Duration::from_millis(20);
 /// As a viewer opens them.
 const CONNECTIONS: usize = 6;
@@ -103,7 +105,11 @@ impl House<'_> {
             let part = slices.iter().skip(n).step_by(senders);
             async move {
                 for slice in part {
-                    let status = association.store(1, CT_IMAGE, &slice.sop_instance, &slice.data_set).await?;
+                    // Refused where this machine, on which the bucket lives too, is too busy to answer in time.
+                    let mut status = OUT_OF_RESOURCES;
+                    while status == OUT_OF_RESOURCES {
+                        status = association.store(1, CT_IMAGE, &slice.sop_instance, &slice.data_set).await?;
+                    }
                     ensure!(status == 0, "status {status:04x}");
                 }
                 association.release().await
