@@ -90,8 +90,8 @@ impl Serving {
     /// `Unavailable` when there is still none after half a minute.
     pub(crate) async fn take(&self, bytes: u64) -> Result<Room> {
         let part = match bytes {
-            ..=SMALL => &self.small,
-            ..=LARGEST_STEP => &self.steps,
+            _ if bytes <= SMALL => &self.small,
+            _ if bytes <= LARGEST_STEP => &self.steps,
             _ => &self.wholes,
         };
         let taken = part.units.clone().acquire_many_owned(part.units(bytes));
