@@ -201,11 +201,9 @@ impl Session {
         let stream = try_unfold(state, move |(mut place, ahead, mut parts)| async move {
             let Some((number, part)) = parts.next() else { return Ok(None) };
             ahead.reached(number);
-            let bytes = match (count, number) {
-                (Count::Each, 0) => place.read_first(part).await?,
-                (Count::Each, _) => place.read(part).await?,
-                (Count::Taken, 0) => place.read_first_into(part).await?,
-                (Count::Taken, _) => place.read_into(part).await?,
+            let bytes = match count {
+                Count::Each => place.read(part).await?,
+                Count::Taken => place.read_into(part).await?,
             };
             Ok(Some((bytes, (place, ahead, parts))))
         });

@@ -21,7 +21,12 @@ pub(crate) struct Place {
     index: Arc<dyn Index>,
     uid: SopInstanceUid,
     location: Location,
+    /// The entry's header was read, and names this instance.
+    is_proved: bool,
 }
+
+/// What begins within so many bytes of a file is read with all that is before it.
+const NEAR: u64 = 64 << 10;
 
 impl Place {
     pub(crate) fn new(packs: &Arc<Packs>, index: &Arc<dyn Index>, instance: &Instance) -> Self {
@@ -30,6 +35,7 @@ impl Place {
             index: index.clone(),
             uid: instance.sop_instance.clone(),
             location: instance.location,
+            is_proved: false,
         }
     }
 
@@ -47,49 +53,33 @@ impl Place {
     }
 
     /// The same into memory that has been taken for it. A pack is only removed once the index says where its
-    /// instances are now, so one that is not there is asked for at its new place.
+    /// instances are now, so one that is not there is asked for at its new place. What begins near the beginning of
+    /// the file is read with the entry's header before it, which has to name this instance: nothing is given out
+    /// from a wrong place.
     ///
     /// # Errors
-    /// `NotFound` when the instance has been destroyed.
+    /// `NotFound` when the instance has been destroyed; `Corrupt` when something else lies there, and the instance is
+    /// hidden until it comes again.
     pub(crate) async fn read_into(&mut self, range: Range<u64>) -> Result<Bytes> {
-        loop {
-            let Location { pack, offset, .. } = self.location;
-            match self.packs.read(pack, offset + range.start..offset + range.end).await {
-                Err(error) if error.kind == ErrorKind::NotFound => self.find_again(error).await?,
-                result => return result,
-            }
-        }
-    }
-
-    /// As [`Place::read`], of what [`Place::read_first_into`] reads.
-    ///
-    /// # Errors
-    /// Those of both.
-    pub(crate) async fn read_first(&mut self, range: Range<u64>) -> Result<Bytes> {
-        let room = self.packs.serving.take(range.end.saturating_sub(range.start)).await?;
-        Ok(room.hold(self.read_first_into(range).await?))
-    }
-
-    /// A range from near the beginning of the file, read with all that is before it. What lies there has to say
-    /// that it is this instance: nothing is ever given out from a wrong place.
-    ///
-    /// # Errors
-    /// `Corrupt` when it is something else. The instance is hidden until it comes again.
-    pub(crate) async fn read_first_into(&mut self, range: Range<u64>) -> Result<Bytes> {
+        let is_with_header = !self.is_proved && range.start <= NEAR;
         loop {
             let place = self.location;
-            let Location { pack, offset, length } = place;
-            let header = offset.saturating_sub(BLOCK);
-            let bytes = match self.packs.read(pack, header..offset + range.end).await {
+            let first =
+                if is_with_header { place.offset.saturating_sub(BLOCK) } else { place.offset + range.start };
+            let bytes = match self.packs.read(place.pack, first..place.offset + range.end).await {
                 Err(error) if error.kind == ErrorKind::NotFound => {
                     self.find_again(error).await?;
                     continue;
                 }
                 result => result?,
             };
-            let is_it = |entry: Entry| entry.is_of(&self.uid) && entry.size == length;
+            if !is_with_header {
+                return Ok(bytes);
+            }
+            let is_it = |entry: Entry| entry.is_of(&self.uid) && entry.size == place.length;
             if Entry::read(&bytes).is_some_and(is_it) {
-                let start = usize::try_from(offset - header + range.start).unwrap_or(usize::MAX);
+                self.is_proved = true;
+                let start = usize::try_from(place.offset - first + range.start).unwrap_or(usize::MAX);
                 return Ok(bytes.slice(start.min(bytes.len())..));
             }
             self.is_elsewhere(place).await?;
