@@ -109,7 +109,7 @@ impl Archive {
         let is_alone = durability == Durability::Local;
         let node = node::join(&config.data, &*index, &sealed, is_alone).await?;
         if identifier.is_none() {
-            index.belongs_to(&objects.found(&config.data, &node.founder).await?).await?;
+            index.belongs_to(&begun(config, &objects, &*index, &node.founder).await?).await?;
         }
         if !objects.is_folder() && !objects.keeps_what_it_has().await? {
             warn!(
@@ -229,6 +229,18 @@ impl Archive {
         self.inner.index.close().await;
         self.inner.locks.lock().await.clear();
     }
+}
+
+/// Begins an archive whose data folder and object store have no identifier; gives the one that it has now.
+async fn begun(config: &Config, objects: &Objects, index: &dyn Index, founder: &str) -> Result<String> {
+    if index.packs(None, 1).await?.is_empty() {
+        return objects.found(&config.data, founder).await;
+    }
+    // Another node has begun it meanwhile and taken something, or this is not the object store of the others.
+    let identifier = objects.belongs_to(&config.data).await?;
+    identifier.ok_or_else(|| {
+        Error::conflict("the object store is empty and the index is not; is store.objects right?")
+    })
 }
 
 /// One server at a time writes to a data folder, and to an index in a file elsewhere.

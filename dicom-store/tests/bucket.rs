@@ -4,11 +4,14 @@
 
 use std::time::{Duration, Instant};
 
-use dicom_store::fixture::{self, Bucket, Sample, ct, store, system};
+use dicom_store::fixture::{self, Bucket, Database, Sample, ct, store, system};
 use dicom_store::model::Resource;
 use dicom_store::{Archive, Config, Durability, ErrorKind, Session, Stored};
 use futures_util::TryStreamExt;
 use tempfile::TempDir;
+
+/// How long a bucket that is back may not be used yet.
+const AGAIN: Duration = Duration::from_secs(30);
 
 async fn data_set(session: &Session, instance: &dicom_store::model::Instance) -> Vec<u8> {
     let parts: Vec<_> = session.open_data_set(instance).try_collect().await.unwrap();
@@ -20,6 +23,19 @@ async fn holds(session: &Session, samples: &[Sample]) {
         let instances = session.instances(&Resource::Study(sample.study())).await.unwrap();
         let instance = instances.iter().find(|instance| instance.sop_instance == sample.sop_instance());
         assert_eq!(data_set(session, instance.unwrap()).await, sample.data_set());
+    }
+}
+
+/// Stores as soon as the bucket is tried again: for a moment after it was lost everybody is refused at once.
+async fn store_again(session: &Session, sample: &Sample) -> Stored {
+    let began = Instant::now();
+    loop {
+        match store(session, sample).await {
+            Err(error) if error.kind == ErrorKind::Unavailable && began.elapsed() < AGAIN => {
+                tokio::task::yield_now().await;
+            }
+            stored => return stored.unwrap(),
+        }
     }
 }
 
@@ -65,6 +81,17 @@ async fn what_was_answered_is_in_the_bucket_and_comes_back() {
 }
 
 #[tokio::test]
+async fn a_node_with_the_wrong_bucket_is_not_let_in() {
+    let (database, wrong) = (Database::new().await, Bucket::new(Duration::ZERO).await);
+    let index = |config: &mut Config| config.index = database.url().into();
+    let (_bucket, _folder, _config, archive) = house(Duration::ZERO, index).await;
+    store(&system(&archive), &ct()).await.unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let other = Config { index: database.url().into(), ..wrong.config(&elsewhere) };
+    assert_eq!(Archive::open(&other).await.unwrap_err().kind, ErrorKind::Conflict);
+}
+
+#[tokio::test]
 async fn many_senders_at_once_share_packs() {
     let (bucket, _folder, _config, archive) = house(Duration::from_millis(20), |_| ()).await;
     let (session, samples) = (system(&archive), series(200));
@@ -98,7 +125,7 @@ async fn a_bucket_that_is_gone_refuses_soon_and_is_used_again_when_it_is_back() 
     assert!(asked.elapsed() < Duration::from_secs(15), "{:?}", asked.elapsed());
     bucket.come_back().await;
     for sample in &samples[1..] {
-        assert!(matches!(store(&session, sample).await.unwrap(), Stored::New(_)));
+        assert!(matches!(store_again(&session, sample).await, Stored::New(_)));
     }
     holds(&session, &samples).await;
     archive.close().await;
