@@ -19,6 +19,7 @@ mod hostile_web;
 mod memory;
 mod outages;
 mod qido;
+mod search;
 mod stow;
 mod stuck;
 mod viewer;
