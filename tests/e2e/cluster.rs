@@ -155,7 +155,9 @@ async fn a_node_that_is_killed_under_load_loses_nothing_and_holds_up_nobody() ->
     assert_eq!(all.len() - count, 120);
     let web = Web::new(nodes[1].http);
     for slice in all.values() {
-        assert_holds(&web, slice).await.context("after the kill")?;
+        assert_holds(&web, slice)
+            .await
+            .with_context(|| format!("after the kill; its log:\n{}", nodes[1].log()))?;
     }
     // It comes back as who it was and takes what it did not get to say.
     nodes.push(cluster.node(0).await?);
