@@ -1,5 +1,7 @@
 //! Text of every character set, as the standard, other programs and old devices write it.
 
+mod vectors;
+
 use super::*;
 use crate::model::{Attributes, Encoding, Header, Tag, fold};
 use bytes::Bytes;
@@ -76,7 +78,7 @@ const NAME: &str = "Nguyễn Thị Đặng";
 #[case(b"\x4e\x67\x75\x79\xd4\x6e\x20\x54\x68\xde\x20\xa7\xc6\x6e\x67", TextEncoding::Tcvn3)]
 #[case(b"\x4e\x67\x75\x79\x65\xe3\x6e\x20\x54\x68\xf2\x20\xd1\x61\xeb\x6e\x67", TextEncoding::Vni)]
 fn a_vietnamese_name_is_one_name_in_whatever_it_comes(
-    #[case] bytes: &'static [u8],
+    #[case] bytes: &[u8],
     #[case] encoding: TextEncoding,
     #[values(&[][..], &["ISO_IR 6"], &["ISO_IR 100"], &["ISO_IR 192"], &["ISO 2022 IR 6", "ISO 2022 IR 100"])]
     terms: &[&str],
@@ -102,7 +104,7 @@ fn a_vietnamese_name_is_one_name_in_whatever_it_comes(
 #[case(&["ISO_IR 192"], "Müller".as_bytes(), "Müller", false)]
 fn what_is_not_clear_stays_as_it_is_declared(
     #[case] terms: &[&str],
-    #[case] bytes: &'static [u8],
+    #[case] bytes: &[u8],
     #[case] text: &str,
     #[case] is_unsure: bool,
 ) {
@@ -125,7 +127,7 @@ fn a_rule_decides_what_a_guess_does_not() {
 
 #[test]
 fn a_name_from_a_worklist_is_read_beside_what_was_typed_at_the_device() {
-    let elements: [(Tag, VR, &'static [u8]); 2] = [
+    let elements: [(Tag, VR, &[u8]); 2] = [
         (tags::STUDY_DESCRIPTION, VR::LO, b"Ng\xf9c th\xbcng"),
         (tags::PATIENT_NAME, VR::PN, NAME.as_bytes()),
     ];
@@ -175,13 +177,13 @@ fn every_reading_survives_being_kept() {
     assert_eq!(TextReading::from_bits(7), None);
 }
 
-fn header_of(elements: &[(Tag, VR, &'static [u8])], terms: &[&str]) -> Header {
+fn header_of(elements: &[(Tag, VR, &[u8])], terms: &[&str]) -> Header {
     let mut attributes = Attributes::default();
     if !terms.is_empty() {
         attributes.put_text(tags::SPECIFIC_CHARACTER_SET, VR::CS, &terms.join("\\"));
     }
     for (tag, vr, bytes) in elements {
-        attributes.put_bytes(*tag, *vr, *bytes);
+        attributes.put_bytes(*tag, *vr, bytes.to_vec());
     }
     let bytes = Bytes::from(attributes.write(Encoding::ExplicitLittle));
     Header {

@@ -6,7 +6,7 @@ use dicom::core::VR;
 use serde::{Deserialize, Serialize};
 
 use super::guess::{Guess, guess};
-use super::{CharacterSet, Kind, TextEncoding};
+use super::{CharacterSet, Kind, TextEncoding, is_plain};
 use crate::model::element::is_charset_text;
 use crate::model::{Attributes, Value};
 
@@ -53,9 +53,10 @@ impl TextRule {
 pub struct TextReading {
     repair: Option<TextEncoding>,
     is_unsure: bool,
+    is_by_rule: bool,
 }
 
-/// A value that is not ASCII, and what is declared for it.
+/// A value that some character sets read otherwise, and what is declared for it.
 #[derive(Clone, Copy)]
 struct Sample<'a> {
     bytes: &'a [u8],
@@ -69,33 +70,41 @@ impl TextReading {
         self.repair
     }
 
-    /// It is not what it is declared to be, and what it is nobody can tell.
+    /// Some is not what it is declared to be, and what it is nobody can tell; or it holds what means nothing as
+    /// it is read.
     pub fn is_unsure(self) -> bool {
         self.is_unsure
+    }
+
+    /// The repair is what the settings say of the sender. Of a header that was kept nobody knows.
+    pub fn is_by_rule(self) -> bool {
+        self.is_by_rule
     }
 
     pub fn is_declared(self) -> bool {
         self == Self::default()
     }
 
-    /// Looks at all text of a data set that is declared as nothing, as ISO_IR 6 or 100, or as ISO_IR 192.
+    /// Decides for text that is declared as nothing, as ISO_IR 6 or 100, or as ISO_IR 192; of any other it is only
+    /// told when it means nothing.
     pub fn of(attributes: &Attributes, rule: TextRule) -> Self {
-        let mut samples = Vec::new();
-        if rule != TextRule::Declared {
-            collect(attributes, &mut samples, &mut 0);
-        }
-        if samples.is_empty() {
-            return Self::default();
-        }
-        let (repair, is_unsure) = match rule.encoding() {
-            Some(encoding) => (Some(encoding), false),
-            None => recognised(&samples),
+        let mut all = Vec::new();
+        collect(attributes, &mut all, &mut 0);
+        let doubted: Vec<Sample> = match rule {
+            TextRule::Declared => Vec::new(),
+            _ => all.iter().copied().filter(Sample::is_doubted).collect(),
         };
-        let repair = repair.filter(|encoding| samples.iter().any(|sample| sample.is_changed_by(*encoding)));
-        Self { repair, is_unsure }
+        let reading = match rule.encoding() {
+            _ if doubted.is_empty() => Self::default(),
+            Some(encoding) => ruled(&doubted, encoding),
+            None => recognised(&doubted),
+        };
+        let repair = reading.repair.filter(|encoding| doubted.iter().any(|s| s.is_changed_by(*encoding)));
+        let reading = Self { repair, is_by_rule: repair.is_some() && repair == rule.encoding(), ..reading };
+        Self { is_unsure: reading.is_unsure || all.iter().any(|s| s.means_nothing(reading)), ..reading }
     }
 
-    /// Four bits.
+    /// Four bits: all that text is read by.
     pub(in crate::model) fn to_bits(self) -> u8 {
         let repair =
             TextEncoding::ALL.iter().zip(1u8..).find(|(encoding, _)| Some(**encoding) == self.repair);
@@ -108,11 +117,27 @@ impl TextReading {
             0 => None,
             number => Some(*TextEncoding::ALL.get(usize::from(number) - 1)?),
         };
-        (bits >> 4 == 0).then_some(Self { repair, is_unsure: bits & 8 != 0 })
+        (bits >> 4 == 0).then_some(Self { repair, is_unsure: bits & 8 != 0, is_by_rule: false })
     }
 }
 
 impl Sample<'_> {
+    fn is_doubted(&self) -> bool {
+        !self.bytes.is_ascii() && self.declared.is_doubted(self.bytes)
+    }
+
+    /// Neither UTF-8 nor anything else that it may be by what is declared: Latin-1 holds every byte there is.
+    fn is_wrong(&self) -> bool {
+        !self.is_utf8() && (self.is_declared_utf8() || self.declared.kind == Kind::Default)
+    }
+
+    /// Whether there are bytes in it that are no character as it is read.
+    fn means_nothing(&self, reading: TextReading) -> bool {
+        let text = self.declared.clone().read_as(reading).decode(self.bytes, self.vr);
+        text.contains('\u{FFFD}')
+            && !std::str::from_utf8(self.bytes).is_ok_and(|own| own.contains('\u{FFFD}'))
+    }
+
     fn is_utf8(&self) -> bool {
         std::str::from_utf8(self.bytes).is_ok()
     }
@@ -125,7 +150,7 @@ impl Sample<'_> {
         // Undeclared text that is UTF-8 reads so without a repair; that it does is one all the same.
         let is_undeclared = self.declared.kind == Kind::Default && self.is_utf8();
         let repaired =
-            self.declared.clone().read_as(TextReading { repair: Some(encoding), is_unsure: false });
+            self.declared.clone().read_as(TextReading { repair: Some(encoding), ..TextReading::default() });
         is_undeclared && encoding == TextEncoding::Utf8
             || repaired.decode(self.bytes, self.vr) != self.declared.decode(self.bytes, self.vr)
     }
@@ -136,9 +161,9 @@ fn collect<'a>(attributes: &'a Attributes, samples: &mut Vec<Sample<'a>>, seen: 
     for element in attributes {
         match &element.value {
             Value::Items(items) => items.iter().for_each(|item| collect(item, samples, seen)),
-            Value::Bytes(bytes) if is_charset_text(element.vr) && !bytes.is_ascii() => {
+            Value::Bytes(bytes) if is_charset_text(element.vr) && !is_plain(bytes) => {
                 *seen += bytes.len();
-                if *seen <= ENOUGH && declared.is_doubted(bytes) {
+                if *seen <= ENOUGH {
                     samples.push(Sample { bytes, vr: element.vr, declared });
                 }
             }
@@ -147,22 +172,27 @@ fn collect<'a>(attributes: &'a Attributes, samples: &mut Vec<Sample<'a>>, seen: 
     }
 }
 
+/// With a rule. UTF-8 proves itself, whatever is said of the sender; what is to be UTF-8 and is not may be anything.
+fn ruled(samples: &[Sample<'_>], encoding: TextEncoding) -> TextReading {
+    let is_utf8 = encoding != TextEncoding::Latin1 && samples.iter().all(Sample::is_utf8);
+    let repair = Some(if is_utf8 { TextEncoding::Utf8 } else { encoding });
+    let is_unsure = encoding == TextEncoding::Utf8 && samples.iter().any(Sample::is_wrong);
+    TextReading { repair, is_unsure, ..TextReading::default() }
+}
+
 /// Without a rule: what it is, and whether that is more than can be said.
-fn recognised(samples: &[Sample<'_>]) -> (Option<TextEncoding>, bool) {
+fn recognised(samples: &[Sample<'_>]) -> TextReading {
     let others: BTreeSet<&[u8]> = samples.iter().filter(|s| !s.is_utf8()).map(|s| s.bytes).collect();
     let is_utf8_undeclared = samples.iter().any(|sample| sample.is_utf8() && !sample.is_declared_utf8());
     let utf8 = is_utf8_undeclared.then_some(TextEncoding::Utf8);
-    if others.is_empty() {
-        return (utf8, false);
-    }
-    // Latin-1 holds every byte there is; what is declared as nothing or as UTF-8 and is neither is wrong for certain.
-    let is_wrong =
-        samples.iter().any(|s| !s.is_utf8() && (s.is_declared_utf8() || s.declared.kind == Kind::Default));
-    match guess(others.iter().copied()) {
+    let is_wrong = samples.iter().any(Sample::is_wrong);
+    let (repair, is_unsure) = match guess(others.iter().copied()) {
+        _ if others.is_empty() => (utf8, false),
         Guess::Clear(encoding) => (Some(encoding), false),
         Guess::Unsure(best) => {
             (utf8, is_wrong || samples.iter().any(|s| !s.is_utf8() && s.is_changed_by(best)))
         }
         Guess::None => (utf8, is_wrong),
-    }
+    };
+    TextReading { repair, is_unsure, ..TextReading::default() }
 }
