@@ -19,6 +19,7 @@ mod place;
 mod postgres;
 mod sql;
 mod sqlite;
+mod texts;
 
 use std::fmt;
 use std::sync::Arc;
@@ -47,6 +48,7 @@ pub use pack_rows::{EntryRow, PackEntry, PackRow, Replacement, Stage};
 pub(crate) use place::Place;
 pub use postgres::PostgresIndex;
 pub use sqlite::SqliteIndex;
+pub use texts::{StudyText, TextCount, TextQuery};
 
 /// How far the index has come in a pack: everything before `offset` is in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -315,6 +317,12 @@ pub trait Index: fmt::Debug + Send + Sync + 'static {
 
     /// Tells of what other nodes put in the feed, as it happens, until the index is closed.
     fn follow(&self, changes: &Changes);
+
+    /// How the text of what is shown is read, by sender.
+    fn text_counts(&self) -> BoxFuture<'_, Result<Vec<TextCount>>>;
+
+    /// How that of single studies is, from the one that came last.
+    fn text_of_studies<'a>(&'a self, query: &'a TextQuery) -> BoxFuture<'a, Result<Vec<StudyText>>>;
 
     // Packs through their life.
 

@@ -10,8 +10,8 @@ use dicom::dictionary_std::tags;
 use dicom_store::fixture::{self, archive, config, ct, store, system};
 use dicom_store::model::{FrameNumber, Level, Resource, TextEncoding, TextRule, VR, transfer_syntax};
 use dicom_store::{
-    Archive, Arrival, Caller, Config, Declared, ErrorKind, Key, Origin, Query, Session, Stored, Subject,
-    TextSource,
+    Archive, Arrival, Caller, Config, Declared, ErrorKind, Key, Order, Origin, Part, Query, Session, Stored,
+    Subject, TextCount, TextSource,
 };
 use futures_util::{StreamExt, TryStreamExt};
 
@@ -466,6 +466,13 @@ async fn names(session: &Session) -> Vec<String> {
     names
 }
 
+/// What text is read in, whether a rule says so, and in how many studies.
+async fn text_counts(session: &Session) -> Vec<(Option<TextEncoding>, bool, u64)> {
+    let counts = session.text_counts().await.unwrap();
+    let count = |count: &TextCount| (count.reading.repair(), count.reading.is_by_rule(), count.studies);
+    counts.iter().map(count).collect()
+}
+
 #[tokio::test]
 async fn text_is_repaired_in_every_answer_and_a_new_rule_holds_after_reindex() {
     let folder = tempfile::tempdir().unwrap();
@@ -481,12 +488,21 @@ async fn text_is_repaired_in_every_answer_and_a_new_rule_holds_after_reindex() {
     assert_eq!(header.attributes().unwrap().text(tags::PATIENT_NAME).unwrap(), "Nguyễn^Thị");
     assert!(session.header(unclear.0.instance()).await.unwrap().text().is_unsure());
     assert_eq!(studies(&session, &[(tags::PATIENT_NAME, VR::PN, "nguyen*")]).await.len(), 1);
+    let hidden = store(&session, &legacy(b"H\xb5", "P3")).await.unwrap();
+    let of = Part { study: hidden.instance().study.clone(), series: None, instance: None };
+    session.act(&Order::Delete { of }, "").await.unwrap();
+    let counts = text_counts(&session).await;
+    assert_eq!(counts, [(Some(TextEncoding::Windows1258), false, 1), (None, false, 1)]);
+    archive.close().await;
+    let archive = Archive::reindex(&settings).await.unwrap();
+    assert_eq!(text_counts(&system(&archive)).await, counts, "what is counted follows from the packs");
     archive.close().await;
 
     settings.sources = vec![TextSource { ae_title: "FIXTURE".to_owned(), character_set: TextRule::Tcvn3 }];
     let archive = Archive::reindex(&settings).await.unwrap();
     let session = system(&archive);
     assert!(names(&session).await.contains(&"Hà".to_owned()));
+    assert_eq!(text_counts(&session).await, [(Some(TextEncoding::Tcvn3), true, 2)]);
     let stored = bytes_of(&session, &unclear.0).await;
     assert!(stored.ends_with(&unclear.1), "the bytes stay as they came");
     archive.close().await;

@@ -6,6 +6,7 @@ mod acts;
 mod packs;
 mod people;
 mod search;
+mod texts;
 
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ pub use packs::{
 };
 pub use people::*;
 pub use search::*;
+pub use texts::*;
 
 /// Runs each test over an index made for it: `index_conformance!(make)` where `make` gives an `Arc<dyn Index>` and
 /// whatever has to live as long. `index_conformance!(in_one_test, make)` is for a back end that takes its time to
@@ -50,7 +52,8 @@ macro_rules! index_conformance {
             hides_what_is_damaged_until_it_comes_again, counts_anew_what_was_healed, tells_of_acts,
             tells_each_study_with_the_person_that_it_came_with, finds_a_patient_by_each_name_and_tells_them_once,
             takes_names_that_differ_in_form_for_one_person, corrects_whatever_a_study_says_of_its_patient,
-            belongs_to_one_archive);
+            counts_how_text_is_read, counts_text_as_it_is_hidden_and_shown,
+            counts_the_text_of_whichever_data_set_is_shown, belongs_to_one_archive);
     };
     (@each $make:path: $($test:ident),+) => {
         $(

@@ -26,11 +26,12 @@ use presence::Presence;
 use super::sql::commit::{Counters, Memory};
 use super::sql::{
     Connection as _, SqlRow, Statement, audit, commit, hidden, identity, ledger, packs, quarantine, rows,
-    search, who, work,
+    search, texts, who, work,
 };
 use super::{
     AuditRow, Committed, EntryRow, HeaderCursor, HeaderPage, Hidden, Index, KeptAside, Known, Mark,
-    NewInstance, PackEntry, PackRow, Recorded, Replacement, SearchCursor, SearchPage,
+    NewInstance, PackEntry, PackRow, Recorded, Replacement, SearchCursor, SearchPage, StudyText, TextCount,
+    TextQuery,
 };
 use crate::change::{Change, Changes, Cursor};
 use crate::ledger::Entry;
@@ -348,6 +349,15 @@ impl Index for PostgresIndex {
 
     fn audit(&self, before: Option<u64>, limit: u32) -> BoxFuture<'_, Result<Vec<(u64, AuditRow)>>> {
         self.pool.one(async move |c| audit::rows(c, before, limit).await).boxed()
+    }
+
+    fn text_counts(&self) -> BoxFuture<'_, Result<Vec<TextCount>>> {
+        self.pool.one(async |c| texts::counts(c).await).boxed()
+    }
+
+    fn text_of_studies<'a>(&'a self, query: &'a TextQuery) -> BoxFuture<'a, Result<Vec<StudyText>>> {
+        let query = query.clone();
+        self.pool.one(async move |c| texts::studies(c, &query).await).boxed()
     }
 
     fn packs(&self, after: Option<PackId>, limit: u32) -> BoxFuture<'_, Result<Vec<PackRow>>> {

@@ -15,6 +15,7 @@ pub(super) mod packs;
 pub(super) mod quarantine;
 pub(super) mod rows;
 pub(super) mod search;
+pub(super) mod texts;
 pub(super) mod who;
 pub(super) mod words;
 pub(super) mod work;

@@ -19,11 +19,12 @@ pub(super) use connection::remove;
 
 use super::sql::commit::Memory;
 use super::sql::{
-    audit, closed, commit, hidden, identity, ledger, packs, quarantine, rows, search, who, work,
+    audit, closed, commit, hidden, identity, ledger, packs, quarantine, rows, search, texts, who, work,
 };
 use super::{
     AuditRow, Committed, EntryRow, HeaderCursor, HeaderPage, Hidden, Index, KeptAside, Known, Mark,
-    NewInstance, PackEntry, PackRow, Recorded, Replacement, SearchCursor, SearchPage,
+    NewInstance, PackEntry, PackRow, Recorded, Replacement, SearchCursor, SearchPage, StudyText, TextCount,
+    TextQuery,
 };
 use crate::change::{Change, Changes, Cursor};
 use crate::ledger::Entry;
@@ -355,6 +356,15 @@ impl Index for SqliteIndex {
 
     fn audit(&self, before: Option<u64>, limit: u32) -> BoxFuture<'_, Result<Vec<(u64, AuditRow)>>> {
         self.read(async move |c| audit::rows(c, before, limit).await).boxed()
+    }
+
+    fn text_counts(&self) -> BoxFuture<'_, Result<Vec<TextCount>>> {
+        self.read(async |c| texts::counts(c).await).boxed()
+    }
+
+    fn text_of_studies<'a>(&'a self, query: &'a TextQuery) -> BoxFuture<'a, Result<Vec<StudyText>>> {
+        let query = query.clone();
+        self.read(async move |c| texts::studies(c, &query).await).boxed()
     }
 
     fn packs(&self, after: Option<PackId>, limit: u32) -> BoxFuture<'_, Result<Vec<PackRow>>> {

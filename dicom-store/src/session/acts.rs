@@ -2,12 +2,14 @@
 
 use super::Session;
 use crate::access::Action;
-use crate::index::{AuditRow, Hidden, KeptAside, Recorded};
+use crate::index::{AuditRow, Hidden, KeptAside, Recorded, StudyText, TextCount, TextQuery};
 use crate::ledger::{Act, Entry, Order};
 use crate::{Error, ErrorKind, Result};
 
 /// Characters of a reason, at the most.
 const MAX_REASON: usize = 1024;
+/// Studies that one question may name.
+const MAX_STUDIES: usize = 100;
 
 impl Session {
     /// Does what is asked for. When this returns it is durable and every answer follows it, and what was to be destroyed
@@ -63,6 +65,27 @@ impl Session {
     pub async fn kept_aside(&self, limit: u32) -> Result<Vec<KeptAside>> {
         self.caller.check(Action::Correct)?;
         self.archive.inner.index.kept_aside(None, limit).await
+    }
+
+    /// How the text of what is shown is read, by sender.
+    ///
+    /// # Errors
+    /// As [`Session::acts`].
+    pub async fn text_counts(&self) -> Result<Vec<TextCount>> {
+        self.caller.check(Action::Correct)?;
+        self.archive.inner.index.text_counts().await
+    }
+
+    /// How that of single studies is, from the one that came last. Who may search may ask for studies by name.
+    ///
+    /// # Errors
+    /// As [`Session::acts`]; `Invalid` when more than 100 are named.
+    pub async fn text_of_studies(&self, query: &TextQuery) -> Result<Vec<StudyText>> {
+        self.caller.check(if query.studies.is_empty() { Action::Correct } else { Action::Search })?;
+        if query.studies.len() > MAX_STUDIES {
+            return Err(Error::invalid(format!("up to {MAX_STUDIES} studies may be named at a time")));
+        }
+        self.archive.inner.index.text_of_studies(query).await
     }
 
     /// The last rows of the audit before a place, from the newest, each with its place.

@@ -8,7 +8,7 @@ use crate::index::InstanceState;
 use crate::ledger::{Act, Entry};
 use crate::model::{Level, PackId, PatientKey, Resource, VR};
 
-pub(super) fn entry(number: u64, act: Act) -> Entry {
+pub(crate) fn entry(number: u64, act: Act) -> Entry {
     Entry { number, at: 1_700_000_000_000 + number, author: "suite".into(), reason: String::new(), act }
 }
 

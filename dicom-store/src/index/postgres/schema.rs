@@ -10,8 +10,11 @@ use crate::index::sql::{Connection as _, Statement};
 use crate::{Error, Result};
 
 /// Counted from 1.
-pub(super) const STEPS: &[&str] =
-    &[include_str!("../schema/postgres.sql"), include_str!("../schema/postgres-2.sql")];
+pub(super) const STEPS: &[&str] = &[
+    include_str!("../schema/postgres.sql"),
+    include_str!("../schema/postgres-2.sql"),
+    include_str!("../schema/postgres-3.sql"),
+];
 
 const TABLE: &str = "CREATE TABLE ";
 

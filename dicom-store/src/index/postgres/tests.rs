@@ -5,7 +5,8 @@ use dicom::dictionary_std::tags;
 use super::*;
 use crate::fixture::{Database, Sample, ct};
 use crate::index::Outcome;
-use crate::index::conformance::new;
+use crate::index::conformance::{entry, new};
+use crate::ledger::Act;
 use crate::model::{Level, PackId, VR};
 use crate::{ErrorKind, Query};
 
@@ -107,6 +108,7 @@ async fn a_step_is_taken_while_an_older_program_goes_on() {
     const STEPS: &[&str] = &[
         schema::STEPS[0],
         schema::STEPS[1],
+        schema::STEPS[2],
         "ALTER TABLE studies ADD COLUMN colour TEXT NOT NULL DEFAULT 'grey'",
     ];
     let database = Database::new().await;
@@ -124,6 +126,23 @@ async fn a_step_is_taken_while_an_older_program_goes_on() {
     assert_eq!(old.count(&Query::new(Level::Study)).await.unwrap(), 2);
     let refused = PostgresIndex::open(&database.url(), None).await.unwrap_err();
     assert_eq!(refused.kind, ErrorKind::Conflict, "{refused}");
+}
+
+#[tokio::test]
+async fn text_that_an_older_program_stored_is_not_counted() {
+    let database = Database::new().await;
+    let index = open(&database).await;
+    let (first, second) = (ct(), ct());
+    index.commit(&[new(&first, 0)], &[]).await.unwrap();
+    let options = connection::options(database.url().parse().unwrap());
+    let mut connection = PostgresConnection::open(&options).await.unwrap();
+    connection.run("UPDATE instances SET text = NULL; DELETE FROM texts").await.unwrap();
+    index.commit(&[new(&second, 1), new(&first.next(2), 2)], &[]).await.unwrap();
+    let delete = Act::Delete { instances: vec![second.sop_instance()] };
+    index.act(&entry(1, delete)).await.unwrap();
+    let counts = index.text_counts().await.unwrap();
+    let counts: Vec<_> = counts.iter().map(|count| (count.studies, count.instances)).collect();
+    assert_eq!(counts, [(1, 1)]);
 }
 
 #[tokio::test]

@@ -87,11 +87,27 @@ CREATE TABLE instances (
     received INTEGER NOT NULL,
     -- 0 shown, 1 deleted, 2 rejected, 3 damaged.
     state INTEGER NOT NULL,
+    -- How its text is read: 0 as it is declared; otherwise the encoding it is in, from 1, with 8 where some of it is not
+    -- clear and 16 where a rule of the settings says the encoding.
+    text INTEGER NOT NULL,
     header BLOB NOT NULL,
     frame_map BLOB NOT NULL
 );
 CREATE INDEX instances_by_series ON instances (series, number, id);
 CREATE INDEX instances_by_pack ON instances (pack, "offset");
+
+-- How the text of what is shown is read, study by study.
+CREATE TABLE texts (
+    study INTEGER NOT NULL,
+    sender INTEGER NOT NULL,
+    -- As of instances.
+    reading INTEGER NOT NULL,
+    instances INTEGER NOT NULL,
+    -- Milliseconds since 1970: when the last of them came.
+    newest INTEGER NOT NULL,
+    PRIMARY KEY (study, sender, reading)
+) WITHOUT ROWID;
+CREATE INDEX texts_by_reading ON texts (sender, reading, study);
 
 -- Other data sets that came under a UID that was taken.
 CREATE TABLE conflicts (
@@ -112,6 +128,8 @@ CREATE TABLE conflicts (
     frames INTEGER NOT NULL,
     -- 0 kept aside, 1 discarded, 2 shown first until another was promoted.
     state INTEGER NOT NULL,
+    -- As of instances.
+    text INTEGER NOT NULL,
     -- Whole.
     header BLOB NOT NULL,
     frame_map BLOB NOT NULL

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::levels::{self, Study};
-use super::{Connection, Statement, hidden, now, packs, quarantine, rows, signed, who};
+use super::{Connection, Statement, hidden, now, packs, quarantine, rows, signed, texts, who};
 use crate::change::{ChangeKind, Cursor};
 use crate::index::{Committed, InstanceState, Known, Mark, NewInstance, Outcome};
 use crate::model::{PackId, PatientKey, SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
@@ -52,6 +52,7 @@ impl Counters {
 #[derive(Debug, Clone)]
 pub(super) struct Series {
     pub(super) id: i64,
+    pub(super) study: i64,
     pub(super) reference: bytes::Bytes,
 }
 
@@ -61,6 +62,8 @@ pub(super) struct Added {
     /// Series and instances by study.
     pub(super) studies: HashMap<i64, (i64, i64)>,
     pub(super) series: HashMap<i64, i64>,
+    /// Instances by study, sender, and how their text is read.
+    pub(super) texts: HashMap<(i64, i64, i64), i64>,
     pub(super) changed: BTreeSet<StudyInstanceUid>,
 }
 
@@ -126,6 +129,7 @@ struct Row<'a> {
     sop_class: i64,
     transfer_syntax: i64,
     sender: i64,
+    text: i64,
     header: Vec<u8>,
     new: &'a NewInstance,
 }
@@ -157,12 +161,14 @@ pub(in crate::index) async fn commit<C: Connection>(
             _ => {}
         }
     }
-    insert_instances(connection, &shown).await?;
+    let received = now();
+    insert_instances(connection, &shown, received).await?;
     insert_conflicts(connection, memory, &conflicts).await?;
     let changes: Vec<_> = conflicts.iter().map(|(id, _)| (ChangeKind::Conflict, *id)).collect();
     insert_changes(connection, memory, &changes).await?;
     memory.counters.studies += i64::from(!added.changed.is_empty());
     levels::update_counts(connection, memory, &added).await?;
+    texts::add(connection, &added.texts, received).await?;
     if memory.has_acts() {
         follow_acts(connection, memory, group).await?;
     }
@@ -188,7 +194,9 @@ async fn follow_acts<C: Connection>(
         who::settle_new(connection, new).await?;
     }
     for new in group.iter().filter(|new| new.is_conflict) {
-        quarantine::settle(connection, &new.sop_instance).await?;
+        if quarantine::settle(connection, &new.sop_instance).await? {
+            memory.rows_changed();
+        }
     }
     Ok(())
 }
@@ -251,14 +259,18 @@ async fn row<'a, C: Connection>(
     added: &mut Added,
     new: &'a NewInstance,
 ) -> Result<Row<'a>> {
-    let Series { id: series, reference } = levels::series(connection, memory, added, new).await?;
+    let Series { id: series, study, reference } = levels::series(connection, memory, added, new).await?;
+    let sender = levels::term(connection, memory, &new.sender).await?;
+    let text = texts::number(new.header.text());
+    *added.texts.entry((study, sender, text)).or_default() += 1;
     memory.counters.last_change += 1;
     Ok(Row {
         id: memory.counters.last_change,
         series,
         sop_class: levels::term(connection, memory, new.sop_class.as_str()).await?,
         transfer_syntax: levels::term(connection, memory, new.transfer_syntax.as_str()).await?,
-        sender: levels::term(connection, memory, &new.sender).await?,
+        sender,
+        text,
         header: new.header.to_bytes(&reference),
         new,
     })
@@ -274,14 +286,13 @@ fn shapes<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
     })
 }
 
-async fn insert_instances<C: Connection>(connection: &mut C, rows: &[Row<'_>]) -> Result<()> {
-    let received = now();
+async fn insert_instances<C: Connection>(connection: &mut C, rows: &[Row<'_>], received: i64) -> Result<()> {
     for shape in shapes(rows) {
         let mut insert = Statement::new(
             "INSERT INTO instances (id, uid, series, number, sop_class, transfer_syntax, frames, pack, \"offset\", length, \
-             data_set, digest, sender, received, state, header, frame_map) VALUES ",
+             data_set, digest, sender, received, state, text, header, frame_map) VALUES ",
         );
-        for (n, Row { id, series, sop_class, transfer_syntax, sender, header, new }) in
+        for (n, Row { id, series, sop_class, transfer_syntax, sender, text, header, new }) in
             shape.iter().enumerate()
         {
             insert.push(if n == 0 { "" } else { ", " });
@@ -301,6 +312,7 @@ async fn insert_instances<C: Connection>(connection: &mut C, rows: &[Row<'_>]) -
                 (*sender).into(),
                 received.into(),
                 super::SqlValue::Int(rows::SHOWN),
+                (*text).into(),
                 header.as_slice().into(),
                 new.frame_map.as_slice().into(),
             ]);
@@ -319,8 +331,8 @@ async fn insert_conflicts<C: Connection>(
         let sender = levels::term(connection, memory, &new.sender).await?;
         let insert = Statement::new(
             "INSERT INTO conflicts (id, uid, study, series, pack, \"offset\", length, data_set, digest, sender, received, \
-             number, sop_class, transfer_syntax, frames, state, header, frame_map)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?)",
+             number, sop_class, transfer_syntax, frames, state, text, header, frame_map)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?)",
         )
         .bind(*id)
         .bind(new.sop_instance.as_str())
@@ -337,6 +349,7 @@ async fn insert_conflicts<C: Connection>(
         .bind(levels::term(connection, memory, new.sop_class.as_str()).await?)
         .bind(levels::term(connection, memory, new.transfer_syntax.as_str()).await?)
         .bind(new.frames)
+        .bind(texts::number(new.header.text()))
         .bind(new.header.to_bytes(&[]))
         .bind(new.frame_map.as_slice());
         connection.post(insert).await?;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Connection, Statement, words};
+use super::{Connection, Statement, texts, words};
 use crate::Result;
 
 /// The series of these instances.
@@ -33,6 +33,7 @@ pub(super) async fn recount<C: Connection>(connection: &mut C, series: &BTreeSet
                    WHERE id = ?";
         let update = Statement::new(sql).bind(sop_classes).bind(id).bind(id).bind(id);
         connection.execute(update).await?;
+        texts::recount(connection, id).await?;
     }
     Ok(())
 }

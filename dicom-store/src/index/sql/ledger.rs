@@ -119,7 +119,7 @@ async fn follow<C: Connection>(connection: &mut C, act: &Act) -> Result<()> {
             who::settle_study_of(connection, study).await
         }
         Act::Promote { instance, .. } | Act::Discard { instance, .. } => {
-            quarantine::settle(connection, instance).await
+            quarantine::settle(connection, instance).await.map(|_| ())
         }
         Act::Undo { .. } => Ok(()),
     }

@@ -62,7 +62,7 @@ pub(super) async fn series<C: Connection>(
                 Some(row) => {
                     // One that shows nothing does not count until it does again.
                     counts.0 += i64::from(row.int(2)? == 0);
-                    Series { id: row.int(0)?, reference: reference(row.blob(1)?)? }
+                    Series { id: row.int(0)?, study: study.id, reference: reference(row.blob(1)?)? }
                 }
                 None => {
                     counts.0 += 1;
@@ -216,7 +216,7 @@ async fn insert_series<C: Connection>(connection: &mut C, study: i64, new: &NewI
     .bind(new.levels.series_number.unwrap_or(rows::NO_NUMBER))
     .bind(new.levels.series_attributes.expose().as_slice())
     .bind(lz4_flex::compress_prepend_size(&reference));
-    Ok(Series { id: connection.fetch_one(insert).await?.int(0)?, reference })
+    Ok(Series { id: connection.fetch_one(insert).await?.int(0)?, study, reference })
 }
 
 /// The bytes that the headers of a series are told apart from.

@@ -1,8 +1,10 @@
 //! Data sets that came under a UID that was taken, and which of them is shown.
 
+use std::collections::BTreeSet;
+
 use super::ledger::{in_force, subject_of_instance};
 use super::levels::reference;
-use super::{Connection, SqlRow, SqlValue, Statement};
+use super::{Connection, SqlRow, SqlValue, Statement, counts};
 use crate::index::KeptAside;
 use crate::ledger::Act;
 use crate::model::{Header, SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
@@ -18,12 +20,12 @@ const WAS_FIRST: i64 = 2;
 
 /// What changes places: columns that both tables have, but for the header.
 const COLUMNS: &str = "sop_class, transfer_syntax, number, frames, pack, \"offset\", length, data_set, digest, \
-    sender, received, frame_map, header";
-const HEADER: usize = 12;
+    sender, received, text, frame_map, header";
+const HEADER: usize = 13;
 const DIGEST: usize = 8;
 
-/// Shows and keeps aside under a UID what the acts in force say.
-pub(super) async fn settle<C: Connection>(connection: &mut C, uid: &SopInstanceUid) -> Result<()> {
+/// Shows and keeps aside under a UID what the acts in force say; gives whether another is shown now.
+pub(super) async fn settle<C: Connection>(connection: &mut C, uid: &SopInstanceUid) -> Result<bool> {
     let acts = in_force(connection, &subject_of_instance(uid)).await?;
     discard(connection, uid, &acts).await?;
     let promoted = acts.iter().rev().find_map(|entry| match &entry.act {
@@ -32,7 +34,7 @@ pub(super) async fn settle<C: Connection>(connection: &mut C, uid: &SopInstanceU
     });
     let sql = format!("SELECT {COLUMNS}, id, series FROM instances WHERE uid = ?");
     let Some(shown) = connection.fetch_optional(Statement::new(sql).bind(uid.as_str())).await? else {
-        return Ok(());
+        return Ok(false);
     };
     let sql = format!("SELECT {COLUMNS}, id, state, series, study FROM conflicts WHERE uid = ?");
     let aside = connection.fetch(Statement::new(sql).bind(uid.as_str())).await?;
@@ -46,13 +48,14 @@ pub(super) async fn settle<C: Connection>(connection: &mut C, uid: &SopInstanceU
             wanted = Some(row);
         }
     }
-    let Some(wanted) = wanted else { return Ok(()) };
+    let Some(wanted) = wanted else { return Ok(false) };
     let was_first = aside.iter().any(|row| row.int(HEADER + 2).is_ok_and(|state| state == WAS_FIRST));
-    exchange(connection, &shown, wanted, was_first).await
+    exchange(connection, &shown, wanted, was_first).await?;
+    Ok(true)
 }
 
 /// Swaps the two. The one that goes aside is remembered as the first, unless that one is aside already
-/// or has just come back.
+/// or has just come back. What is shown now may be of another class, and its text be read otherwise.
 async fn exchange<C: Connection>(
     connection: &mut C,
     shown: &SqlRow,
@@ -68,7 +71,8 @@ async fn exchange<C: Connection>(
     put(connection, "conflicts", shown, out, wanted.int(HEADER + 1)?).await?;
     let update = Statement::new("UPDATE conflicts SET state = ? WHERE id = ?").bind(state);
     connection.execute(update.bind(wanted.int(HEADER + 1)?)).await?;
-    put(connection, "instances", wanted, back, shown.int(HEADER + 1)?).await
+    put(connection, "instances", wanted, back, shown.int(HEADER + 1)?).await?;
+    counts::recount(connection, &BTreeSet::from([series])).await
 }
 
 async fn put<C: Connection>(

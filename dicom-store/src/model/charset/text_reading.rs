@@ -56,6 +56,9 @@ pub struct TextReading {
     is_by_rule: bool,
 }
 
+/// The bit of a rule, behind those that a header keeps.
+const BY_RULE: u8 = 1 << 4;
+
 /// A value that some character sets read otherwise, and what is declared for it.
 #[derive(Clone, Copy)]
 struct Sample<'a> {
@@ -104,6 +107,11 @@ impl TextReading {
         Self { is_unsure: reading.is_unsure || all.iter().any(|s| s.means_nothing(reading)), ..reading }
     }
 
+    /// Every reading that there may be.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..BY_RULE << 1).filter_map(Self::from_number)
+    }
+
     /// Four bits: all that text is read by.
     pub(in crate::model) fn to_bits(self) -> u8 {
         let repair =
@@ -118,6 +126,18 @@ impl TextReading {
             number => Some(*TextEncoding::ALL.get(usize::from(number) - 1)?),
         };
         (bits >> 4 == 0).then_some(Self { repair, is_unsure: bits & 8 != 0, is_by_rule: false })
+    }
+
+    /// All of it as a number, 0 for text that is read as it is declared.
+    pub(crate) fn number(self) -> u8 {
+        self.to_bits() | if self.is_by_rule { BY_RULE } else { 0 }
+    }
+
+    /// `None` for a number that is none of these.
+    pub(crate) fn from_number(number: u8) -> Option<Self> {
+        let reading = Self::from_bits(number & !BY_RULE)?;
+        let is_by_rule = number & BY_RULE != 0;
+        (!is_by_rule || reading.repair.is_some()).then_some(Self { is_by_rule, ..reading })
     }
 }
 

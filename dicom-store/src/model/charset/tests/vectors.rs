@@ -173,6 +173,16 @@ fn a_rule_is_told_where_it_decided(
     );
 }
 
+#[test]
+fn every_reading_has_a_number_of_its_own() {
+    let mut numbers: Vec<u8> = TextReading::all().map(TextReading::number).collect();
+    assert!(TextReading::all().all(|reading| TextReading::from_number(reading.number()) == Some(reading)));
+    numbers.dedup();
+    // Declared or one of six encodings, clear or not; a rule says an encoding.
+    assert_eq!(numbers.len(), 2 + 6 * 2 + 6 * 2);
+    assert!([7, 16, 24, 32, 255].into_iter().all(|number| TextReading::from_number(number).is_none()));
+}
+
 const TERMS: &[&[&str]] = &[
     &[],
     &["ISO_IR 100"],
