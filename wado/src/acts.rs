@@ -6,6 +6,8 @@
 //! | `GET /acts` | what was done, from the newest; `before` and `limit` |
 //! | `GET /deleted` | what is deleted or rejected |
 //! | `GET /quarantine` | what came under UIDs that were taken |
+//! | `GET /text` | how the text of each sender is read: as it is declared, or repaired |
+//! | `GET /text/studies` | which studies that are; `sender`, `reading`, `by`, `unclear`, `study`, `before` and `limit` |
 //! | `GET /audit` | who did what, and what became of it; `before` and `limit` |
 //!
 //! DICOMweb's `DELETE` of a study, series or instance is the act `delete`; its reason may stand in the query.
@@ -29,7 +31,7 @@ use crate::error::Problem;
 use crate::parameters::Parameters;
 use crate::resource::Target;
 use crate::state::Web;
-use crate::{auth, cors};
+use crate::{auth, cors, text};
 
 /// Rows of an answer that says nothing else, and at the most.
 const ROWS: u32 = 100;
@@ -42,6 +44,8 @@ pub fn api_router(archive: Archive, pool: CpuPool, config: Config) -> Router {
         .route("/acts", get(acts).post(act))
         .route("/deleted", get(deleted))
         .route("/quarantine", get(quarantine))
+        .route("/text", get(text::senders))
+        .route("/text/studies", get(text::studies))
         .route("/audit", get(audit))
         .fallback(unknown)
         .layer(from_fn_with_state(web.clone(), auth::challenge))
@@ -145,13 +149,13 @@ async fn audit(State(web): State<Web>, request: Request) -> Result<Response, Pro
 }
 
 /// Which rows are asked for.
-struct Page {
-    before: Option<u64>,
-    limit: u32,
+pub(crate) struct Page {
+    pub(crate) before: Option<u64>,
+    pub(crate) limit: u32,
 }
 
 impl Page {
-    fn of(uri: &Uri) -> Result<Self, Problem> {
+    pub(crate) fn of(uri: &Uri) -> Result<Self, Problem> {
         let parameters = Parameters::of(uri);
         let number = |name: &str| {
             let text = parameters.get(name);
@@ -169,7 +173,7 @@ fn entry(entry: &Entry) -> Value {
     })
 }
 
-fn answer(rows: &Vec<Value>) -> Response {
+pub(crate) fn answer(rows: &Vec<Value>) -> Response {
     let text = serde_json::to_vec(rows).expect("values of JSON are always JSON");
     let mut response = Response::new(Body::from(text));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -10,6 +10,7 @@
 //! | `store` | STOW-RS |
 //! | `uri` | WADO-URI |
 //! | `acts` | deleting and correcting, and what is told of it: the API of the operator |
+//! | `text` | whose text is not in the character set that it names, of the same API |
 //! | `capabilities` | what there is |
 //!
 //! [`router`] gives all of it as one service, to be mounted at [`Config::path`]. Everything streams: neither an
@@ -34,6 +35,7 @@ mod router;
 mod search;
 mod state;
 mod store;
+mod text;
 mod uri;
 
 pub use acts::api_router;

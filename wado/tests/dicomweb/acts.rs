@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 
 use super::service::{AS_STORED, Answer, JSON, Service};
 
-async fn act(service: &Service, act: Value, reason: &str) -> Answer {
+pub(crate) async fn act(service: &Service, act: Value, reason: &str) -> Answer {
     let body = json!({ "act": act, "reason": reason }).to_string();
     let request = Request::post("/api/v1/acts").header("host", "pacs.test");
     service.send(request.header(CONTENT_TYPE, "application/json").body(body.into()).unwrap()).await
 }
 
-async fn rows(service: &Service, path: &str) -> Value {
+pub(crate) async fn rows(service: &Service, path: &str) -> Value {
     let request = Request::get(format!("/api/v1{path}")).header("host", "pacs.test");
     let answer = service.send(request.body(axum::body::Body::empty()).unwrap()).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());

@@ -10,4 +10,6 @@ mod service;
 #[cfg(test)]
 mod store;
 #[cfg(test)]
+mod text;
+#[cfg(test)]
 mod uri;
