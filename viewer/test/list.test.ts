@@ -17,7 +17,7 @@ describe('the study list', () => {
     vi.useFakeTimers();
     vi.resetModules();
     vi.stubGlobal('document', page);
-    vi.stubGlobal('fetch', async (url: string, { signal }: { signal: AbortSignal }) => {
+    vi.stubGlobal('fetch', async (url: string, { signal = new AbortController().signal }: { signal?: AbortSignal }) => {
       server.asked.push({ url, signal });
       await Promise.resolve();
       if (signal.aborted) throw new DOMException('given up', 'AbortError');
@@ -78,6 +78,22 @@ describe('the study list', () => {
     await vi.advanceTimersByTimeAsync(2000);
     expect(list.failure.value).toBeUndefined();
     expect(uids()).toEqual(['1.1']);
+  });
+
+  test('learns how doubtful names were read, and only of those', async () => {
+    const named = (uid: string, name: string) => ({
+      '0020000D': { vr: 'UI', Value: [uid] },
+      '00100010': { vr: 'PN', Value: [{ Alphabetic: name }] },
+    });
+    const text = [{ study: '1.1', text: [{ reading: 'vni', unclear: false }] }];
+    server.answer = () =>
+      Response.json(server.asked.at(-1)?.url.startsWith('/api/') ? text : [named('1.1', 'ĐẶNG'), named('1.2', 'DANG')]);
+    await vi.advanceTimersByTimeAsync(2000);
+    expect(server.asked.at(-1)?.url).toBe('/api/v1/text/studies?study=1.1');
+    expect(list.texts.value.get('1.1')).toEqual([{ encoding: 'vni', isUnclear: false }]);
+    const asked = server.asked.length;
+    await vi.advanceTimersByTimeAsync(2000);
+    expect(server.asked).toHaveLength(asked + 1);
   });
 
   test('takes no content for no studies', async () => {

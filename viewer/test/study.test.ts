@@ -10,6 +10,7 @@ const ui = (value: string) => ({ vr: 'UI', Value: [value] });
 const is = (value: number) => ({ vr: 'IS', Value: [value] });
 
 function answer(url: string): Response {
+  if (url.startsWith('/api/')) return Response.json([{ study: '1.2', text: [{ reading: 'tcvn3', unclear: false }] }]);
   if (archive.refuses) return new Response('', { status: 503 });
   const series = /series\/([\d.]+)\/metadata/.exec(url)?.[1];
   if (series) {
@@ -64,6 +65,11 @@ describe('an open study', () => {
     const state = await opened();
     expect(state.chosen.value?.seriesInstanceUid).toBe('1.2.1');
     expect(display.open.mock.lastCall?.[0]?.images).toHaveLength(2);
+  });
+
+  test('tells how its text is read', async () => {
+    const state = await opened();
+    expect(state.texts.value.get('1.2')).toEqual([{ encoding: 'tcvn3', isUnclear: false }]);
   });
 
   test('takes images in that arrive in the series that is read', async () => {

@@ -47,6 +47,9 @@ export const en: Dictionary = {
   'list.empty.command': 'From the command line, with DCMTK',
   'list.empty.import': 'From a folder',
 
+  'text.repaired': 'Name and text read as {encoding}, not as their sender declares it',
+  'text.unclear': 'Encoding of some text is not certain: it may be shown wrong',
+
   'sex.F': 'Female',
   'sex.M': 'Male',
   'sex.O': 'Other',

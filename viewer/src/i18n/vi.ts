@@ -45,6 +45,9 @@ export const vi = {
   'list.empty.command': 'Từ dòng lệnh, với DCMTK',
   'list.empty.import': 'Từ một thư mục',
 
+  'text.repaired': 'Tên và chữ đọc theo bảng mã {encoding}, không theo khai báo của máy gửi',
+  'text.unclear': 'Chưa rõ bảng mã của một số chữ: có thể hiện sai',
+
   'sex.F': 'Nữ',
   'sex.M': 'Nam',
   'sex.O': 'Khác',

@@ -3,6 +3,7 @@ import { ageInYears, readableDate, readableTime } from '../format/date';
 import { readableName } from '../format/person';
 import { language, t } from '../i18n';
 import { readableSex } from '../format/sex';
+import { textRemarks } from '../ui/TextMarks';
 import type { StudyState } from './state';
 
 /** Whose images these are: always in sight, so that no image is read for another patient. */
@@ -11,10 +12,11 @@ export function PatientBanner({ state }: { state: StudyState }) {
   const opened = state.studies.value;
   const open = opened?.find(({ study }) => study.studyInstanceUid === series?.studyInstanceUid) ?? opened?.[0];
   if (!open) return <div class="patient-banner" />;
-  return <Banner study={open.study} />;
+  const remarks = textRemarks(state.texts.value.get(open.study.studyInstanceUid) ?? []);
+  return <Banner study={open.study} remarks={remarks} />;
 }
 
-function Banner({ study }: { study: Study }) {
+function Banner({ study, remarks }: { study: Study; remarks: string[] }) {
   const age = ageInYears(study.patientBirthDate, study.studyDate);
   const person = [
     study.patientId,
@@ -32,6 +34,13 @@ function Banner({ study }: { study: Study }) {
       <h1>{readableName(study.patientName) || t('list.unnamed')}</h1>
       <Facts facts={person} />
       <Facts facts={examination} />
+      {remarks.length > 0 && (
+        <p class="facts text-remarks" data-testid="text-remarks">
+          {remarks.map((remark) => (
+            <span key={remark}>{remark}</span>
+          ))}
+        </p>
+      )}
     </div>
   );
 }

@@ -1,9 +1,10 @@
 /**
  * `/viewer?StudyInstanceUIDs=…`: the series of one or more studies and the images of one series.
  *
- * For tests and scripts, as `data-testid`: `patient-banner`; a `series` button each, named in `data-series`; the
- * buttons `tool-window`, `tool-zoom`, `tool-pan`, `tool-scroll`, `tool-length`, `tool-clear`, `tool-invert`,
- * `tool-reset`, `tool-play`, `tool-help`; the choice `preset`; `back`. What is seen is told by the viewport.
+ * For tests and scripts, as `data-testid`: `patient-banner`, and `text-remarks` in it where text may be read wrong; a
+ * `series` button each, named in `data-series`; the buttons `tool-window`, `tool-zoom`, `tool-pan`, `tool-scroll`,
+ * `tool-length`, `tool-clear`, `tool-invert`, `tool-reset`, `tool-play`, `tool-help`; the choice `preset`; `back`. What
+ * is seen is told by the viewport.
  */
 
 import type { ComponentChildren } from 'preact';

@@ -4,6 +4,7 @@ import { batch, signal } from '@preact/signals';
 import { asFailure, isAbort, type RequestFailure } from '../dicomweb/client';
 import { instancesOf, seriesOf, type Series } from '../dicomweb/series';
 import { studyOf, type Study } from '../dicomweb/studies';
+import { textReadings, type TextReading } from '../dicomweb/texts';
 import { stackOf, type Stack } from '../viewport/stack';
 
 export interface OpenStudy {
@@ -33,6 +34,8 @@ export type StudyState = ReturnType<typeof createStudyState>;
 export function createStudyState(uids: readonly string[], display: Display) {
   const studies = signal<OpenStudy[] | undefined>(undefined);
   const failure = signal<RequestFailure | undefined>(undefined);
+  /** How the text of the studies is read, where not as it says. */
+  const texts = signal<ReadonlyMap<string, TextReading[]>>(new Map());
   const chosen = signal<Series | undefined>(undefined);
   const seriesFailure = signal<RequestFailure | undefined>(undefined);
   let running: AbortController | undefined;
@@ -40,6 +43,7 @@ export function createStudyState(uids: readonly string[], display: Display) {
 
   const load = async () => {
     failure.value = undefined;
+    void learnTexts();
     try {
       const opened = await Promise.all(uids.map((uid) => openStudy(uid, closed.signal)));
       batch(() => {
@@ -50,6 +54,10 @@ export function createStudyState(uids: readonly string[], display: Display) {
     } catch (error) {
       if (!isAbort(error)) failure.value = asFailure(error);
     }
+  };
+
+  const learnTexts = async () => {
+    texts.value = await textReadings(uids, closed.signal);
   };
 
   const choose = async (series: Series) => {
@@ -77,6 +85,7 @@ export function createStudyState(uids: readonly string[], display: Display) {
     );
     if (fingerprint(now) === fingerprint(before)) return;
     studies.value = now;
+    void learnTexts();
     const old = chosen.value;
     const chosenNow = now.flatMap(({ series }) => series).find((series) => isSame(series, old));
     if (!old && !chosenNow) {
@@ -101,7 +110,7 @@ export function createStudyState(uids: readonly string[], display: Display) {
     };
   };
 
-  return { studies, failure, chosen, seriesFailure, load, choose, watch };
+  return { studies, texts, failure, chosen, seriesFailure, load, choose, watch };
 }
 
 function fingerprint(opened: readonly OpenStudy[]): string {

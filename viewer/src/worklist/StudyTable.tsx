@@ -4,8 +4,9 @@ import { readableDate, readableTime } from '../format/date';
 import { readableName } from '../format/person';
 import { readableSex } from '../format/sex';
 import { language, t, type Key } from '../i18n';
+import { TextMark } from '../ui/TextMarks';
 import { followLink, go, studyAddress } from '../ui/address';
-import { active } from './list';
+import { active, texts } from './list';
 
 const COLUMNS: { name: string; title: Key }[] = [
   { name: 'patient', title: 'list.patient' },
@@ -72,6 +73,7 @@ function StudyRow({ study, index, isCurrent }: { study: Study; index: number; is
         <a href={to} tabIndex={-1}>
           {name}
         </a>
+        <TextMark readings={texts.value.get(study.studyInstanceUid)} />
       </td>
       <td class="id">{study.patientId}</td>
       <td class="birth">

@@ -2,8 +2,9 @@
  * `/`: the studies of the archive, newest first.
  *
  * For tests and scripts: `search`, `modality-filter`, `date-filter` and `clear-filters` narrow the list; each
- * `study-row` names its study in `data-study`; `study-count` says how many there are, `no-match` or `no-studies` that
- * there are none, and `failure` why they cannot be told, in `data-failure`. All of these are `data-testid`s.
+ * `study-row` names its study in `data-study`, and has a `text-mark` where its name may be read wrong; `study-count`
+ * says how many there are, `no-match` or `no-studies` that there are none, and `failure` why they cannot be told, in
+ * `data-failure`. All of these are `data-testid`s.
  */
 
 import { useEffect } from 'preact/hooks';

@@ -3,6 +3,7 @@
 import { batch, signal } from '@preact/signals';
 import { asFailure, isAbort, type RequestFailure } from '../dicomweb/client';
 import { searchStudies, type Study } from '../dicomweb/studies';
+import { textReadings, type TextReading } from '../dicomweb/texts';
 import { EVERYTHING, filterOf, type Choice } from './filter';
 
 const PAGE = 50;
@@ -14,6 +15,8 @@ const REFRESH_LONG_MS = 10000;
 
 export const choice = signal<Choice>(EVERYTHING);
 export const studies = signal<Study[] | undefined>(undefined);
+/** How the text is read of studies whose names may be wrong. */
+export const texts = signal<ReadonlyMap<string, TextReading[]>>(new Map());
 export const hasMore = signal(false);
 export const isBusy = signal(false);
 export const failure = signal<RequestFailure | undefined>(undefined);
@@ -41,6 +44,7 @@ export async function refresh(): Promise<void> {
       shown = page.fingerprint;
       studies.value = page.studies;
       hasMore.value = page.hasMore;
+      void learnTexts(page.studies, page.fingerprint);
     });
   } catch (error) {
     if (isAbort(error) || running !== mine) return;
@@ -51,6 +55,13 @@ export async function refresh(): Promise<void> {
   }
   running = undefined;
   scheduleRefresh();
+}
+
+/** A name of plain letters reads the same in every encoding. */
+async function learnTexts(rows: Study[], fingerprint: string): Promise<void> {
+  const doubtful = rows.filter(({ patientName }) => /[^ -~]/.test(JSON.stringify(patientName)));
+  const found = await textReadings(doubtful.map(({ studyInstanceUid }) => studyInstanceUid));
+  if (fingerprint === shown) texts.value = found;
 }
 
 function scheduleRefresh(): void {
