@@ -189,6 +189,12 @@ pub type HeaderPage = (Vec<(Instance, Header)>, Option<HeaderCursor>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeaderCursor(pub(crate) Vec<i64>);
 
+/// Says whether a transaction may be committed; its error undoes it. May block the thread, and be asked again.
+pub type Gate<'a> = &'a (dyn Fn() -> Result<()> + Send + Sync);
+
+/// The gate of what needs no more than its rows.
+pub const OPEN: Gate<'static> = &|| Ok(());
+
 /// One verb, one transaction. Errors are `Unavailable` when the back end cannot be reached or is
 /// locked, `Corrupt` when it holds what cannot be read.
 pub trait Index: fmt::Debug + Send + Sync + 'static {
@@ -212,8 +218,15 @@ pub trait Index: fmt::Debug + Send + Sync + 'static {
     /// Takes a group of instances and the marks behind them. Each is new, or known already and left as it is,
     /// or kept aside under a UID that is taken: this is where it is decided, one group at a time.
     ///
+    /// The gate is asked when all rows are made and before anybody sees them.
+    ///
     /// May block the thread: called on the log's own.
-    fn commit<'a>(&'a self, group: &'a [NewInstance], marks: &'a [Mark]) -> BoxFuture<'a, Result<Committed>>;
+    fn commit<'a>(
+        &'a self,
+        group: &'a [NewInstance],
+        marks: &'a [Mark],
+        gate: Gate<'a>,
+    ) -> BoxFuture<'a, Result<Committed>>;
 
     /// What stands under these UIDs; one that is unknown is left out. May block the thread.
     fn known<'a>(&'a self, uids: &'a [&'a SopInstanceUid]) -> BoxFuture<'a, Result<Vec<Known>>>;

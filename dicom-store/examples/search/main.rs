@@ -20,7 +20,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use dicom::dictionary_std::{tags, uids};
-use dicom_store::index::{Index, LevelRows, Mark, NewInstance, SqliteIndex};
+use dicom_store::index::{Index, LevelRows, Mark, NewInstance, OPEN, SqliteIndex};
 use dicom_store::model::{
     Attributes, Encoding, Level, Location, PackId, Scanned, SeriesInstanceUid, SopClassUid, SopInstanceUid,
     StudyInstanceUid, TransferSyntaxUid, VR, scan, transfer_syntax,
@@ -60,7 +60,7 @@ async fn fill(index: &dyn Index, from: u64, to: u64) {
         group.push(instance(number, to));
         if group.len() as u64 == GROUP || number + 1 == to {
             let mark = Mark { pack: PackId(1), offset: number + 1 };
-            index.commit(&group, &[mark]).await.unwrap();
+            index.commit(&group, &[mark], OPEN).await.unwrap();
             group.clear();
         }
     }

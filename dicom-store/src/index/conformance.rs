@@ -12,14 +12,14 @@ use std::time::Duration;
 
 use dicom::dictionary_std::tags;
 
-use super::{Index, Known, Mark, NewInstance};
+use super::{Index, Known, Mark, NewInstance, OPEN, Outcome};
 use crate::fixture::{Sample, ct};
 use crate::ingest::Reading;
 use crate::ledger::Act;
 use crate::model::{FileMeta, Level, Location, PackId, Resource, Tag, VR};
 use crate::query::{Key, Page, Query};
 use crate::queue::{NewJob, QueueDepth};
-use crate::{ChangeKind, Cursor, ErrorKind};
+use crate::{ChangeKind, Cursor, Error, ErrorKind};
 
 pub use acts::*;
 pub use packs::{
@@ -53,7 +53,8 @@ macro_rules! index_conformance {
             tells_each_study_with_the_person_that_it_came_with, finds_a_patient_by_each_name_and_tells_them_once,
             takes_names_that_differ_in_form_for_one_person, corrects_whatever_a_study_says_of_its_patient,
             counts_how_text_is_read, counts_text_as_it_is_hidden_and_shown,
-            counts_the_text_of_whichever_data_set_is_shown, belongs_to_one_archive);
+            counts_the_text_of_whichever_data_set_is_shown, belongs_to_one_archive,
+            commits_what_the_gate_lets_through);
     };
     (@each $make:path: $($test:ident),+) => {
         $(
@@ -89,7 +90,7 @@ pub(crate) fn new(sample: &Sample, at: u64) -> NewInstance {
 
 async fn commit(index: &dyn Index, samples: &[Sample]) -> Cursor {
     let group: Vec<_> = samples.iter().zip(1..).map(|(sample, n)| new(sample, n * 1024)).collect();
-    index.commit(&group, &[Mark { pack: PackId(1), offset: 1 << 20 }]).await.unwrap().cursor
+    index.commit(&group, &[Mark { pack: PackId(1), offset: 1 << 20 }], OPEN).await.unwrap().cursor
 }
 
 async fn known(index: &dyn Index, sample: &Sample) -> Option<Known> {
@@ -146,11 +147,24 @@ pub async fn commits_all_of_a_group_or_nothing(index: &dyn Index) {
     let mut too_long = new(&ct(), 4096);
     too_long.location.length = u64::MAX;
     let group = [new(&fresh, 0), too_long];
-    assert!(index.commit(&group, &[Mark { pack: PackId(9), offset: 1 }]).await.is_err());
+    assert!(index.commit(&group, &[Mark { pack: PackId(9), offset: 1 }], OPEN).await.is_err());
     assert!(known(index, &fresh).await.is_none());
     assert!(index.marks().await.unwrap().iter().all(|mark| mark.pack != PackId(9)));
     commit(index, &[fresh]).await;
     assert_eq!(find(index, Level::Study, &[], tags::STUDY_INSTANCE_UID).await.len(), 2);
+}
+
+pub async fn commits_what_the_gate_lets_through(index: &dyn Index) {
+    let sample = ct();
+    let (group, mark) = ([new(&sample, 1024)], Mark { pack: PackId(1), offset: 1 << 20 });
+    let shut = || Err(Error::new(ErrorKind::Exhausted, "the disk is full"));
+    let refused = index.commit(&group, &[mark], &shut).await.unwrap_err();
+    assert_eq!((refused.kind, refused.what.as_str()), (ErrorKind::Exhausted, "the disk is full"));
+    assert!(known(index, &sample).await.is_none());
+    assert!(index.marks().await.unwrap().is_empty());
+    let committed = index.commit(&group, &[mark], OPEN).await.unwrap();
+    assert_eq!(committed.outcomes, [Outcome::New]);
+    assert_eq!(find(index, Level::Study, &[], tags::NUMBER_OF_STUDY_RELATED_INSTANCES).await, ["1"]);
 }
 
 pub async fn belongs_to_one_archive(index: &dyn Index) {
@@ -162,7 +176,7 @@ pub async fn belongs_to_one_archive(index: &dyn Index) {
 
 pub async fn remembers_how_far_it_has_come(index: &dyn Index) {
     commit(index, &[ct()]).await;
-    index.commit(&[], &[Mark { pack: PackId(2), offset: 7 }]).await.unwrap();
+    index.commit(&[], &[Mark { pack: PackId(2), offset: 7 }], OPEN).await.unwrap();
     let marks = index.marks().await.unwrap();
     assert_eq!(marks, [Mark { pack: PackId(1), offset: 1 << 20 }, Mark { pack: PackId(2), offset: 7 }]);
 }
@@ -173,7 +187,7 @@ pub async fn knows_an_instance_by_its_digest(index: &dyn Index) {
     let mut conflict = new(&sample, 8192);
     conflict.is_conflict = true;
     conflict.digest = [7; 32];
-    index.commit(&[conflict], &[]).await.unwrap();
+    index.commit(&[conflict], &[], OPEN).await.unwrap();
     let known = known(index, &sample).await.unwrap();
     assert_eq!(known.digest, *blake3::hash(&sample.data_set()).as_bytes());
     assert_eq!((known.conflicts, known.instance.location.offset), (vec![[7; 32]], 1024));
@@ -185,7 +199,7 @@ pub async fn takes_what_is_read_again_once(index: &dyn Index) {
     commit(index, &samples[..1]).await;
     let group: Vec<_> = samples.iter().map(|sample| new(sample, 1024)).collect();
     for _ in 0..2 {
-        index.commit(&group, &[Mark { pack: PackId(1), offset: 2 << 20 }]).await.unwrap();
+        index.commit(&group, &[Mark { pack: PackId(1), offset: 2 << 20 }], OPEN).await.unwrap();
     }
     assert_eq!(find(index, Level::Instance, &[], tags::SOP_INSTANCE_UID).await.len(), 2);
     assert_eq!(index.marks().await.unwrap(), [Mark { pack: PackId(1), offset: 2 << 20 }]);
@@ -197,8 +211,8 @@ pub async fn keeps_another_data_set_that_is_read_again_aside(index: &dyn Index) 
     let group = [new(&first, 1024), new(&second, 4096)];
     let mark = Mark { pack: PackId(1), offset: 1 << 20 };
     for _ in 0..2 {
-        index.commit(&group, &[mark]).await.unwrap();
-        index.commit(&group[1..], &[mark]).await.unwrap();
+        index.commit(&group, &[mark], OPEN).await.unwrap();
+        index.commit(&group[1..], &[mark], OPEN).await.unwrap();
     }
     let known = known(index, &first).await.unwrap();
     assert_eq!((known.digest, known.conflicts), (group[0].digest, vec![group[1].digest]));

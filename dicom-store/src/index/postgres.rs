@@ -29,7 +29,7 @@ use super::sql::{
     search, texts, who, work,
 };
 use super::{
-    AuditRow, Committed, EntryRow, HeaderCursor, HeaderPage, Hidden, Index, KeptAside, Known, Mark,
+    AuditRow, Committed, EntryRow, Gate, HeaderCursor, HeaderPage, Hidden, Index, KeptAside, Known, Mark,
     NewInstance, PackEntry, PackRow, Recorded, Replacement, SearchCursor, SearchPage, StudyText, TextCount,
     TextQuery,
 };
@@ -64,7 +64,7 @@ struct Writer {
 }
 
 impl Writer {
-    async fn commit(&mut self, group: &[NewInstance], marks: &[Mark]) -> Result<Committed> {
+    async fn commit(&mut self, group: &[NewInstance], marks: &[Mark], gate: Gate<'_>) -> Result<Committed> {
         let Self { connection, memory } = self;
         let rows = connection.run(LOCK).await?;
         memory.resume(counters(&rows)?);
@@ -77,6 +77,7 @@ impl Writer {
         if last_change > before {
             connection.post(presence::told(last_change)).await?;
         }
+        gate()?;
         connection.run("COMMIT").await?;
         Ok(committed)
     }
@@ -130,7 +131,7 @@ impl PostgresIndex {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    async fn commit_group(&self, group: &[NewInstance], marks: &[Mark]) -> Result<Committed> {
+    async fn commit_group(&self, group: &[NewInstance], marks: &[Mark], gate: Gate<'_>) -> Result<Committed> {
         let mut is_again = false;
         loop {
             let mut writer = match self.take_writer() {
@@ -140,7 +141,7 @@ impl PostgresIndex {
                 }
                 None => Writer { connection: self.pool.take().await?, memory: Memory::default() },
             };
-            let result = writer.commit(group, marks).await;
+            let result = writer.commit(group, marks, gate).await;
             if result.is_ok() {
                 *self.writer.lock().unwrap_or_else(PoisonError::into_inner) = Some(writer);
                 return result;
@@ -186,8 +187,13 @@ impl Index for PostgresIndex {
         self.pool.one(async move |c| commit::furthest(c, pack).await).boxed()
     }
 
-    fn commit<'a>(&'a self, group: &'a [NewInstance], marks: &'a [Mark]) -> BoxFuture<'a, Result<Committed>> {
-        self.commit_group(group, marks).boxed()
+    fn commit<'a>(
+        &'a self,
+        group: &'a [NewInstance],
+        marks: &'a [Mark],
+        gate: Gate<'a>,
+    ) -> BoxFuture<'a, Result<Committed>> {
+        self.commit_group(group, marks, gate).boxed()
     }
 
     fn known<'a>(&'a self, uids: &'a [&'a SopInstanceUid]) -> BoxFuture<'a, Result<Vec<Known>>> {

@@ -22,7 +22,7 @@ use super::sql::{
     audit, closed, commit, hidden, identity, ledger, packs, quarantine, rows, search, texts, who, work,
 };
 use super::{
-    AuditRow, Committed, EntryRow, HeaderCursor, HeaderPage, Hidden, Index, KeptAside, Known, Mark,
+    AuditRow, Committed, EntryRow, Gate, HeaderCursor, HeaderPage, Hidden, Index, KeptAside, Known, Mark,
     NewInstance, PackEntry, PackRow, Recorded, Replacement, SearchCursor, SearchPage, StudyText, TextCount,
     TextQuery,
 };
@@ -79,13 +79,14 @@ impl Writer {
         result
     }
 
-    fn commit(&mut self, group: &[NewInstance], marks: &[Mark]) -> Result<Committed> {
+    fn commit(&mut self, group: &[NewInstance], marks: &[Mark], gate: Gate<'_>) -> Result<Committed> {
         self.transaction(|connection, memory| {
             let memory = match memory {
                 Some(memory) => memory,
                 None => memory.insert(at_once(Memory::load(connection))?),
             };
-            at_once(commit::commit(connection, memory, group, marks))
+            let committed = at_once(commit::commit(connection, memory, group, marks))?;
+            gate().map(|()| committed)
         })
     }
 }
@@ -198,8 +199,13 @@ impl Index for SqliteIndex {
         self.read(async move |c| commit::furthest(c, pack).await).boxed()
     }
 
-    fn commit<'a>(&'a self, group: &'a [NewInstance], marks: &'a [Mark]) -> BoxFuture<'a, Result<Committed>> {
-        async move { lock(&self.writer).commit(group, marks) }.boxed()
+    fn commit<'a>(
+        &'a self,
+        group: &'a [NewInstance],
+        marks: &'a [Mark],
+        gate: Gate<'a>,
+    ) -> BoxFuture<'a, Result<Committed>> {
+        async move { lock(&self.writer).commit(group, marks, gate) }.boxed()
     }
 
     fn known<'a>(&'a self, uids: &'a [&'a SopInstanceUid]) -> BoxFuture<'a, Result<Vec<Known>>> {
@@ -426,6 +432,7 @@ impl Index for SqliteIndex {
 
 #[cfg(all(test, feature = "fixtures"))]
 mod tests {
+    use super::super::OPEN;
     use super::*;
 
     #[allow(clippy::unwrap_used, reason = "a test's preparation")]
@@ -438,6 +445,19 @@ mod tests {
     crate::index_conformance!(index);
 
     #[tokio::test]
+    async fn nobody_sees_what_the_gate_has_not_let_through() {
+        let (index, _folder) = index().await;
+        let new = crate::index::conformance::new(&crate::fixture::ct(), 1024);
+        let seen = || at_once(index.known(&[&new.sop_instance])).unwrap().len();
+        let gate = || {
+            assert_eq!(seen(), 0);
+            Ok(())
+        };
+        index.commit(std::slice::from_ref(&new), &[], &gate).await.unwrap();
+        assert_eq!(seen(), 1);
+    }
+
+    #[tokio::test]
     async fn an_older_index_is_thrown_away_and_a_newer_one_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("index.sqlite");
@@ -448,7 +468,7 @@ mod tests {
         SqliteIndex::open(&file)
             .await
             .unwrap()
-            .commit(&[], &[Mark { pack: PackId(1), offset: 1 }])
+            .commit(&[], &[Mark { pack: PackId(1), offset: 1 }], OPEN)
             .await
             .unwrap();
         set(1);

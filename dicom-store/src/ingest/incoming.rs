@@ -19,6 +19,7 @@ use crate::packs::Packs;
 use crate::packs::entry::{BLOCK, BLOCK_BYTES, Digest, Entry, padded};
 use crate::packs::file::FileSource;
 use crate::packs::place::known;
+use crate::packs::synced::Synced;
 use crate::packs::writer::{Answer, Append, Durable, ToLog, settle};
 use crate::{Error, ErrorKind, Result};
 
@@ -291,7 +292,8 @@ impl Store {
         .await?;
         spool.keep();
         let (entries, mark) = alone(pack, append);
-        self.durable.send(Durable::Group { entries, mark }).map_err(|_| ended())?;
+        let synced = Synced::already();
+        self.durable.send(Durable::Group { entries, mark, synced }).map_err(|_| ended())?;
         self.durable.send(Durable::Sealed(pack)).map_err(|_| ended())
     }
 

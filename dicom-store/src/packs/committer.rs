@@ -14,10 +14,11 @@ use tracing::{error, info, warn};
 use super::Packs;
 use super::act::ActAppend;
 use super::disk::Step;
+use super::synced::Synced;
 use super::taking::{self, Taken};
 use super::writer::{Answer, Durable, refuse};
 use crate::change::Changes;
-use crate::index::{Index, Mark, NewInstance, Outcome};
+use crate::index::{Gate, Index, Mark, NewInstance, OPEN, Outcome};
 use crate::ingest::Stored;
 use crate::ledger;
 use crate::model::PackId;
@@ -76,13 +77,13 @@ impl Committer {
                 }
             };
             let Some(first) = first else { break };
-            let Ready { entries, acts, marks, whole, sealed } = take_ready(first, to_commit);
+            let Ready { groups, acts, act_marks, sealed } = take_ready(first, to_commit);
             self.sealed.extend(sealed);
             // The marks stand behind the acts as well, so these go first; in which order acts and
             // instances come makes no difference.
             self.take_acts(acts);
-            if !marks.is_empty() || !whole.is_empty() {
-                self.commit(entries, marks, whole);
+            if !groups.is_empty() || !act_marks.is_empty() {
+                self.commit(groups, act_marks);
             }
             self.adopt_sealed();
         }
@@ -95,7 +96,7 @@ impl Committer {
     /// Writes down how far the index is.
     fn record(&mut self, marks: &[Mark]) -> Result<()> {
         if !marks.is_empty() {
-            self.take(&[], marks)?;
+            self.take(&[], marks, OPEN)?;
             self.are_recorded(marks);
         }
         Ok(())
@@ -119,7 +120,7 @@ impl Committer {
     }
 
     /// The index is going to be so far, once what comes with these marks is in it.
-    fn reach(&mut self, marks: &[Mark]) {
+    fn reach<'a>(&mut self, marks: impl Iterator<Item = &'a Mark>) {
         for Mark { pack, offset } in marks {
             let reached = self.reached.entry(*pack).or_default();
             reached.offset = (*offset).max(reached.offset);
@@ -143,17 +144,24 @@ impl Committer {
         }
     }
 
-    /// `whole`: marks behind packs that are complete, which are written down at once.
-    fn commit(&mut self, entries: Vec<(NewInstance, Answer)>, mut marks: Vec<Mark>, whole: Vec<Mark>) {
-        let (new, answers): (Vec<_>, Vec<_>) = entries.into_iter().unzip();
-        let result = if self.catch_up() {
-            self.reach(&marks);
+    /// Gives groups to the index, and their senders an answer. The last group may still be synced: its rows are
+    /// made meanwhile, and seen when that is done.
+    fn commit(&mut self, groups: Vec<Group>, act_marks: Vec<Mark>) {
+        let mut new = Vec::new();
+        let sent: Vec<Sent> = groups.into_iter().map(|group| group.send(&mut new)).collect();
+        let is_synced = || sent.iter().try_for_each(|group| group.synced.wait());
+        let is_level = self.catch_up();
+        let before = self.reached.clone();
+        let result = if is_level {
+            let (whole, open): (Vec<&Sent>, Vec<&Sent>) = sent.iter().partition(|group| group.is_whole);
+            self.reach(open.into_iter().map(|group| &group.mark).chain(&act_marks));
             let sealed = &self.sealed;
             let mut due = self.due(|pack, reached| {
                 reached.offset - reached.recorded >= MARK_EVERY || sealed.contains(&pack)
             });
-            due.extend(&whole);
-            self.take(&new, &due).inspect(|_| self.are_recorded(&due))
+            // Behind packs that are complete: written down at once.
+            due.extend(whole.iter().map(|group| group.mark));
+            self.take(&new, &due, &is_synced).inspect(|_| self.are_recorded(&due))
         } else {
             Err(Error::new(ErrorKind::Unavailable, "the index cannot be written"))
         };
@@ -161,6 +169,7 @@ impl Committer {
             Ok(committed) => {
                 // Before anybody is answered: what follows an answer depends on it.
                 self.has_acts.fetch_or(committed.has_acts, Ordering::AcqRel);
+                let answers = sent.into_iter().flat_map(|group| group.answers);
                 for ((new, answer), outcome) in new.into_iter().zip(answers).zip(committed.outcomes) {
                     // Somebody who has gone needs no answer.
                     let _ = answer.send(outcome.map(|outcome| stored(new, outcome)));
@@ -168,19 +177,52 @@ impl Committer {
                 self.changes.advance(committed.cursor);
             }
             Err(cause) => {
-                error!(error = %cause.chain(), instances = new.len(), "index: a group was not committed; nothing is taken until it is");
-                self.owed.extend(new);
-                marks.extend(whole);
-                self.owed_marks.extend(marks);
-                self.is_behind.store(true, Ordering::Release);
-                refuse(answers.into_iter(), &cause);
+                self.reached = before;
+                self.not_committed(new, sent, act_marks, &cause);
             }
         }
     }
 
-    fn take(&self, new: &[NewInstance], marks: &[Mark]) -> Result<Taken> {
-        self.packs.disk.tell(&Step::Commit)?;
-        let taken = self.runtime.block_on(taking::take(&*self.index, new, marks));
+    /// What could not be synced is not in the log, and the others are tried again without it. What is in the log
+    /// is owed to the index.
+    fn not_committed(&mut self, new: Vec<NewInstance>, sent: Vec<Sent>, act_marks: Vec<Mark>, cause: &Error) {
+        let mut new = new.into_iter();
+        let (mut durable, mut has_failed) = (Vec::new(), false);
+        for group in sent {
+            let instances = new.by_ref().take(group.answers.len()).collect();
+            match group.synced.wait() {
+                Ok(()) => durable.push(group.back(instances)),
+                Err(cause) => {
+                    has_failed = true;
+                    warn!(error = %cause.chain(), instances = group.answers.len(), "log: a group was not synced");
+                    refuse(group.answers.into_iter(), &cause);
+                }
+            }
+        }
+        if has_failed {
+            if !durable.is_empty() || !act_marks.is_empty() {
+                self.commit(durable, act_marks);
+            }
+            return;
+        }
+        let instances: usize = durable.iter().map(|group| group.entries.len()).sum();
+        error!(error = %cause.chain(), instances, "index: a group was not committed; nothing is taken until it is");
+        self.is_behind.store(true, Ordering::Release);
+        self.owed_marks.extend(act_marks);
+        for group in durable {
+            self.owed_marks.push(group.mark);
+            let sent = group.send(&mut self.owed);
+            refuse(sent.answers.into_iter(), cause);
+        }
+    }
+
+    /// `is_synced`: asked before the index shows what it has taken.
+    fn take(&self, new: &[NewInstance], marks: &[Mark], is_synced: Gate<'_>) -> Result<Taken> {
+        let gate = || {
+            is_synced()?;
+            Ok(self.packs.disk.tell(&Step::Commit)?)
+        };
+        let taken = self.runtime.block_on(taking::take(&*self.index, new, marks, &gate));
         self.packs.disk.tell(&Step::Committed)?;
         taken
     }
@@ -196,11 +238,11 @@ impl Committer {
             }
             self.owed_acts.remove(0);
         }
-        match self.take(&self.owed, &self.owed_marks) {
+        match self.take(&self.owed, &self.owed_marks, OPEN) {
             Ok(committed) => {
                 info!(instances = self.owed.len(), "index: it has caught up with the log");
                 let owed = std::mem::take(&mut self.owed_marks);
-                self.reach(&owed);
+                self.reach(owed.iter());
                 self.are_recorded(&owed);
                 self.changes.advance(committed.cursor);
                 self.owed.clear();
@@ -251,36 +293,68 @@ async fn adopt(packs: &Packs, index: &dyn Index, pack: PackId) -> Result<()> {
     Ok(())
 }
 
+/// A group of the log.
+struct Group {
+    entries: Vec<(NewInstance, Answer)>,
+    mark: Mark,
+    /// The mark stands behind a pack that is complete.
+    is_whole: bool,
+    synced: Synced,
+}
+
+/// A group whose instances are on their way to the index.
+struct Sent {
+    answers: Vec<Answer>,
+    mark: Mark,
+    is_whole: bool,
+    synced: Synced,
+}
+
+impl Group {
+    fn send(self, to: &mut Vec<NewInstance>) -> Sent {
+        let Self { entries, mark, is_whole, synced } = self;
+        let (new, answers): (Vec<_>, Vec<_>) = entries.into_iter().unzip();
+        to.extend(new);
+        Sent { answers, mark, is_whole, synced }
+    }
+}
+
+impl Sent {
+    fn back(self, instances: Vec<NewInstance>) -> Group {
+        let Self { answers, mark, is_whole, synced } = self;
+        Group { entries: instances.into_iter().zip(answers).collect(), mark, is_whole, synced }
+    }
+}
+
 /// What is taken at a time.
 #[derive(Default)]
 struct Ready {
-    entries: Vec<(NewInstance, Answer)>,
+    groups: Vec<Group>,
     acts: Vec<ActAppend>,
-    marks: Vec<Mark>,
-    whole: Vec<Mark>,
+    act_marks: Vec<Mark>,
     sealed: Vec<PackId>,
 }
 
 fn take_ready(first: Durable, to_commit: &std_mpsc::Receiver<Durable>) -> Ready {
-    let mut ready = Ready::default();
+    let (mut ready, mut instances) = (Ready::default(), 0);
     let mut next = Some(first);
     while let Some(durable) = next {
         match durable {
-            Durable::Group { entries, mark } => {
-                ready.entries.extend(entries);
-                ready.marks.push(mark);
+            Durable::Group { entries, mark, synced } => {
+                instances += entries.len();
+                ready.groups.push(Group { entries, mark, is_whole: false, synced });
             }
             Durable::Whole { entries, mark } => {
-                ready.entries.extend(entries);
-                ready.whole.push(mark);
+                instances += entries.len();
+                ready.groups.push(Group { entries, mark, is_whole: true, synced: Synced::already() });
             }
             Durable::Act(act, mark) => {
                 ready.acts.push(*act);
-                ready.marks.push(mark);
+                ready.act_marks.push(mark);
             }
             Durable::Sealed(pack) => ready.sealed.push(pack),
         }
-        next = if ready.entries.len() < MAX_TRANSACTION { to_commit.try_recv().ok() } else { None };
+        next = if instances < MAX_TRANSACTION { to_commit.try_recv().ok() } else { None };
     }
     ready
 }

@@ -36,11 +36,23 @@ impl PackFile {
     /// Appends the slices and makes them durable with one sync. On failure the pack ends where it
     /// ended before.
     pub(crate) fn append(&mut self, slices: &[Bytes], reserve: u64) -> io::Result<()> {
+        let end = self.write(slices, reserve)?;
+        self.sync_to(end)
+    }
+
+    /// Writes the slices behind the end, where they stay once [`PackFile::sync_to`] has succeeded for the end that
+    /// is given. On failure the pack ends where it ended before.
+    pub(crate) fn write(&mut self, slices: &[Bytes], reserve: u64) -> io::Result<u64> {
         let length: u64 = slices.iter().map(|slice| slice.len() as u64).sum();
         self.make_room(length, reserve)?;
         self.disk.write(&self.file, self.end, slices).inspect_err(|_| self.cut())?;
+        Ok(self.end + length)
+    }
+
+    /// Makes durable what was written; the pack ends there from now on.
+    pub(crate) fn sync_to(&mut self, end: u64) -> io::Result<()> {
         self.disk.sync(&self.file).inspect_err(|_| self.is_doubtful = true)?;
-        self.end += length;
+        self.end = end;
         Ok(())
     }
 

@@ -11,13 +11,13 @@ use object_store::PutPayload;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::Receiver;
 use tokio::task::JoinSet;
-use tracing::{error, warn};
+use tracing::warn;
 
 use super::Packs;
 use super::act::{self, ActAppend};
 use super::entry::BLOCK_BYTES;
 use super::file::PackFile;
-use super::writer::{Append, Durable, ToLog, gather, known, layout, placed, refuse, settle};
+use super::writer::{Append, Durable, ToLog, gather, known, layout, placed, refuse, send, settle};
 use crate::config::OnConflict;
 use crate::index::{Index, Mark};
 use crate::model::Location;
@@ -110,18 +110,13 @@ async fn put(packs: &Packs, durable: &mpsc::Sender<Durable>, group: Vec<Append>)
     }
 }
 
-fn send(to: &mpsc::Sender<Durable>, durable: Durable) {
-    if to.send(durable).is_err() {
-        error!("log: the index's thread has ended");
-    }
-}
-
 async fn put_group(packs: &Packs, group: &[Append]) -> Result<(Mark, Vec<Location>)> {
     let pack = packs.next_id_for_good().await.map_err(unavailable)?;
-    let (mut slices, locations, end) = layout(pack, 0, group)?;
+    let (mut slices, locations) = layout(pack, 0, group)?;
+    let offset = slices.iter().map(|slice| slice.len() as u64).sum();
     slices.push(Bytes::from_static(&[0; 2 * BLOCK_BYTES]));
     packs.objects.put_pack(pack, PutPayload::from_iter(slices)).await.map_err(unavailable)?;
-    Ok((Mark { pack, offset: end }, locations))
+    Ok((Mark { pack, offset }, locations))
 }
 
 /// What a sender hears is that it may try again: that a number is taken is no fault of the instance.

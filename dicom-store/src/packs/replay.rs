@@ -21,7 +21,7 @@ use super::rewrite::all_rows;
 use super::tail::Tail;
 use super::taking;
 use super::verify::verify;
-use crate::index::{Index, Mark, PackRow, Stage};
+use crate::index::{Index, Mark, OPEN, PackRow, Stage};
 use crate::ingest::Sources;
 use crate::model::PackId;
 use crate::objects::blocking;
@@ -140,7 +140,7 @@ async fn bring_in(replay: Replay<'_>, pack: PackId) -> Result<(PackFile, Tail)> 
         }
         // It is not looked at again at each start.
         Tail::Damaged => {
-            index.commit(&[], &[Mark { pack, offset: length }]).await?;
+            index.commit(&[], &[Mark { pack, offset: length }], OPEN).await?;
             Ok((open, tail))
         }
         Tail::Free | Tail::Sealed => Ok((open, tail)),
@@ -190,7 +190,7 @@ pub(crate) async fn objects(replay: Replay<'_>) -> Result<u64> {
         .await?;
         if end + 2 * BLOCK < length {
             error!(pack = %pack, offset = end, "the end of a sealed pack is damaged");
-            index.commit(&[], &[Mark { pack, offset: length }]).await?;
+            index.commit(&[], &[Mark { pack, offset: length }], OPEN).await?;
         }
         if is_copy {
             blocking(move || std::fs::remove_file(copy)).await?;
@@ -231,7 +231,7 @@ async fn take(index: &Arc<dyn Index>, pack: PackId, part: &Part) -> Result<()> {
     for act in &part.acts {
         index.act(act).await?;
     }
-    taking::take(&**index, &part.instances, &[Mark { pack, offset: part.end }]).await.map(|_| ())
+    taking::take(&**index, &part.instances, &[Mark { pack, offset: part.end }], OPEN).await.map(|_| ())
 }
 
 /// As far as whole entries follow each other: some stretches are read and proven at a time, and committed in

@@ -7,7 +7,7 @@
 use tracing::error;
 
 use crate::change::Cursor;
-use crate::index::{Committed, Index, Mark, NewInstance, Outcome};
+use crate::index::{Committed, Gate, Index, Mark, NewInstance, Outcome};
 use crate::{Error, ErrorKind, Result};
 
 /// What became of a group.
@@ -19,24 +19,35 @@ pub(super) struct Taken {
     pub(super) has_acts: bool,
 }
 
-/// Gives a group and the marks behind it to the index; one by one, when it does not take them together.
+/// Gives a group and the marks behind it to the index; one by one, when it does not take them together and nothing
+/// else stands against it.
 ///
 /// # Errors
 /// What passes by itself: the index cannot be reached, or its disk is full. Nothing is lost by asking again.
-pub(super) async fn take(index: &dyn Index, group: &[NewInstance], marks: &[Mark]) -> Result<Taken> {
-    match index.commit(group, marks).await {
+pub(super) async fn take(
+    index: &dyn Index,
+    group: &[NewInstance],
+    marks: &[Mark],
+    gate: Gate<'_>,
+) -> Result<Taken> {
+    match index.commit(group, marks, gate).await {
         Ok(Committed { cursor, outcomes, has_acts }) => {
             Ok(Taken { cursor, outcomes: outcomes.into_iter().map(Ok).collect(), has_acts })
         }
-        Err(cause) if passes(&cause) || group.is_empty() => Err(cause),
-        Err(_) => take_each(index, group, marks).await,
+        Err(cause) if passes(&cause) || group.is_empty() || gate().is_err() => Err(cause),
+        Err(_) => take_each(index, group, marks, gate).await,
     }
 }
 
-async fn take_each(index: &dyn Index, group: &[NewInstance], marks: &[Mark]) -> Result<Taken> {
+async fn take_each(
+    index: &dyn Index,
+    group: &[NewInstance],
+    marks: &[Mark],
+    gate: Gate<'_>,
+) -> Result<Taken> {
     let mut outcomes = Vec::with_capacity(group.len());
     for new in group {
-        outcomes.push(match index.commit(std::slice::from_ref(new), &[]).await {
+        outcomes.push(match index.commit(std::slice::from_ref(new), &[], gate).await {
             Ok(committed) => committed.outcomes.into_iter().next().ok_or_else(|| Error::internal("no outcome")),
             Err(cause) if passes(&cause) => return Err(cause),
             Err(cause) => {
@@ -46,7 +57,7 @@ async fn take_each(index: &dyn Index, group: &[NewInstance], marks: &[Mark]) -> 
             }
         });
     }
-    let Committed { cursor, has_acts, .. } = index.commit(&[], marks).await?;
+    let Committed { cursor, has_acts, .. } = index.commit(&[], marks, gate).await?;
     Ok(Taken { cursor, outcomes, has_acts })
 }
 

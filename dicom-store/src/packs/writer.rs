@@ -21,9 +21,11 @@ use tracing::{error, warn};
 use super::Packs;
 use super::act::{self, ActAppend};
 use super::committer::Committer;
+use super::company::Company;
 use super::entry::{BLOCK, BLOCK_BYTES, Digest, Entry, instance_name, padded};
 use super::file::PackFile;
 use super::remote::Remote;
+use super::synced::Synced;
 use super::upload;
 use crate::change::Changes;
 use crate::config::{Durability, OnConflict};
@@ -69,12 +71,14 @@ pub(crate) enum ToLog {
     Seal,
 }
 
-/// What is durable in the log and goes into the index next.
+/// What is in the log and goes into the index next.
 #[derive(Debug)]
 pub(crate) enum Durable {
+    /// Its rows may be made before it is synced.
     Group {
         entries: Vec<(NewInstance, Answer)>,
         mark: Mark,
+        synced: Synced,
     },
     /// A pack by itself, complete.
     Whole {
@@ -153,6 +157,7 @@ pub(crate) fn start(log: Log) -> Result<Running> {
                 limits,
                 last_write: Instant::now(),
                 runtime: runtime.clone(),
+                company: Company::default(),
             };
             Box::new(move || writer.run(to_write))
         }
@@ -223,15 +228,23 @@ struct Writer {
     limits: Limits,
     last_write: Instant,
     runtime: Handle,
+    company: Company,
 }
 
 impl Writer {
     fn run(mut self, mut to_write: mpsc::Receiver<ToLog>) {
         while let Some(first) = to_write.blocking_recv() {
-            let is_asked = matches!(first, ToLog::Seal);
+            let mut is_asked = matches!(first, ToLog::Seal);
             let next = match first {
                 ToLog::Append(first) => {
-                    let (group, next) = gather(*first, &mut to_write);
+                    let (mut group, mut next) = gather(*first, &mut to_write);
+                    if next.is_none() {
+                        match self.company.join(&mut group, &mut to_write) {
+                            Some(ToLog::Act(act)) => next = Some(act),
+                            Some(ToLog::Seal) => is_asked = true,
+                            Some(ToLog::Append(_) | ToLog::Tick) | None => {}
+                        }
+                    }
                     self.write(group);
                     next
                 }
@@ -257,21 +270,38 @@ impl Writer {
         if group.is_empty() {
             return;
         }
-        match append(&self.packs, &mut self.open, &group, self.limits.reserve) {
-            Ok((mark, locations)) => {
-                self.send(Durable::Group { entries: placed(group, locations), mark });
-            }
-            Err(cause) => {
-                warn!(error = %cause.chain(), instances = group.len(), "log: a group was not written");
-                refuse(group.into_iter().map(|append| append.answer), &cause);
-            }
+        if let Err((group, cause)) = self.write_and_sync(group) {
+            warn!(error = %cause.chain(), instances = group.len(), "log: a group was not written");
+            refuse(group.into_iter().map(|append| append.answer), &cause);
         }
+    }
+
+    /// The index is told as soon as the group has its place, and makes the rows meanwhile. Gives a group back that
+    /// has none; who sent one that could not be synced hears it from there.
+    fn write_and_sync(&mut self, group: Vec<Append>) -> std::result::Result<(), (Vec<Append>, Error)> {
+        let pack = match opened(&self.packs, &mut self.open) {
+            Ok(pack) => pack,
+            Err(cause) => return Err((group, cause)),
+        };
+        let written = layout(pack.id, pack.end, &group)
+            .and_then(|(slices, locations)| Ok((pack.write(&slices, self.limits.reserve)?, locations)));
+        let (end, locations) = match written {
+            Ok(written) => written,
+            Err(cause) => return Err((group, cause)),
+        };
+        let mark = Mark { pack: pack.id, offset: end };
+        let (syncing, synced) = Synced::soon(self.company.sends(group.len()));
+        send(&self.durable, Durable::Group { entries: placed(group, locations), mark, synced });
+        let begun = Instant::now();
+        syncing.tell(pack.sync_to(end).map_err(Error::from));
+        self.company.took(begun.elapsed());
+        Ok(())
     }
 
     fn write_act(&mut self, act: Box<ActAppend>) {
         self.last_write = Instant::now();
         match act::append(&self.packs, &mut self.open, &act.entry, self.limits.reserve) {
-            Ok(mark) => self.send(Durable::Act(act, mark)),
+            Ok(mark) => send(&self.durable, Durable::Act(act, mark)),
             Err(cause) => {
                 warn!(error = %cause.chain(), act = act.entry.number, "log: an act was not written");
                 // Somebody who has gone needs no answer.
@@ -283,16 +313,16 @@ impl Writer {
     fn seal(&mut self) {
         let Some(open) = self.open.take_if(|open| open.end > 0) else { return };
         match open.seal() {
-            Ok(()) => self.send(Durable::Sealed(open.id)),
+            Ok(()) => send(&self.durable, Durable::Sealed(open.id)),
             // It stays in the log as it is; the next start seals it.
             Err(error) => warn!(pack = %open.id, %error, "log: a pack was not sealed"),
         }
     }
+}
 
-    fn send(&self, durable: Durable) {
-        if self.durable.send(durable).is_err() {
-            error!("log: the index's thread has ended");
-        }
+pub(super) fn send(to: &std_mpsc::Sender<Durable>, durable: Durable) {
+    if to.send(durable).is_err() {
+        error!("log: the index's thread has ended");
     }
 }
 
@@ -380,20 +410,8 @@ pub(super) fn seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-fn append(
-    packs: &Packs,
-    open: &mut Option<PackFile>,
-    group: &[Append],
-    reserve: u64,
-) -> Result<(Mark, Vec<Location>)> {
-    let pack = opened(packs, open)?;
-    let (slices, locations, _end) = layout(pack.id, pack.end, group)?;
-    pack.append(&slices, reserve)?;
-    Ok((Mark { pack: pack.id, offset: pack.end }, locations))
-}
-
-/// The bytes of a group at this place of a pack, where its instances lie then, and where it ends.
-pub(super) fn layout(pack: PackId, start: u64, group: &[Append]) -> Result<(Vec<Bytes>, Vec<Location>, u64)> {
+/// The bytes of a group at this place of a pack, and where its instances lie then.
+pub(super) fn layout(pack: PackId, start: u64, group: &[Append]) -> Result<(Vec<Bytes>, Vec<Location>)> {
     let seconds = seconds();
     let mut slices = Vec::with_capacity(group.len() * 8);
     let mut locations = Vec::with_capacity(group.len());
@@ -408,7 +426,7 @@ pub(super) fn layout(pack: PackId, start: u64, group: &[Append]) -> Result<(Vec<
         locations.push(Location { pack, offset: at + BLOCK, length: *length });
         at += padded(*length);
     }
-    Ok((slices, locations, at))
+    Ok((slices, locations))
 }
 
 pub(crate) fn refuse(answers: impl Iterator<Item = Answer>, cause: &Error) {

@@ -4,7 +4,7 @@ use dicom::dictionary_std::tags;
 
 use super::{Index, commit, find, new};
 use crate::fixture::{Sample, ct};
-use crate::index::InstanceState;
+use crate::index::{InstanceState, OPEN};
 use crate::ledger::{Act, Entry};
 use crate::model::{Level, PackId, PatientKey, Resource, VR};
 
@@ -98,7 +98,7 @@ pub async fn takes_an_act_once_in_whatever_order(index: &dyn Index) {
 pub async fn swaps_data_sets_under_one_uid_and_back(index: &dyn Index) {
     let first = ct().name("FIRST^NAME");
     let second = first.clone().name("SECOND^NAME");
-    index.commit(&[new(&first, 1024), new(&second, 4096)], &[]).await.unwrap();
+    index.commit(&[new(&first, 1024), new(&second, 4096)], &[], OPEN).await.unwrap();
     let aside = index.kept_aside(Some(&first.sop_instance()), 10).await.unwrap().remove(0);
     let promote = Act::Promote { instance: first.sop_instance(), digest: aside.digest.clone() };
     index.act(&entry(1, promote)).await.unwrap();
@@ -119,10 +119,10 @@ pub async fn swaps_data_sets_under_one_uid_and_back(index: &dyn Index) {
 pub async fn tells_of_acts(index: &dyn Index) {
     let sample = ct();
     let group = [new(&sample, 0)];
-    assert!(!index.commit(&group, &[]).await.unwrap().has_acts);
+    assert!(!index.commit(&group, &[], OPEN).await.unwrap().has_acts);
     // What is done to packs is no act.
     index.pack_verified(PackId(1), 1, &[]).await.unwrap();
-    assert!(!index.commit(&group, &[]).await.unwrap().has_acts);
+    assert!(!index.commit(&group, &[], OPEN).await.unwrap().has_acts);
     index.act(&entry(1, Act::Delete { instances: vec![sample.sop_instance()] })).await.unwrap();
-    assert!(index.commit(&group, &[]).await.unwrap().has_acts);
+    assert!(index.commit(&group, &[], OPEN).await.unwrap().has_acts);
 }

@@ -6,7 +6,7 @@ use super::acts::entry;
 use super::{find, known, new};
 use crate::ErrorKind;
 use crate::fixture::{Sample, ct};
-use crate::index::{Index, InstanceState, Mark, PackEntry, PackRow, Replacement, Stage};
+use crate::index::{Index, InstanceState, Mark, OPEN, PackEntry, PackRow, Replacement, Stage};
 use crate::ledger::Act;
 use crate::model::{Level, Location, PackId, Resource, VR};
 
@@ -20,7 +20,7 @@ async fn commit(index: &dyn Index, pack: u64, samples: &[Sample]) {
             new
         })
         .collect();
-    index.commit(&group, &[Mark { pack: PackId(pack), offset: 8192 }]).await.unwrap();
+    index.commit(&group, &[Mark { pack: PackId(pack), offset: 8192 }], OPEN).await.unwrap();
 }
 
 async fn stages(index: &dyn Index) -> Vec<(u64, Stage)> {

@@ -4,7 +4,7 @@ use dicom::dictionary_std::tags;
 
 use super::{commit, new};
 use crate::fixture::{Sample, ct};
-use crate::index::{Index, Mark};
+use crate::index::{Index, Mark, OPEN};
 use crate::model::{Attributes, Level, PackId, Tag, VR};
 use crate::query::{Key, NameKey, Page, Query};
 
@@ -176,7 +176,7 @@ async fn many(index: &dyn Index) {
             new(&sample, n as u64 * 1024)
         })
         .collect();
-    index.commit(&group, &[Mark { pack: PackId(1), offset: 1 << 30 }]).await.unwrap();
+    index.commit(&group, &[Mark { pack: PackId(1), offset: 1 << 30 }], OPEN).await.unwrap();
 }
 
 pub async fn finds_all_that_matches_and_nothing_else(index: &dyn Index) {

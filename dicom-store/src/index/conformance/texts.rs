@@ -5,7 +5,7 @@ use dicom::dictionary_std::tags;
 use super::acts::{entry, key};
 use super::new;
 use crate::fixture::{Sample, ct};
-use crate::index::{Index, NewInstance, StudyText, TextCount, TextQuery};
+use crate::index::{Index, NewInstance, OPEN, StudyText, TextCount, TextQuery};
 use crate::ledger::Act;
 use crate::model::{PackId, StudyInstanceUid, TextEncoding, TextReading, TextRule, VR};
 
@@ -65,8 +65,8 @@ pub async fn counts_how_text_is_read(index: &dyn Index) {
         from("XA", TextRule::Windows1258, &other, 4096),
         from("XA", TextRule::Windows1258, &named(other.next(2), b"Anna"), 5120),
     ];
-    index.commit(&group[..2], &[]).await.unwrap();
-    index.commit(&group[1..], &[]).await.unwrap();
+    index.commit(&group[..2], &[], OPEN).await.unwrap();
+    index.commit(&group[1..], &[], OPEN).await.unwrap();
     let (guessed, ruled) = (reading(TextRule::Auto, LEGACY), reading(TextRule::Windows1258, LEGACY));
     assert_eq!(guessed.repair(), Some(TextEncoding::Windows1258));
     assert!(ruled.repair() == guessed.repair() && ruled.is_by_rule() && !guessed.is_by_rule());
@@ -100,7 +100,7 @@ pub async fn counts_text_as_it_is_hidden_and_shown(index: &dyn Index) {
     let old = named(ct(), LEGACY);
     let second = old.next(2);
     let group = [from("US", TextRule::Auto, &old, 1024), from("US", TextRule::Auto, &second, 2048)];
-    index.commit(&group, &[]).await.unwrap();
+    index.commit(&group, &[], OPEN).await.unwrap();
     let guessed = reading(TextRule::Auto, LEGACY);
     let (one, both) = ([count("US", guessed, 1, 1)], [count("US", guessed, 1, 2)]);
     // What is told instead does not change how what came is read.
@@ -122,13 +122,13 @@ pub async fn counts_text_as_it_is_hidden_and_shown(index: &dyn Index) {
     // What an act hides already does not count when it comes.
     let third = old.next(3);
     index.act(&entry(7, Act::Delete { instances: vec![third.sop_instance()] })).await.unwrap();
-    index.commit(&[from("US", TextRule::Auto, &third, 4096)], &[]).await.unwrap();
+    index.commit(&[from("US", TextRule::Auto, &third, 4096)], &[], OPEN).await.unwrap();
     assert_eq!(counts(index).await, both);
 
     let entries = index.pack_entries(PackId(1), 0, 1).await.unwrap();
     index.damaged(&[entries[0].row]).await.unwrap();
     assert_eq!(counts(index).await, one);
-    index.commit(&[from("US", TextRule::Auto, &old, 8192)], &[]).await.unwrap();
+    index.commit(&[from("US", TextRule::Auto, &old, 8192)], &[], OPEN).await.unwrap();
     assert_eq!(counts(index).await, both);
 }
 
@@ -137,7 +137,7 @@ pub async fn counts_the_text_of_whichever_data_set_is_shown(index: &dyn Index) {
     let second =
         named(first.clone(), LEGACY).with(tags::SOP_CLASS_UID, VR::UI, "1.2.840.10008.5.1.4.1.1.2.1");
     let group = [from("CT", TextRule::Auto, &first, 1024), from("US", TextRule::Auto, &second, 4096)];
-    index.commit(&group, &[]).await.unwrap();
+    index.commit(&group, &[], OPEN).await.unwrap();
     let (declared, guessed) = (TextReading::default(), reading(TextRule::Auto, LEGACY));
     let before = [count("CT", declared, 1, 1)];
     assert_eq!(counts(index).await, before, "what is kept aside does not count");

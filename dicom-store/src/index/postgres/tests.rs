@@ -4,8 +4,8 @@ use dicom::dictionary_std::tags;
 
 use super::*;
 use crate::fixture::{Database, Sample, ct};
-use crate::index::Outcome;
 use crate::index::conformance::{entry, new};
+use crate::index::{OPEN, Outcome};
 use crate::ledger::Act;
 use crate::model::{Level, PackId, VR};
 use crate::{ErrorKind, Query};
@@ -35,7 +35,7 @@ fn joining(token: &str, is_alone: bool) -> Joining {
 async fn outcomes(index: &PostgresIndex, samples: &[Sample]) -> Vec<Outcome> {
     let mut outcomes = Vec::new();
     for sample in samples {
-        let committed = index.commit(&[new(sample, 0)], &[]).await.expect("it is taken");
+        let committed = index.commit(&[new(sample, 0)], &[], OPEN).await.expect("it is taken");
         outcomes.extend(committed.outcomes);
     }
     outcomes
@@ -69,11 +69,11 @@ async fn what_one_node_wrote_is_not_taken_from_the_memory_of_another() {
     let database = Database::new().await;
     let (one, other) = (open(&database).await, open(&database).await);
     let first = ct();
-    one.commit(&[new(&first, 0)], &[]).await.unwrap();
-    other.commit(&[new(&first.next(2), 1)], &[]).await.unwrap();
+    one.commit(&[new(&first, 0)], &[], OPEN).await.unwrap();
+    other.commit(&[new(&first.next(2), 1)], &[], OPEN).await.unwrap();
     let scout = first.next_series(2).with(tags::MODALITY, VR::CS, "SR");
-    other.commit(&[new(&scout, 2)], &[]).await.unwrap();
-    one.commit(&[new(&first.next(3), 3)], &[]).await.unwrap();
+    other.commit(&[new(&scout, 2)], &[], OPEN).await.unwrap();
+    one.commit(&[new(&first.next(3), 3)], &[], OPEN).await.unwrap();
     let rows = one.search(&Query::new(Level::Study), None).await.unwrap().rows;
     let text = |tag| rows[0].attributes.texts(tag).join("\\");
     assert_eq!(text(tags::MODALITIES_IN_STUDY), "CT\\SR");
@@ -113,7 +113,7 @@ async fn a_step_is_taken_while_an_older_program_goes_on() {
     ];
     let database = Database::new().await;
     let old = open(&database).await;
-    old.commit(&[new(&ct(), 0)], &[]).await.unwrap();
+    old.commit(&[new(&ct(), 0)], &[], OPEN).await.unwrap();
     let options = connection::options(database.url().parse().unwrap());
     let upgrade = async || {
         let mut connection = PostgresConnection::open(&options).await.unwrap();
@@ -122,7 +122,7 @@ async fn a_step_is_taken_while_an_older_program_goes_on() {
     let (one, other) = tokio::join!(upgrade(), upgrade());
     one.unwrap();
     other.unwrap();
-    old.commit(&[new(&ct(), 1)], &[]).await.unwrap();
+    old.commit(&[new(&ct(), 1)], &[], OPEN).await.unwrap();
     assert_eq!(old.count(&Query::new(Level::Study)).await.unwrap(), 2);
     let refused = PostgresIndex::open(&database.url(), None).await.unwrap_err();
     assert_eq!(refused.kind, ErrorKind::Conflict, "{refused}");
@@ -133,11 +133,11 @@ async fn text_that_an_older_program_stored_is_not_counted() {
     let database = Database::new().await;
     let index = open(&database).await;
     let (first, second) = (ct(), ct());
-    index.commit(&[new(&first, 0)], &[]).await.unwrap();
+    index.commit(&[new(&first, 0)], &[], OPEN).await.unwrap();
     let options = connection::options(database.url().parse().unwrap());
     let mut connection = PostgresConnection::open(&options).await.unwrap();
     connection.run("UPDATE instances SET text = NULL; DELETE FROM texts").await.unwrap();
-    index.commit(&[new(&second, 1), new(&first.next(2), 2)], &[]).await.unwrap();
+    index.commit(&[new(&second, 1), new(&first.next(2), 2)], &[], OPEN).await.unwrap();
     let delete = Act::Delete { instances: vec![second.sop_instance()] };
     index.act(&entry(1, delete)).await.unwrap();
     let counts = index.text_counts().await.unwrap();
@@ -149,7 +149,7 @@ async fn text_that_an_older_program_stored_is_not_counted() {
 async fn a_removed_index_is_made_anew() {
     let database = Database::new().await;
     let index = open(&database).await;
-    index.commit(&[new(&ct(), 0)], &[Mark { pack: PackId(1), offset: 1 }]).await.unwrap();
+    index.commit(&[new(&ct(), 0)], &[Mark { pack: PackId(1), offset: 1 }], OPEN).await.unwrap();
     index.close().await;
     PostgresIndex::remove(&database.url(), None).await.unwrap();
     assert!(open(&database).await.marks().await.unwrap().is_empty());
@@ -160,7 +160,7 @@ async fn a_text_with_a_nul_is_kept_and_found() {
     let database = Database::new().await;
     let index = open(&database).await;
     let sample = ct().with(tags::ACCESSION_NUMBER, VR::SH, "A\0B").name("NGUY\0EN^AN");
-    index.commit(&[new(&sample, 0)], &[]).await.unwrap();
+    index.commit(&[new(&sample, 0)], &[], OPEN).await.unwrap();
     let mut query = Query::new(Level::Study);
     query.keys = vec![crate::query::Key::parse(&[tags::PATIENT_NAME], VR::PN, "nguy*").unwrap()];
     let rows = index.search(&query, None).await.unwrap().rows;
@@ -222,7 +222,7 @@ async fn a_node_hears_what_another_puts_in_the_feed() {
     one.follow(&changes);
     for n in 0..3 {
         let before = changes.last();
-        let told = other.commit(&[new(&ct(), n)], &[]).await.unwrap().cursor;
+        let told = other.commit(&[new(&ct(), n)], &[], OPEN).await.unwrap().cursor;
         tokio::time::timeout(Duration::from_secs(20), changes.wait(before)).await.unwrap();
         assert_eq!(changes.last(), told);
     }
@@ -278,11 +278,11 @@ async fn a_server_that_was_started_again_is_found_again() {
     let proxy = Proxy::start(&database).await;
     let index = PostgresIndex::open(&proxy.url(&database), None).await.unwrap();
     let first = ct();
-    index.commit(&[new(&first, 0)], &[]).await.unwrap();
+    index.commit(&[new(&first, 0)], &[], OPEN).await.unwrap();
     for n in 2..4 {
         // What a stop of the server does to each connection.
         proxy.cut();
-        index.commit(&[new(&first.next(n), n.into())], &[]).await.unwrap();
+        index.commit(&[new(&first.next(n), n.into())], &[], OPEN).await.unwrap();
         assert_eq!(index.instances(&Resource::Study(first.study())).await.unwrap().len(), n as usize);
     }
 }
@@ -295,11 +295,11 @@ async fn an_instance_costs_few_round_trips() {
     let first = ct();
     for n in 1..5 {
         // Statements are prepared, and rows remembered.
-        index.commit(&[new(&first.next(n), n.into())], &[mark(n)]).await.unwrap();
+        index.commit(&[new(&first.next(n), n.into())], &[mark(n)], OPEN).await.unwrap();
         index.known(&[&first.sop_instance()]).await.unwrap();
     }
     let before = proxy.trips();
-    index.commit(&[new(&first.next(9), 9)], &[mark(9)]).await.unwrap();
+    index.commit(&[new(&first.next(9), 9)], &[mark(9)], OPEN).await.unwrap();
     let committed = proxy.trips();
     index.known(&[&first.next(3).sop_instance()]).await.unwrap();
     let known = proxy.trips();
