@@ -11,6 +11,7 @@
 
 pub(crate) mod base64;
 mod number;
+pub(crate) mod read;
 
 use bytes::Bytes;
 use dicom::dictionary_std::tags;

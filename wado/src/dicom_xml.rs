@@ -3,6 +3,8 @@
 //! The same choices as in [`crate::dicom_json`], but that numbers stay text: a value that is no number is no problem
 //! here. Characters that XML does not have become U+FFFD.
 
+pub(crate) mod read;
+
 use std::io::Write;
 
 use dicom::core::dictionary::DataDictionary;

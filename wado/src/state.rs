@@ -8,6 +8,7 @@ use worker::pool::CpuPool;
 
 use crate::auth;
 use crate::config::Config;
+use crate::store::metadata::Holding;
 
 /// Shared by all requests; cheap to clone.
 #[derive(Clone)]
@@ -15,11 +16,13 @@ pub(crate) struct Web {
     pub(crate) archive: Archive,
     pub(crate) pool: CpuPool,
     pub(crate) config: Arc<Config>,
+    /// Memory for metadata and bulk data that are stored in parts of their own.
+    pub(crate) holding: Holding,
 }
 
 impl Web {
     pub(crate) fn new(archive: Archive, pool: CpuPool, config: Config) -> Self {
-        Self { archive, pool, config: Arc::new(config) }
+        Self { archive, pool, config: Arc::new(config), holding: Holding::default() }
     }
 
     /// A session of the caller of this request.

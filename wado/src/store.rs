@@ -5,11 +5,13 @@
 //!
 //! Whether the caller may store is asked before anything of the body is read. A refused part is logged.
 //!
-//! Declared: taken are `multipart/related; type="application/dicom"` and a bare `application/dicom` body. Metadata
-//! with separate bulk data are not taken yet (415). A body that breaks off is answered 400; what came whole before the
-//! break is stored. So is what came before a part too many (413).
+//! Declared: taken are `multipart/related` of `application/dicom`, or of `application/dicom+json` or
+//! `application/dicom+xml` with bulk data in parts of their own ([`metadata`]), and bare bodies of these. A body that breaks off is answered 400; what came
+//! whole before the break is stored. So is what came before a part too many (413).
 
+pub(crate) mod metadata;
 mod outcome;
+mod pixels;
 mod response;
 
 use std::num::NonZeroUsize;
@@ -18,8 +20,9 @@ use std::time::Duration;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use dicom::dictionary_std::tags;
 use dicom_store::access::Action;
-use dicom_store::model::StudyInstanceUid;
+use dicom_store::model::{Attributes, StudyInstanceUid};
 use dicom_store::{Arrival, Caller, Declared, Error, ErrorKind, Incoming, Origin, Session, Stored};
 use futures_util::{Stream, StreamExt};
 use http::header::{CONNECTION, CONTENT_TYPE};
@@ -34,6 +37,7 @@ use crate::parameters::Parameters;
 use crate::resource::Target;
 use crate::state::Web;
 
+use metadata::{Described, Holding};
 use outcome::{Named, Outcome};
 
 /// Instances of one request that are being committed while the next arrives. Commits that wait together cost one
@@ -69,7 +73,7 @@ pub(crate) async fn store(State(web): State<Web>, request: Request) -> Result<Re
         let offer = accepts.unwrap_or_else(|| Accepts::parse("*/*")).best(OFFERS)?;
         let content_type = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let form = Form::read(content_type.unwrap_or_default())?;
-        Ok((Storing::new(session, target.study), offer, form))
+        Ok((Storing::new(session, target.study, web.holding.clone()), offer, form))
     };
     let (mut storing, offer, form) = match checked.await {
         Ok(checked) => checked,
@@ -78,6 +82,8 @@ pub(crate) async fn store(State(web): State<Web>, request: Request) -> Result<Re
     let received = match form {
         Form::Multipart(boundary) => storing.multipart(&mut body, &boundary).await,
         Form::Single => storing.single(&mut body).await,
+        Form::Described(boundary) => storing.described(&mut body, &boundary).await,
+        Form::Metadata(content_type) => storing.described_alone(&mut body, &content_type).await,
     };
     let outcomes = storing.finish().await;
     match received {
@@ -94,6 +100,10 @@ pub(crate) async fn store(State(web): State<Web>, request: Request) -> Result<Re
 enum Form {
     Multipart(String),
     Single,
+    /// Metadata, and bulk data behind them.
+    Described(String),
+    /// Metadata that tell everything themselves, with their media type.
+    Metadata(String),
 }
 
 impl Form {
@@ -101,14 +111,16 @@ impl Form {
         let (media, parameters) = media_type(content_type);
         let root =
             parameters.iter().find(|(name, _)| name == "type").map(|(_, value)| value.to_ascii_lowercase());
+        let boundary =
+            || boundary(content_type).ok_or_else(|| Problem::invalid("Content-Type names no boundary"));
         match (media.as_str(), root.as_deref()) {
-            ("multipart/related", None | Some(DICOM)) => match boundary(content_type) {
-                Some(boundary) => Ok(Self::Multipart(boundary)),
-                None => Err(Problem::invalid("Content-Type names no boundary")),
-            },
+            ("multipart/related", None | Some(DICOM)) => boundary().map(Self::Multipart),
+            ("multipart/related", Some(DICOM_JSON | DICOM_XML | JSON)) => boundary().map(Self::Described),
             (DICOM, _) => Ok(Self::Single),
+            (DICOM_JSON | DICOM_XML, _) => Ok(Self::Metadata(content_type.to_owned())),
             _ => Err(Problem::unsupported(
-                "stored are multipart/related; type=\"application/dicom\" and application/dicom",
+                "stored are application/dicom, application/dicom+json and application/dicom+xml, by themselves or as the \
+                 type of multipart/related",
             )),
         }
     }
@@ -151,6 +163,7 @@ struct Storing {
     committing: JoinSet<Committed>,
     /// Parts that were refused, so far.
     refused: usize,
+    holding: Holding,
 }
 
 /// What the archive says of a part.
@@ -162,8 +175,17 @@ struct Committed {
 }
 
 impl Storing {
-    fn new(session: Session, study: Option<StudyInstanceUid>) -> Self {
-        Self { session, study, outcomes: Vec::new(), committing: JoinSet::new(), refused: 0 }
+    fn new(session: Session, study: Option<StudyInstanceUid>, holding: Holding) -> Self {
+        Self { session, study, outcomes: Vec::new(), committing: JoinSet::new(), refused: 0, holding }
+    }
+
+    /// A place among the outcomes, for one that is still to come.
+    fn place(&mut self) -> Result<usize, Stop> {
+        if self.outcomes.len() >= MAX_PARTS {
+            return Err(Stop::TooManyParts);
+        }
+        self.outcomes.push(None);
+        Ok(self.outcomes.len() - 1)
     }
 
     async fn multipart<S, E>(&mut self, body: S, boundary: &str) -> Result<(), Stop>
@@ -173,16 +195,44 @@ impl Storing {
     {
         let mut reader = Reader::new(body, boundary)?;
         while let Some(fields) = reader.next_part().await? {
-            if self.outcomes.len() >= MAX_PARTS {
-                return Err(Stop::TooManyParts);
-            }
             if is_dicom(&fields) {
                 self.part(&mut reader).await?;
             } else {
+                let place = self.place()?;
                 let error = Error::invalid("part is not of the media type application/dicom");
-                self.refuse(Named::default(), &error);
+                self.fail(place, Named::default(), &error);
             }
         }
+        Ok(())
+    }
+
+    /// Metadata come first, then what they tell of.
+    async fn described<S, E>(&mut self, body: S, boundary: &str) -> Result<(), Stop>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Unpin + Send,
+        E: std::fmt::Display,
+    {
+        let (mut reader, mut described) = (Reader::new(body, boundary)?, Described::default());
+        while let Some(fields) = reader.next_part().await? {
+            let content_type = fields.get("content-type").unwrap_or_default();
+            if matches!(media_type(content_type).0.as_str(), DICOM_JSON | DICOM_XML | JSON) {
+                described.metadata(self, &mut reader, content_type).await?;
+            } else {
+                described.bulk(self, &mut reader, &fields).await?;
+            }
+        }
+        described.finish(self);
+        Ok(())
+    }
+
+    async fn described_alone<S, E>(&mut self, body: S, content_type: &str) -> Result<(), Stop>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Unpin + Send,
+        E: std::fmt::Display,
+    {
+        let mut described = Described::default();
+        described.metadata(self, &mut Bare(body), content_type).await?;
+        described.finish(self);
         Ok(())
     }
 
@@ -196,14 +246,14 @@ impl Storing {
     }
 
     async fn part(&mut self, source: &mut impl Source) -> Result<(), Stop> {
-        let mut named = Named::default();
+        let (place, mut named) = (self.place()?, Named::default());
         match self.receive(source, &mut named).await {
-            Ok(Some(incoming)) => self.commit(incoming, named).await,
-            Ok(None) => self.refuse(named, &Error::invalid("part is empty")),
+            Ok(Some(incoming)) => self.commit(place, incoming, named).await,
+            Ok(None) => self.fail(place, named, &Error::invalid("part is empty")),
             Err(Failure::Store(error)) if error.kind == ErrorKind::Forbidden => {
                 return Err(Stop::Refused(error.into()));
             }
-            Err(Failure::Store(error)) => self.refuse(named, &error),
+            Err(Failure::Store(error)) => self.fail(place, named, &error),
             Err(Failure::Body(malformed)) => return Err(malformed.into()),
         }
         Ok(())
@@ -224,54 +274,62 @@ impl Storing {
             }
             let open = match &mut incoming {
                 Some(open) => open,
-                None => incoming.insert(self.session.receive(self.arrival()).await.map_err(Failure::Store)?),
+                None => {
+                    let arrival = self.arrival(Declared::File { study: self.study.clone() });
+                    incoming.insert(self.session.receive(arrival).await.map_err(Failure::Store)?)
+                }
             };
             open.write(chunk).await.map_err(Failure::Store)?;
         }
         Ok(incoming)
     }
 
-    fn arrival(&self) -> Arrival {
+    fn arrival(&self, declared: Declared) -> Arrival {
         let address = match self.session.caller() {
             Caller::Web { address, .. } => *address,
             Caller::Peer { address, .. } => Some(*address),
             Caller::System(_) => None,
         };
-        let declared = Declared::File { study: self.study.clone() };
         Arrival { origin: Origin::Web { address }, declared }
     }
 
-    async fn commit(&mut self, incoming: Incoming, named: Named) {
+    /// The study of the request is the only one that it stores into.
+    fn check_study(&self, data_set: &Attributes) -> dicom_store::Result<()> {
+        match (&self.study, data_set.uid(tags::STUDY_INSTANCE_UID)) {
+            (Some(study), Some(uid)) if study.as_str() != uid => {
+                Err(Error::conflict(format!("instance belongs to study {uid}, the request is for {study}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn commit(&mut self, place: usize, incoming: Incoming, named: Named) {
         while self.committing.len() >= COMMITTING.get() {
             self.settle_one().await;
         }
-        let place = self.outcomes.len();
-        self.outcomes.push(None);
         self.committing.spawn(async move { Committed { place, named, result: incoming.commit().await } });
     }
 
-    /// Accounts for a part that is not given to the archive, or not taken by it.
-    fn refuse(&mut self, named: Named, error: &Error) {
-        let outcome = self.refused(named, error);
-        self.outcomes.push(Some(outcome));
-    }
-
-    fn refused(&mut self, named: Named, error: &Error) -> Outcome {
+    /// Accounts for one that is not given to the archive, or not taken by it.
+    fn fail(&mut self, place: usize, named: Named, error: &Error) {
         self.refused += 1;
         if self.refused <= LOGGED {
             outcome::log(&named, error);
         }
-        Outcome::failed(named, error)
+        self.settle(place, Outcome::failed(named, error));
+    }
+
+    fn settle(&mut self, place: usize, outcome: Outcome) {
+        if let Some(slot) = self.outcomes.get_mut(place) {
+            *slot = Some(outcome);
+        }
     }
 
     async fn settle_one(&mut self) {
         let Some(Ok(Committed { place, named, result })) = self.committing.join_next().await else { return };
-        let outcome = match result {
-            Ok(stored) => Outcome::Stored(stored),
-            Err(error) => self.refused(named, &error),
-        };
-        if let Some(slot) = self.outcomes.get_mut(place) {
-            *slot = Some(outcome);
+        match result {
+            Ok(stored) => self.settle(place, Outcome::Stored(stored)),
+            Err(error) => self.fail(place, named, &error),
         }
     }
 

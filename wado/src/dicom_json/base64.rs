@@ -27,6 +27,42 @@ fn four([a, b, c]: [u8; 3]) -> [u8; 4] {
     sextets.map(|sextet| ALPHABET.get(usize::from(sextet)).copied().unwrap_or(b'='))
 }
 
+/// The bytes behind base64; line ends and blanks are passed over, padding may be missing. `None` for anything else.
+pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
+    let digits = text.bytes().filter(|byte| !byte.is_ascii_whitespace());
+    let mut out = Vec::with_capacity(text.len() / 4 * 3);
+    let (mut bits, mut count, mut is_over) = (0_u32, 0, false);
+    for digit in digits {
+        if digit == b'=' {
+            is_over = true;
+            continue;
+        }
+        let sextet = match digit {
+            _ if is_over => return None,
+            b'A'..=b'Z' => digit - b'A',
+            b'a'..=b'z' => digit - b'a' + 26,
+            b'0'..=b'9' => digit - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        bits = bits << 6 | u32::from(sextet);
+        count += 1;
+        if count == 4 {
+            let [_, bytes @ ..] = bits.to_be_bytes();
+            out.extend_from_slice(&bytes);
+            (bits, count) = (0, 0);
+        }
+    }
+    match count {
+        0 => {}
+        2 => out.extend((bits << 20).to_be_bytes().first()),
+        3 => out.extend((bits << 14).to_be_bytes().iter().take(2)),
+        _ => return None,
+    }
+    Some(out)
+}
+
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
@@ -45,5 +81,21 @@ mod tests {
         let mut out = Vec::new();
         encode(text.as_bytes(), &mut out);
         assert_eq!(out, expected.as_bytes());
+        assert_eq!(decode(expected).as_deref(), Some(text.as_bytes()));
+        assert_eq!(decode(expected.trim_end_matches('=')).as_deref(), Some(text.as_bytes()));
+    }
+
+    #[rstest]
+    #[case("Z")]
+    #[case("Zm9vY")]
+    #[case("Zm=9")]
+    #[case("Zm9-")]
+    fn refuses_what_is_none(#[case] text: &str) {
+        assert_eq!(decode(text), None);
+    }
+
+    #[test]
+    fn passes_over_line_ends() {
+        assert_eq!(decode("Zm9v\r\nYmFy\n").as_deref(), Some(&b"foobar"[..]));
     }
 }

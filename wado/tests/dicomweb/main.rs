@@ -2,6 +2,8 @@
 
 #[cfg(test)]
 mod acts;
+#[cfg(test)]
+mod described;
 mod retrieve;
 #[cfg(test)]
 mod search;

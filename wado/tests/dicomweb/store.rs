@@ -70,7 +70,9 @@ async fn an_instance_of_another_study_than_the_path_is_not_stored() {
 
 #[rstest]
 #[case::text("text/plain", 415)]
-#[case::metadata("multipart/related; type=\"application/dicom+json\"; boundary=b", 415)]
+#[case::metadata("multipart/related; type=\"application/dicom+json\"; boundary=b", 400)]
+#[case::no_json("application/dicom+json", 409)]
+#[case::no_xml("application/dicom+xml", 409)]
 #[case::no_boundary("multipart/related; type=\"application/dicom\"", 400)]
 #[case::garbage("application/dicom", 409)]
 #[case::no_parts("multipart/related; type=\"application/dicom\"; boundary=b", 400)]
