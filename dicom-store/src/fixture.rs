@@ -17,7 +17,7 @@ pub use crate::packs::disk::{Step, Watch};
 use crate::{Archive, Arrival, Caller, Config, Declared, Origin, Result, Session, Stored};
 
 pub use bucket::Bucket;
-pub use postgres::Database;
+pub use postgres::{Database, Stopped};
 
 /// UIDs that no other fixture of this process has; the root is made from a UUID (PS3.5 §B.2).
 pub fn uid() -> String {

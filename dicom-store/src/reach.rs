@@ -52,6 +52,11 @@ impl Reach {
         }
     }
 
+    /// Somebody tries for `limit` at the most, who has not asked; all others are refused.
+    pub(crate) fn hold(&self, limit: Duration) {
+        *self.again() = Some(Instant::now() + limit);
+    }
+
     /// It has answered, whatever it said.
     pub(crate) fn found(&self) {
         *self.again() = None;
@@ -76,6 +81,9 @@ mod tests {
         *reach.again() = Some(Instant::now());
         assert!(reach.admit(Duration::from_secs(60)).is_ok(), "nobody may try");
         assert!(reach.admit(Duration::ZERO).is_err(), "two try at once");
+        *reach.again() = Some(Instant::now());
+        reach.hold(Duration::from_secs(60));
+        assert!(reach.admit(Duration::ZERO).is_err(), "somebody tries beside who has not asked");
         reach.found();
         assert!(!reach.is_lost() && reach.admit(Duration::ZERO).is_ok());
     }

@@ -142,13 +142,16 @@ struct Remote {
     database_gate: Gate,
     settings: PathBuf,
     _bucket: Bucket,
-    _database: Database,
+    database: Database,
 }
 
 impl Remote {
     async fn new() -> Result<Self> {
+        Self::on(Database::new().await).await
+    }
+
+    async fn on(database: Database) -> Result<Self> {
         let (folder, bucket) = (TempDir::new()?, Bucket::new(Duration::ZERO).await);
-        let database = Database::new().await;
         let mut store = bucket.config_in_files(0, &folder);
         let endpoint = store.s3.endpoint.trim_start_matches("http://").parse()?;
         let bucket_gate = Gate::new(Behind::Tcp(endpoint)).await?;
@@ -162,7 +165,7 @@ impl Remote {
         settings.insert("store".to_owned(), toml::Value::try_from(&store)?);
         let file = folder.path().join("filmless.toml");
         std::fs::write(&file, settings.to_string())?;
-        Ok(Self { folder, bucket_gate, database_gate, settings: file, _bucket: bucket, _database: database })
+        Ok(Self { folder, bucket_gate, database_gate, settings: file, _bucket: bucket, database })
     }
 
     async fn house(&self) -> Result<House> {
@@ -203,12 +206,43 @@ async fn a_postgresql_that_is_gone_is_told_at_once() -> Result<()> {
     let remote = Remote::new().await?;
     let house = remote.house().await?;
     remote.database_gate.close();
-    house.assert_refuses_to_store().await?;
-    house.assert_is_not_ready("PostgreSQL").await?;
-    house.assert_does_not_give("/dicom-web/studies").await?;
-    house.assert_does_not_give(&house.frame()).await?;
+    house.assert_misses_postgresql().await?;
     remote.database_gate.open();
     house.assert_works_again().await
+}
+
+impl House {
+    /// All hear at once that PostgreSQL is gone, but for the first, who hears it within a few seconds.
+    async fn assert_misses_postgresql(&self) -> Result<()> {
+        self.assert_refuses_to_store().await?;
+        self.assert_is_not_ready("PostgreSQL").await?;
+        self.assert_does_not_give("/dicom-web/studies").await?;
+        self.assert_does_not_give(&self.frame()).await?;
+        self.assert_does_not_give(&self.study()).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_postgresql_behind_a_network_that_is_silent_is_told_soon_and_then_at_once() -> Result<()> {
+    let remote = Remote::new().await?;
+    let house = remote.house().await?;
+    remote.database_gate.fall_silent();
+    house.assert_misses_postgresql().await?;
+    remote.database_gate.open();
+    house.assert_works_again().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_postgresql_that_stands_still_is_told_soon_and_then_at_once() -> Result<()> {
+    let remote = Remote::on(Database::alone().await).await?;
+    let house = remote.house().await?;
+    for _ in 0..2 {
+        let stopped = remote.database.stopped();
+        house.assert_misses_postgresql().await?;
+        drop(stopped);
+        house.assert_works_again().await?;
+    }
+    Ok(())
 }
 
 /// Another process that has the index for itself, until it is dropped.

@@ -9,6 +9,7 @@ mod error;
 mod nodes;
 mod pool;
 mod presence;
+mod pulse;
 mod schema;
 
 use std::sync::{Mutex, PoisonError};
@@ -22,6 +23,7 @@ use connection::PostgresConnection;
 use error::postgres_error;
 use pool::{Begin, Pool};
 use presence::Presence;
+use pulse::{Limits, Pulse};
 
 use super::sql::commit::{Counters, Memory};
 use super::sql::{
@@ -107,9 +109,14 @@ impl PostgresIndex {
             None => options,
         };
         let options = connection::options(options);
-        let mut first = PostgresConnection::open(&options).await?;
+        let pulse = Pulse::new(options.clone(), Limits::default());
+        let mut first = PostgresConnection::open(&options, pulse.listening()).await?;
         schema::migrate(&mut first, schema::STEPS).await?;
-        Ok(Self { pool: Pool::new(options, first), writer: Mutex::new(None), presence: Presence::default() })
+        Ok(Self {
+            pool: Pool::new(options, pulse, first),
+            writer: Mutex::new(None),
+            presence: Presence::default(),
+        })
     }
 
     /// Forgets everything that an index has; the next to open it finds it empty.
@@ -128,7 +135,8 @@ impl PostgresIndex {
     }
 
     fn take_writer(&self) -> Option<Writer> {
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner).take()
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        writer.filter(|writer| !writer.connection.is_broken())
     }
 
     async fn commit_group(&self, group: &[NewInstance], marks: &[Mark], gate: Gate<'_>) -> Result<Committed> {

@@ -4,20 +4,16 @@ mod values;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, SqlSafeStr as _, SqlStr};
 
 use super::error::{is_end_of_connection, is_worth_again, postgres_error, unreachable};
+use super::pulse::{CONNECT, Listening};
 use crate::Result;
 use crate::index::sql::{Connection, Dialect, SqlRow, Statement};
 
-/// How long a server may take to let a connection in.
-pub(super) const CONNECT: Duration = Duration::from_secs(5);
-/// How long it may take to answer; past [`SETTINGS`] it has given up by itself.
-const ANSWER: Duration = Duration::from_secs(25);
 /// What the server is asked to give up after, so that no node waits for one that is gone without a word.
 const SETTINGS: [(&str, &str); 6] = [
     ("statement_timeout", "20s"),
@@ -45,6 +41,7 @@ pub(super) fn options(options: PgConnectOptions) -> PgConnectOptions {
 
 pub(super) struct PostgresConnection {
     inner: PgConnection,
+    listening: Listening,
     /// SQL as the server has it, by SQL as it is written here.
     numbered: HashMap<String, SqlStr>,
     /// What is sent together with the next statement.
@@ -65,11 +62,13 @@ impl fmt::Debug for PostgresConnection {
 impl PostgresConnection {
     /// # Errors
     /// `Unavailable` when the server does not let it in, in time.
-    pub(super) async fn open(options: &PgConnectOptions) -> Result<Self> {
-        let connecting = tokio::time::timeout(CONNECT, PgConnection::connect_with(options));
+    pub(super) async fn open(options: &PgConnectOptions, listening: Listening) -> Result<Self> {
+        let connecting = listening.within(PgConnection::connect_with(options));
+        let connecting = tokio::time::timeout(CONNECT, connecting);
         let inner = connecting.await.map_err(|_| unreachable())?.map_err(postgres_error)?;
         let mut connection = Self {
             inner,
+            listening,
             numbered: HashMap::new(),
             posted: Vec::new(),
             is_worth_again: false,
@@ -86,7 +85,7 @@ impl PostgresConnection {
     /// Runs statements without values in one round trip; gives the rows of all of them, as text.
     pub(super) async fn run(&mut self, sql: &'static str) -> Result<Vec<SqlRow>> {
         self.flush().await?;
-        let rows = within(sqlx::raw_sql(sql).fetch_all(&mut self.inner)).await;
+        let rows = self.listening.within(sqlx::raw_sql(sql).fetch_all(&mut self.inner)).await;
         self.answered(rows)?.iter().map(values::row).collect()
     }
 
@@ -102,7 +101,7 @@ impl PostgresConnection {
     pub(super) async fn roll_back(&mut self) {
         self.posted.clear();
         let is_worth_again = self.is_worth_again;
-        if !self.is_broken && self.run("ROLLBACK").await.is_err() {
+        if !self.is_broken() && self.run("ROLLBACK").await.is_err() {
             self.is_broken = true;
         }
         self.is_worth_again = is_worth_again;
@@ -116,7 +115,7 @@ impl PostgresConnection {
 
     /// Nobody can use it any more.
     pub(super) fn is_broken(&self) -> bool {
-        self.is_broken
+        self.is_broken || self.listening.is_lost()
     }
 
     /// It had gone before it was taken up: nothing has happened on it since.
@@ -125,16 +124,16 @@ impl PostgresConnection {
     }
 
     pub(super) async fn is_alive(&mut self) -> bool {
-        within(self.inner.ping()).await.is_ok()
+        self.listening.within(self.inner.ping()).await.is_ok()
     }
 
     pub(super) async fn close(self) -> Result<()> {
-        within(self.inner.close()).await.map_err(postgres_error)
+        self.listening.within(self.inner.close()).await.map_err(postgres_error)
     }
 
     async fn send(&mut self, statement: Statement) -> Result<u64> {
         let (sql, values) = self.prepare(&statement)?;
-        let done = within(self.inner.execute(sqlx::query_with(sql, values))).await;
+        let done = self.listening.within(self.inner.execute(sqlx::query_with(sql, values))).await;
         Ok(self.answered(done)?.rows_affected())
     }
 
@@ -168,14 +167,6 @@ impl PostgresConnection {
     }
 }
 
-/// A wait for the server, which has its end.
-async fn within<T>(work: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
-    match tokio::time::timeout(ANSWER, work).await {
-        Ok(result) => result,
-        Err(_) => Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())),
-    }
-}
-
 impl Connection for PostgresConnection {
     const DIALECT: Dialect = Dialect::Postgres;
 
@@ -183,8 +174,8 @@ impl Connection for PostgresConnection {
         self.flush().await?;
         let (sql, values) = self.prepare(&statement)?;
         let query = sqlx::query_with(sql, values);
-        let rows =
-            within(self.inner.fetch(query).map_ok(|row| values::row(&row)).try_collect::<Vec<_>>()).await;
+        let fetching = self.inner.fetch(query).map_ok(|row| values::row(&row)).try_collect::<Vec<_>>();
+        let rows = self.listening.within(fetching).await;
         self.answered(rows)?.into_iter().collect()
     }
 

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use sqlx::postgres::PgConnectOptions;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::connection::{CONNECT, PostgresConnection};
+use super::connection::PostgresConnection;
+use super::pulse::{CONNECT, Pulse};
 use crate::index::sql::closed;
-use crate::reach::Reach;
 use crate::{Error, ErrorKind, Result};
 
 /// Connections at the same time, without those that commit and listen.
@@ -49,15 +49,13 @@ pub(super) struct Pool {
     idle: Arc<Mutex<Vec<(PostgresConnection, Instant)>>>,
     /// One for each connection; closed with the pool.
     permits: Arc<Semaphore>,
-    /// Of the server, as far as new connections show it.
-    reach: Arc<Reach>,
+    pulse: Arc<Pulse>,
 }
 
 impl Pool {
-    pub(super) fn new(options: PgConnectOptions, first: PostgresConnection) -> Self {
+    pub(super) fn new(options: PgConnectOptions, pulse: Arc<Pulse>, first: PostgresConnection) -> Self {
         let idle = Mutex::new(vec![(first, Instant::now())]);
-        let reach = Arc::new(Reach::new("the PostgreSQL server of the index does not answer"));
-        Self { options, idle: Arc::new(idle), permits: Arc::new(Semaphore::new(CONNECTIONS)), reach }
+        Self { options, idle: Arc::new(idle), permits: Arc::new(Semaphore::new(CONNECTIONS)), pulse }
     }
 
     pub(super) fn options(&self) -> &PgConnectOptions {
@@ -118,17 +116,20 @@ impl Pool {
             return Err(closed());
         }
         while let Some((mut connection, since)) = self.pop() {
-            if since.elapsed() < IDLE || connection.is_alive().await {
+            if !connection.is_broken() && (since.elapsed() < IDLE || connection.is_alive().await) {
                 connection.take_up();
                 return Ok(connection);
             }
         }
         // Whoever tries has so long; all others hear at once what the last has met.
-        self.reach.admit(CONNECT)?;
-        let opened = PostgresConnection::open(&self.options).await;
+        self.pulse.reach().admit(CONNECT)?;
+        let opened = PostgresConnection::open(&self.options, self.pulse.listening()).await;
         match &opened {
-            Err(cause) if cause.kind == ErrorKind::Unavailable => self.reach.lost(),
-            _ => self.reach.found(),
+            Err(cause) if cause.kind == ErrorKind::Unavailable => {
+                self.pulse.reach().lost();
+                self.pulse.is_doubtful();
+            }
+            _ => self.pulse.reach().found(),
         }
         opened
     }

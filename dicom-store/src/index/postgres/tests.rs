@@ -115,8 +115,9 @@ async fn a_step_is_taken_while_an_older_program_goes_on() {
     let old = open(&database).await;
     old.commit(&[new(&ct(), 0)], &[], OPEN).await.unwrap();
     let options = connection::options(database.url().parse().unwrap());
+    let pulse = Pulse::new(options.clone(), Limits::default());
     let upgrade = async || {
-        let mut connection = PostgresConnection::open(&options).await.unwrap();
+        let mut connection = PostgresConnection::open(&options, pulse.listening()).await.unwrap();
         schema::migrate(&mut connection, STEPS).await
     };
     let (one, other) = tokio::join!(upgrade(), upgrade());
@@ -135,7 +136,8 @@ async fn text_that_an_older_program_stored_is_not_counted() {
     let (first, second) = (ct(), ct());
     index.commit(&[new(&first, 0)], &[], OPEN).await.unwrap();
     let options = connection::options(database.url().parse().unwrap());
-    let mut connection = PostgresConnection::open(&options).await.unwrap();
+    let pulse = Pulse::new(options.clone(), Limits::default());
+    let mut connection = PostgresConnection::open(&options, pulse.listening()).await.unwrap();
     connection.run("UPDATE instances SET text = NULL; DELETE FROM texts").await.unwrap();
     index.commit(&[new(&second, 1), new(&first.next(2), 2)], &[], OPEN).await.unwrap();
     let delete = Act::Delete { instances: vec![second.sop_instance()] };
