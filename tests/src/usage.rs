@@ -16,21 +16,10 @@ pub struct Usage {
 impl Usage {
     pub fn of(process: i32) -> Result<Self> {
         let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
-        // The name of the program, in parentheses, may hold anything.
-        let (_, fields) = stat.rsplit_once(')').context("no name in stat")?;
-        let ticks = |field: usize| -> Result<u64> {
-            Ok(fields.split_whitespace().nth(field).context("a short stat")?.parse()?)
-        };
-        // Fields 14 and 15; the first behind the name is field 3.
-        let ticks = ticks(11)? + ticks(12)?;
-        let per_second = rustix::param::clock_ticks_per_second();
         let io = fs::read_to_string(format!("/proc/{process}/io"))?;
         let written =
             io.lines().find_map(|line| line.strip_prefix("write_bytes: ")).context("no write_bytes")?;
-        Ok(Self {
-            cpu: Duration::from_millis(ticks * 1000 / per_second.max(1)),
-            written: written.trim().parse()?,
-        })
+        Ok(Self { cpu: cpu(&stat)?, written: written.trim().parse()? })
     }
 
     /// What was used since an earlier moment.
@@ -40,4 +29,29 @@ impl Usage {
             written: self.written.saturating_sub(earlier.written),
         }
     }
+}
+
+/// User and system time of the threads of this process that have this name.
+pub fn threads(name: &str) -> Result<Duration> {
+    let mut all = Duration::ZERO;
+    for thread in fs::read_dir("/proc/self/task")? {
+        // One that has just ended counts no more.
+        let Ok(stat) = fs::read_to_string(thread?.path().join("stat")) else { continue };
+        if stat.contains(&format!("({name})")) {
+            all += cpu(&stat)?;
+        }
+    }
+    Ok(all)
+}
+
+/// User and system time, of what `stat` tells of a process or thread.
+fn cpu(stat: &str) -> Result<Duration> {
+    // The name of the program, in parentheses, may hold anything.
+    let (_, fields) = stat.rsplit_once(')').context("no name in stat")?;
+    let ticks = |field: usize| -> Result<u64> {
+        Ok(fields.split_whitespace().nth(field).context("a short stat")?.parse()?)
+    };
+    // Fields 14 and 15; the first behind the name is field 3.
+    let ticks = ticks(11)? + ticks(12)?;
+    Ok(Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second().max(1)))
 }

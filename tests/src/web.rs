@@ -13,6 +13,7 @@ use hyper_util::rt::TokioIo;
 use memchr::memmem;
 use serde_json::Value;
 use tokio::{net::TcpStream, time};
+use tokio_util::task::AbortOnDropHandle;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -101,6 +102,39 @@ impl Web {
                 exchange.await
             }
         }
+    }
+}
+
+/// A connection that is kept, as a browser keeps some.
+pub struct Connection {
+    server: SocketAddr,
+    sender: hyper::client::conn::http1::SendRequest<Full<Bytes>>,
+    _carrying: AbortOnDropHandle<hyper::Result<()>>,
+}
+
+impl Connection {
+    pub async fn open(server: SocketAddr) -> Result<Self> {
+        let stream = TcpStream::connect(server).await?;
+        stream.set_nodelay(true)?;
+        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        Ok(Self { server, sender, _carrying: AbortOnDropHandle::new(tokio::spawn(connection)) })
+    }
+
+    /// GET of a path, whose answer has to be 200; gives the length of its body, of which nothing is kept.
+    pub async fn get(&mut self, path: &str, accept: &str) -> Result<usize> {
+        let request = Request::builder()
+            .uri(path)
+            .header(ACCEPT, accept)
+            .header(HOST, self.server.to_string())
+            .body(Full::default())?;
+        self.sender.ready().await?;
+        let response = self.sender.send_request(request).await?;
+        ensure!(response.status() == StatusCode::OK, "{path}: {}", response.status());
+        let (mut body, mut length) = (response.into_body(), 0);
+        while let Some(frame) = body.frame().await {
+            length += frame?.data_ref().map_or(0, Bytes::len);
+        }
+        Ok(length)
     }
 }
 
