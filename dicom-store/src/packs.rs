@@ -54,8 +54,11 @@ use numbers::Numbers;
 use serving::Serving;
 use upload::Waiting;
 
-/// Open files that are kept for reading, at the most.
+/// Packs of which is remembered how they are read, at the most; each may be an open file.
 const MAX_HANDLES: usize = 256;
+
+/// A pack as a file; `None` where it has left this machine, or never was here: it will not be a file again.
+type Handle = Option<Arc<File>>;
 
 /// All packs, wherever they are, for reading; and the folder of those that are still in the log.
 #[derive(Debug)]
@@ -63,7 +66,8 @@ pub(crate) struct Packs {
     folder: PathBuf,
     pub(crate) disk: Disk,
     pub(crate) objects: Objects,
-    handles: Mutex<HashMap<PackId, Arc<File>>>,
+    /// Packs by how they are read here.
+    handles: Mutex<HashMap<PackId, Handle>>,
     numbers: Numbers,
     /// Bytes that are left free on the disk.
     reserve: u64,
@@ -204,15 +208,15 @@ impl Packs {
     }
 
     /// The pack as a file, where it is one.
-    async fn handle(&self, pack: PackId) -> Result<Option<Arc<File>>> {
+    async fn handle(&self, pack: PackId) -> Result<Handle> {
         let known = self.handles.lock().unwrap_or_else(PoisonError::into_inner).get(&pack).cloned();
         match known {
-            Some(handle) => Ok(Some(handle)),
+            Some(handle) => Ok(handle),
             None => self.open_for_reading(pack).await,
         }
     }
 
-    async fn open_for_reading(&self, pack: PackId) -> Result<Option<Arc<File>>> {
+    async fn open_for_reading(&self, pack: PackId) -> Result<Handle> {
         let places = [Some(self.log_file(pack)), self.objects.pack_file(pack)];
         let opened = blocking(move || {
             // A pack moves from the log to the objects at any time, so the log is asked twice.
@@ -225,12 +229,13 @@ impl Packs {
             Ok(None)
         })
         .await?;
-        if let Some(file) = &opened {
+        // A folder that has lost a pack may get it back.
+        if opened.is_some() || self.are_far() {
             let mut handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
             if handles.len() >= MAX_HANDLES {
                 handles.clear();
             }
-            handles.insert(pack, file.clone());
+            handles.insert(pack, opened.clone());
         }
         Ok(opened)
     }

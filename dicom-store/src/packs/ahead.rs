@@ -10,9 +10,11 @@ use super::cache::{BLOCK, BlockKey};
 use crate::model::Location;
 
 /// Requests that are under way for one reader.
-const REQUESTS: usize = 32;
-/// Bytes that are fetched before they are asked for, at the most, for one reader.
-const WINDOW: u64 = 16 << 20;
+const REQUESTS: usize = 64;
+/// Bytes that are fetched before they are asked for, at the most, for one reader: what a gigabit or so brings while
+/// an answer is on its way. Never more than a quarter of the memory for blocks, or readers would drive out each
+/// other's before they are read.
+const WINDOW: u64 = 32 << 20;
 
 /// What a reader is going to read, in its order. Dropping it ends the fetching.
 ///
@@ -27,6 +29,8 @@ struct Plan {
     blocks: Vec<(BlockKey, u64)>,
     /// For each place, its first block.
     starts: Vec<usize>,
+    /// Bytes that are fetched before they are asked for.
+    window: u64,
     fetching: Mutex<Fetching>,
 }
 
@@ -38,9 +42,8 @@ struct Fetching {
 
 impl ReadAhead {
     pub(crate) fn new(packs: &Arc<Packs>, places: impl IntoIterator<Item = Location>) -> Self {
-        if packs.blocks.is_none() {
-            return Self(None);
-        }
+        let Some(all) = &packs.blocks else { return Self(None) };
+        let window = WINDOW.min(all.capacity() / 4);
         let (mut blocks, mut starts) = (Vec::<(BlockKey, u64)>::new(), Vec::new());
         for Location { pack, offset, length } in places {
             let end = offset.saturating_add(length);
@@ -55,7 +58,7 @@ impl ReadAhead {
                 }
             }
         }
-        Self(Some(Plan { packs: packs.clone(), blocks, starts, fetching: Mutex::default() }))
+        Self(Some(Plan { packs: packs.clone(), blocks, starts, window, fetching: Mutex::default() }))
     }
 
     /// The place of this number, from 0, is being read: what follows it is fetched.
@@ -87,12 +90,12 @@ impl Plan {
         *next = (*next).max(at);
         let waiting = self.blocks.get(at..*next).unwrap_or_default();
         let mut ahead: u64 = waiting.iter().map(|(_, wanted)| wanted).sum();
-        if ahead > 2 * WINDOW {
+        if ahead > 2 * self.window {
             // The reader has gone back: what it read before may be forgotten by now.
             (*next, ahead) = (at, 0);
         }
         while let Some((key, wanted)) = self.blocks.get(*next) {
-            if tasks.len() >= REQUESTS || ahead > WINDOW {
+            if tasks.len() >= REQUESTS || ahead > self.window {
                 return;
             }
             let (packs, key) = (self.packs.clone(), *key);

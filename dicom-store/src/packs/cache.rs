@@ -50,6 +50,11 @@ impl Blocks {
         Ok(Self { cache: Cache::with_options(options, Weight, hasher, lifecycle) })
     }
 
+    /// Bytes that are kept, at the most.
+    pub(crate) fn capacity(&self) -> u64 {
+        self.cache.capacity()
+    }
+
     /// A range of a pack.
     pub(crate) async fn read(&self, objects: &Objects, pack: PackId, range: Range<u64>) -> Result<Bytes> {
         if range.is_empty() {
