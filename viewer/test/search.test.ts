@@ -1,22 +1,24 @@
 import { describe, expect, test } from 'vitest';
-import { merge, pattern, readStudy, searchUrls, type Study } from '../src/dicomweb/studies';
+import { merge, patterns, readStudy, searchUrls, type Study } from '../src/dicomweb/studies';
 import { EVERYTHING, filterOf, isEverything } from '../src/worklist/filter';
 
 const NONE = { words: '', modality: '', from: '', to: '' };
 
 const query = (url: string) => Object.fromEntries(new URL(url, 'http://pacs').searchParams);
 
-describe('the pattern of what was typed', () => {
+describe('the patterns of what was typed of an identifier', () => {
   test.each([
-    { typed: 'nguyen', is: '*nguyen*' },
-    { typed: '  Nguyễn Văn  ', is: '*Nguyễn*Văn*' },
-    { typed: 'Nguyen^An', is: '*Nguyen*An*' },
-    { typed: 'ngu*', is: 'ngu*' },
-    { typed: 'A?01', is: 'A?01' },
-    { typed: 'a\\b', is: '*ab*' },
-    { typed: '   ', is: '' },
-  ])('of "$typed" is "$is"', ({ typed, is }) => {
-    expect(pattern(typed)).toBe(is);
+    { typed: '0042', are: ['0042*', '*0042'] },
+    { typed: '42', are: ['42*'] },
+    { typed: '  BN 0042  ', are: ['BN*0042*', '*BN*0042'] },
+    { typed: 'BN004*', are: ['BN004*'] },
+    { typed: '*42*', are: ['*42*'] },
+    { typed: 'A?01', are: ['A?01'] },
+    { typed: '1\\23', are: ['123*', '*123'] },
+    { typed: 'nguyen', are: [] },
+    { typed: '   ', are: [] },
+  ])('of "$typed" are $are', ({ typed, are }) => {
+    expect(patterns(typed)).toEqual(are);
   });
 });
 
@@ -39,10 +41,14 @@ describe('a search', () => {
     expect(names).toMatchObject({ PatientName: 'ngu* an' });
   });
 
-  test('asks for identifiers when there is a digit', () => {
-    const urls = searchUrls({ ...NONE, words: '0042' }, 10);
-    expect(query(urls[1] ?? '')).toMatchObject({ PatientID: '*0042*' });
-    expect(query(urls[2] ?? '')).toMatchObject({ AccessionNumber: '*0042*' });
+  test('asks for identifiers that begin or end so when there is a digit', () => {
+    const [, ...identifiers] = searchUrls({ ...NONE, words: '0042' }, 10).map(query);
+    expect(identifiers).toMatchObject([
+      { PatientID: '0042*' },
+      { AccessionNumber: '0042*' },
+      { PatientID: '*0042' },
+      { AccessionNumber: '*0042' },
+    ]);
   });
 
   test('puts the filters into every request', () => {

@@ -20,7 +20,7 @@ export interface Study {
 }
 
 export interface StudyFilter {
-  /** What was typed: a part of the patient's name or id, or of the accession number. */
+  /** What was typed: words of the patient's name, or the beginning or the end of the id or the accession number. */
   words: string;
   /** A modality code, or empty for all. */
   modality: string;
@@ -60,16 +60,20 @@ function cleaned(words: string): string {
   return words.replaceAll('\\', '').replace(/[\s^]+/g, ' ').trim();
 }
 
+/** Shorter ends are asked for as beginnings alone: too many identifiers have them. */
+const SHORTEST_END = 3;
+
 /**
- * Wild-card pattern for what was typed (PS3.4 §C.2.2.2.4): found anywhere in the value, unless wild cards were typed too.
- *
- * Spaces become `*`, since the components of a name are parted by `^`.
+ * Wild-card patterns for what was typed of an identifier (PS3.4 §C.2.2.2.4): it begins so or ends so, which the server
+ * has an index for, unless wild cards were typed too. Spaces become `*`. None where no digit was typed, since an
+ * identifier holds one.
  */
-export function pattern(words: string): string {
+export function patterns(words: string): string[] {
   const plain = cleaned(words);
-  if (plain === '') return '';
+  if (!/\d/.test(plain)) return [];
   const joined = plain.replace(/ \*?/g, '*');
-  return /[*?]/.test(plain) ? joined : `*${joined}*`;
+  if (/[*?]/.test(plain)) return [joined];
+  return joined.length < SHORTEST_END ? [`${joined}*`] : [`${joined}*`, `*${joined}`];
 }
 
 /** Keys for a name: its words in any order, with their wild cards, which is how the server finds names. */
@@ -87,9 +91,8 @@ export function searchUrls(filter: StudyFilter, limit: number): string[] {
   if (filter.from || filter.to) {
     common.set('StudyDate', filter.from === filter.to ? filter.from : `${filter.from}-${filter.to}`);
   }
-  const wanted = pattern(filter.words);
-  if (wanted === '') return [`${DICOMWEB}/studies?${common}`];
-  const identifiers = /\d/.test(wanted) ? [{ PatientID: wanted }, { AccessionNumber: wanted }] : [];
+  if (cleaned(filter.words) === '') return [`${DICOMWEB}/studies?${common}`];
+  const identifiers = patterns(filter.words).flatMap((wanted) => [{ PatientID: wanted }, { AccessionNumber: wanted }]);
   const searches = [nameKeys(filter.words), ...identifiers];
   return searches.map((keys) => `${DICOMWEB}/studies?${new URLSearchParams([...common, ...Object.entries(keys)])}`);
 }
