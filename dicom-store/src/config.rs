@@ -52,8 +52,9 @@ pub struct Config {
     /// Free space that is never used for images, so that a full disk stops the sender and not the
     /// server. Default 512.
     pub reserve_mib: u64,
-    /// Headers that one search looks at, for attributes that the index does not keep at the level; a search
-    /// that would need more ends there and says so. Default 100000.
+    /// Headers that one search looks at, for attributes that the index does not keep at the level, and rows that do not
+    /// match, where no index leads to those that do; a search that would need more ends there and says so. Default
+    /// 100000.
     pub search_headers: u64,
     /// What becomes of another data set under a UID that is taken: `quarantine` keeps it aside, `reject` refuses
     /// it, `replace` shows it and keeps the one before aside. Default `quarantine`.

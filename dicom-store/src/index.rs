@@ -37,7 +37,7 @@ use crate::model::{
 };
 use crate::node::{Joined, Joining};
 use crate::packs::entry::Digest;
-use crate::query::{Query, Row, Rows};
+use crate::query::{Counted, Query, Row, Rows};
 use crate::queue::{JobId, Lease, NewJob, QueueDepth};
 use crate::{Error, ErrorKind, Result};
 
@@ -241,8 +241,9 @@ pub trait Index: fmt::Debug + Send + Sync + 'static {
         after: Option<&'a SearchCursor>,
     ) -> BoxFuture<'a, Result<SearchPage>>;
 
-    /// How many match behind the query's offset, up to its limit.
-    fn count<'a>(&'a self, query: &'a Query) -> BoxFuture<'a, Result<u64>>;
+    /// How many match behind the query's offset, up to its limit. With a limit it may be told that there are more
+    /// than were found.
+    fn count<'a>(&'a self, query: &'a Query) -> BoxFuture<'a, Result<Counted>>;
 
     /// Instances of a resource by series and instance number; empty when it is unknown.
     fn instances<'a>(&'a self, of: &'a Resource) -> BoxFuture<'a, Result<Vec<Instance>>>;
@@ -387,10 +388,10 @@ pub(crate) fn rows_of(index: Arc<dyn Index>, query: Query) -> Rows {
     Rows::new(pages.try_flatten())
 }
 
-/// What a search that looked at as many headers as it may ends with.
+/// What a search that looked at as much as it may ends with.
 fn cut_short(query: &Query) -> Error {
     let what = format!(
-        "the search ended after {} headers (store.search-headers): narrow it by what the index keeps, a date for example",
+        "the search ended after {} headers or rows (store.search-headers): narrow it by what the index keeps, a date for example",
         query.max_headers
     );
     Error::new(ErrorKind::TooLarge, what)

@@ -47,7 +47,7 @@ pub use objects::DerivedKey;
 pub use packs::ahead::ReadAhead;
 pub use packs::serving::{Pressure, Room};
 pub use packs::verify::Verified;
-pub use query::{Key, Matching, Options, Page, Query, Row, Rows};
+pub use query::{Counted, Key, Matching, Options, Page, Query, Row, Rows};
 pub use queue::{JobId, Lease, NewJob, QueueDepth};
 pub use session::{FrameStream, STEP, Session};
 pub use upkeep::{Due, PackReport, Upkeep};

@@ -31,7 +31,8 @@ pub struct Query {
     pub options: Options,
     /// Rows of studies also say how much there is of their patient.
     pub with_patient_counts: bool,
-    /// Headers that are looked at, at the most, for keys that the index does not keep at the level.
+    /// What is looked at in vain, at the most: headers, for keys that the index does not keep at the level, and rows of
+    /// which no index leads to those that match.
     pub max_headers: u64,
 }
 
@@ -43,6 +44,14 @@ pub const MAX_HEADERS: u64 = 100_000;
 pub struct Page {
     pub offset: u64,
     pub limit: Option<u64>,
+}
+
+/// How many match.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counted {
+    pub found: u64,
+    /// There are no more: neither did the count come to the limit of the page, nor was as much looked at as may be.
+    pub is_all: bool,
 }
 
 /// What was negotiated, or is always so.

@@ -19,7 +19,7 @@ use crate::objects::DerivedKey;
 use crate::packs::ahead::ReadAhead;
 use crate::packs::place::Place;
 use crate::packs::serving::{Pressure, Room};
-use crate::query::{Query, Rows};
+use crate::query::{Counted, Query, Rows};
 use crate::{Error, Result, inflate};
 pub use frame::FrameStream;
 use rewritten::Rewritten;
@@ -67,11 +67,12 @@ impl Session {
         Ok(rows_of(self.archive.inner.index.clone(), query))
     }
 
-    /// How many match behind the query's offset, up to its limit.
+    /// How many match behind the query's offset, up to its limit. With a limit not everything is looked at where many
+    /// do not match.
     ///
     /// # Errors
-    /// `Forbidden`, `Unavailable`; `TooLarge` as [`Session::search`].
-    pub async fn count(&self, query: &Query) -> Result<u64> {
+    /// `Forbidden`, `Unavailable`.
+    pub async fn count(&self, query: &Query) -> Result<Counted> {
         self.caller.check(Action::Search)?;
         self.archive.inner.index.count(&self.bounded(query)).await
     }

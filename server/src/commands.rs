@@ -125,8 +125,8 @@ async fn reindex(config: Config) -> anyhow::Result<ExitCode> {
     let archive = Archive::reindex(&config.store).await;
     let archive = archive.with_context(|| format!("archive in {}", config.store.data.display()))?;
     let session = archive.acting_as(Caller::System("reindex"));
-    let studies = session.count(&Query::new(Level::Study)).await?;
-    let instances = session.count(&Query::new(Level::Instance)).await?;
+    let studies = session.count(&Query::new(Level::Study)).await?.found;
+    let instances = session.count(&Query::new(Level::Instance)).await?.found;
     archive.close().await;
     say(&format!("index made anew: {instances} instances of {studies} studies"));
     Ok(ExitCode::SUCCESS)

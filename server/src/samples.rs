@@ -53,7 +53,7 @@ struct Patient {
 /// When the archive cannot be read or written.
 pub(crate) async fn fill_if_empty(archive: &Archive) -> anyhow::Result<()> {
     let session = archive.acting_as(Caller::System("samples"));
-    if session.count(&Query::new(Level::Study)).await? > 0 {
+    if session.count(&Query::new(Level::Study)).await?.found > 0 {
         return Ok(());
     }
     let mut count = 0;

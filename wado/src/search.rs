@@ -5,9 +5,10 @@
 //!
 //! Declared: an attribute of a lower level than the resource's, a private one and one in a sequence match when an
 //! instance below has them, all of them the same one; counts of lower levels are not matched (a `Warning` says so). For
-//! this the archive looks at headers, so many at the most: where that ends a search, a `Warning` says that there may
-//! be more, and without a single result the answer is 413. `limit=0` gives no results; results beyond
-//! `web.max-results` are announced by a `Warning` as those beyond `limit` are; of further ones up to 250 are counted.
+//! this the archive looks at headers, and where no index leads to what is asked for at one study after another, so many
+//! at the most: where that ends a search, a `Warning` says that there may be more, and without a single result the
+//! answer is 413. `limit=0` gives no results; results beyond `web.max-results` are announced by a `Warning` as those
+//! beyond `limit` are; of further ones up to 250 are counted, and fewer where they lie far between: `or more` says so.
 
 mod request;
 mod result;
@@ -16,7 +17,7 @@ use axum::body::Body;
 use axum::extract::{FromRequestParts, State};
 use axum::response::Response;
 use dicom_store::model::{ErrorKind, Level};
-use dicom_store::{Page, Query, Session};
+use dicom_store::{Counted, Page, Query, Session};
 use futures_util::StreamExt;
 use http::header::{CONTENT_TYPE, WARNING};
 use http::request::Parts;
@@ -119,12 +120,10 @@ async fn search(level: Level, web: &Web, request: SearchRequest) -> Result<Respo
 /// How many results there are behind the page (PS3.18 §8.3.4.4.1).
 async fn remaining(session: &Session, mut query: Query, shown: u64) -> Result<String, Problem> {
     query.page = Page { offset: query.page.offset.saturating_add(shown), limit: Some(MOST_COUNTED) };
-    // What a search of headers does not come to in reasonable time is not counted either.
-    let remaining = match session.count(&query).await {
-        Err(error) if error.kind == ErrorKind::TooLarge => 1,
-        count => count?.max(1),
-    };
-    let more = if remaining == MOST_COUNTED { ", or more" } else { "" };
+    let Counted { found, is_all } = session.count(&query).await?;
+    // There was one more, which may be gone or not be come to again.
+    let remaining = found.max(1);
+    let more = if is_all { "" } else { ", or more" };
     Ok(format!("There are {remaining} additional results that can be requested{more}"))
 }
 

@@ -39,7 +39,7 @@ use crate::change::{Change, Changes, Cursor};
 use crate::ledger::Entry;
 use crate::model::{Attributes, FrameMap, Header, Instance, PackId, PatientKey, Resource, SopInstanceUid};
 use crate::node::{Joined, Joining};
-use crate::query::Query;
+use crate::query::{Counted, Query};
 use crate::queue::{JobId, Lease, NewJob, QueueDepth};
 use crate::{Error, Result};
 
@@ -223,7 +223,7 @@ impl Index for PostgresIndex {
         self.pool.read(Begin::Snapshot, async move |c| search::page(c, &query, after.as_ref()).await).boxed()
     }
 
-    fn count<'a>(&'a self, query: &'a Query) -> BoxFuture<'a, Result<u64>> {
+    fn count<'a>(&'a self, query: &'a Query) -> BoxFuture<'a, Result<Counted>> {
         let query = query.clone();
         self.pool.read(Begin::Snapshot, async move |c| search::count(c, &query).await).boxed()
     }

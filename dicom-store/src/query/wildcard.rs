@@ -60,6 +60,18 @@ impl Pattern {
         self.parts.last() == Some(&Part::Any) && literals + 1 == self.parts.len()
     }
 
+    /// The characters behind the last wild card: every match ends with them.
+    pub(crate) fn suffix(&self) -> String {
+        let literals = self.parts.iter().rev().map_while(literal);
+        literals.collect::<Vec<_>>().into_iter().rev().collect()
+    }
+
+    /// Whether it is one `*` and an end: the end is all there is to match.
+    pub(crate) fn is_suffix(&self) -> bool {
+        let literals = self.parts.iter().filter(|part| literal(part).is_some()).count();
+        self.parts.first() == Some(&Part::Any) && literals + 1 == self.parts.len()
+    }
+
     /// The longest run without a wild card: every match holds it.
     pub(crate) fn longest_literal(&self) -> String {
         self.parts

@@ -6,7 +6,7 @@ use super::{commit, new};
 use crate::fixture::{Sample, ct};
 use crate::index::{Index, Mark, OPEN};
 use crate::model::{Attributes, Level, PackId, Tag, VR};
-use crate::query::{Key, NameKey, Page, Query};
+use crate::query::{Counted, Key, NameKey, Page, Query};
 
 /// A private block and an attribute in it (PS3.5 §7.8.1).
 const CREATOR: Tag = Tag(0x0009, 0x0010);
@@ -38,6 +38,10 @@ async fn rows(index: &dyn Index, query: &Query) -> Vec<Attributes> {
 
 async fn uids(index: &dyn Index, query: &Query, tag: Tag) -> Vec<String> {
     rows(index, query).await.iter().map(|row| row.uid(tag).unwrap().to_owned()).collect()
+}
+
+fn counted(found: usize) -> Counted {
+    Counted { found: found as u64, is_all: true }
 }
 
 fn study_uids(samples: &[&Sample]) -> Vec<String> {
@@ -117,7 +121,7 @@ pub async fn says_when_a_search_ends_before_all_was_looked_at(index: &dyn Index)
         let query = Query { max_headers, ..query(Level::Study, &[(tags::KVP, VR::DS, "120")]) };
         let (rows, was_cut) = search(index, &query).await;
         assert_eq!((rows.len(), was_cut), (found, is_cut));
-        assert_eq!(index.count(&query).await.is_err(), is_cut);
+        assert_eq!(index.count(&query).await.unwrap(), Counted { found: found as u64, is_all: !is_cut });
     }
 }
 
@@ -137,7 +141,7 @@ pub async fn pages_series_and_instances_without_gap(index: &dyn Index) {
         {
             let mut query = query(level, keys);
             let all = uids(index, &query, tag).await;
-            assert_eq!((all.len(), index.count(&query).await.unwrap()), (count, count as u64));
+            assert_eq!((all.len(), index.count(&query).await.unwrap().found), (count, count as u64));
             let mut paged = Vec::new();
             for offset in (0..15).step_by(5) {
                 query.page = Page { offset, limit: Some(5) };
@@ -149,7 +153,7 @@ pub async fn pages_series_and_instances_without_gap(index: &dyn Index) {
 }
 
 /// Over 2,000 studies, so that words which many have are followed, and those which few have gathered.
-async fn many(index: &dyn Index) {
+pub(in crate::index) async fn many(index: &dyn Index) {
     const NAMES: &[&str] = &[
         "Nguyễn^Hòa^Thị",
         "NGUYEN^HOA^THI",
@@ -210,7 +214,14 @@ pub async fn finds_all_that_matches_and_nothing_else(index: &dyn Index) {
         (tags::ACCESSION_NUMBER, VR::SH, "A*1"),
         (tags::ACCESSION_NUMBER, VR::SH, "A0017"),
         (tags::ACCESSION_NUMBER, VR::SH, "*00?7"),
+        (tags::ACCESSION_NUMBER, VR::SH, "*017"),
+        (tags::ACCESSION_NUMBER, VR::SH, "*7"),
+        (tags::ACCESSION_NUMBER, VR::SH, "*?"),
+        (tags::ACCESSION_NUMBER, VR::SH, "A00*7"),
         (tags::PATIENT_ID, VR::LO, "*99*"),
+        (tags::PATIENT_ID, VR::LO, "*99"),
+        (tags::PATIENT_ID, VR::LO, "*9?1"),
+        (tags::PATIENT_ID, VR::LO, "P*"),
         (tags::PATIENT_ID, VR::LO, "P1*"),
         (tags::STUDY_DATE, VR::DA, "20260101-20260315"),
         (tags::STUDY_TIME, VR::TM, "10-11"),
@@ -230,14 +241,67 @@ pub async fn finds_all_that_matches_and_nothing_else(index: &dyn Index) {
         let expected: Vec<&str> =
             expected.iter().map(|row| row.uid(tags::STUDY_INSTANCE_UID).unwrap()).collect();
         assert_eq!(uids(index, &query, tags::STUDY_INSTANCE_UID).await, expected, "{keys:?}");
-        assert_eq!(index.count(&query).await.unwrap(), expected.len() as u64, "{keys:?}");
+        assert_eq!(index.count(&query).await.unwrap(), counted(expected.len()), "{keys:?}");
         query.page = Page { offset: 30, limit: Some(7) };
+        let left = expected.len().saturating_sub(30) as u64;
+        let Counted { found, is_all } = index.count(&query).await.unwrap();
+        assert!(found == left.min(7) || (found < left && !is_all), "{keys:?}: {found} of {left}");
+        assert!(!is_all || found == left, "{keys:?}: {found} of {left}");
         let page = expected.iter().skip(30).take(7).copied().collect::<Vec<_>>();
         assert_eq!(uids(index, &query, tags::STUDY_INSTANCE_UID).await, page, "{keys:?}");
         // A patient has one study here.
         query = Query { level: Level::Patient, page: Page::default(), ..query };
         if keys.iter().all(|(tag, ..)| [tags::PATIENT_NAME, tags::PATIENT_ID].contains(tag)) {
             assert_eq!(rows(index, &query).await.len(), expected.len(), "{keys:?}");
+            query.page = Page { offset: 30, limit: Some(7) };
+            assert_eq!(rows(index, &query).await.len() as u64, left.min(7), "{keys:?}");
         }
+    }
+}
+
+pub async fn tells_where_a_count_and_a_search_end_before_all_was_looked_at(index: &dyn Index) {
+    many(index).await;
+    // None of them are as many, so that the ones of each are not looked at to the end.
+    let others: String = (0..31).map(|n| format!("\\X{n}")).collect();
+    let mut of_many = query(Level::Study, &[(tags::MODALITIES_IN_STUDY, VR::CS, &format!("CT{others}"))]);
+    assert_eq!(index.count(&of_many).await.unwrap(), counted(1100));
+    of_many.page.limit = Some(1000);
+    let Counted { found, is_all } = index.count(&of_many).await.unwrap();
+    assert!(found < 1000 && !is_all, "{found}");
+    of_many.page.limit = Some(100);
+    assert_eq!(index.count(&of_many).await.unwrap(), Counted { found: 100, is_all: false });
+    // The oldest study is the last that is looked at.
+    let all = uids(index, &query(Level::Study, &[]), tags::ACCESSION_NUMBER).await;
+    let last = format!("*{}*", all.last().unwrap().trim_start_matches('A'));
+    let within = query(Level::Study, &[(tags::ACCESSION_NUMBER, VR::SH, &last)]);
+    assert_eq!(search(index, &within).await.0.len(), 1);
+    let (rows, is_cut) = search(index, &Query { max_headers: 1000, ..within.clone() }).await;
+    assert!(rows.is_empty() && is_cut);
+    let page = Page { offset: 0, limit: Some(1) };
+    assert!(!index.count(&Query { page, max_headers: 1000, ..within }).await.unwrap().is_all);
+}
+
+/// Patients with several studies each, of names that many have, all at one moment.
+pub async fn gives_each_patient_of_a_name_once(index: &dyn Index) {
+    let group: Vec<_> = (0..2600_usize)
+        .map(|n| {
+            let name = if n % 2 == 0 { "Trần^Hoa" } else { "TRAN^VAN" };
+            let sample = ct().name(name).patient_id(&format!("P{}", n % 1000));
+            new(&sample, n as u64 * 1024)
+        })
+        .collect();
+    index.commit(&group, &[Mark { pack: PackId(1), offset: 1 << 30 }], OPEN).await.unwrap();
+    for (typed, expected) in [("tran", 1000), ("trần", 1000), ("hoa tran", 500), ("tran x", 0)] {
+        let mut query = query(Level::Patient, &[(tags::PATIENT_NAME, VR::PN, typed)]);
+        let mut all = uids(index, &query, tags::PATIENT_ID).await;
+        let mut paged = Vec::new();
+        for offset in (0..1300).step_by(130) {
+            query.page = Page { offset, limit: Some(130) };
+            paged.extend(uids(index, &query, tags::PATIENT_ID).await);
+        }
+        assert_eq!(paged, all, "{typed}");
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), expected, "{typed}");
     }
 }

@@ -89,6 +89,12 @@ impl PostgresConnection {
         self.answered(rows)?.iter().map(values::row).collect()
     }
 
+    /// The same for a step of the tables, which takes its time where they are large.
+    pub(super) async fn take_step(&mut self, sql: &'static str) -> Result<()> {
+        let done = sqlx::raw_sql(sql).execute(&mut self.inner).await;
+        self.answered(done).map(|_| ())
+    }
+
     /// Sends what was posted.
     pub(super) async fn flush(&mut self) -> Result<()> {
         match together(std::mem::take(&mut self.posted)) {

@@ -14,6 +14,7 @@ pub(super) const STEPS: &[&str] = &[
     include_str!("../schema/postgres.sql"),
     include_str!("../schema/postgres-2.sql"),
     include_str!("../schema/postgres-3.sql"),
+    include_str!("../schema/postgres-4.sql"),
 ];
 
 const TABLE: &str = "CREATE TABLE ";
@@ -48,7 +49,7 @@ async fn take_steps(connection: &mut PostgresConnection, steps: &'static [&'stat
     connection.run("CREATE TABLE IF NOT EXISTS steps (step BIGINT PRIMARY KEY)").await?;
     let taken = taken(connection).await?;
     for (number, step) in (1..).zip(steps).skip_while(|(number, _)| *number <= taken) {
-        connection.run(step).await?;
+        connection.take_step(step).await?;
         connection.execute(Statement::new("INSERT INTO steps (step) VALUES (?)").bind(number)).await?;
         tracing::info!(step = number, "index: tables made for this version");
     }

@@ -8,7 +8,7 @@ use crate::index::conformance::{entry, new};
 use crate::index::{OPEN, Outcome};
 use crate::ledger::Act;
 use crate::model::{Level, PackId, VR};
-use crate::{ErrorKind, Query};
+use crate::{ErrorKind, Key, Query};
 
 mod proxy;
 
@@ -61,7 +61,7 @@ async fn of_two_nodes_with_one_uid_one_comes_second() {
         let is_conflict = matches!(second, Outcome::Conflict { kept: Some(_) });
         assert_eq!((is_same, is_conflict), (n % 2 == 0, n % 2 == 1), "{second:?}");
     }
-    assert_eq!(one.count(&Query::new(Level::Study)).await.unwrap(), 20);
+    assert_eq!(one.count(&Query::new(Level::Study)).await.unwrap().found, 20);
 }
 
 #[tokio::test]
@@ -109,6 +109,7 @@ async fn a_step_is_taken_while_an_older_program_goes_on() {
         schema::STEPS[0],
         schema::STEPS[1],
         schema::STEPS[2],
+        schema::STEPS[3],
         "ALTER TABLE studies ADD COLUMN colour TEXT NOT NULL DEFAULT 'grey'",
     ];
     let database = Database::new().await;
@@ -124,9 +125,46 @@ async fn a_step_is_taken_while_an_older_program_goes_on() {
     one.unwrap();
     other.unwrap();
     old.commit(&[new(&ct(), 1)], &[], OPEN).await.unwrap();
-    assert_eq!(old.count(&Query::new(Level::Study)).await.unwrap(), 2);
+    assert_eq!(old.count(&Query::new(Level::Study)).await.unwrap().found, 2);
     let refused = PostgresIndex::open(&database.url(), None).await.unwrap_err();
     assert_eq!(refused.kind, ErrorKind::Conflict, "{refused}");
+}
+
+/// Where tables are read by an index whenever one serves.
+#[tokio::test]
+async fn every_kind_of_search_has_an_index() {
+    let database = Database::new().await;
+    let index = open(&database).await;
+    crate::index::conformance::many(&index).await;
+    let options = connection::options(database.url().parse().unwrap());
+    let pulse = Pulse::new(options.clone(), Limits::default());
+    let mut connection = PostgresConnection::open(&options, pulse.listening()).await.unwrap();
+    connection.run("ANALYZE studies, patients, words; SET enable_seqscan = off").await.unwrap();
+    for plan in search::plans::of_each_kind(&mut connection).await {
+        assert!(!plan.iter().any(|line| line.contains("Seq Scan")), "{plan:#?}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_stored_before_is_found_by_the_ends_of_its_identifiers() {
+    let database = Database::new().await;
+    let options = connection::options(database.url().parse().unwrap());
+    let pulse = Pulse::new(options.clone(), Limits::default());
+    let mut connection = PostgresConnection::open(&options, pulse.listening()).await.unwrap();
+    schema::migrate(&mut connection, &schema::STEPS[..3]).await.unwrap();
+    let stored = "INSERT INTO patients VALUES (1, '', 'BN0042', '', 'hoa tran', '');
+        INSERT INTO studies VALUES (1, '1.2', 1, '', '', 0, 'A0017', '', '', 1, 1, ' hoa tran ', '', NULL);
+        INSERT INTO words VALUES ('hoa', 0, 1), ('tran', 0, 1)";
+    connection.run(stored).await.unwrap();
+    let index = open(&database).await;
+    for (tag, vr, value) in [
+        (tags::PATIENT_ID, VR::LO, "*042"),
+        (tags::ACCESSION_NUMBER, VR::SH, "*017"),
+        (tags::PATIENT_NAME, VR::PN, "tran hoa"),
+    ] {
+        let query = Query { keys: vec![Key::parse(&[tag], vr, value).unwrap()], ..Query::new(Level::Study) };
+        assert_eq!(index.count(&query).await.unwrap().found, 1, "{value}");
+    }
 }
 
 #[tokio::test]
@@ -164,7 +202,7 @@ async fn a_text_with_a_nul_is_kept_and_found() {
     let sample = ct().with(tags::ACCESSION_NUMBER, VR::SH, "A\0B").name("NGUY\0EN^AN");
     index.commit(&[new(&sample, 0)], &[], OPEN).await.unwrap();
     let mut query = Query::new(Level::Study);
-    query.keys = vec![crate::query::Key::parse(&[tags::PATIENT_NAME], VR::PN, "nguy*").unwrap()];
+    query.keys = vec![Key::parse(&[tags::PATIENT_NAME], VR::PN, "nguy*").unwrap()];
     let rows = index.search(&query, None).await.unwrap().rows;
     assert_eq!(rows.len(), 1);
     let (header, _) = index.header(&sample.sop_instance()).await.unwrap().unwrap();

@@ -44,13 +44,15 @@ CREATE INDEX studies_by_patient ON studies (patient);
 CREATE INDEX studies_by_moment ON studies (at) WHERE instance_count > 0;
 CREATE INDEX studies_by_accession ON studies (accession);
 
--- What studies are found by, in the order of time: words of the patient's name, folded and with their marks, and
--- modalities behind '='.
+-- What studies are found by, in the order of time: words of the patient's name, folded and with their marks,
+-- modalities behind '=', and backwards the accession number behind '#' and the Patient ID behind '@'.
 CREATE TABLE words (
     word TEXT NOT NULL,
     at INTEGER NOT NULL,
     -- No reference: a study whose row goes would be looked for in all of it.
     study INTEGER NOT NULL,
+    -- Bits of all words of the name: what has not those of a word has not the word.
+    signature INTEGER NOT NULL,
     PRIMARY KEY (word, at, study)
 ) WITHOUT ROWID;
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use bytes::Bytes;
 
 use super::commit::{Added, Memory, Series};
+use super::words::Found;
 use super::{Connection, Statement, audit, rows, words};
 use crate::index::level_rows::words_of_name;
 use crate::index::{AuditRow, NewInstance, person};
@@ -19,6 +20,8 @@ const MAX_REFERENCE: usize = 64 * 1024;
 pub(super) struct Study {
     id: i64,
     moment: i64,
+    /// Of the words of its patient's name.
+    signature: i64,
     /// Of its first instance.
     patient: PatientKey,
     modalities: BTreeSet<String>,
@@ -88,13 +91,14 @@ async fn study<C: Connection>(connection: &mut C, memory: &mut Memory, new: &New
     if let Some(study) = memory.studies.get(&new.study) {
         return Ok(study.clone());
     }
-    let select = Statement::new("SELECT s.id, s.at, s.modalities, s.sop_classes, p.issuer, p.patient_id FROM studies s
+    let select = Statement::new("SELECT s.id, s.at, s.modalities, s.sop_classes, p.issuer, p.patient_id, s.words FROM studies s
          LEFT JOIN received_studies r ON r.study = s.id JOIN patients p ON p.id = coalesce(r.patient, s.patient) WHERE s.uid = ?")
         .bind(new.study.as_str());
     let study = match connection.fetch_optional(select).await? {
         Some(row) => Study {
             id: row.int(0)?,
             moment: row.int(1)?,
+            signature: words::signature_of_joined(row.text(6)?),
             modalities: set(row.text(2)?),
             sop_classes: set(row.text(3)?),
             patient: PatientKey { issuer: row.text(4)?.to_owned(), id: row.text(5)?.to_owned() },
@@ -112,8 +116,14 @@ async fn study<C: Connection>(connection: &mut C, memory: &mut Memory, new: &New
                 )
                 .await?;
             }
-            let (patient, moment) = (new.levels.patient.expose().clone(), new.levels.moment);
-            Study { id, moment, patient, modalities: BTreeSet::new(), sop_classes: BTreeSet::new() }
+            Study {
+                id,
+                moment: new.levels.moment,
+                signature: words::signature_of(&patient.words),
+                patient: new.levels.patient.expose().clone(),
+                modalities: BTreeSet::new(),
+                sop_classes: BTreeSet::new(),
+            }
         }
     };
     memory.studies.insert(new.study.clone(), study.clone());
@@ -198,7 +208,12 @@ async fn insert_study<C: Connection>(
     .bind(new.levels.study_attributes.expose().as_slice())
     .bind(patient.person.as_deref());
     let id = connection.fetch_one(insert).await?.int(0)?;
-    words::insert(connection, id, new.levels.moment, &patient.words).await?;
+    let found = Found {
+        names: &patient.words,
+        accession: new.levels.accession_number.expose(),
+        patient_id: &new.levels.patient.expose().id,
+    };
+    words::insert_study(connection, id, new.levels.moment, &found).await?;
     Ok(id)
 }
 
@@ -254,7 +269,7 @@ pub(super) async fn update_counts<C: Connection>(
         if let Some(study) = changed.get(id) {
             let modalities: Vec<String> =
                 study.modalities.iter().map(|one| words::of_modality(one)).collect();
-            words::insert(connection, study.id, study.moment, &modalities).await?;
+            words::insert(connection, (study.id, study.moment, study.signature), &modalities).await?;
         }
     }
     Ok(())

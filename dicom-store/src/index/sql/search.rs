@@ -20,15 +20,17 @@ mod headers;
 mod narrowing;
 mod patients;
 mod plan;
+#[cfg(all(test, feature = "fixtures"))]
+pub(in crate::index) mod plans;
 mod studies;
 
 use std::fmt;
 
 use super::{Connection, signed};
 use crate::Result;
-use crate::index::{SearchCursor, SearchPage, cut_short};
+use crate::index::{SearchCursor, SearchPage};
 use crate::model::{Attributes, Level};
-use crate::query::{Page, Query, Rank, Row};
+use crate::query::{Counted, Page, Query, Rank, Row};
 
 use narrowing::Narrowing;
 use plan::Driver;
@@ -37,6 +39,9 @@ use plan::Driver;
 const PAGE: u64 = 256;
 /// Rows that are passed over at a time.
 const PASSED: u64 = 4096;
+
+/// Rows and headers that are looked at in vain to count those that match, where not all are counted.
+const COUNTED: u64 = 2048;
 
 /// How far a search has come.
 #[derive(Clone, Default)]
@@ -55,14 +60,14 @@ pub(in crate::index) struct Progress {
     skip: u64,
     /// Matches that were given.
     given: u64,
-    /// Headers that were looked at.
+    /// Headers that were looked at, and rows that no index led to and that did not match.
     looked: u64,
 }
 
 /// How much, not where: names are patient data.
 impl fmt::Debug for Progress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Progress({} given, {} headers looked at)", self.given, self.looked)
+        write!(f, "Progress({} given, {} looked at)", self.given, self.looked)
     }
 }
 
@@ -72,9 +77,9 @@ struct Search<'q> {
     narrowing: Narrowing,
     progress: Progress,
     rows: Vec<Row>,
-    /// Headers that this page looked at.
+    /// The same, of this page alone.
     looked: u64,
-    /// As many headers were looked at as may be.
+    /// As many were looked at as may be.
     is_cut: bool,
 }
 
@@ -99,7 +104,7 @@ pub(in crate::index) async fn page<C: Connection>(
             step = Step::More;
         }
         // What takes many looks is left to another page, which others may come before.
-        if search.narrowing.needs_headers || !search.narrowing.is_exact {
+        if search.narrowing.needs_headers || !search.narrowing.is_exact || search.has_looked_enough() {
             break;
         }
     }
@@ -166,6 +171,15 @@ impl<'q> Search<'q> {
         self.query.matches(attributes) && self.is_of_rank(attributes)
     }
 
+    /// The same; one that is no match was looked at in vain. Where headers are looked at, these are counted.
+    fn is_match_or_look(&mut self, attributes: &Attributes) -> bool {
+        let is_match = self.is_match(attributes);
+        if !is_match && !self.narrowing.needs_headers {
+            self.look(1);
+        }
+        is_match
+    }
+
     fn is_of_rank(&self, attributes: &Attributes) -> bool {
         match (self.progress.rank, self.query.name()) {
             (Some(rank), Some(name)) => name.rank_of(attributes) == rank,
@@ -191,8 +205,9 @@ impl Progress {
     }
 }
 
-/// How many match behind the offset of the query's page, up to its limit.
-pub(in crate::index) async fn count<C: Connection>(connection: &mut C, query: &Query) -> Result<u64> {
+/// How many match behind the offset of the query's page, up to its limit. With a limit not everything is looked
+/// at where many do not match.
+pub(in crate::index) async fn count<C: Connection>(connection: &mut C, query: &Query) -> Result<Counted> {
     let narrowing = Narrowing::of(query, None);
     if narrowing.is_exact && query.level != Level::Patient {
         let driver = plan::plan(connection, query.level, &narrowing).await?;
@@ -200,19 +215,20 @@ pub(in crate::index) async fn count<C: Connection>(connection: &mut C, query: &Q
             return studies::count(connection, query, &narrowing, &driver).await;
         }
         if narrowing.series.is_empty() && narrowing.instances.is_empty() && query.page == Page::default() {
-            return studies::count_below(connection, query.level, &narrowing, &driver).await;
+            let found = studies::count_below(connection, query.level, &narrowing, &driver).await?;
+            return Ok(Counted { found, is_all: true });
         }
     }
-    let (mut count, mut after) = (0, None);
+    let most = if query.page.limit.is_some() { COUNTED } else { u64::MAX };
+    let query = Query { max_headers: query.max_headers.min(most), ..query.clone() };
+    let (mut found, mut after) = (0, None);
     loop {
-        let found = page(connection, query, after.as_ref()).await?;
-        if found.is_cut {
-            return Err(cut_short(query));
-        }
-        count += found.rows.len() as u64;
-        after = found.next;
+        let page = page(connection, &query, after.as_ref()).await?;
+        found += page.rows.len() as u64;
+        after = page.next;
         if after.is_none() {
-            return Ok(count);
+            let is_all = !page.is_cut && query.page.limit.is_none_or(|limit| found < limit);
+            return Ok(Counted { found, is_all });
         }
     }
 }

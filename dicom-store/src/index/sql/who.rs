@@ -249,10 +249,14 @@ impl Told {
         let levels = LevelRows::of(&self.attributes);
         let overlay = self.correction.as_ref().map(Correction::to_bytes);
         let is_corrected = overlay.is_some();
-        let select = Statement::new("SELECT attributes FROM patients WHERE id = ?").bind(self.patient);
-        let patient = read(connection.fetch_one(select).await?.blob(0)?)?;
-        let names = words_of_name(&person::told(&patient, &self.person));
-        words::replace(connection, self.study, levels.moment, &names).await?;
+        let sql = "SELECT attributes, patient_id FROM patients WHERE id = ?";
+        let patient = connection.fetch_one(Statement::new(sql).bind(self.patient)).await?;
+        let found = words::Found {
+            names: &words_of_name(&person::told(&read(patient.blob(0)?)?, &self.person)),
+            accession: levels.accession_number.expose(),
+            patient_id: patient.text(1)?,
+        };
+        words::replace(connection, self.study, levels.moment, &found).await?;
         let sql = "UPDATE studies SET patient = ?, date = ?, time = ?, accession = ?, attributes = ?, person = ?, overlay = ? WHERE id = ?";
         let update = Statement::new(sql)
             .bind(self.patient)

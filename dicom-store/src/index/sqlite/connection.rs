@@ -12,7 +12,7 @@ use crate::{Error, ErrorKind, Result};
 
 const SCHEMA: &str = include_str!("../schema/sqlite.sql");
 /// Counted up with each change of the schema; kept in the file's `user_version`.
-const VERSION: i64 = 5;
+const VERSION: i64 = 6;
 /// Statements that stay prepared.
 const PREPARED: usize = 128;
 /// How long another process may hold the file before we say that it does.

@@ -30,7 +30,7 @@ impl Search<'_> {
                 return Ok(if self.is_cut { Step::Over } else { Step::More });
             }
         }
-        let studies = self.read_studies(connection, STUDIES).await?;
+        let (studies, rest) = self.read_studies(connection, STUDIES).await?;
         for row in &studies {
             self.progress.study = Some((row.int(0)?, row.int(1)?));
             let first = if self.query.level == Level::Series {
@@ -42,11 +42,7 @@ impl Search<'_> {
                 return Ok(if self.is_cut { Step::Over } else { Step::More });
             }
         }
-        Ok(if i64::try_from(studies.len()).is_ok_and(|count| count < STUDIES) {
-            Step::Over
-        } else {
-            Step::More
-        })
+        Ok(self.go_on(rest))
     }
 
     /// The rows of one study behind a place; `More` when the page is full before they are over.
@@ -106,7 +102,10 @@ impl Search<'_> {
             _ => above.told.clone(),
         };
         answer::add_series(&mut all, row, self.place_columns())?;
-        let is_match = self.is_match(&all);
+        let is_match = match self.query.level {
+            Level::Instance => self.is_match(&all),
+            _ => self.is_match_or_look(&all),
+        };
         if is_match
             && (self.query.level == Level::Instance
                 || self.has_instance(connection, headers::Scope::Series(row.int(1)?)).await?)

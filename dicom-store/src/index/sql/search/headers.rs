@@ -82,6 +82,13 @@ impl Search<'_> {
         !self.is_cut
     }
 
+    /// Counts what was looked at in vain; the search ends when that was as much as may be.
+    pub(super) fn look(&mut self, rows: u64) {
+        self.progress.looked += rows;
+        self.looked += rows;
+        self.is_cut = self.progress.looked >= self.query.max_headers;
+    }
+
     /// Whether it is time to let others come first.
     pub(super) fn has_looked_enough(&self) -> bool {
         self.looked >= IN_ONE_PAGE

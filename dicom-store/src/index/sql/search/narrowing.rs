@@ -31,6 +31,7 @@ pub(super) struct Narrowing {
 pub(super) enum Condition {
     In(Column, Vec<String>),
     Begins(Column, String),
+    Ends(Column, String),
     /// The column has this somewhere.
     Has(Column, String),
     /// The study was at or after, at or before.
@@ -83,6 +84,15 @@ impl Column {
         }
     }
 
+    /// How the words begin of what ends so in a column.
+    pub(super) fn word_of_end(self, end: &str) -> Option<String> {
+        match self {
+            Self::PatientId => Some(words::of_patient_id_end(end)),
+            Self::Accession => Some(words::of_accession_end(end)),
+            _ => None,
+        }
+    }
+
     fn level(self) -> Level {
         match self {
             Self::PatientId => Level::Patient,
@@ -98,7 +108,8 @@ impl Column {
 pub(super) enum Source {
     /// By a column of theirs, of their patient, series or instances.
     By(Condition, Column),
-    Term(Term),
+    /// By words; where these were counted, how many rows they are at the most.
+    Term(Term, Option<i64>),
 }
 
 impl Narrowing {
@@ -113,6 +124,12 @@ impl Narrowing {
         narrowing.needs_headers &= !is_told_by_modalities(query);
         narrowing.is_exact &= !narrowing.needs_headers;
         narrowing
+    }
+
+    /// Whether studies may be passed over without an end in sight when they are looked at one after another: something
+    /// is asked of them that is not when they were.
+    pub(super) fn is_asking(&self) -> bool {
+        self.studies.iter().any(|condition| !matches!(condition, Condition::Moments(..)))
     }
 
     /// ` AND` the study was when it is asked for; `moment` is the column that tells.
@@ -139,7 +156,7 @@ impl Narrowing {
         let (condition, is_exact) = match &key.matching {
             Matching::Values(values) => (Condition::In(column, values.clone()), true),
             Matching::Wildcard(pattern) => match by_pattern(column, pattern) {
-                Some(condition) => (condition, pattern.is_prefix()),
+                Some(condition) => (condition, pattern.is_prefix() || pattern.is_suffix()),
                 None => return self.leave(is_kept),
             },
             _ => return self.leave(is_kept),
@@ -211,11 +228,14 @@ fn is_told_by_modalities(query: &Query) -> bool {
             .all(|key| key.tag() == tags::MODALITY && matches!(key.matching, Matching::Values(_)))
 }
 
-/// By what a match begins with, or else by what it holds.
+/// By what a match begins with, or ends with where an index leads to that, or else by what it holds.
 fn by_pattern(column: Column, pattern: &Pattern) -> Option<Condition> {
-    let (prefix, run) = (pattern.prefix(), pattern.longest_literal());
+    let (prefix, suffix, run) = (pattern.prefix(), pattern.suffix(), pattern.longest_literal());
     if !prefix.is_empty() {
         return Some(Condition::Begins(column, prefix));
+    }
+    if !suffix.is_empty() && (pattern.is_suffix() || column.word_of_end(&suffix).is_some()) {
+        return Some(Condition::Ends(column, suffix));
     }
     (!run.is_empty()).then_some(Condition::Has(column, run))
 }
@@ -224,12 +244,29 @@ impl Source {
     fn level(&self) -> Level {
         match self {
             Self::By(_, column) => column.level(),
-            Self::Term(_) => Level::Patient,
+            Self::Term(..) => Level::Patient,
         }
     }
 
-    /// A query for the column `study`.
+    /// A query for the column `study`, each once.
     pub(super) fn push(&self, statement: &mut Statement, dialect: Dialect) {
+        if let Self::Term(_, most) = self {
+            statement.push("SELECT DISTINCT l.study AS study FROM (");
+            self.push_led(statement, dialect);
+            if let Some(most) = most {
+                // In the text, where a planner reads it: it takes a beginning for a share of all words otherwise, and
+                // all studies for what is read sooner.
+                statement.push(&format!(" LIMIT {most}"));
+            }
+            statement.push(") l");
+        } else {
+            self.push_led(statement, dialect);
+        }
+    }
+
+    /// The same, a study as often as the words lead to it: PostgreSQL would look at all of them to tell which are
+    /// different before it gives the first.
+    pub(super) fn push_led(&self, statement: &mut Statement, dialect: Dialect) {
         match self {
             Self::By(condition, column) => {
                 statement.push(match column.level() {
@@ -245,8 +282,8 @@ impl Source {
                 });
                 condition.push_plain(statement, dialect);
             }
-            Self::Term(term) => {
-                statement.push("SELECT DISTINCT w.study AS study FROM words w WHERE 1 = 1");
+            Self::Term(term, _) => {
+                statement.push("SELECT w.study AS study FROM words w WHERE 1 = 1");
                 push_term(statement, term);
             }
         }
@@ -280,7 +317,8 @@ impl Condition {
     pub(super) fn is_of_patients(&self) -> bool {
         matches!(
             self,
-            Self::In(column, _) | Self::Begins(column, _) | Self::Has(column, _) if column.level() == Level::Patient
+            Self::In(column, _) | Self::Begins(column, _) | Self::Ends(column, _) | Self::Has(column, _)
+                if column.level() == Level::Patient
         )
     }
 
@@ -292,6 +330,15 @@ impl Condition {
                 statement.push_list(values.iter().map(String::as_str));
             }
             Self::Begins(column, prefix) => push_begins(statement, column.name(), prefix),
+            Self::Ends(column, end) => {
+                let (column, length) =
+                    (column.name(), i64::try_from(end.chars().count()).unwrap_or(i64::MAX));
+                // Of a shorter one it gives something shorter, or all of it.
+                statement
+                    .push(&format!(" AND substr({column}, CAST(length({column}) + 1 - "))
+                    .push_bind(length);
+                statement.push(" AS INTEGER)) = ").push_bind(end.as_str());
+            }
             Self::Has(column, run) => {
                 statement.push(" AND ").push(dialect.position()).push("(").push(column.name()).push(", ");
                 statement.push_bind(run.as_str()).push(") > 0");
@@ -303,7 +350,7 @@ impl Condition {
     /// ` AND` the condition. `moment` is the column that tells when the study was.
     pub(super) fn push(&self, statement: &mut Statement, dialect: Dialect, moment: &str) {
         match self {
-            Self::In(..) | Self::Has(..) => self.push_plain(statement, dialect),
+            Self::In(..) | Self::Ends(..) | Self::Has(..) => self.push_plain(statement, dialect),
             // An expression, so that no index of the column is taken for the order of the answer.
             Self::Begins(column, prefix) => {
                 push_begins(statement, &format!("({} || '')", column.name()), prefix);

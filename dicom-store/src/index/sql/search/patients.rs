@@ -1,4 +1,4 @@
-//! Patients, by name.
+//! Patients, by name; those of a name that many have by the newest of their studies that has it.
 
 use super::super::{Connection, Dialect, SqlRow, Statement};
 use super::narrowing::Condition;
@@ -15,9 +15,18 @@ const STUDIES: i64 = 256;
 impl Search<'_> {
     pub(super) async fn next_patients<C: Connection>(&mut self, connection: &mut C) -> Result<Step> {
         let size = self.passed_unseen()?.map_or_else(|| self.size(), Ok)?;
-        let rows = connection.fetch(self.select_patients(C::DIALECT, size)).await?;
+        let is_followed = matches!(self.progress.driver, Some(Driver::Follow(_)));
+        let statement = match is_followed {
+            true => self.select_followed(C::DIALECT, size),
+            false => self.select_patients(C::DIALECT, size),
+        };
+        let rows = connection.fetch(statement).await?;
         for row in &rows {
-            self.progress.patient = Some((row.text(0)?.to_owned(), row.int(1)?));
+            if is_followed {
+                self.progress.study = Some((row.int(7)?, row.int(8)?));
+            } else {
+                self.progress.patient = Some((row.text(0)?.to_owned(), row.int(1)?));
+            }
             if let Some(attributes) = self.told(connection, row).await?
                 && self.has_instance(connection, headers::Scope::Patient(row.int(1)?)).await?
             {
@@ -32,10 +41,10 @@ impl Search<'_> {
 
     /// The patient as the first of their studies tells them that matches best, where one does. One whose studies
     /// tell names of two ranks is among those of the better one.
-    async fn told<C: Connection>(&self, connection: &mut C, row: &SqlRow) -> Result<Option<Attributes>> {
+    async fn told<C: Connection>(&mut self, connection: &mut C, row: &SqlRow) -> Result<Option<Attributes>> {
         let known = answer::patient(row)?;
         if !answer::has_persons(row)? {
-            return Ok(self.is_match(&known).then_some(known));
+            return Ok(self.is_match_or_look(&known).then_some(known));
         }
         let (mut best, mut after) = (None, 0);
         loop {
@@ -69,6 +78,15 @@ impl Search<'_> {
     fn rank_of(&self, told: &Attributes) -> Option<Rank> {
         let name = self.query.name().filter(|_| self.progress.rank.is_some())?;
         Some(name.rank_of(told))
+    }
+
+    /// Patients of the studies that some words lead to, and the newest of these studies.
+    fn select_followed(&self, dialect: Dialect, size: i64) -> Statement {
+        let mut statement = self.picked(size).with(dialect);
+        statement.push(&answer::select_patient()).push(", k.at, k.study FROM picked k CROSS JOIN studies s");
+        statement.push(" CROSS JOIN patients p WHERE s.id = k.study AND p.id = s.patient");
+        statement.push(" ORDER BY k.at DESC, k.study DESC");
+        statement
     }
 
     /// Patients with a study that is shown and fulfils the conditions on studies.

@@ -3,7 +3,8 @@
 //! A word is followed from the newest study that has it back, and the rest of the query is looked at on the way; of
 //! several, the one that lies furthest back is the rarest. A beginning is followed by all words that have it. What
 //! is found by an identifier, or by a beginning of too many words that few have, is gathered and put in order.
-//! Without any, all studies are passed from the newest back.
+//! Without any, all studies are passed from the newest back; where that comes to nothing soon and there is a
+//! beginning that many have, they are gathered after all.
 
 use super::super::{Connection, Statement};
 use super::narrowing::{Condition, Narrowing, Source, after_prefix, modality_words};
@@ -12,7 +13,7 @@ use crate::model::Level;
 use crate::query::{Part, Term};
 
 /// So many are gathered, at the most.
-const FEW: i64 = 2000;
+const FEW: i64 = 1200;
 /// So many words are followed together, at the most.
 const MAX_WORDS: usize = 32;
 /// Words of which a study that was found by another is looked for, at the most.
@@ -25,7 +26,10 @@ const DEPTH: i64 = 200;
 pub(super) enum Driver {
     Gather(Source),
     Follow(Followed),
-    Walk,
+    Walk {
+        /// What leads to more than a few.
+        otherwise: Option<Source>,
+    },
 }
 
 /// Studies by words, from the newest back.
@@ -40,7 +44,7 @@ pub(super) struct Followed {
 
 /// What could lead to the studies.
 enum Candidate {
-    /// A beginning of a column, or a part of it.
+    /// A beginning of a column.
     Column(Source),
     Term(Term),
     /// One of these words.
@@ -60,33 +64,41 @@ pub(super) async fn plan<C: Connection>(
         return Ok(Driver::Gather(source.clone()));
     }
     let candidates: Vec<Candidate> = narrowing.studies.iter().flat_map(Candidate::of).collect();
-    // Patients have an order of their own.
-    if level > Level::Patient {
-        if let [one] = candidates.as_slice()
-            && let Some(words) = one.words()
-        {
-            return Ok(Driver::Follow(Followed { words, others: Vec::new() }));
-        }
-        let columns = candidates.iter().filter(|candidate| matches!(candidate, Candidate::Column(_)));
-        if let Some(source) = few(connection, columns).await? {
-            return Ok(Driver::Gather(source));
-        }
-        let mut depths = depths(connection, narrowing, &candidates).await?;
-        depths.sort_by_key(|(depth, words)| (*depth, words.len()));
-        let mut lists = depths.into_iter().map(|(_, words)| words);
-        if let Some(words) = lists.next() {
-            let others = lists.filter(|words| words.len() <= MAX_OTHERS).collect();
-            return Ok(Driver::Follow(Followed { words, others }));
-        }
+    // A few patients are given in the order of their names.
+    if level == Level::Patient
+        && let Some(source) = few(connection, candidates.iter()).await?
+    {
+        return Ok(Driver::Gather(source));
     }
-    Ok(few(connection, candidates.iter()).await?.map_or(Driver::Walk, Driver::Gather))
+    if let [one] = candidates.as_slice()
+        && let Some(words) = one.words()
+    {
+        return Ok(Driver::Follow(Followed { words, others: Vec::new() }));
+    }
+    let columns = candidates.iter().filter(|candidate| matches!(candidate, Candidate::Column(_)));
+    if let Some(source) = few(connection, columns).await? {
+        return Ok(Driver::Gather(source));
+    }
+    let mut depths = depths(connection, narrowing, &candidates).await?;
+    depths.sort_by_key(|(depth, words)| (*depth, words.len()));
+    let mut lists = depths.into_iter().map(|(_, words)| words);
+    if let Some(words) = lists.next() {
+        let others = lists.filter(|words| words.len() <= MAX_OTHERS).collect();
+        return Ok(Driver::Follow(Followed { words, others }));
+    }
+    if let Some(source) = few(connection, candidates.iter()).await? {
+        return Ok(Driver::Gather(source));
+    }
+    Ok(Driver::Walk { otherwise: candidates.iter().find_map(Candidate::source) })
 }
 
 impl Candidate {
     fn of(condition: &Condition) -> Vec<Self> {
         match condition {
-            Condition::Begins(column, _) | Condition::Has(column, _) => {
-                vec![Self::Column(Source::By(condition.clone(), *column))]
+            Condition::Begins(column, _) => vec![Self::Column(Source::By(condition.clone(), *column))],
+            Condition::Ends(column, end) => {
+                let word = column.word_of_end(end);
+                word.map(|text| Self::Term(Term { text, part: Part::Beginning })).into_iter().collect()
             }
             Condition::Words(terms) => {
                 let leading = terms.iter().filter(|term| term.part != Part::Anywhere);
@@ -109,9 +121,9 @@ impl Candidate {
     fn source(&self) -> Option<Source> {
         match self {
             Self::Column(source) => Some(source.clone()),
-            Self::Term(term) => Some(Source::Term(term.clone())),
+            Self::Term(term) => Some(Source::Term(term.clone(), None)),
             Self::Words(words) => match words.as_slice() {
-                [word] => Some(Source::Term(Term { text: word.clone(), part: Part::Whole })),
+                [word] => Some(Source::Term(Term { text: word.clone(), part: Part::Whole }, None)),
                 _ => None,
             },
         }
@@ -130,13 +142,17 @@ async fn few<C: Connection>(
     let mut statement = Statement::new("SELECT ");
     for (n, source) in sources.iter().enumerate() {
         statement.push(if n == 0 { "" } else { ", " }).push("(SELECT count(*) FROM (");
-        source.push(&mut statement, C::DIALECT);
+        source.push_led(&mut statement, C::DIALECT);
         statement.push(" LIMIT ").push_bind(FEW).push(") c)");
     }
     let row = connection.fetch_one(statement).await?;
     let counts = (0..sources.len()).map(|column| row.int(column)).collect::<Result<Vec<_>>>()?;
     let fewest = sources.into_iter().zip(counts).min_by_key(|(_, count)| *count);
-    Ok(fewest.filter(|(_, count)| *count < FEW).map(|(source, _)| source))
+    Ok(fewest.filter(|(_, count)| *count < FEW).map(|(source, _)| match source {
+        // Others may come while pages are read.
+        Source::Term(term, _) => Source::Term(term, Some(2 * FEW)),
+        source => source,
+    }))
 }
 
 /// The words of each candidate that does not have too many of them.
