@@ -27,49 +27,88 @@ const PAIRS: &[(&str, &str)] = &[
 ];
 
 type Asked = Vec<(Tag, VR, String)>;
-type Question = (&'static str, fn(u64, u64) -> Asked);
+
+/// Searches of one kind: what is asked in one of them, of so many studies.
+struct Question {
+    label: &'static str,
+    level: Level,
+    /// Asked each so many times.
+    every: u64,
+    asked: fn(u64, u64) -> Asked,
+}
+
+const fn studies(label: &'static str, asked: fn(u64, u64) -> Asked) -> Question {
+    Question { label, level: Level::Study, every: 1, asked }
+}
 
 const QUESTIONS: &[Question] = &[
-    ("the newest", |_, _| Vec::new()),
-    ("name, a common word", |n, _| name(FAMILIES[place(n, FAMILIES.len())])),
-    ("name, a common word with *", |n, _| name(&format!("{}*", FAMILIES[place(n, FAMILIES.len())]))),
-    ("name, a short beginning", |n, _| name(["ng", "th", "h", "tr", "d"][place(n, 5)])),
-    ("name, a rare word", |n, _| name(RARE[place(n, RARE.len())])),
-    ("name, two words", |n, _| {
+    studies("the newest", |_, _| Vec::new()),
+    studies("name, a common word", |n, _| name(FAMILIES[place(n, FAMILIES.len())])),
+    studies("name, a common word with *", |n, _| name(&format!("{}*", FAMILIES[place(n, FAMILIES.len())]))),
+    studies("name, a short beginning", |n, _| name(["ng", "th", "h", "tr", "d"][place(n, 5)])),
+    studies("name, a rare word", |n, _| name(RARE[place(n, RARE.len())])),
+    studies("name, two words", |n, _| {
         let (family, given) = PAIRS[place(n, PAIRS.len())];
         name(&format!("{family} {given}"))
     }),
-    ("name, two words swapped", |n, _| {
+    studies("name, two words swapped", |n, _| {
         let (family, given) = PAIRS[place(n, PAIRS.len())];
         name(&format!("{given} {family}"))
     }),
-    ("name, all of it", |n, of| name(&Person::new(Numbers::new(n).below(of * 6 / 10 + 1)).name)),
-    ("name that nobody has", |n, _| name(&format!("khong{n}"))),
-    ("name and modality", |n, _| {
+    studies("name, all of it", |n, of| name(&Person::new(Numbers::new(n).below(of * 6 / 10 + 1)).name)),
+    studies("name that nobody has", |n, _| name(&format!("khong{n}"))),
+    studies("name and modality", |n, _| {
         let mut asked = name(FAMILIES[place(n, FAMILIES.len())]);
         asked.push((tags::MODALITIES_IN_STUDY, VR::CS, ["CT", "MG", "PT"][place(n, 3)].to_owned()));
         asked
     }),
-    ("accession number", |n, of| {
-        vec![(tags::ACCESSION_NUMBER, VR::SH, format!("A{:09}", Numbers::new(n).below(of)))]
+    studies("accession number", |n, of| accession(format!("A{:09}", Numbers::new(n).below(of)))),
+    studies("accession number, beginning", |n, of| {
+        accession(format!("A{:06}*", Numbers::new(n).below(of / 1000 + 1)))
     }),
-    ("accession number, beginning", |n, of| {
-        vec![(tags::ACCESSION_NUMBER, VR::SH, format!("A{:06}*", Numbers::new(n).below(of / 1000 + 1)))]
+    studies("accession number, short beginning", |n, of| {
+        accession(format!("A{:05}*", Numbers::new(n).below(of / 10_000 + 1)))
     }),
-    ("patient ID", |n, of| {
-        vec![(tags::PATIENT_ID, VR::LO, Person::new(Numbers::new(n).below(of * 6 / 10 + 1)).id)]
+    studies("accession number, last 5", |n, of| {
+        accession(format!("*{:05}", Numbers::new(n).below(of.min(100_000))))
     }),
-    ("a day", |n, _| dates(n, true, None)),
-    ("a day and CT", |n, _| dates(n, true, Some("CT"))),
-    ("a month", |n, _| dates(n, false, None)),
-    ("a month and CT", |n, _| dates(n, false, Some("CT"))),
-    ("a month and PT", |n, _| dates(n, false, Some("PT"))),
-    ("ten years and PT", |_, _| {
+    studies("accession number, last 3", |n, _| accession(format!("*{:03}", Numbers::new(n).below(1000)))),
+    Question {
+        every: 10,
+        ..studies("accession number, 3 within", |n, _| {
+            accession(format!("*{:03}*", Numbers::new(n).below(1000)))
+        })
+    },
+    Question {
+        every: 40,
+        ..studies("accession number, 6 within", |n, of| {
+            accession(format!("*{:06}*", Numbers::new(n).below(of)))
+        })
+    },
+    studies("patient ID", |n, of| patient_id(Person::new(Numbers::new(n).below(of * 6 / 10 + 1)).id)),
+    studies("patient ID, last 4", |n, _| patient_id(format!("*{:04}", Numbers::new(n).below(10_000)))),
+    studies("a day", |n, of| dates(n, of, 1, None)),
+    studies("a day and CT", |n, of| dates(n, of, 1, Some("CT"))),
+    studies("a month", |n, of| dates(n, of, 30, None)),
+    studies("a month and CT", |n, of| dates(n, of, 30, Some("CT"))),
+    studies("a month and PT", |n, of| dates(n, of, 30, Some("PT"))),
+    studies("ten years and PT", |_, _| {
         vec![
             (tags::STUDY_DATE, VR::DA, "20160101-20261231".to_owned()),
             (tags::MODALITIES_IN_STUDY, VR::CS, "PT".to_owned()),
         ]
     }),
+    Question {
+        level: Level::Patient,
+        ..studies("patients, a common word", |n, _| name(FAMILIES[place(n, FAMILIES.len())]))
+    },
+    Question {
+        level: Level::Patient,
+        ..studies("patients, two words", |n, _| {
+            let (family, given) = PAIRS[place(n, PAIRS.len())];
+            name(&format!("{family} {given}"))
+        })
+    },
 ];
 
 fn place(n: u64, of: usize) -> usize {
@@ -80,12 +119,23 @@ fn name(typed: &str) -> Asked {
     vec![(tags::PATIENT_NAME, VR::PN, typed.to_owned())]
 }
 
-fn dates(n: u64, is_day: bool, modality: Option<&str>) -> Asked {
-    let mut numbers = Numbers::new(n);
-    let month = format!("{}{:02}", 2016 + numbers.below(10), 1 + numbers.below(12));
-    let dates = match is_day {
-        true => format!("{month}{:02}", 1 + numbers.below(28)),
-        false => format!("{month}01-{month}31"),
+fn accession(pattern: String) -> Asked {
+    vec![(tags::ACCESSION_NUMBER, VR::SH, pattern)]
+}
+
+fn patient_id(pattern: String) -> Asked {
+    vec![(tags::PATIENT_ID, VR::LO, pattern)]
+}
+
+/// As many studies, whatever there are: those of so many days where there are a million.
+fn dates(n: u64, of: u64, days: u64, modality: Option<&str>) -> Asked {
+    let days = days * 1_000_000 / of.max(1);
+    let first = Numbers::new(n).below(3650_u64.saturating_sub(days).max(1));
+    let date =
+        |day: u64| format!("{}{:02}{:02}", 2016 + day / 365, 1 + day % 365 / 31, 1 + day % 365 % 31 % 28);
+    let dates = match days {
+        1 => date(first),
+        days => format!("{}-{}", date(first), date(first + days)),
     };
     let modality = modality.map(|modality| (tags::MODALITIES_IN_STUDY, VR::CS, modality.to_owned()));
     [(tags::STUDY_DATE, VR::DA, dates)].into_iter().chain(modality).collect()
@@ -95,15 +145,16 @@ fn dates(n: u64, is_day: bool, modality: Option<&str>) -> Asked {
 pub(crate) async fn measure(index: &dyn Index, studies: u64) {
     let mut times: Vec<Times> = QUESTIONS.iter().map(|_| Times::default()).collect();
     for n in 0..TIMES {
-        for ((_, asked), times) in QUESTIONS.iter().zip(&mut times) {
-            times.take(index, query(&asked(n, studies))).await;
+        for (question, times) in QUESTIONS.iter().zip(&mut times).filter(|(q, _)| n % q.every == 0) {
+            times.take(index, query(question, n, studies)).await;
         }
     }
-    println!("{:32}{:>14}{:>16}{:>20}", "page of 25 of the studies by", "passed", "worked", "counting more");
-    for ((label, _), times) in QUESTIONS.iter().zip(times) {
+    println!("{:34}{:>14}{:>16}{:>20}", "page of 25 by", "passed", "worked", "counting more");
+    for (question, times) in QUESTIONS.iter().zip(times) {
         let Times { waited, worked, counted, rows } = times;
+        let rows = rows as f64 / waited.len() as f64;
         let [waited, worked, counted] = [waited, worked, counted].map(quantiles);
-        println!("{label:32}{waited:>14}{worked:>16}{counted:>20}{:8.1} rows", rows as f64 / TIMES as f64);
+        println!("{:34}{waited:>14}{worked:>16}{counted:>20}{rows:8.1} rows", question.label);
     }
 }
 
@@ -125,7 +176,7 @@ impl Times {
         self.waited.push(begun.elapsed());
         self.worked.push(processor_time().saturating_sub(before));
         self.rows += rows;
-        if rows as u64 > PAGE {
+        if rows as u64 > PAGE && query.level == Level::Study {
             query.page = Page { offset: PAGE, limit: Some(COUNTED) };
             let before = processor_time();
             index.count(&query).await.unwrap();
@@ -146,7 +197,7 @@ fn quantiles(mut times: Vec<Duration>) -> String {
 
 /// What all threads of the program have worked (Linux): on a busy machine, what is left of a time when others
 /// are taken away.
-fn processor_time() -> Duration {
+pub(crate) fn processor_time() -> Duration {
     let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
     let nanoseconds = tasks.filter_map(|task| {
         let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
@@ -169,9 +220,10 @@ async fn first_page(index: &dyn Index, query: &Query) -> usize {
     }
 }
 
-fn query(asked: &Asked) -> Query {
+fn query(question: &Question, n: u64, studies: u64) -> Query {
+    let asked = (question.asked)(n, studies);
     let keys = asked.iter().map(|(tag, vr, value)| Key::parse(&[*tag], *vr, value).unwrap());
-    Query { keys: keys.collect(), ..Query::new(Level::Study) }
+    Query { keys: keys.collect(), ..Query::new(question.level) }
 }
 
 fn milliseconds(time: Duration) -> f64 {
