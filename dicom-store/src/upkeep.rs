@@ -216,7 +216,8 @@ impl Upkeep {
     }
 
     /// The pack that has not been compared for the longest time, when that is too long. One that never was counts from
-    /// when its first instance came, and the first such pack is the oldest.
+    /// when its first instance came, and the first such pack is the oldest; one of records alone is short, and is
+    /// compared at once.
     async fn stalest(&self, rows: &[PackRow]) -> Result<Option<PackRow>> {
         if self.archive.inner.verify_pace == 0 {
             return Ok(None);
@@ -226,7 +227,7 @@ impl Upkeep {
         let used = || rows.iter().filter(|row| row.stage == Stage::InUse);
         if let Some(row) = used().find(|row| row.verified == 0) {
             let first = self.index().pack_entries(row.pack, 0, 1).await?;
-            if first.first().is_some_and(|entry| entry.received < limit) {
+            if first.first().is_none_or(|entry| entry.received < limit) {
                 return Ok(Some(*row));
             }
         }
