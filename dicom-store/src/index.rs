@@ -77,6 +77,8 @@ pub struct NewInstance {
     pub digest: Digest,
     /// AE title of the sender, or `web`, `import`.
     pub sender: String,
+    /// When it came, in milliseconds since 1970: whole seconds, as its pack says it.
+    pub received: u64,
     /// Its UID is taken by another data set: kept, not shown.
     pub is_conflict: bool,
 }

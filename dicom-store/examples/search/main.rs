@@ -99,6 +99,7 @@ fn instance(number: u64, of: u64) -> NewInstance {
         data_set: 0,
         digest: *blake3_of(number),
         sender: "SYNTHETIC".to_owned(),
+        received: 0,
         is_conflict: false,
         header,
     }

@@ -79,12 +79,15 @@ macro_rules! index_conformance {
     };
 }
 
+/// When everything came, in seconds since 1970.
+const RECEIVED: u64 = 1_767_225_600;
+
 pub(crate) fn new(sample: &Sample, at: u64) -> NewInstance {
     let file = sample.file();
     let meta = FileMeta::read(&file, true).unwrap().unwrap();
     let reading = Reading::of_file(&mut file.as_slice(), &meta).unwrap();
     let digest = *blake3::hash(&sample.data_set()).as_bytes();
-    let mut new = reading.into_new(digest).unwrap();
+    let mut new = reading.into_new(digest, RECEIVED).unwrap();
     new.location = Location { pack: PackId(1), offset: at, length: file.len() as u64 };
     new
 }

@@ -22,7 +22,6 @@ pub(super) mod work;
 
 use std::borrow::Cow;
 use std::future::Future;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::{Error, ErrorKind, Result};
 
@@ -265,12 +264,6 @@ impl Dialect {
 pub(super) fn signed(number: u64) -> Result<i64> {
     i64::try_from(number)
         .map_err(|cause| Error::internal("a number is too large for the index").with_source(cause))
-}
-
-/// Milliseconds since 1970.
-pub(super) fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 pub(super) fn closed() -> Error {

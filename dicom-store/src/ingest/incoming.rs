@@ -3,7 +3,6 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -16,11 +15,11 @@ use crate::index::{Index, Known, Mark, NewInstance};
 use crate::model::{Encoding, FileMeta, Location, PackId, SopInstanceUid, Source};
 use crate::objects::blocking;
 use crate::packs::Packs;
-use crate::packs::entry::{BLOCK, BLOCK_BYTES, Digest, Entry, padded};
+use crate::packs::entry::{BLOCK, Digest, padded};
 use crate::packs::file::FileSource;
 use crate::packs::place::known;
 use crate::packs::synced::Synced;
-use crate::packs::writer::{Answer, Append, Durable, ToLog, settle};
+use crate::packs::writer::{Answer, Append, Durable, ToLog, seconds, settle};
 use crate::{Error, ErrorKind, Result};
 
 /// Elements in this many bytes are read in some hundred microseconds at the most: where they are, and not on
@@ -166,7 +165,7 @@ impl Incoming {
         let (reading, whole) = store.read(whole, meta, length, arrival.origin.sender()).await?;
         check(&reading, &arrival.declared)?;
         let note = reading.note();
-        let new = reading.into_new(data_set_digest)?;
+        let new = reading.into_new(data_set_digest, seconds())?;
         // Finished even when the caller goes away in between, so that one UID is never written twice at a time.
         let came = Came {
             sop_instance: new.sop_instance.clone(),
@@ -276,7 +275,7 @@ impl Store {
     /// Makes a pack of its own out of the file that an instance arrived in, and tells the index.
     async fn place(&self, mut spool: Spool, append: Append) -> Result<()> {
         let (pack, end) = (spool.pack, padded(append.length));
-        let header = header(&append)?;
+        let header = append.header()?;
         let (file, from, to) = (spool.file.clone(), spool.path.clone(), self.packs.log_file(pack));
         let (folder, disk) = (self.packs.folder().to_owned(), self.packs.disk.clone());
         blocking(move || {
@@ -300,7 +299,7 @@ impl Store {
     /// Makes an object of its own out of the file that an instance arrived in, which has done its work then.
     async fn put(&self, spool: Spool, append: Append) -> Result<()> {
         let (pack, length) = (spool.pack, padded(append.length) + 2 * BLOCK);
-        let (file, header, disk) = (spool.file.clone(), header(&append)?, self.packs.disk.clone());
+        let (file, header, disk) = (spool.file.clone(), append.header()?, self.packs.disk.clone());
         blocking(move || {
             disk.write(&file, 0, &[Bytes::copy_from_slice(&header)])?;
             disk.set_length(&file, length)
@@ -310,13 +309,6 @@ impl Store {
         let (entries, mark) = alone(pack, append);
         self.durable.send(Durable::Whole { entries, mark }).map_err(|_| ended())
     }
-}
-
-/// The tar header of an instance.
-fn header(append: &Append) -> Result<[u8; BLOCK_BYTES]> {
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let header = Entry::header(&append.name(), append.length, &append.digest, seconds)?;
-    Ok(Entry::sent_by(header, &append.new.sender))
 }
 
 /// An instance that has a pack of its own, with its place, and the mark behind it.

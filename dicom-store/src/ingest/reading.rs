@@ -95,8 +95,9 @@ impl Reading {
         is_document.then(|| Note::read(&self.scanned.attributes)).flatten()
     }
 
-    /// What the index takes; where it lies is filled in by whoever writes it.
-    pub(crate) fn into_new(self, digest: Digest) -> Result<NewInstance> {
+    /// What the index takes of an instance that came so many seconds after the beginning of 1970; where it lies is
+    /// filled in by whoever writes it.
+    pub(crate) fn into_new(self, digest: Digest, seconds: u64) -> Result<NewInstance> {
         let Scanned { header, attributes, frames } = self.scanned;
         Ok(NewInstance {
             levels: LevelRows::of(&attributes),
@@ -113,6 +114,7 @@ impl Reading {
             location: Location { pack: PackId(0), offset: 0, length: 0 },
             digest,
             sender: self.sender,
+            received: seconds.saturating_mul(1000),
             is_conflict: false,
         })
     }

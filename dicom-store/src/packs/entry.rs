@@ -29,6 +29,8 @@ pub(crate) struct Entry {
     pub(crate) size: u64,
     /// Who sent it, where that is known: the user name of the tar header.
     pub(crate) sender: Option<String>,
+    /// When it came, in seconds since 1970.
+    pub(crate) seconds: u64,
     /// Hexadecimal; compare with [`Entry::proves`].
     digest: String,
 }
@@ -89,7 +91,13 @@ impl Entry {
             _ => octal(124, 12)?,
         };
         let sender = text(SENDER, SENDER_BYTES).filter(|name| !name.is_empty() && *name != OURS);
-        Some(Self { name, size, sender: sender.map(str::to_owned), digest: text(297, 32)?.to_owned() })
+        Some(Self {
+            name,
+            size,
+            sender: sender.map(str::to_owned),
+            seconds: octal(136, 12)?,
+            digest: text(297, 32)?.to_owned(),
+        })
     }
 
     /// The header of a file.
@@ -182,7 +190,7 @@ mod tests {
         let entry = Entry::read(&block).unwrap();
         assert_eq!((entry.name.as_str(), entry.size), (name.as_str(), size));
         assert!(entry.proves(&[9; 32]) && !entry.proves(&[8; 32]));
-        assert_eq!(entry.sender, None);
+        assert_eq!((&entry.sender, entry.seconds), (&None, 1_700_000_000));
         let uid = |text: &str| SopInstanceUid::parse(text).unwrap();
         assert!(entry.is_of(&uid(&longest)) && !entry.is_of(&uid("1")));
         let sent = Entry::read(&Entry::sent_by(block, "OLD US 1")).unwrap();

@@ -166,7 +166,7 @@ impl PackReader {
         let reading = Reading::of_file(&mut source, &meta)?.sent_by(sender, &self.sources)?;
         let mut hasher = blake3::Hasher::new();
         self.hash(location.offset + meta.data_set, location.offset + location.length, &mut hasher)?;
-        let mut new = reading.into_new(*hasher.finalize().as_bytes())?;
+        let mut new = reading.into_new(*hasher.finalize().as_bytes(), entry.seconds)?;
         new.location = location;
         new.is_conflict = entry.name.starts_with("conflict/");
         Ok(new)

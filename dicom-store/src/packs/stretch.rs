@@ -107,7 +107,7 @@ fn instance(
     let sender = entry.sender.as_deref().unwrap_or_default();
     let reading = Reading::of_file(&mut content, meta)?.sent_by(sender, sources)?;
     let is_conflict = entry.name.starts_with("conflict/");
-    Ok(NewInstance { is_conflict, ..reading.into_new(digest)? })
+    Ok(NewInstance { is_conflict, ..reading.into_new(digest, entry.seconds)? })
 }
 
 #[cfg(test)]
@@ -118,13 +118,14 @@ mod tests {
     use crate::model::TextRule;
 
     const PACK: PackId = PackId(7);
+    const SECONDS: u64 = 1_767_225_600;
 
     /// The entry of a file, as the writer makes it.
     fn entry(file: &[u8], sender: &str) -> Vec<u8> {
         let meta = FileMeta::read(file, true).unwrap().unwrap();
         let (head, data_set) = file.split_at(usize::try_from(meta.data_set).unwrap());
         let digest = blake3::Hasher::new().update(data_set).update(head).finalize();
-        let header = Entry::header("1/2/3.dcm", file.len() as u64, digest.as_bytes(), 0).unwrap();
+        let header = Entry::header("1/2/3.dcm", file.len() as u64, digest.as_bytes(), SECONDS).unwrap();
         let mut bytes = [&Entry::sent_by(header, sender)[..], file].concat();
         bytes.resize(bytes.len().next_multiple_of(BLOCK_BYTES), 0);
         bytes
@@ -165,6 +166,7 @@ mod tests {
         assert_eq!((first.sender.as_str(), first.levels.patient_name.expose().as_str()), ("OLD US", "ha"));
         assert_eq!(first.levels.patient_name, second.levels.patient_name);
         assert_eq!((first.location.pack, first.location.offset), (PACK, BLOCK));
+        assert_eq!(first.received, SECONDS * 1000);
         assert_eq!(read.end, pack.len() as u64);
     }
 

@@ -54,9 +54,16 @@ pub(crate) struct Append {
 
 impl Append {
     /// The name of its entry in the pack.
-    pub(crate) fn name(&self) -> String {
+    fn name(&self) -> String {
         let NewInstance { study, series, sop_instance, digest, is_conflict, .. } = &self.new;
         instance_name(study, series, sop_instance, is_conflict.then_some(digest))
+    }
+
+    /// The header of its entry.
+    pub(crate) fn header(&self) -> Result<[u8; BLOCK_BYTES]> {
+        let Self { length, digest, new, .. } = self;
+        let header = Entry::header(&self.name(), *length, digest, new.received / 1000)?;
+        Ok(Entry::sent_by(header, &new.sender))
     }
 }
 
@@ -406,20 +413,18 @@ pub(super) fn opened<'a>(packs: &Packs, open: &'a mut Option<PackFile>) -> Resul
 }
 
 /// Seconds since 1970.
-pub(super) fn seconds() -> u64 {
+pub(crate) fn seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// The bytes of a group at this place of a pack, and where its instances lie then.
 pub(super) fn layout(pack: PackId, start: u64, group: &[Append]) -> Result<(Vec<Bytes>, Vec<Location>)> {
-    let seconds = seconds();
     let mut slices = Vec::with_capacity(group.len() * 8);
     let mut locations = Vec::with_capacity(group.len());
     let mut at = start;
     for append in group {
-        let Append { body, length, digest, new, .. } = append;
-        let header = Entry::sent_by(Entry::header(&append.name(), *length, digest, seconds)?, &new.sender);
-        slices.push(Bytes::copy_from_slice(&header));
+        let Append { body, length, .. } = append;
+        slices.push(Bytes::copy_from_slice(&append.header()?));
         slices.extend(body.iter().filter(|slice| !slice.is_empty()).cloned());
         let padding = usize::try_from(padded(*length) - BLOCK - length).unwrap_or_default();
         slices.push(Bytes::from_static(&[0; BLOCK_BYTES]).slice(..padding));

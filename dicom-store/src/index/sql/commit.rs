@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::levels::{self, Study};
-use super::{Connection, Statement, hidden, now, packs, quarantine, rows, signed, texts, who};
+use super::{Connection, Statement, hidden, packs, quarantine, rows, signed, texts, who};
 use crate::change::{ChangeKind, Cursor};
 use crate::index::{Committed, InstanceState, Known, Mark, NewInstance, Outcome};
 use crate::model::{PackId, PatientKey, SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
@@ -63,7 +63,7 @@ pub(super) struct Added {
     pub(super) studies: HashMap<i64, (i64, i64)>,
     pub(super) series: HashMap<i64, i64>,
     /// Instances by study, sender, and how their text is read.
-    pub(super) texts: HashMap<(i64, i64, i64), i64>,
+    pub(super) texts: HashMap<(i64, i64, i64), texts::Added>,
     pub(super) changed: BTreeSet<StudyInstanceUid>,
 }
 
@@ -161,14 +161,13 @@ pub(in crate::index) async fn commit<C: Connection>(
             _ => {}
         }
     }
-    let received = now();
-    insert_instances(connection, &shown, received).await?;
+    insert_instances(connection, &shown).await?;
     insert_conflicts(connection, memory, &conflicts).await?;
     let changes: Vec<_> = conflicts.iter().map(|(id, _)| (ChangeKind::Conflict, *id)).collect();
     insert_changes(connection, memory, &changes).await?;
     memory.counters.studies += i64::from(!added.changed.is_empty());
     levels::update_counts(connection, memory, &added).await?;
-    texts::add(connection, &added.texts, received).await?;
+    texts::add(connection, &added.texts).await?;
     if memory.has_acts() {
         follow_acts(connection, memory, group).await?;
     }
@@ -262,7 +261,7 @@ async fn row<'a, C: Connection>(
     let Series { id: series, study, reference } = levels::series(connection, memory, added, new).await?;
     let sender = levels::term(connection, memory, &new.sender).await?;
     let text = texts::number(new.header.text());
-    *added.texts.entry((study, sender, text)).or_default() += 1;
+    added.texts.entry((study, sender, text)).or_default().count(signed(new.received)?);
     memory.counters.last_change += 1;
     Ok(Row {
         id: memory.counters.last_change,
@@ -286,7 +285,7 @@ fn shapes<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
     })
 }
 
-async fn insert_instances<C: Connection>(connection: &mut C, rows: &[Row<'_>], received: i64) -> Result<()> {
+async fn insert_instances<C: Connection>(connection: &mut C, rows: &[Row<'_>]) -> Result<()> {
     for shape in shapes(rows) {
         let mut insert = Statement::new(
             "INSERT INTO instances (id, uid, series, number, sop_class, transfer_syntax, frames, pack, \"offset\", length, \
@@ -310,7 +309,7 @@ async fn insert_instances<C: Connection>(connection: &mut C, rows: &[Row<'_>], r
                 signed(new.data_set)?.into(),
                 new.digest.as_slice().into(),
                 (*sender).into(),
-                received.into(),
+                signed(new.received)?.into(),
                 super::SqlValue::Int(rows::SHOWN),
                 (*text).into(),
                 header.as_slice().into(),
@@ -344,7 +343,7 @@ async fn insert_conflicts<C: Connection>(
         .bind(signed(new.data_set)?)
         .bind(new.digest.as_slice())
         .bind(sender)
-        .bind(now())
+        .bind(signed(new.received)?)
         .bind(new.number.unwrap_or(rows::NO_NUMBER))
         .bind(levels::term(connection, memory, new.sop_class.as_str()).await?)
         .bind(levels::term(connection, memory, new.transfer_syntax.as_str()).await?)

@@ -22,19 +22,33 @@ fn reading(number: i64) -> Result<TextReading> {
         .ok_or_else(|| Error::corrupt(format!("index has text that is read as {number}, which is nothing")))
 }
 
+/// Instances that a group adds of one study, sender and reading.
+#[derive(Debug, Default)]
+pub(super) struct Added {
+    instances: i64,
+    newest: i64,
+}
+
+impl Added {
+    /// One more, which came then.
+    pub(super) fn count(&mut self, received: i64) {
+        self.instances += 1;
+        self.newest = self.newest.max(received);
+    }
+}
+
 /// What a group added, by study, sender and reading, in the same transaction.
 pub(super) async fn add<C: Connection>(
     connection: &mut C,
-    added: &HashMap<(i64, i64, i64), i64>,
-    received: i64,
+    added: &HashMap<(i64, i64, i64), Added>,
 ) -> Result<()> {
     let added: Vec<_> = added.iter().collect();
     for some in added.chunks(ROWS) {
         let mut insert =
             Statement::new("INSERT INTO texts (study, sender, reading, instances, newest) VALUES ");
-        for (n, ((study, sender, reading), instances)) in some.iter().enumerate() {
+        for (n, ((study, sender, reading), Added { instances, newest })) in some.iter().enumerate() {
             insert.push(if n == 0 { "" } else { ", " });
-            insert.push_list([*study, *sender, *reading, **instances, received]);
+            insert.push_list([*study, *sender, *reading, *instances, *newest]);
         }
         insert.push(&format!(
             " ON CONFLICT (study, sender, reading) DO UPDATE SET instances = texts.instances + excluded.instances, \
