@@ -84,6 +84,22 @@ pub struct NewInstance {
 }
 
 impl NewInstance {
+    /// Digest of all that the index takes from the instance itself: the digest of its data set, in which encoding it
+    /// is, its header, and where its large values and its frames lie. Whoever reads the same of a pack has read
+    /// what was written, though the large values were not looked at.
+    pub(crate) fn outline(&self) -> Digest {
+        let (header, holes) = self.header.raw();
+        let holes: Vec<u8> =
+            holes.iter().flat_map(|hole| [hole.offset, hole.length]).flat_map(u64::to_le_bytes).collect();
+        let syntax = self.transfer_syntax.as_str().as_bytes();
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&self.digest).update(&self.data_set.to_le_bytes());
+        for part in [syntax, header.as_ref(), &holes, &self.frame_map] {
+            hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
+        }
+        *hasher.finalize().as_bytes()
+    }
+
     pub(crate) fn into_instance(self) -> Instance {
         Instance {
             study: self.study,

@@ -30,6 +30,7 @@ mod stretch;
 pub(crate) mod synced;
 mod tail;
 mod taking;
+mod twice;
 mod upload;
 pub(crate) mod verify;
 pub(crate) mod writer;

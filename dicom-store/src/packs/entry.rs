@@ -1,7 +1,9 @@
 //! One file within a pack: a tar header of 512 bytes and the content, padded to 512 (POSIX ustar).
 //!
 //! The group name carries the first 124 bits of the entry's digest, so that an entry proves that
-//! it is whole. Any tar program reads the rest as usual.
+//! it is whole. That of an instance has a link name, which means nothing for a regular file: the digest of its data
+//! set, and one of what the index keeps of it ([`Outline`]), so that the index can be made anew from the beginnings
+//! of entries. Any tar program reads the rest as usual.
 
 use crate::model::{SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
 use crate::{Error, Result};
@@ -13,6 +15,11 @@ pub(crate) const BLOCK_BYTES: usize = 512;
 /// The largest size that fits twelve octal digits; larger ones are written in base 256, as GNU tar does.
 const MAX_OCTAL: u64 = 0o77_777_777_777;
 const DIGEST_DIGITS: usize = 31;
+/// The link name's place in a header.
+const LINK: usize = 157;
+const LINK_BYTES: usize = 100;
+/// Digits of the second digest in the link name; the first has all of its 64.
+const OUTLINE_DIGITS: usize = 32;
 /// The user name's place in a header.
 const SENDER: usize = 265;
 const SENDER_BYTES: usize = 32;
@@ -33,6 +40,29 @@ pub(crate) struct Entry {
     pub(crate) seconds: u64,
     /// Hexadecimal; compare with [`Entry::proves`].
     digest: String,
+    /// `None` for a record, and for an instance that was written before there were such.
+    pub(crate) outline: Option<Outline>,
+}
+
+/// What the header of an instance says of it, so that the index can be made of the beginning of its data set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Outline {
+    pub(crate) data_set: Digest,
+    /// Hexadecimal; compare with [`Outline::proves`].
+    kept: String,
+}
+
+impl Outline {
+    /// Whether what the index keeps of the instance has this digest.
+    pub(crate) fn proves(&self, kept: &Digest) -> bool {
+        self.kept == outline_text(kept)
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let (data_set, kept) = text.split_once(':')?;
+        let is_one = kept.len() == OUTLINE_DIGITS && kept.bytes().all(|digit| digit.is_ascii_hexdigit());
+        is_one.then_some(Self { data_set: from_hex(data_set)?, kept: kept.to_owned() })
+    }
 }
 
 /// `Study/Series/Instance.dcm`; a newcomer under a UID that is taken lies beside it, by its digest.
@@ -97,6 +127,7 @@ impl Entry {
             sender: sender.map(str::to_owned),
             seconds: octal(136, 12)?,
             digest: text(297, 32)?.to_owned(),
+            outline: text(LINK, LINK_BYTES).and_then(Outline::read),
         })
     }
 
@@ -146,6 +177,20 @@ impl Entry {
         }
         header
     }
+
+    /// The same header, with the digest of the data set and that of what the index keeps of the instance.
+    pub(crate) fn outlined(
+        mut header: [u8; BLOCK_BYTES],
+        data_set: &Digest,
+        kept: &Digest,
+    ) -> [u8; BLOCK_BYTES] {
+        let link = format!("{}:{}", hex(data_set), outline_text(kept));
+        if let Some(field) = header.get_mut(LINK..LINK + link.len()) {
+            field.copy_from_slice(link.as_bytes());
+            seal(&mut header);
+        }
+        header
+    }
 }
 
 fn seal(block: &mut [u8; BLOCK_BYTES]) {
@@ -157,6 +202,25 @@ fn digest_text(digest: &Digest) -> String {
     let mut text = hex(digest);
     text.truncate(DIGEST_DIGITS);
     text
+}
+
+fn outline_text(kept: &Digest) -> String {
+    let mut text = hex(kept);
+    text.truncate(OUTLINE_DIGITS);
+    text
+}
+
+/// The bytes of a digest that was written by [`hex`].
+fn from_hex(text: &str) -> Option<Digest> {
+    let mut digest = [0; 32];
+    let digits = |byte: &[u8]| u8::from_str_radix(std::str::from_utf8(byte).ok()?, 16).ok();
+    if text.len() != 2 * digest.len() || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return None;
+    }
+    for (byte, digits_of_it) in digest.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        *byte = digits(digits_of_it)?;
+    }
+    Some(digest)
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
@@ -190,11 +254,32 @@ mod tests {
         let entry = Entry::read(&block).unwrap();
         assert_eq!((entry.name.as_str(), entry.size), (name.as_str(), size));
         assert!(entry.proves(&[9; 32]) && !entry.proves(&[8; 32]));
-        assert_eq!((&entry.sender, entry.seconds), (&None, 1_700_000_000));
+        assert_eq!((&entry.sender, entry.seconds, &entry.outline), (&None, 1_700_000_000, &None));
         let uid = |text: &str| SopInstanceUid::parse(text).unwrap();
         assert!(entry.is_of(&uid(&longest)) && !entry.is_of(&uid("1")));
         let sent = Entry::read(&Entry::sent_by(block, "OLD US 1")).unwrap();
         assert_eq!((sent.sender.as_deref(), sent.name, sent.size), (Some("OLD US 1"), entry.name, size));
+        let outlined = Entry::outlined(Entry::sent_by(block, "OLD US 1"), &[0xA5; 32], &[7; 32]);
+        let outlined = Entry::read(&outlined).unwrap();
+        let outline = outlined.outline.unwrap();
+        assert_eq!((outlined.sender.as_deref(), outline.data_set), (Some("OLD US 1"), [0xA5; 32]));
+        assert!(outline.proves(&[7; 32]) && !outline.proves(&[8; 32]));
+    }
+
+    #[rstest]
+    #[case("")]
+    #[case("../elsewhere")]
+    #[case(
+        "é234567890123456789012345678901234567890123456789012345678901234:01234567890123456789012345678901"
+    )]
+    #[case(
+        "+1234567890123456789012345678901234567890123456789012345678901234:0123456789012345678901234567890"
+    )]
+    fn a_link_name_that_is_no_outline_says_nothing(#[case] link: &str) {
+        let mut block = Entry::header("a/b.dcm", 5, &[1; 32], 0).unwrap();
+        block[LINK..LINK + link.len()].copy_from_slice(link.as_bytes());
+        seal(&mut block);
+        assert_eq!(Entry::read(&block).unwrap().outline, None);
     }
 
     #[test]

@@ -120,16 +120,32 @@ pub(crate) struct FileSource<'a> {
     file: &'a File,
     start: u64,
     length: u64,
+    /// What has been read of it already.
+    beginning: Bytes,
     window: Vec<u8>,
     window_at: u64,
 }
 
+/// Bytes that are read at a time, where one thing follows the other.
 const WINDOW: usize = 64 * 1024;
+/// The same where something was stepped over: from one fragment to the next there is only a length to read.
+const STEP: usize = 4 * 1024;
 
 impl<'a> FileSource<'a> {
     /// `length` bytes from `start` of the file.
     pub(crate) fn new(file: &'a File, start: u64, length: u64) -> Self {
-        Self { file, start, length, window: Vec::new(), window_at: 0 }
+        Self { file, start, length, beginning: Bytes::new(), window: Vec::new(), window_at: 0 }
+    }
+
+    /// The same part, of which these bytes are the first.
+    pub(crate) fn begun(self, beginning: Bytes) -> Self {
+        Self { beginning, ..self }
+    }
+
+    /// Whether this place is where what was read last ends, or within it.
+    fn goes_on(&self, offset: u64) -> bool {
+        let end = self.window_at + self.window.len() as u64;
+        (self.window_at..=end).contains(&offset) || offset <= self.beginning.len() as u64
     }
 }
 
@@ -137,10 +153,15 @@ impl Source for FileSource<'_> {
     fn at(&mut self, offset: u64, want: usize) -> io::Result<&[u8]> {
         let left = usize::try_from(self.length.saturating_sub(offset)).unwrap_or(usize::MAX);
         let want = want.min(left);
+        if offset + want as u64 <= self.beginning.len() as u64 {
+            let at = usize::try_from(offset).unwrap_or(usize::MAX);
+            return Ok(self.beginning.get(at..at + want).unwrap_or_default());
+        }
         let is_inside =
             offset >= self.window_at && offset + want as u64 <= self.window_at + self.window.len() as u64;
         if !is_inside {
-            self.window.resize(want.max(WINDOW).min(left), 0);
+            let some = if self.goes_on(offset) { WINDOW } else { STEP };
+            self.window.resize(want.max(some).min(left), 0);
             self.file.read_exact_at(&mut self.window, self.start + offset)?;
             self.window_at = offset;
         }

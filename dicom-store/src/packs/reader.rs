@@ -5,7 +5,9 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use super::entry::{BLOCK, BLOCK_BYTES, Entry, padded};
+use bytes::Bytes;
+
+use super::entry::{BLOCK, BLOCK_BYTES, Digest, Entry, padded};
 use super::file::FileSource;
 use super::stretch::Stretch;
 use super::tail::{is_tear, next_data};
@@ -26,6 +28,17 @@ pub(super) struct PackReader {
     pub(super) file: Arc<File>,
     pub(super) length: u64,
     pub(super) sources: Arc<Sources>,
+    /// It is an object: no crash has torn it, and all of it is compared with its digests by and by. Of a large
+    /// instance no more is read than the index keeps.
+    pub(super) is_sealed: bool,
+}
+
+/// What an entry holds.
+pub(super) enum Content {
+    Instance(Box<NewInstance>),
+    Act(ledger::Entry),
+    /// It is whole and cannot be read any more.
+    Unreadable(Error),
 }
 
 /// Some of what a pack holds, in its order.
@@ -46,59 +59,67 @@ pub(super) struct Gap {
     pub(super) is_tear: bool,
 }
 
+impl Part {
+    /// Adds the entry that comes next. One that cannot be read any more is kept and told; it must not stop the archive.
+    pub(super) fn add(&mut self, location: Location, content: Content) {
+        match content {
+            Content::Instance(new) => self.instances.push(NewInstance { location, ..*new }),
+            Content::Act(act) => self.acts.push(act),
+            Content::Unreadable(cause) => self.unreadable.push((location.offset, cause)),
+        }
+        self.end = location.offset - BLOCK + padded(location.length);
+    }
+}
+
 impl PackReader {
     /// Some entries at once, where they are as they were written.
     pub(super) fn stretch(&self, start: u64) -> std::io::Result<Option<Stretch>> {
-        Stretch::read(self.pack, &self.file, start, self.length)
+        Stretch::read(&self.file, start, self.length, self.is_sealed)
+    }
+
+    pub(super) fn location(&self, offset: u64, entry: &Entry) -> Location {
+        Location { pack: self.pack, offset, length: entry.size }
     }
 
     /// Reads on from `start`; what it gives ends there when no whole entry is left.
     pub(super) fn read(&self, start: u64) -> Result<Part> {
         let mut part = Part { end: start, ..Part::default() };
         while part.instances.len() + part.acts.len() < BATCH {
-            let (entry, location) = match self.entry_at(part.end)? {
+            let (location, content) = match self.entry_at(part.end)? {
                 Some(whole) => whole,
                 None => match self.next_whole(part.end)? {
-                    Some((entry, location)) => {
+                    Some((location, content)) => {
                         let range = part.end..location.offset - BLOCK;
                         let is_tear = is_tear(&self.file, range.start, range.end)?;
                         part.gaps.push(Gap { range, is_tear });
-                        (entry, location)
+                        (location, content)
                     }
                     None => break,
                 },
             };
-            // A whole entry that cannot be read any more is kept and told; it must not stop the archive.
-            let read = if ledger::is_act(&entry.name) {
-                self.act(location).map(|act| part.acts.push(act))
-            } else {
-                self.instance(&entry, location).map(|instance| part.instances.push(instance))
-            };
-            match read {
-                Ok(()) => {}
-                Err(cause) => part.unreadable.push((location.offset, cause)),
-            }
-            part.end = location.offset - BLOCK + padded(entry.size);
+            part.add(location, content);
         }
         Ok(part)
     }
 
     /// The entry that begins here, when it proves that it is whole.
-    fn entry_at(&self, at: u64) -> Result<Option<(Entry, Location)>> {
+    fn entry_at(&self, at: u64) -> Result<Option<(Location, Content)>> {
         if at + BLOCK > self.length {
             return Ok(None);
         }
         let mut block = [0; BLOCK_BYTES];
         self.file.read_exact_at(&mut block, at)?;
         let Some(entry) = Entry::read(&block) else { return Ok(None) };
-        let location = Location { pack: self.pack, offset: at + BLOCK, length: entry.size };
-        let is_inside = at.checked_add(padded(entry.size)).is_some_and(|end| end <= self.length);
-        Ok((is_inside && self.is_whole(&entry, location)?).then_some((entry, location)))
+        if at.checked_add(padded(entry.size)).is_none_or(|end| end > self.length) {
+            return Ok(None);
+        }
+        let location = self.location(at + BLOCK, &entry);
+        Ok(self.whole(&entry, location)?.map(|content| (location, content)))
     }
 
     /// The first whole entry behind a place where none begins: what lies between is damaged or torn. None
     /// behind the last one: what a crash tore off, and the zeros that were allocated ahead.
-    fn next_whole(&self, start: u64) -> Result<Option<(Entry, Location)>> {
+    fn next_whole(&self, start: u64) -> Result<Option<(Location, Content)>> {
         let mut window = vec![0; BUFFER];
         let mut at = start;
         while at + BLOCK <= self.length {
@@ -121,35 +142,60 @@ impl PackReader {
         Ok(None)
     }
 
-    /// Whether the bytes have the digest that the header gives: the data set's bytes, then the head's.
-    fn is_whole(&self, entry: &Entry, location: Location) -> Result<bool> {
+    /// What an entry holds of which these bytes are the first: an instance by no more than the index keeps of it,
+    /// when that has the digest in the header. Whatever that is not true of is read whole.
+    pub(super) fn begun(
+        &self,
+        entry: &Entry,
+        location: Location,
+        beginning: Bytes,
+    ) -> Result<Option<Content>> {
+        match self.outlined(entry, location, beginning) {
+            Some(new) => Ok(Some(Content::Instance(Box::new(new)))),
+            None => self.whole(entry, location),
+        }
+    }
+
+    fn outlined(&self, entry: &Entry, location: Location, beginning: Bytes) -> Option<NewInstance> {
+        let outline = entry.outline.as_ref()?;
+        let meta = FileMeta::read(&beginning, false).ok().flatten()?;
+        let mut source = FileSource::new(&self.file, location.offset, location.length).begun(beginning);
+        let new = instance(entry, &mut source, &meta, outline.data_set, &self.sources).ok()?;
+        outline.proves(&new.outline()).then_some(new)
+    }
+
+    /// What an entry holds, every byte of it read; `None` when they have not the digest that its header gives.
+    fn whole(&self, entry: &Entry, location: Location) -> Result<Option<Content>> {
+        let end = location.offset + location.length;
         let mut hasher = blake3::Hasher::new();
         if ledger::is_act(&entry.name) {
-            self.hash(location.offset, location.offset + location.length, &mut hasher)?;
-            return Ok(entry.proves(hasher.finalize().as_bytes()));
+            self.hash(location.offset..end, &mut hasher)?;
+            let is_whole = entry.proves(hasher.finalize().as_bytes());
+            return Ok(is_whole.then(|| self.act(location).map_or_else(Content::Unreadable, Content::Act)));
         }
-        let Ok(meta) = self.meta(location) else { return Ok(false) };
-        self.hash(location.offset + meta.data_set, location.offset + location.length, &mut hasher)?;
-        self.hash(location.offset, location.offset + meta.data_set, &mut hasher)?;
-        Ok(entry.proves(hasher.finalize().as_bytes()))
+        let mut source = FileSource::new(&self.file, location.offset, location.length);
+        let Ok(Some(meta)) = FileMeta::read(source.at(0, 128 * 1024)?, true) else { return Ok(None) };
+        let data_set = location.offset + meta.data_set;
+        self.hash(data_set..end, &mut hasher)?;
+        let digest = *hasher.finalize().as_bytes();
+        self.hash(location.offset..data_set, &mut hasher)?;
+        if !entry.proves(hasher.finalize().as_bytes()) {
+            return Ok(None);
+        }
+        Ok(Some(Content::of(instance(entry, &mut source, &meta, digest, &self.sources))))
     }
 
-    fn hash(&self, mut at: u64, end: u64, hasher: &mut blake3::Hasher) -> Result<()> {
-        let mut buffer = vec![0; BUFFER];
-        while at < end {
-            let want = usize::try_from(end - at).unwrap_or(BUFFER).min(BUFFER);
-            let part = buffer.get_mut(..want).unwrap_or_default();
+    fn hash(&self, range: Range<u64>, hasher: &mut blake3::Hasher) -> Result<()> {
+        let size = |left: u64| usize::try_from(left).unwrap_or(BUFFER).min(BUFFER);
+        let mut buffer = vec![0; size(range.end.saturating_sub(range.start))];
+        let mut at = range.start;
+        while at < range.end {
+            let part = buffer.get_mut(..size(range.end - at)).unwrap_or_default();
             self.file.read_exact_at(part, at)?;
             hasher.update(part);
-            at += want as u64;
+            at += part.len() as u64;
         }
         Ok(())
-    }
-
-    fn meta(&self, location: Location) -> Result<FileMeta> {
-        let mut source = FileSource::new(&self.file, location.offset, location.length);
-        let head = source.at(0, 128 * 1024)?;
-        FileMeta::read(head, true)?.ok_or_else(|| Error::corrupt("an entry has no file meta information"))
     }
 
     fn act(&self, location: Location) -> Result<ledger::Entry> {
@@ -158,17 +204,24 @@ impl PackReader {
         self.file.read_exact_at(&mut json, location.offset)?;
         ledger::Entry::from_json(&json)
     }
+}
 
-    fn instance(&self, entry: &Entry, location: Location) -> Result<NewInstance> {
-        let meta = self.meta(location)?;
-        let mut source = FileSource::new(&self.file, location.offset, location.length);
-        let sender = entry.sender.as_deref().unwrap_or_default();
-        let reading = Reading::of_file(&mut source, &meta)?.sent_by(sender, &self.sources)?;
-        let mut hasher = blake3::Hasher::new();
-        self.hash(location.offset + meta.data_set, location.offset + location.length, &mut hasher)?;
-        let mut new = reading.into_new(*hasher.finalize().as_bytes(), entry.seconds)?;
-        new.location = location;
-        new.is_conflict = entry.name.starts_with("conflict/");
-        Ok(new)
+impl Content {
+    pub(super) fn of(read: Result<NewInstance>) -> Self {
+        read.map_or_else(Self::Unreadable, |new| Self::Instance(Box::new(new)))
     }
+}
+
+/// What the index takes of an instance whose data set has this digest.
+pub(super) fn instance(
+    entry: &Entry,
+    source: &mut dyn Source,
+    meta: &FileMeta,
+    digest: Digest,
+    sources: &Sources,
+) -> Result<NewInstance> {
+    let sender = entry.sender.as_deref().unwrap_or_default();
+    let reading = Reading::of_file(source, meta)?.sent_by(sender, sources)?;
+    let is_conflict = entry.name.starts_with("conflict/");
+    Ok(NewInstance { is_conflict, ..reading.into_new(digest, entry.seconds)? })
 }

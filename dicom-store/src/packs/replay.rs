@@ -19,8 +19,8 @@ use super::local::Pace;
 use super::reader::{PackReader, Part};
 use super::rewrite::all_rows;
 use super::tail::Tail;
-use super::taking;
 use super::verify::verify;
+use super::{taking, twice};
 use crate::index::{Index, Mark, OPEN, PackRow, Stage};
 use crate::ingest::Sources;
 use crate::model::PackId;
@@ -56,7 +56,8 @@ pub(crate) async fn log(replay: Replay<'_>) -> Result<Option<PackFile>> {
     let mut last_open = None;
     for pack in in_log {
         packs.is_taken(pack);
-        let (open, tail) = bring_in(replay, pack).await?;
+        let mark = marks.iter().find(|mark| mark.pack == pack).map_or(0, |mark| mark.offset);
+        let (open, tail) = bring_in(replay, pack, mark).await?;
         match tail {
             Tail::Sealed => adopt(packs, index, pack).await?,
             Tail::Damaged => {
@@ -115,14 +116,15 @@ async fn are_there(packs: &Packs, marks: &[Mark], in_log: &[PackId]) -> Result<V
     Ok(short)
 }
 
-/// One pack of the log into the index, and what lies behind its last whole entry. A torn end is cut.
-async fn bring_in(replay: Replay<'_>, pack: PackId) -> Result<(PackFile, Tail)> {
+/// One pack of the log into the index, from its mark there, and what lies behind its last whole entry. A torn end is
+/// cut.
+async fn bring_in(replay: Replay<'_>, pack: PackId, mark: u64) -> Result<(PackFile, Tail)> {
     let Replay { packs, index, is_followed, .. } = replay;
     let file = Arc::new(packs.open_in_log(pack)?);
     let length = file.metadata()?.len();
-    let end =
-        catch_up(replay, PackReader { pack, file: file.clone(), length, sources: replay.sources.clone() })
-            .await?;
+    let sources = replay.sources.clone();
+    let reader = PackReader { pack, file: file.clone(), length, sources, is_sealed: false };
+    let end = catch_up(replay, reader, mark).await?;
     let read = file.clone();
     let mut tail = blocking(move || Tail::of(&read, end.min(length)..length, is_followed)).await?;
     // Marks are written down now and then, rows tell how far the index really was: what was answered is no tear.
@@ -164,7 +166,8 @@ async fn seal_older(packs: &Packs, index: &Arc<dyn Index>, older: PackFile) -> R
     adopt(packs, index, id).await
 }
 
-/// Reads every sealed pack that the index does not know: all of them when it is new. Gives the instances found.
+/// Reads every sealed pack that the index does not know: all of them when it is new. Of large instances it proves what
+/// the index takes; the rest is proven when the packs are compared with their digests. Gives how many packs it read.
 pub(crate) async fn objects(replay: Replay<'_>) -> Result<u64> {
     let Replay { packs, index, .. } = replay;
     let known: HashMap<PackId, PackRow> =
@@ -172,22 +175,19 @@ pub(crate) async fn objects(replay: Replay<'_>) -> Result<u64> {
     let mut count = 0;
     for (pack, length) in packs.objects.packs().await? {
         packs.is_taken(pack);
-        match known.get(&pack) {
+        let mark = match known.get(&pack) {
             // An index that was being filled when the server stopped goes on where it was.
-            Some(row) if row.stage == Stage::InUse && row.mark + 2 * BLOCK < length => {}
+            Some(row) if row.stage == Stage::InUse && row.mark + 2 * BLOCK < length => row.mark,
             // Where it is not in use, another node is writing it from others, or removing it.
             Some(_) => continue,
-            None => {}
-        }
+            None => 0,
+        };
         let copy = packs.arriving_file(pack);
         let path = packs.objects.pack_copy(pack, &copy).await?;
         let is_copy = path == copy;
         let file = Arc::new(blocking(move || File::open(path)).await?);
-        let end = catch_up(
-            Replay { is_followed: false, ..replay },
-            PackReader { pack, file, length, sources: replay.sources.clone() },
-        )
-        .await?;
+        let reader = PackReader { pack, file, length, sources: replay.sources.clone(), is_sealed: true };
+        let end = catch_up(Replay { is_followed: false, ..replay }, reader, mark).await?;
         if end + 2 * BLOCK < length {
             error!(pack = %pack, offset = end, "the end of a sealed pack is damaged");
             index.commit(&[], &[Mark { pack, offset: length }], OPEN).await?;
@@ -201,11 +201,8 @@ pub(crate) async fn objects(replay: Replay<'_>) -> Result<u64> {
 }
 
 /// Commits what lies behind the index's mark; gives the end of the last whole entry.
-async fn catch_up(replay: Replay<'_>, reader: PackReader) -> Result<u64> {
-    let Replay { index, is_followed, .. } = replay;
-    let (pack, reader) = (reader.pack, Arc::new(reader));
-    let marks = index.marks().await?;
-    let mut at = marks.iter().find(|mark| mark.pack == pack).map_or(0, |mark| mark.offset);
+async fn catch_up(replay: Replay<'_>, reader: PackReader, mark: u64) -> Result<u64> {
+    let (pack, reader, mut at) = (reader.pack, Arc::new(reader), mark);
     let mut told = Told { pack, length: reader.length, found: 0, at: Instant::now() };
     loop {
         at = in_stretches(replay, &reader, at, &mut told).await?;
@@ -213,25 +210,27 @@ async fn catch_up(replay: Replay<'_>, reader: PackReader) -> Result<u64> {
         let part = tokio::task::spawn_blocking(move || closer.read(at))
             .await
             .map_err(|cause| Error::internal("reading the log did not finish").with_source(cause))??;
-        tell(pack, &part, is_followed);
+        tell(pack, &part, replay.is_followed);
         if part.end == at {
             if told.found > 0 {
                 info!(pack = %pack, instances = told.found, "log: the index has caught up");
             }
             return Ok(at);
         }
-        take(index, pack, &part).await?;
+        take(replay, pack, &part).await?;
         told.progress(part.instances.len(), part.end);
         at = part.end;
     }
 }
 
 /// The acts first: the mark stands behind them as well.
-async fn take(index: &Arc<dyn Index>, pack: PackId, part: &Part) -> Result<()> {
+async fn take(replay: Replay<'_>, pack: PackId, part: &Part) -> Result<()> {
+    let Replay { packs, index, .. } = replay;
     for act in &part.acts {
         index.act(act).await?;
     }
-    taking::take(&**index, &part.instances, &[Mark { pack, offset: part.end }], OPEN).await.map(|_| ())
+    let taken = taking::take(&**index, &part.instances, &[Mark { pack, offset: part.end }], OPEN).await?;
+    twice::settle(packs, index, &part.instances, &taken).await
 }
 
 /// As far as whole entries follow each other: some stretches are read and proven at a time, and committed in
@@ -255,10 +254,10 @@ async fn in_stretches(
         }
     });
     let read = stretches.map_ok(|stretch| {
-        let (sources, end) = (reader.sources.clone(), stretch.end);
-        let read = tokio::task::spawn_blocking(move || stretch.part(&sources));
+        let (reader, end) = (reader.clone(), stretch.end);
+        let read = tokio::task::spawn_blocking(move || stretch.part(&reader));
         read.map(move |part| match part {
-            Ok(part) => Ok((part, end)),
+            Ok(part) => Ok((part?, end)),
             Err(cause) => Err(Error::internal("reading the log did not finish").with_source(cause)),
         })
     });
@@ -271,7 +270,7 @@ async fn in_stretches(
         }
         tell(reader.pack, &part, replay.is_followed);
         if part.end > at {
-            take(replay.index, reader.pack, &part).await?;
+            take(replay, reader.pack, &part).await?;
             told.progress(part.instances.len(), part.end);
             at = part.end;
         }

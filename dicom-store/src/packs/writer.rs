@@ -63,7 +63,7 @@ impl Append {
     pub(crate) fn header(&self) -> Result<[u8; BLOCK_BYTES]> {
         let Self { length, digest, new, .. } = self;
         let header = Entry::header(&self.name(), *length, digest, new.received / 1000)?;
-        Ok(Entry::sent_by(header, &new.sender))
+        Ok(Entry::outlined(Entry::sent_by(header, &new.sender), &new.digest, &new.outline()))
     }
 }
 
