@@ -25,6 +25,8 @@ pub struct Change {
     pub study: StudyInstanceUid,
     pub series: SeriesInstanceUid,
     pub sop_instance: SopInstanceUid,
+    /// When the instance came, in milliseconds since 1970. Long ago for one that was read from the packs again.
+    pub received: u64,
 }
 
 /// Wakes whoever follows the feed. A hint: the feed itself is in the index.

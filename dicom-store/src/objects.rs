@@ -246,6 +246,15 @@ impl Objects {
         self.small(&key.path()).await
     }
 
+    /// When something was made of images, in milliseconds since 1970 by the clock of the store.
+    pub(crate) async fn derived_at(&self, key: &DerivedKey) -> Result<Option<u64>> {
+        match self.within(0, self.store.head(&key.path())).await {
+            Ok(found) => Ok(Some(u64::try_from(found.last_modified.timestamp_millis()).unwrap_or_default())),
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Removes something that was made of images.
     pub(crate) async fn delete_derived(&self, key: &DerivedKey) -> Result<()> {
         match self.within(0, self.store.delete(&key.path())).await {

@@ -271,6 +271,16 @@ impl Session {
         self.archive.inner.packs.objects.derived(key).await
     }
 
+    /// When something was made of images, in milliseconds since 1970 by the clock of the object store; `None` when it
+    /// is not there. What it is is not read.
+    ///
+    /// # Errors
+    /// As [`Session::derived`].
+    pub async fn derived_at(&self, key: &DerivedKey) -> Result<Option<u64>> {
+        self.caller.check(Action::Retrieve)?;
+        self.archive.inner.packs.objects.derived_at(key).await
+    }
+
     /// Keeps something that was made of images; it may be gone at any time and is then made again.
     ///
     /// # Errors

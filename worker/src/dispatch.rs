@@ -3,7 +3,7 @@
 //! The place in the feed and the jobs that come of it are written in one transaction, so that no
 //! change is forgotten and none makes its jobs twice.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -86,13 +86,17 @@ impl Dispatcher {
 }
 
 /// The rules: a series that has new instances gets its thumbnail once it has settled.
+///
+/// An index that is made anew begins its feed anew, and every instance is told of again. Nothing is remembered of what
+/// was done for it before: each job sees by what it has made, and by when the instances came, that it is done.
 fn jobs(page: &[Change]) -> Result<Vec<NewJob>> {
-    let grown: BTreeSet<(&StudyInstanceUid, &SeriesInstanceUid)> = page
-        .iter()
-        .filter(|change| change.kind == ChangeKind::Stored)
-        .map(|change| (&change.study, &change.series))
-        .collect();
-    grown.into_iter().map(|(study, series)| Thumbnail::when_settled(study, series)).collect()
+    let mut grown: BTreeMap<(&StudyInstanceUid, &SeriesInstanceUid), u64> = BTreeMap::new();
+    for change in page.iter().filter(|change| change.kind == ChangeKind::Stored) {
+        let newest = grown.entry((&change.study, &change.series)).or_default();
+        *newest = change.received.max(*newest);
+    }
+    let jobs = grown.into_iter();
+    jobs.map(|((study, series), newest)| Thumbnail::when_settled(study, series, newest)).collect()
 }
 
 #[cfg(test)]
@@ -122,6 +126,23 @@ mod tests {
         let cursor = dispatcher.step(cursor).await.unwrap();
         assert_eq!(work.queue_depth().await.unwrap().waiting, 1);
         assert_eq!(work.cursor_of(CONSUMER).await.unwrap(), cursor);
+    }
+
+    #[test]
+    fn a_job_knows_when_the_newest_of_its_instances_came() {
+        let change = |received| Change {
+            cursor: Cursor::default(),
+            kind: ChangeKind::Stored,
+            study: ct().study(),
+            series: SeriesInstanceUid::parse("1.3").unwrap(),
+            sop_instance: ct().sop_instance(),
+            received,
+        };
+        let study = ct().study();
+        let page = [5, 7, 6].map(|received| Change { study: study.clone(), ..change(received) });
+        let jobs = jobs(&page).unwrap();
+        let payloads: Vec<_> = jobs.iter().map(|job| job.payload.as_str()).collect();
+        assert!(payloads.len() == 1 && payloads[0].contains(r#""newest":7"#), "{payloads:?}");
     }
 
     #[tokio::test]

@@ -364,6 +364,7 @@ pub async fn feeds_changes_in_order(index: &dyn Index) {
     let end = commit(index, &samples).await;
     let changes = index.changes_after(Cursor::default(), 2).await.unwrap();
     assert!(changes.iter().all(|change| change.kind == ChangeKind::Stored));
+    assert!(changes.iter().all(|change| change.received == 1000 * RECEIVED));
     let rest = index.changes_after(changes[1].cursor, 10).await.unwrap();
     let all: Vec<_> = changes.iter().chain(&rest).map(|change| change.sop_instance.clone()).collect();
     assert_eq!(all, samples.each_ref().map(Sample::sop_instance));

@@ -2,8 +2,11 @@
 //!
 //! When nothing has come for some seconds a series counts as settled, and its middle image becomes
 //! its thumbnail. Who asks earlier has one made of what is there (`wado`); this one takes its place.
+//!
+//! One that was made after its series had settled is kept when the series is told of long afterwards: the index was
+//! made anew, and what the series held was read again.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use dicom_store::model::{FrameNumber, Instance, Resource, SeriesInstanceUid, StudyInstanceUid};
 use dicom_store::queue::NewJob;
@@ -17,6 +20,9 @@ use crate::{CpuPool, Error, Result, frame, render};
 
 /// A series to which nothing was added for so long counts as settled.
 const SETTLED_AFTER: Duration = Duration::from_secs(3);
+/// An instance that came so long ago has been told of before, most likely. Of a younger one the thumbnail is always
+/// made: the clock of the object store, which says when one was, need not be ours.
+const LONG_AGO: Duration = Duration::from_secs(600);
 
 /// Makes and keeps the thumbnail of a series.
 pub struct Thumbnail {
@@ -29,6 +35,10 @@ pub struct Thumbnail {
 pub struct Payload {
     study: StudyInstanceUid,
     series: SeriesInstanceUid,
+    /// When the newest of its instances came of which this job was made, in milliseconds since 1970. A job that an
+    /// older version has left in the queue does not say it.
+    #[serde(default)]
+    newest: Option<u64>,
 }
 
 impl Thumbnail {
@@ -37,13 +47,27 @@ impl Thumbnail {
         Self { session, pool }
     }
 
-    /// The job to do once the series has settled; each new instance moves it on.
+    /// The job to do once the series has settled; each new instance moves it on. `newest`: when the last one came, in
+    /// milliseconds since 1970.
     ///
     /// # Errors
     /// As [`new_job`].
-    pub fn when_settled(study: &StudyInstanceUid, series: &SeriesInstanceUid) -> Result<NewJob> {
-        let payload = Payload { study: study.clone(), series: series.clone() };
+    pub fn when_settled(study: &StudyInstanceUid, series: &SeriesInstanceUid, newest: u64) -> Result<NewJob> {
+        let payload = Payload { study: study.clone(), series: series.clone(), newest: Some(newest) };
         new_job::<Self>(format!("settled/{study}/{series}"), &payload, SETTLED_AFTER)
+    }
+
+    /// Whether it was made long ago, of a series that had settled.
+    async fn is_there(&self, key: &DerivedKey, newest: Option<u64>) -> Result<bool> {
+        let Some(settled) = newest.map(|newest| Duration::from_millis(newest) + SETTLED_AFTER) else {
+            return Ok(false);
+        };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        if now < settled + LONG_AGO {
+            return Ok(false);
+        }
+        let made = self.session.derived_at(key).await?;
+        Ok(made.is_some_and(|made| Duration::from_millis(made) >= settled))
     }
 
     async fn make(&self, instance: Instance) -> Result<Vec<u8>> {
@@ -58,8 +82,12 @@ impl Job for Thumbnail {
     const KIND: &'static str = "thumbnail";
     type Payload = Payload;
 
-    async fn run(&self, Payload { study, series }: Payload) -> Result<()> {
+    async fn run(&self, Payload { study, series, newest }: Payload) -> Result<()> {
         let key = DerivedKey::thumbnail(&study, &series);
+        if self.is_there(&key, newest).await? {
+            debug!(%series, "series has its thumbnail");
+            return Ok(());
+        }
         let instances = match self.session.instances(&Resource::Series(study, series.clone())).await {
             // It has been deleted in the meantime.
             Err(error) if error.kind == ErrorKind::NotFound => return Ok(()),
@@ -124,7 +152,12 @@ mod tests {
 
         /// The thumbnail after a run for the series of that instance.
         async fn made(&self, of: &Instance) -> Option<bytes::Bytes> {
-            let payload = Payload { study: of.study.clone(), series: of.series.clone() };
+            self.made_for(of, None).await
+        }
+
+        /// The same for a job that says when the newest instance came.
+        async fn made_for(&self, of: &Instance, newest: Option<u64>) -> Option<bytes::Bytes> {
+            let payload = Payload { study: of.study.clone(), series: of.series.clone(), newest };
             self.job.run(payload).await.unwrap();
             self.session.derived(&DerivedKey::thumbnail(&of.study, &of.series)).await.unwrap()
         }
@@ -145,6 +178,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_was_made_of_a_settled_series_long_after_is_kept_and_what_is_missing_is_made() {
+        let house = House::new().await;
+        let instance = house.store(&ct()).await;
+        let key = DerivedKey::thumbnail(&instance.study, &instance.series);
+        let (long_ago, now) = (Some(0), SystemTime::now().duration_since(UNIX_EPOCH).unwrap());
+        let just_now = Some(u64::try_from(now.as_millis()).unwrap());
+        assert!(house.made_for(&instance, long_ago).await.is_some());
+        let other = bytes::Bytes::from_static(b"made before");
+        house.session.put_derived(&key, other.clone()).await.unwrap();
+        assert_eq!(house.made_for(&instance, long_ago).await, Some(other.clone()));
+        assert_ne!(house.made_for(&instance, just_now).await, Some(other));
+    }
+
+    #[tokio::test]
     async fn a_series_without_an_image_that_can_be_shown_is_done_and_has_none() {
         let house = House::new().await;
         let without = house.store(&ct().without(tags::PIXEL_DATA)).await;
@@ -159,6 +206,7 @@ mod tests {
         let payload = Payload {
             study: StudyInstanceUid::parse("1.2").unwrap(),
             series: SeriesInstanceUid::parse("1.3").unwrap(),
+            newest: Some(0),
         };
         house.job.run(payload).await.unwrap();
     }

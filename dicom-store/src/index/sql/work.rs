@@ -29,6 +29,7 @@ fn change(row: &SqlRow) -> Result<Change> {
         study: StudyInstanceUid::parse(row.text(2)?)?,
         series: SeriesInstanceUid::parse(row.text(3)?)?,
         sop_instance: SopInstanceUid::parse(row.text(4)?)?,
+        received: row.unsigned(5)?,
     })
 }
 
@@ -49,11 +50,11 @@ pub(in crate::index) async fn changes_after<C: Connection>(
 ) -> Result<Vec<Change>> {
     let select = Statement::new(
         "SELECT * FROM (
-            SELECT i.id AS cursor, 1 AS kind, s.uid AS study, e.uid AS series, i.uid AS instance
+            SELECT i.id AS cursor, 1 AS kind, s.uid AS study, e.uid AS series, i.uid AS instance, i.received
             FROM instances i JOIN series e ON e.id = i.series JOIN studies s ON s.id = e.study
             WHERE i.id > ? ORDER BY i.id LIMIT ?) AS stored
          UNION ALL SELECT * FROM (
-            SELECT c.cursor, c.kind, f.study, f.series, f.uid FROM changes c JOIN conflicts f ON f.id = c.subject
+            SELECT c.cursor, c.kind, f.study, f.series, f.uid, f.received FROM changes c JOIN conflicts f ON f.id = c.subject
             WHERE c.cursor > ? AND c.kind = 2 ORDER BY c.cursor LIMIT ?) AS other
          ORDER BY 1 LIMIT ?",
     );
