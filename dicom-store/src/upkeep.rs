@@ -1,7 +1,7 @@
 //! What the archive does to its packs by itself, or when it is told to: gathering small ones, rewriting those that are
 //! mostly dead, comparing what is kept with its digests, destroying what the law wants destroyed.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -11,6 +11,7 @@ use tracing::info;
 use crate::archive::Archive;
 use crate::index::{Index, PackEntry, PackRow, Stage};
 use crate::model::{PackId, SopInstanceUid};
+use crate::node;
 use crate::objects::DerivedKey;
 use crate::packs::Packs;
 use crate::packs::local::Pace;
@@ -216,8 +217,8 @@ impl Upkeep {
     }
 
     /// The pack that has not been compared for the longest time, when that is too long. One that never was counts from
-    /// when its first instance came, and the first such pack is the oldest; one of records alone is short, and is
-    /// compared at once.
+    /// when its first instance came, and the first such pack of a node is its oldest; one of records alone is short, and
+    /// is compared at once.
     async fn stalest(&self, rows: &[PackRow]) -> Result<Option<PackRow>> {
         if self.archive.inner.verify_pace == 0 {
             return Ok(None);
@@ -225,7 +226,8 @@ impl Upkeep {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let limit = u64::try_from(now.saturating_sub(VERIFY_EVERY).as_millis()).unwrap_or_default();
         let used = || rows.iter().filter(|row| row.stage == Stage::InUse);
-        if let Some(row) = used().find(|row| row.verified == 0) {
+        let mut nodes = BTreeSet::new();
+        for row in used().filter(|row| row.verified == 0 && nodes.insert(node::of(row.pack))) {
             let first = self.index().pack_entries(row.pack, 0, 1).await?;
             if first.first().is_none_or(|entry| entry.received < limit) {
                 return Ok(Some(*row));

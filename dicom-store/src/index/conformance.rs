@@ -55,7 +55,7 @@ macro_rules! index_conformance {
             takes_names_that_differ_in_form_for_one_person, corrects_whatever_a_study_says_of_its_patient,
             counts_how_text_is_read, counts_text_as_it_is_hidden_and_shown,
             counts_the_text_of_whichever_data_set_is_shown, belongs_to_one_archive,
-            commits_what_the_gate_lets_through);
+            commits_what_the_gate_lets_through, finds_a_study_once_that_was_corrected_before_it_came);
     };
     (@each $make:path: $($test:ident),+) => {
         $(

@@ -79,6 +79,7 @@ impl Writer {
         if last_change > before {
             connection.post(presence::told(last_change)).await?;
         }
+        connection.flush().await?;
         gate()?;
         connection.run("COMMIT").await?;
         Ok(committed)

@@ -49,9 +49,14 @@ impl PackFile {
         Ok(self.end + length)
     }
 
-    /// Makes durable what was written; the pack ends there from now on.
+    /// Makes durable what was written; the pack ends there from now on. On failure it is cut: the system's cache would
+    /// give the bytes to the next start as if they were on the disk.
     pub(crate) fn sync_to(&mut self, end: u64) -> io::Result<()> {
-        self.disk.sync(&self.file).inspect_err(|_| self.is_doubtful = true)?;
+        if let Err(error) = self.disk.sync(&self.file) {
+            self.cut();
+            self.is_doubtful = true;
+            return Err(error);
+        }
         self.end = end;
         Ok(())
     }
@@ -171,5 +176,28 @@ impl Source for FileSource<'_> {
 
     fn length(&self) -> u64 {
         self.length
+    }
+}
+
+#[cfg(all(test, feature = "fixtures"))]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::disk::Step;
+    use super::*;
+
+    #[test]
+    fn what_could_not_be_synced_does_not_stay_in_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("1.tar");
+        let refuses = |step: &Step<'_>| match step {
+            Step::Sync { .. } => Err(io::ErrorKind::Other.into()),
+            _ => Ok(()),
+        };
+        let disk = Disk::watched_by(Arc::new(refuses));
+        let mut pack = PackFile::new(disk.clone(), PackId(1), disk.create(&path).unwrap(), 0);
+        assert!(pack.append(&[Bytes::from_static(&[1; 1024])], 0).is_err());
+        assert!(pack.is_doubtful && pack.end == 0);
+        assert_eq!(std::fs::metadata(path).unwrap().len(), 0);
     }
 }

@@ -223,14 +223,15 @@ async fn catch_up(replay: Replay<'_>, reader: PackReader, mark: u64) -> Result<u
     }
 }
 
-/// The acts first: the mark stands behind them as well.
+/// The acts first, and the mark last: it stands behind them and behind what lies in the packs twice.
 async fn take(replay: Replay<'_>, pack: PackId, part: &Part) -> Result<()> {
     let Replay { packs, index, .. } = replay;
     for act in &part.acts {
         index.act(act).await?;
     }
-    let taken = taking::take(&**index, &part.instances, &[Mark { pack, offset: part.end }], OPEN).await?;
-    twice::settle(packs, index, &part.instances, &taken).await
+    let taken = taking::take(&**index, &part.instances, &[], OPEN).await?;
+    twice::settle(packs, index, &part.instances, &taken).await?;
+    index.commit(&[], &[Mark { pack, offset: part.end }], OPEN).await.map(|_| ())
 }
 
 /// As far as whole entries follow each other: some stretches are read and proven at a time, and committed in

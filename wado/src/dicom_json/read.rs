@@ -15,24 +15,65 @@ use crate::attribute;
 
 /// Sequences within each other, at the most.
 const MAX_DEPTH: usize = 32;
+/// The group of items and delimiters (PS3.5 §7.5), which are no attributes.
+const DELIMITERS: u16 = 0xFFFE;
 /// Characters of a DS (PS3.5 §6.2).
 const LONGEST_DECIMAL: usize = 16;
 
 /// A data set as it came: an object of the model.
 pub(crate) type Object = Map<String, Value>;
 
-/// The data sets of a text: one object, or an array of them.
+/// The data sets of a text, each as its part of the text: one object, or an array of them. What is in them is not
+/// looked at yet, which takes many times the memory of the text.
 ///
 /// # Errors
-/// `Invalid` when it is no JSON, or holds anything but objects.
-pub(crate) fn objects(text: &[u8]) -> Result<Vec<Object>> {
-    let value = serde_json::from_slice(text)
-        .map_err(|cause| Error::invalid("metadata is no JSON").with_source(cause))?;
-    let values = match value {
-        Value::Array(values) => values,
-        one => vec![one],
-    };
-    values.into_iter().map(object).collect()
+/// `Invalid` when it is neither.
+pub(crate) fn split(text: &Bytes) -> Result<Vec<Bytes>> {
+    let no_json = || Error::invalid("metadata are no JSON object, and no array of objects");
+    let start = text.iter().position(|byte| !byte.is_ascii_whitespace()).ok_or_else(no_json)?;
+    match text.get(start) {
+        Some(b'{') => return Ok(vec![text.slice(start..)]),
+        Some(b'[') => {}
+        _ => return Err(no_json()),
+    }
+    let mut objects = Vec::new();
+    let (mut begun, mut depth, mut is_text, mut is_escaped) = (0, 0_usize, false, false);
+    for (at, byte) in text.iter().enumerate().skip(start + 1) {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if is_text => is_escaped = true,
+            b'"' if depth > 0 => is_text = !is_text,
+            _ if is_text => {}
+            b'{' | b'[' => {
+                if depth == 0 {
+                    begun = at;
+                }
+                depth += 1;
+            }
+            b']' if depth == 0 => {
+                let is_end = text.iter().skip(at + 1).all(u8::is_ascii_whitespace);
+                return if is_end { Ok(objects) } else { Err(no_json()) };
+            }
+            b'}' | b']' => {
+                depth = depth.checked_sub(1).ok_or_else(no_json)?;
+                if depth == 0 {
+                    objects.push(text.slice(begun..=at));
+                }
+            }
+            _ if depth > 0 || *byte == b',' || byte.is_ascii_whitespace() => {}
+            _ => return Err(no_json()),
+        }
+    }
+    Err(no_json())
+}
+
+/// One data set.
+///
+/// # Errors
+/// `Invalid` when it is no JSON object.
+pub(crate) fn object(text: &[u8]) -> Result<Object> {
+    serde_json::from_slice(text)
+        .map_err(|cause| Error::invalid("metadata are no JSON object").with_source(cause))
 }
 
 /// The first value of an attribute, where it is text.
@@ -78,6 +119,9 @@ impl Reader<'_> {
         let mut attributes = Attributes::new();
         for (name, attribute) in object {
             let tag = tag(name)?;
+            if tag.0 == DELIMITERS {
+                return Err(Error::invalid(format!("({:04X},{:04X}) is no attribute", tag.0, tag.1)));
+            }
             if tag.0 > 2
                 && tag.1 != 0
                 && let Some(value) = self.element(tag, attribute)?
@@ -111,13 +155,6 @@ impl Reader<'_> {
             None => value(tag, vr, values(tag, attribute)?)?,
         };
         Ok(Some(ElementValue::Bytes(bytes.into())))
-    }
-}
-
-fn object(value: Value) -> Result<Object> {
-    match value {
-        Value::Object(object) => Ok(object),
-        _ => Err(Error::invalid("metadata holds something that is no data set")),
     }
 }
 
@@ -168,8 +205,8 @@ fn value(tag: Tag, vr: VR, values: &[Value]) -> Result<Vec<u8>> {
         VR::SL => binary(|value| i32::try_from(whole(value)?).ok().map(|n| n.to_le_bytes().to_vec())),
         VR::UV => binary(|value| u64::try_from(whole(value)?).ok().map(|n| n.to_le_bytes().to_vec())),
         VR::SV => binary(|value| i64::try_from(whole(value)?).ok().map(|n| n.to_le_bytes().to_vec())),
-        VR::FL => binary(|value| plain(value)?.parse::<f32>().ok().map(|n| n.to_le_bytes().to_vec())),
-        VR::FD => binary(|value| plain(value)?.parse::<f64>().ok().map(|n| n.to_le_bytes().to_vec())),
+        VR::FL => binary(|value| plain(value)?.trim().parse::<f32>().ok().map(|n| n.to_le_bytes().to_vec())),
+        VR::FD => binary(|value| plain(value)?.trim().parse::<f64>().ok().map(|n| n.to_le_bytes().to_vec())),
         VR::AT => binary(|value| {
             let Tag(group, element) = self::tag(value.as_str()?).ok()?;
             Some([group.to_le_bytes(), element.to_le_bytes()].concat())
@@ -192,7 +229,7 @@ fn texts(values: &[Value], one: impl Fn(&Value) -> Option<String>) -> Option<Vec
 /// Text, or a number as it is written.
 fn plain(value: &Value) -> Option<String> {
     match value {
-        Value::String(text) => Some(text.trim_matches(['\0', ' ']).to_owned()),
+        Value::String(text) => Some(text.trim_end_matches(['\0', ' ']).to_owned()),
         Value::Number(number) => Some(number.to_string()),
         _ => None,
     }
@@ -202,12 +239,12 @@ fn plain(value: &Value) -> Option<String> {
 fn whole(value: &Value) -> Option<i128> {
     let text = plain(value)?;
     let digits = text.split_once('.').filter(|(_, fraction)| fraction.bytes().all(|b| b == b'0'));
-    digits.map_or(text.as_str(), |(whole, _)| whole).parse().ok()
+    digits.map_or(text.as_str(), |(whole, _)| whole).trim().parse().ok()
 }
 
 /// A DS of sixteen characters at the most: of a longer number, the nearest one.
 fn decimal(value: &Value) -> Option<String> {
-    let text = plain(value)?;
+    let text = plain(value)?.trim().to_owned();
     if text.is_empty() {
         return Some(text);
     }
@@ -238,8 +275,8 @@ mod tests {
     use super::*;
 
     fn read(json: Value) -> Result<Attributes> {
-        let objects = objects(json.to_string().as_bytes())?;
-        data_set(&objects[0], &mut |_| Ok(None))
+        let objects = split(&json.to_string().into())?;
+        data_set(&object(&objects[0])?, &mut |_| Ok(None))
     }
 
     #[test]
@@ -259,7 +296,7 @@ mod tests {
         attributes.put_empty(tags::ACCESSION_NUMBER, VR::SH);
         let mut json = Vec::new();
         super::super::write(&attributes, None, &mut json);
-        let back = data_set(&objects(&json).unwrap()[0], &mut |_| Ok(None)).unwrap();
+        let back = data_set(&object(&json).unwrap(), &mut |_| Ok(None)).unwrap();
         assert_eq!(back.len(), attributes.len());
         for element in &attributes {
             assert_eq!(back.get(element.tag), Some(element), "{:?}", element.tag);
@@ -299,10 +336,30 @@ mod tests {
     #[case(json!({"7FE00010": {"vr": "OW", "InlineBinary": "=not base64="}}))]
     #[case(json!({"7FE00010": {"vr": "OW", "Value": [1]}}))]
     #[case(json!({"Rows": {"vr": "US", "Value": [1]}}))]
+    #[case(json!({"FFFEE000": {"vr": "UN"}}))]
     #[case(json!("text"))]
     #[case(json!([1]))]
     fn refuses_what_is_no_data_set(#[case] json: Value) {
         assert_eq!(read(json).unwrap_err().kind, dicom_store::ErrorKind::Invalid);
+    }
+
+    #[rstest]
+    #[case(r#" {"a": "]}"} "#, &[r#"{"a": "]}"} "#])]
+    #[case(r#"[{"a": "\"}]"}, {"b": [{}]}]"#, &[r#"{"a": "\"}]"}"#, r#"{"b": [{}]}"#])]
+    #[case(" [ ] ", &[])]
+    fn an_array_comes_apart(#[case] text: &'static str, #[case] expected: &[&str]) {
+        assert_eq!(split(&text.into()).unwrap(), expected);
+    }
+
+    #[rstest]
+    #[case("")]
+    #[case("[{}")]
+    #[case("[{}] x")]
+    #[case("[1, {}]")]
+    #[case(r#"["{}"]"#)]
+    #[case("[{]}")]
+    fn what_is_no_array_of_objects_is_refused(#[case] text: &'static str) {
+        assert!(split(&text.into()).is_err() || object(&split(&text.into()).unwrap()[0]).is_err());
     }
 
     #[test]

@@ -18,27 +18,34 @@ use super::outcome::Named;
 use super::pixels::{Pixels, named_syntax, transfer_syntax};
 use super::{Failure, Source, Stop, Storing};
 use crate::accept::{DICOM_XML, OCTET_STREAM, media_type};
-use crate::dicom_json::read::{self, Object};
+use crate::dicom_json::read::{self, Object, Reference};
 use crate::dicom_xml;
 use crate::multipart::{Fields, Malformed};
 
 /// Metadata of one request, in bytes; a study of thousands of instances stays far below.
 const MAX_METADATA: usize = 16 << 20;
+/// Metadata of one instance, in bytes: taken apart they need some seventy times the memory.
+const MAX_OBJECT: usize = 2 << 20;
 /// Bytes of one value that is held.
 const MAX_HELD: usize = 32 << 20;
-/// What metadata take in memory, as many times their text.
-const METADATA_FACTOR: usize = 8;
+/// Instances of one request whose pixel data are under way.
+const MAX_OPEN: usize = 4;
+/// Bytes of a stream that are looked at for what it is.
+const MAX_HEAD: usize = 1 << 20;
 /// Bytes that all requests together may hold, and how many of them are counted as one.
 const HOLDING: usize = 256 << 20;
 const UNIT: usize = 1024;
 
-/// Memory for what is held, one for all requests.
+/// Memory for what is held, one for all requests; and whose turn it is to take metadata apart.
 #[derive(Debug, Clone)]
-pub(crate) struct Holding(Arc<Semaphore>);
+pub(crate) struct Holding {
+    memory: Arc<Semaphore>,
+    turn: Arc<Semaphore>,
+}
 
 impl Default for Holding {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(HOLDING / UNIT)))
+        Self { memory: Arc::new(Semaphore::new(HOLDING / UNIT)), turn: Arc::new(Semaphore::new(1)) }
     }
 }
 
@@ -47,19 +54,45 @@ impl Holding {
     /// `Exhausted` when others hold so much that this does not fit.
     fn take(&self, bytes: usize) -> dicom_store::Result<OwnedSemaphorePermit> {
         let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
-        self.0.clone().try_acquire_many_owned(units).map_err(|_| {
+        self.memory.clone().try_acquire_many_owned(units).map_err(|_| {
             Error::new(ErrorKind::Exhausted, "requests with metadata hold as much memory as they may")
         })
+    }
+
+    /// A part in memory, with the room that it takes there.
+    pub(super) async fn hold(
+        &self,
+        source: &mut impl Source,
+        limit: usize,
+        what: &str,
+    ) -> Result<(BytesMut, OwnedSemaphorePermit), Failure> {
+        let (mut bytes, mut room) = (BytesMut::new(), self.take(0).map_err(Failure::Store)?);
+        while let Some(chunk) = source.chunk().await? {
+            if bytes.len() + chunk.len() > limit {
+                let what = format!("{what} is longer than {} MiB", limit >> 20);
+                return Err(Failure::Store(Error::new(ErrorKind::TooLarge, what)));
+            }
+            room.merge(self.take(chunk.len()).map_err(Failure::Store)?);
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok((bytes, room))
     }
 }
 
 /// The instances of a request that metadata tell of.
-#[derive(Default)]
 pub(super) struct Described {
     /// Bytes of metadata so far.
     metadata: usize,
     permits: Vec<OwnedSemaphorePermit>,
     instances: Vec<Instance>,
+    opening: Arc<Semaphore>,
+}
+
+impl Default for Described {
+    fn default() -> Self {
+        let opening = Arc::new(Semaphore::new(MAX_OPEN));
+        Self { metadata: 0, permits: Vec::new(), instances: Vec::new(), opening }
+    }
 }
 
 /// An instance that tells of bulk data.
@@ -72,7 +105,7 @@ struct Instance {
 }
 
 struct Waiting {
-    object: Object,
+    text: Text,
     named: Named,
     /// As the metadata part has it.
     syntax: Option<TransferSyntaxUid>,
@@ -82,7 +115,15 @@ struct Waiting {
     /// Parts of them that came before other values.
     parts: Vec<Bytes>,
     open: Option<Open>,
+    opening: Arc<Semaphore>,
     permits: Vec<OwnedSemaphorePermit>,
+}
+
+/// The metadata of one instance, as they came.
+#[derive(Debug, Clone)]
+struct Text {
+    bytes: Bytes,
+    is_xml: bool,
 }
 
 /// Where the pixel data of an instance come from.
@@ -99,6 +140,7 @@ struct Open {
     pixels: Pixels,
     /// What stands behind them.
     rest: Vec<u8>,
+    _turn: OwnedSemaphorePermit,
 }
 
 impl Described {
@@ -109,26 +151,21 @@ impl Described {
         source: &mut impl Source,
         content_type: &str,
     ) -> Result<(), Stop> {
-        let mut text = BytesMut::new();
-        while let Some(chunk) = source.chunk().await? {
-            self.metadata += chunk.len();
-            if self.metadata > MAX_METADATA {
-                let what = format!("metadata are longer than {} MiB", MAX_METADATA >> 20);
-                return Err(Stop::Refused(Error::new(ErrorKind::TooLarge, what).into()));
-            }
-            text.extend_from_slice(&chunk);
-        }
-        let permit = storing.holding.take(text.len() * METADATA_FACTOR);
-        self.permits.push(permit.map_err(|error| Stop::Refused(error.into()))?);
+        let limit = MAX_METADATA - self.metadata;
+        let (text, room) = match storing.holding.hold(source, limit, "metadata of a request").await {
+            Ok(held) => held,
+            Err(Failure::Body(malformed)) => return Err(malformed.into()),
+            Err(Failure::Store(error)) => return Err(Stop::Refused(error.into())),
+        };
+        self.permits.push(room);
+        self.metadata += text.len();
         let syntax = named_syntax(content_type).and_then(|uid| TransferSyntaxUid::parse(&uid).ok());
-        let is_xml = media_type(content_type).0 == DICOM_XML;
-        let read =
-            move || if is_xml { Ok(vec![dicom_xml::read::object(&text)?]) } else { read::objects(&text) };
-        let read = tokio::task::spawn_blocking(read).await;
-        match read.unwrap_or_else(|cause| Err(Error::internal("metadata were not read").with_source(cause))) {
-            Ok(objects) => {
-                for object in objects {
-                    self.object(storing, object, syntax.clone()).await?;
+        let (text, is_xml) = (text.freeze(), media_type(content_type).0 == DICOM_XML);
+        let texts = if is_xml { Ok(vec![text]) } else { read::split(&text) };
+        match texts {
+            Ok(texts) => {
+                for bytes in texts {
+                    self.object(storing, Text { bytes, is_xml }, syntax.clone()).await?;
                 }
             }
             Err(error) => {
@@ -142,34 +179,36 @@ impl Described {
     async fn object(
         &mut self,
         storing: &mut Storing,
-        object: Object,
+        text: Text,
         syntax: Option<TransferSyntaxUid>,
     ) -> Result<(), Stop> {
         let place = storing.place()?;
-        let (mut urls, mut pixels) = (HashSet::new(), None);
-        let looked_at = read::data_set(&object, &mut |reference| {
-            urls.insert(reference.url.to_owned());
-            if reference.is_outermost && is_pixel_data(reference.tag) {
-                let (tag, url) = (reference.tag, reference.url.to_owned());
-                pixels = Some(PixelParts { tag, url, content_type: None });
-            }
-            Ok(None)
-        });
-        let waiting = Waiting {
-            named: named(&object),
-            object,
-            syntax,
-            missing: urls.clone(),
-            held: HashMap::new(),
-            pixels,
-            parts: Vec::new(),
-            open: None,
-            permits: Vec::new(),
-        };
-        let mut instance = Instance { place, urls, waiting: None };
+        let (named, looked_at) = text.read(&storing.holding, HashMap::new()).await;
+        let mut instance = Instance { place, urls: HashSet::new(), waiting: None };
         match looked_at {
-            Ok(_) => instance.go_on(storing, waiting).await?,
-            Err(error) => storing.fail(place, waiting.named, &error),
+            Ok(read) => {
+                let is_pixels = |told: &&Told| told.is_outermost && is_pixel_data(told.tag);
+                let pixels = read.told.iter().find(is_pixels).map(|told| PixelParts {
+                    tag: told.tag,
+                    url: told.url.clone(),
+                    content_type: None,
+                });
+                instance.urls = read.told.into_iter().map(|told| told.url).collect();
+                let waiting = Waiting {
+                    text,
+                    named,
+                    syntax,
+                    missing: instance.urls.clone(),
+                    held: HashMap::new(),
+                    pixels,
+                    parts: Vec::new(),
+                    open: None,
+                    opening: self.opening.clone(),
+                    permits: Vec::new(),
+                };
+                instance.go_on(storing, waiting).await?;
+            }
+            Err(error) => storing.fail(place, named, &error),
         }
         self.instances.push(instance);
         Ok(())
@@ -275,36 +314,44 @@ impl Waiting {
             return Ok(());
         }
         self.missing.remove(url);
-        if self.open.is_none() {
-            let mut first = source.chunk().await?.unwrap_or_default();
-            self.open = Some(self.begin(storing, &first).await.map_err(Failure::Store)?);
-            let mut source = Begun { first: Some(std::mem::take(&mut first)), rest: source };
-            return self.flow(&mut source).await;
+        if self.open.is_some() {
+            return self.flow(source, &storing.holding).await;
         }
-        self.flow(source).await
+        let (first, syntax) = self.begun(source).await?;
+        self.open = Some(self.begin(storing, syntax).await.map_err(Failure::Store)?);
+        self.flow(&mut Begun { first: Some(first), rest: source }, &storing.holding).await
     }
 
-    async fn flow(&mut self, source: &mut impl Source) -> Result<(), Failure> {
+    /// As much of the pixel data as tells their transfer syntax.
+    async fn begun(&self, source: &mut impl Source) -> Result<(Bytes, TransferSyntaxUid), Failure> {
+        let content_type = self.pixels.as_ref().and_then(|pixels| pixels.content_type.as_deref());
+        let content_type = content_type.unwrap_or(OCTET_STREAM);
+        let mut first = BytesMut::new();
+        loop {
+            if let Some(syntax) = transfer_syntax(content_type, &first).map_err(Failure::Store)? {
+                return Ok((first.freeze(), syntax));
+            }
+            match source.chunk().await? {
+                Some(chunk) if first.len() + chunk.len() <= MAX_HEAD => first.extend_from_slice(&chunk),
+                _ => {
+                    return Err(Failure::Store(Error::invalid(
+                        "pixel data do not say what kind of JPEG they are",
+                    )));
+                }
+            }
+        }
+    }
+
+    async fn flow(&mut self, source: &mut impl Source, holding: &Holding) -> Result<(), Failure> {
         match &mut self.open {
-            Some(Open { incoming, pixels, .. }) => pixels.part(incoming, source).await,
+            Some(Open { incoming, pixels, .. }) => pixels.part(incoming, source, holding).await,
             None => Ok(()),
         }
     }
 
-    /// A part in memory.
     async fn hold(&mut self, source: &mut impl Source, holding: &Holding) -> Result<Bytes, Failure> {
-        let mut bytes = BytesMut::new();
-        while let Some(chunk) = source.chunk().await? {
-            if bytes.len() + chunk.len() > MAX_HELD {
-                let what = format!(
-                    "a value that comes before others of its instance is longer than {} MiB",
-                    MAX_HELD >> 20
-                );
-                return Err(Failure::Store(Error::new(ErrorKind::TooLarge, what)));
-            }
-            bytes.extend_from_slice(&chunk);
-        }
-        self.permits.push(holding.take(bytes.len()).map_err(Failure::Store)?);
+        let (bytes, room) = holding.hold(source, MAX_HELD, "a value that waits for others").await?;
+        self.permits.push(room);
         Ok(bytes.freeze())
     }
 
@@ -314,10 +361,16 @@ impl Waiting {
             return Ok(None);
         }
         if self.open.is_none() {
-            let first = self.parts.first().cloned().unwrap_or_default();
-            self.open = Some(self.begin(storing, &first).await.map_err(Failure::Store)?);
+            let syntax = match (self.parts.first(), &self.syntax) {
+                (Some(first), _) => {
+                    self.begun(&mut Begun { first: Some(first.clone()), rest: &mut Nothing }).await?.1
+                }
+                (None, Some(syntax)) if !syntax.facts().encapsulated => syntax.clone(),
+                (None, _) => TransferSyntaxUid::parse(EXPLICIT_LITTLE).map_err(Failure::Store)?,
+            };
+            self.open = Some(self.begin(storing, syntax).await.map_err(Failure::Store)?);
             for part in std::mem::take(&mut self.parts) {
-                self.flow(&mut Begun { first: Some(part), rest: &mut Nothing }).await?;
+                self.flow(&mut Begun { first: Some(part), rest: &mut Nothing }, &storing.holding).await?;
             }
         }
         match self.open.take() {
@@ -329,17 +382,16 @@ impl Waiting {
         }
     }
 
-    /// Gives the archive everything before the pixel data, whose first bytes these are.
-    async fn begin(&self, storing: &Storing, first: &[u8]) -> dicom_store::Result<Open> {
-        let all = read::data_set(&self.object, &mut |reference| Ok(self.held.get(reference.url).cloned()))?;
+    /// Gives the archive everything before the pixel data.
+    async fn begin(&self, storing: &Storing, syntax: TransferSyntaxUid) -> dicom_store::Result<Open> {
+        let turn = self.opening.clone().try_acquire_owned().map_err(|_| {
+            Error::invalid(format!(
+                "parts of more than {MAX_OPEN} instances come in turns; send one after the other"
+            ))
+        })?;
+        let (_, read) = self.text.read(&storing.holding, self.held.clone()).await;
+        let all = read?.attributes;
         storing.check_study(&all)?;
-        let syntax = match (&self.pixels, &self.syntax) {
-            (Some(pixels), _) => {
-                transfer_syntax(pixels.content_type.as_deref().unwrap_or(OCTET_STREAM), first)?
-            }
-            (None, Some(syntax)) if !syntax.facts().encapsulated => syntax.clone(),
-            (None, _) => native()?,
-        };
         let uid = |tag, what| all.uid(tag).ok_or_else(|| Error::invalid(format!("metadata have no {what}")));
         let declared = Declared::DataSet {
             sop_class: SopClassUid::parse(uid(tags::SOP_CLASS_UID, "SOP Class UID")?)?,
@@ -350,7 +402,7 @@ impl Waiting {
         let encoding = syntax.facts().encoding;
         let Some(pixels) = &self.pixels else {
             incoming.write(all.write(encoding).into()).await?;
-            return Ok(Open { incoming, pixels: Pixels::None, rest: Vec::new() });
+            return Ok(Open { incoming, pixels: Pixels::None, rest: Vec::new(), _turn: turn });
         };
         let (mut before, mut rest) = (Attributes::new(), Attributes::new());
         for element in &all {
@@ -359,7 +411,7 @@ impl Waiting {
         incoming.write(before.write(encoding).into()).await?;
         let (pixels, head) = Pixels::of(pixels.tag, &before, &syntax)?;
         incoming.write(head).await?;
-        Ok(Open { incoming, pixels, rest: rest.write(encoding) })
+        Ok(Open { incoming, pixels, rest: rest.write(encoding), _turn: turn })
     }
 }
 
@@ -402,8 +454,53 @@ fn is_pixel_data(tag: Tag) -> bool {
     [tags::PIXEL_DATA, tags::FLOAT_PIXEL_DATA, tags::DOUBLE_FLOAT_PIXEL_DATA].contains(&tag)
 }
 
-fn native() -> dicom_store::Result<TransferSyntaxUid> {
-    TransferSyntaxUid::parse(EXPLICIT_LITTLE)
+/// A value that is told by a URL.
+struct Told {
+    tag: Tag,
+    is_outermost: bool,
+    url: String,
+}
+
+/// Metadata taken apart.
+struct Read {
+    attributes: Attributes,
+    told: Vec<Told>,
+}
+
+impl Text {
+    /// Takes it apart, with the values that are there; one at a time, for it takes many times the memory of the text.
+    async fn read(
+        &self,
+        holding: &Holding,
+        held: HashMap<String, Bytes>,
+    ) -> (Named, dicom_store::Result<Read>) {
+        if self.bytes.len() > MAX_OBJECT {
+            let what = format!("metadata of an instance are longer than {} MiB", MAX_OBJECT >> 20);
+            return (Named::default(), Err(Error::new(ErrorKind::TooLarge, what)));
+        }
+        let _turn = holding.turn.acquire().await;
+        let Self { bytes, is_xml } = self.clone();
+        let read = move || {
+            let object = if is_xml { dicom_xml::read::object(&bytes) } else { read::object(&bytes) };
+            match object {
+                Ok(object) => (named(&object), data_set(&object, &held)),
+                Err(error) => (Named::default(), Err(error)),
+            }
+        };
+        tokio::task::spawn_blocking(read).await.unwrap_or_else(|cause| {
+            (Named::default(), Err(Error::internal("metadata were not read").with_source(cause)))
+        })
+    }
+}
+
+fn data_set(object: &Object, held: &HashMap<String, Bytes>) -> dicom_store::Result<Read> {
+    let mut told = Vec::new();
+    let attributes = read::data_set(object, &mut |reference| {
+        let Reference { tag, is_outermost, url } = *reference;
+        told.push(Told { tag, is_outermost, url: url.to_owned() });
+        Ok(held.get(url).cloned())
+    })?;
+    Ok(Read { attributes, told })
 }
 
 fn named(object: &Object) -> Named {

@@ -7,8 +7,9 @@ use bytes::{BufMut, Bytes, BytesMut};
 use dicom::dictionary_std::tags;
 use dicom_store::model::transfer_syntax as syntax;
 use dicom_store::model::{Attributes, Codec, Tag, TransferSyntaxUid};
-use dicom_store::{Error, ErrorKind, Incoming, Result};
+use dicom_store::{Error, Incoming, Result};
 
+use super::metadata::Holding;
 use super::{Failure, Source};
 use crate::accept::{OCTET_STREAM, media_type};
 
@@ -83,6 +84,7 @@ impl Pixels {
         &mut self,
         incoming: &mut Incoming,
         source: &mut impl Source,
+        holding: &Holding,
     ) -> std::result::Result<(), Failure> {
         let too_much = || Failure::Store(Error::invalid("more pixel data come than the image has"));
         match self {
@@ -100,14 +102,7 @@ impl Pixels {
                 if *came > *expected {
                     return Err(too_much());
                 }
-                let mut frame = BytesMut::new();
-                while let Some(chunk) = source.chunk().await? {
-                    if frame.len() + chunk.len() > MAX_FRAME {
-                        let what = format!("frame {came} is longer than {} MiB", MAX_FRAME >> 20);
-                        return Err(Failure::Store(Error::new(ErrorKind::TooLarge, what)));
-                    }
-                    frame.extend_from_slice(&chunk);
-                }
+                let (frame, _permit) = holding.hold(source, MAX_FRAME, "a frame of several").await?;
                 fragment(incoming, frame).await?;
             }
             Self::Stream { has_come } => {
@@ -190,20 +185,25 @@ pub(super) fn named_syntax(content_type: &str) -> Option<String> {
 }
 
 /// The transfer syntax that an instance has with pixel data of this media type (PS3.18 §8.7.3), of which these are
-/// the first bytes. Uncompressed ones are in Explicit VR Little Endian, whatever else is said of them.
+/// the first bytes; `None` when more of them have to be seen. Uncompressed ones are in Explicit VR Little Endian,
+/// whatever else is said of them.
 ///
 /// # Errors
-/// `Invalid` for a media type that no transfer syntax has.
-pub(super) fn transfer_syntax(content_type: &str, first: &[u8]) -> Result<TransferSyntaxUid> {
+/// `Invalid` for a media type that no transfer syntax has, and for a stream that is not what it is said to be.
+pub(super) fn transfer_syntax(content_type: &str, first: &[u8]) -> Result<Option<TransferSyntaxUid>> {
     let (media, _) = media_type(content_type);
     let named = named_syntax(content_type).map(|uid| TransferSyntaxUid::parse(&uid)).transpose()?;
     if let Some(named) = named {
         let is_native = !named.facts().encapsulated;
-        return if is_native { TransferSyntaxUid::parse(syntax::EXPLICIT_LITTLE) } else { Ok(named) };
+        return if is_native { TransferSyntaxUid::parse(syntax::EXPLICIT_LITTLE) } else { Ok(named) }
+            .map(Some);
     }
-    TransferSyntaxUid::parse(match media.as_str() {
+    let uid = match media.as_str() {
         "" | OCTET_STREAM => syntax::EXPLICIT_LITTLE,
-        "image/jpeg" => of_jpeg(first),
+        "image/jpeg" => match of_jpeg(first)? {
+            Some(uid) => uid,
+            None => return Ok(None),
+        },
         "image/dicom-rle" => syntax::RLE,
         "image/jls" => syntax::JPEG_LS,
         "image/jp2" => syntax::JPEG_2000_LOSSLESS,
@@ -213,20 +213,76 @@ pub(super) fn transfer_syntax(content_type: &str, first: &[u8]) -> Result<Transf
         "video/mpeg" => "1.2.840.10008.1.2.4.100",
         "video/mp4" => "1.2.840.10008.1.2.4.102",
         _ => return Err(Error::invalid(format!("pixel data cannot be of the media type {media}"))),
-    })
+    };
+    TransferSyntaxUid::parse(uid).map(Some)
 }
 
-/// The process of a JPEG stream, by its frame header (ITU-T T.81 §B.2.2); lossless where none is found, as PS3.18
-/// Table 8.7.3-5 has it.
-fn of_jpeg(first: &[u8]) -> &'static str {
-    let mut rest = first.get(2..).unwrap_or_default();
-    while let [0xFF, marker, high, low, ..] = *rest {
-        match marker {
-            0xC0 => return syntax::JPEG_BASELINE,
-            0xC1 => return syntax::JPEG_EXTENDED,
-            0xC3 => return syntax::JPEG_LOSSLESS_SV1,
-            _ => rest = rest.get(2 + usize::from(u16::from_be_bytes([high, low]))..).unwrap_or_default(),
-        }
+/// The process of a JPEG stream by its frame header (ITU-T T.81 §B.2.2), and of a lossless one its predictor by the
+/// first scan header; `None` before these have come.
+fn of_jpeg(first: &[u8]) -> Result<Option<&'static str>> {
+    if first.len() >= 2 && !first.starts_with(&[0xFF, 0xD8]) {
+        return Err(Error::invalid("pixel data of the media type image/jpeg are no JPEG stream"));
     }
-    syntax::JPEG_LOSSLESS_SV1
+    let (mut rest, mut is_lossless) = (first.get(2..).unwrap_or_default(), false);
+    loop {
+        // A marker may have any number of bytes FF before it.
+        let fill = rest.iter().take_while(|byte| **byte == 0xFF).count();
+        let Some([marker, high, low, segment @ ..]) = rest.get(fill..) else { return Ok(None) };
+        let length = usize::from(u16::from_be_bytes([*high, *low])).saturating_sub(2);
+        match marker {
+            _ if fill == 0 => {
+                return Err(Error::invalid("pixel data of the media type image/jpeg are damaged"));
+            }
+            0xC0 => return Ok(Some(syntax::JPEG_BASELINE)),
+            0xC1 => return Ok(Some(syntax::JPEG_EXTENDED)),
+            0xC3 => is_lossless = true,
+            0xDA if is_lossless => {
+                // Behind the components, two bytes each.
+                let predictor = segment.first().and_then(|count| segment.get(1 + 2 * usize::from(*count)));
+                let by_first = |predictor| {
+                    if predictor == 1 { syntax::JPEG_LOSSLESS_SV1 } else { syntax::JPEG_LOSSLESS }
+                };
+                return Ok(predictor.copied().map(by_first));
+            }
+            0xC2 | 0xC5..=0xC7 | 0xC9..=0xCB | 0xCD..=0xCF | 0xD9 | 0xDA => {
+                let what =
+                    format!("no transfer syntax has JPEG streams like this one (marker FF{marker:02X})");
+                return Err(Error::invalid(what));
+            }
+            _ => {}
+        }
+        let Some(behind) = segment.get(length..) else { return Ok(None) };
+        rest = behind;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    const APPLICATION: &[u8] = b"\xFF\xE2\0\x06ABCD";
+    const LOSSLESS: &[u8] = b"\xFF\xFF\xC3\0\x0B\x10\0\x04\0\x06\x01\x01\x11\0";
+
+    #[rstest]
+    #[case::baseline(&[APPLICATION, b"\xFF\xC0\0\x0B"], syntax::JPEG_BASELINE)]
+    #[case::twelve_bits(&[APPLICATION, b"\xFF\xC1\0\x0B"], syntax::JPEG_EXTENDED)]
+    #[case::first_order(&[LOSSLESS, b"\xFF\xDA\0\x08\x01\x01\0\x01\0\0"], syntax::JPEG_LOSSLESS_SV1)]
+    #[case::other_predictor(&[APPLICATION, LOSSLESS, b"\xFF\xDA\0\x08\x01\x01\0\x06\0\0"], syntax::JPEG_LOSSLESS)]
+    fn a_stream_tells_its_process_wherever_it_is_cut(#[case] segments: &[&[u8]], #[case] expected: &str) {
+        let stream = [b"\xFF\xD8", segments.concat().as_slice()].concat();
+        let told = (0..=stream.len()).map(|end| of_jpeg(&stream[..end]).unwrap());
+        let told: Vec<_> = told.skip_while(Option::is_none).collect();
+        assert!(!told.is_empty() && told.iter().all(|uid| *uid == Some(expected)), "{told:?}");
+    }
+
+    #[rstest]
+    #[case::progressive(b"\xFF\xD8\xFF\xC2\0\x0B")]
+    #[case::no_frame(b"\xFF\xD8\xFF\xD9\0\0")]
+    #[case::no_marker(b"\xFF\xD8\0\0\0\0")]
+    #[case::no_jpeg(b"GIF89a")]
+    fn what_no_transfer_syntax_has_is_refused(#[case] stream: &[u8]) {
+        assert!(of_jpeg(stream).is_err());
+    }
 }

@@ -194,6 +194,22 @@ fn with_frames(instance: &str, frames: u32) -> Value {
 }
 
 #[tokio::test]
+async fn instances_whose_frames_come_in_turns_are_few() {
+    let service = Service::open().await;
+    let uids = ["1.4", "1.5", "1.6", "1.7", "1.8", "1.9"];
+    let mut all = uids.map(|uid| with_frames(uid, 2));
+    for (described, uid) in all.iter_mut().zip(uids) {
+        described[PIXELS]["BulkDataURI"] = json!(uid);
+    }
+    let parts: Vec<Part<'_>> =
+        uids.iter().chain(&uids).map(|uid| (OCTET_STREAM, Some(*uid), pixels())).collect();
+    let (status, module) = send(&service, &json!(all), &parts).await;
+    assert_eq!((status, stored(&module)), (StatusCode::ACCEPTED, uids[..4].to_vec()));
+    let comment = module[FAILED]["Value"][1]["00000902"]["Value"][0].as_str().unwrap();
+    assert!(comment.starts_with("parts of more than 4 instances come in turns"), "{comment}");
+}
+
+#[tokio::test]
 async fn native_frames_may_come_one_by_one() {
     let service = Service::open().await;
     let parts = [(OCTET_STREAM, Some("x"), pixels()), (OCTET_STREAM, Some("x"), pixels())];

@@ -79,6 +79,24 @@ pub async fn follows_acts_that_come_before_the_instances(index: &dyn Index) {
     is_told(index, &samples).await;
 }
 
+/// What comes later finds it under the date that is told, and nowhere else.
+pub async fn finds_a_study_once_that_was_corrected_before_it_came(index: &dyn Index) {
+    let first = ct().with(tags::STUDY_DATE, VR::DA, "20200101");
+    let report = first.next_series(2).with(tags::MODALITY, VR::CS, "SR");
+    let values = serde_json::from_str(r#"{"StudyDate":"20210203"}"#).unwrap();
+    index.act(&entry(1, Act::CorrectStudy { study: first.study(), values })).await.unwrap();
+    for sample in [first, report] {
+        commit(index, &[sample]).await;
+    }
+    for modality in ["CT", "SR"] {
+        let by = (tags::MODALITIES_IN_STUDY, VR::CS, modality);
+        let found = async |keys: &[_]| find(index, Level::Study, keys, tags::STUDY_DATE).await;
+        assert_eq!(found(&[by]).await, ["20210203"], "{modality}");
+        assert_eq!(found(&[by, (tags::STUDY_DATE, VR::DA, "20210203")]).await, ["20210203"], "{modality}");
+        assert!(found(&[by, (tags::STUDY_DATE, VR::DA, "20200101")]).await.is_empty(), "{modality}");
+    }
+}
+
 pub async fn takes_an_act_once_in_whatever_order(index: &dyn Index) {
     let (samples, acts) = story();
     commit(index, &samples[..2]).await;

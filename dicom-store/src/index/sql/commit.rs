@@ -189,8 +189,14 @@ async fn follow_acts<C: Connection>(
         memory.rows_changed();
     }
     let mut studies = HashSet::new();
+    let mut has_changed = false;
     for new in group.iter().filter(|new| !new.is_conflict && studies.insert(&new.study)) {
-        who::settle_new(connection, new).await?;
+        has_changed |= who::settle_new(connection, new).await?;
+    }
+    if has_changed {
+        // When a study was, and its words, may be others now than what came.
+        memory.studies.clear();
+        memory.counters.studies += 1;
     }
     for new in group.iter().filter(|new| new.is_conflict) {
         if quarantine::settle(connection, &new.sop_instance).await? {

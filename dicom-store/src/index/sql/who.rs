@@ -286,9 +286,10 @@ fn kept(person: &Attributes) -> Option<Vec<u8>> {
     has_any.then(|| person.write(Encoding::ExplicitLittle))
 }
 
-/// What came for a study and a patient of whom there may be acts.
-pub(super) async fn settle_new<C: Connection>(connection: &mut C, new: &NewInstance) -> Result<()> {
+/// What came for a study and a patient of whom there may be acts; gives whether rows of studies changed.
+pub(super) async fn settle_new<C: Connection>(connection: &mut C, new: &NewInstance) -> Result<bool> {
     let key = new.levels.patient.expose();
+    let mut has_changed = false;
     if !key.id.is_empty() {
         let sql =
             "UPDATE received_patients SET attributes = ?, is_received = 1 WHERE is_received = 0 AND patient =
@@ -299,11 +300,13 @@ pub(super) async fn settle_new<C: Connection>(connection: &mut C, new: &NewInsta
             .bind(key.issuer.as_str());
         if connection.execute(update).await? > 0 {
             settle_patient(connection, key).await?;
+            has_changed = true;
         }
     }
     let subjects = [subject_of_study(&new.study), subject_of_patient(key)];
     if is_any(connection, &subjects).await? {
         settle_study_of(connection, &new.study).await?;
+        has_changed = true;
     }
-    Ok(())
+    Ok(has_changed)
 }
