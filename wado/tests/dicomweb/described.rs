@@ -139,7 +139,7 @@ async fn a_part_without_a_location_is_what_is_waited_for() {
 )]
 #[case::lossless(
     "image/jpeg",
-    b"\xFF\xD8\xFF\xC3\0\x0B\x10\0\x04\0\x06\x01\x01\x11\0\xFF\xD9",
+    b"\xFF\xD8\xFF\xC3\0\x0B\x10\0\x04\0\x06\x01\x01\x11\0\xFF\xDA\0\x08\x01\x01\0\x01\0\0\x7F\xFF\xD9",
     transfer_syntax::JPEG_LOSSLESS_SV1
 )]
 #[case::by_uid(
