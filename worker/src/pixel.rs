@@ -10,7 +10,7 @@
 //! | step | module | standard |
 //! |---|---|---|
 //! | what the data set says of the image | `info`, `read`, `lut`, `palette` | PS3.3 §C.7.6.3, §C.7.6.16 |
-//! | stored bytes → samples, colour by pixel, little endian | `decode`: `native`, `rle`, `deflate`, `jpeg` | PS3.5 §8, Annex A, Annex G |
+//! | stored bytes → samples, colour by pixel, little endian | `decode`: `native`, `rle`, `deflate`, `jpeg`, `jpeg_ls`, then `raster` | PS3.5 §8, Annex A, Annex G |
 //! | stored bytes → the bytes of a native frame | `transcode` | PS3.5 §8.1, §A.2 |
 //! | samples → grey or RGB of 8 bits | `grayscale`, `color` | PS3.3 §C.11.1, §C.11.2, §C.7.6.3.1.2 |
 //! | region, scale, flip | `scale` | PS3.18 §8.3.5.1.3 |
@@ -22,13 +22,15 @@ mod decode;
 mod deflate;
 mod encode;
 mod error;
+mod foreign;
 mod grayscale;
 mod info;
 mod jpeg;
-mod jpeg_header;
+mod jpeg_ls;
 mod lut;
 mod native;
 mod palette;
+mod raster;
 mod read;
 mod rle;
 mod scale;
@@ -36,7 +38,11 @@ mod transcode;
 mod window;
 
 #[cfg(test)]
+mod damage;
+#[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod made_elsewhere;
 
 pub use bitmap::{Bitmap, Channels};
 pub use decode::{Decoded, can_decode, decode};

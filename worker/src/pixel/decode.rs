@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use dicom_store::model::{Codec, Encoding, TransferSyntaxUid};
 
-use super::{Error, ImageInfo, Photometric, Result, deflate, jpeg, native, rle};
+use super::{Error, ImageInfo, Result, deflate, jpeg, jpeg_ls, native, rle};
 
 /// Samples of a frame: colour by pixel, little endian, at least a byte each.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,10 +16,13 @@ pub struct Decoded<'a> {
 }
 
 /// Whether frames in that transfer syntax can be decoded, unless they are of a kind that cannot
-/// (such as JPEG of 12 bits).
+/// (such as JPEG of four colours).
 pub fn can_decode(syntax: &TransferSyntaxUid) -> bool {
-    use Codec::{Deflate, JpegBaseline, JpegExtended, Native, Rle};
-    matches!(syntax.facts().codec, Native | Rle | Deflate | JpegBaseline | JpegExtended)
+    use Codec::{Deflate, JpegBaseline, JpegExtended, JpegLossless, JpegLs, Native, Rle};
+    matches!(
+        syntax.facts().codec,
+        Native | Rle | Deflate | JpegBaseline | JpegExtended | JpegLossless | JpegLs
+    )
 }
 
 /// Decodes one frame, as it is stored: native bytes or one code stream.
@@ -36,50 +39,26 @@ pub fn decode<'a>(frame: &'a [u8], info: &ImageInfo, syntax: &TransferSyntaxUid)
         Codec::Native => {
             let bytes = native::little_endian(frame, info, facts.encoding == Encoding::ExplicitBig)?;
             let samples = native::by_pixel(bytes, info)?;
-            Ok(Decoded { samples, info: by_pixel(info) })
+            Ok(Decoded { samples, info: info.by_pixel() })
         }
         Codec::Rle => {
             let mut samples = Cow::Owned(rle::decode(frame, info, false)?);
             if info.bits_allocated == 1 {
                 samples = native::by_pixel(samples, info)?;
             }
-            Ok(Decoded { samples, info: by_pixel(info) })
+            Ok(Decoded { samples, info: info.by_pixel() })
         }
         Codec::Deflate => {
             let inflated = deflate::inflate(frame, info)?;
             let samples = native::by_pixel(Cow::Owned(inflated), info)?;
-            Ok(Decoded { samples, info: by_pixel(info) })
+            Ok(Decoded { samples, info: info.by_pixel() })
         }
-        Codec::JpegBaseline | Codec::JpegExtended => {
-            let jpeg = jpeg::decode(frame, info)?;
-            let info = ImageInfo { photometric: jpeg.photometric, ..of_8_bits(info) };
-            Ok(Decoded { samples: Cow::Owned(jpeg.samples), info })
+        Codec::JpegBaseline | Codec::JpegExtended | Codec::JpegLossless => {
+            jpeg::decode(frame, info)?.fit(info)
         }
-        codec => Err(unsupported(codec)),
+        Codec::JpegLs => jpeg_ls::decode(frame, info)?.fit(info),
+        codec => Err(Error::unsupported(format!("codec {codec:?} is not decoded here"))),
     }
-}
-
-pub(super) fn unsupported(codec: Codec) -> Error {
-    Error::unsupported(format!("codec {codec:?} is not decoded here"))
-}
-
-/// The image with its samples by pixel.
-fn by_pixel(info: &ImageInfo) -> ImageInfo {
-    let photometric = match info.photometric {
-        Photometric::YbrFull422 => Photometric::YbrFull,
-        other => other,
-    };
-    let info = ImageInfo { is_planar: false, photometric, ..info.clone() };
-    if info.bits_allocated == 1 {
-        ImageInfo { bits_allocated: 8, bits_stored: 1, high_bit: 0, ..info }
-    } else {
-        info
-    }
-}
-
-fn of_8_bits(info: &ImageInfo) -> ImageInfo {
-    let bits_stored = info.bits_stored.min(8);
-    ImageInfo { bits_allocated: 8, bits_stored, high_bit: bits_stored.saturating_sub(1), ..by_pixel(info) }
 }
 
 #[cfg(test)]
@@ -88,8 +67,8 @@ mod tests {
     use proptest::prelude::*;
     use rstest::rstest;
 
-    use super::super::ErrorKind;
     use super::super::fixture::{grey, rgb};
+    use super::super::{ErrorKind, Photometric};
     use super::*;
 
     fn syntax(uid: &str) -> TransferSyntaxUid {
@@ -114,8 +93,6 @@ mod tests {
     }
 
     #[rstest]
-    #[case(transfer_syntax::JPEG_LOSSLESS_SV1)]
-    #[case(transfer_syntax::JPEG_LS)]
     #[case(transfer_syntax::JPEG_2000)]
     #[case(transfer_syntax::HTJ2K)]
     #[case("1.2.840.10008.1.2.4.102")]

@@ -135,6 +135,14 @@ impl Photometric {
         }
     }
 
+    /// The same colours with as many samples of chrominance as of luminance.
+    pub(crate) fn with_whole_chrominance(self) -> Self {
+        match self {
+            Self::YbrFull422 => Self::YbrFull,
+            other => other,
+        }
+    }
+
     /// Whether native samples have half the columns of chrominance: Y₁ Y₂ Cb Cr for two pixels.
     pub(crate) fn is_halved_when_native(self) -> bool {
         matches!(self, Self::YbrFull422 | Self::YbrPartial422)
@@ -201,6 +209,17 @@ impl ImageInfo {
             return Ok(pixels * 2);
         }
         self.decoded_length()
+    }
+
+    /// The image with its samples by pixel, each in a byte at least.
+    pub(crate) fn by_pixel(&self) -> Self {
+        let photometric = self.photometric.with_whole_chrominance();
+        let info = Self { is_planar: false, photometric, ..self.clone() };
+        if info.bits_allocated == 1 {
+            Self { bits_allocated: 8, bits_stored: 1, high_bit: 0, ..info }
+        } else {
+            info
+        }
     }
 
     /// Whether the image is shown in shades of grey.

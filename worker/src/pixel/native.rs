@@ -94,6 +94,21 @@ fn interleave(planes: &[u8], info: &ImageInfo) -> Result<Vec<u8>> {
     Ok(samples)
 }
 
+/// Pixels → planes (PS3.3 §C.7.6.3.1.3).
+pub(super) fn to_planes(pixels: &[u8], info: &ImageInfo) -> Vec<u8> {
+    let (sample, pixel) = (info.sample_bytes(), info.pixel_bytes().max(1));
+    let starts = (0..pixel).step_by(sample);
+    let plane =
+        |start: usize| pixels.chunks_exact(pixel).filter_map(move |pixel| pixel.get(start..start + sample));
+    starts.flat_map(plane).flatten().copied().collect()
+}
+
+/// Eight samples of a bit in a byte, the first one lowest (PS3.5 §8.1.1).
+pub(super) fn pack_bits(samples: &[u8]) -> Vec<u8> {
+    let byte = |bits: &[u8]| bits.iter().rev().fold(0, |byte, bit| byte << 1 | bit & 1);
+    samples.chunks(8).map(byte).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::fixture::{grey, rgb};

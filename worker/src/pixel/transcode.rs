@@ -4,7 +4,6 @@ use bytes::Bytes;
 use dicom_store::model::{Codec, Encoding, TransferSyntaxUid};
 
 use super::color::ybr_to_rgb;
-use super::decode::unsupported;
 use super::{Decoded, ImageInfo, Photometric, Result, decode, deflate, native, rle};
 
 /// A frame as native Pixel Data holds it (PS3.5 §8.1.1), without padding.
@@ -12,8 +11,9 @@ use super::{Decoded, ImageInfo, Photometric, Result, decode, deflate, native, rl
 pub struct NativeFrame {
     /// Little endian; Planar Configuration as the data set has it, single bits packed from bit 0.
     pub bytes: Bytes,
-    /// What the samples are: as the data set has it, but RGB for a JPEG frame under a photometric
-    /// interpretation that would mean fewer samples natively (YBR_FULL_422 and the like), or under RGB.
+    /// What the samples are: as the data set has it, but RGB where a codec has converted them to it
+    /// (YBR_RCT, YBR_ICT, XYB), and for a lossy JPEG frame under a photometric interpretation that would mean fewer
+    /// samples natively (YBR_FULL_422 and the like), or under RGB. Without loss YBR_FULL_422 becomes YBR_FULL.
     pub photometric: Photometric,
 }
 
@@ -33,28 +33,28 @@ pub fn to_native_le(frame: &Bytes, info: &ImageInfo, syntax: &TransferSyntaxUid)
         }
         Codec::Rle => (rle::decode(frame, info, info.is_planar)?.into(), info.photometric),
         Codec::Deflate => (deflate::inflate(frame, info)?.into(), info.photometric),
-        Codec::JpegBaseline | Codec::JpegExtended => from_jpeg(decode(frame, info, syntax)?, info),
-        codec => return Err(unsupported(codec)),
+        codec => from_codec(decode(frame, info, syntax)?, info, codec),
     };
     Ok(NativeFrame { bytes, photometric })
 }
 
-/// Colours as the data set declares them where native samples can be that, RGB otherwise.
-fn from_jpeg(decoded: Decoded<'_>, declared: &ImageInfo) -> (Bytes, Photometric) {
-    let mut samples = decoded.samples.into_owned();
-    let mut photometric = decoded.info.photometric;
-    if photometric == Photometric::YbrFull && declared.photometric != Photometric::YbrFull {
+/// What a codec gave, in the layout of the data set.
+fn from_codec(decoded: Decoded<'_>, declared: &ImageInfo, codec: Codec) -> (Bytes, Photometric) {
+    let Decoded { samples, info } = decoded;
+    let (mut samples, mut photometric) = (samples.into_owned(), info.photometric);
+    let is_cosine = matches!(codec, Codec::JpegBaseline | Codec::JpegExtended);
+    let is_converted = photometric == Photometric::YbrFull && declared.photometric != Photometric::YbrFull;
+    if is_cosine && is_converted && info.sample_bytes() == 1 {
         ybr_to_rgb(&mut samples);
         photometric = Photometric::Rgb;
     }
     if declared.is_planar && declared.samples_per_pixel == 3 {
-        samples = to_planes(&samples);
+        samples = native::to_planes(&samples, &info);
+    }
+    if declared.bits_allocated == 1 {
+        samples = native::pack_bits(&samples);
     }
     (samples.into(), photometric)
-}
-
-fn to_planes(pixels: &[u8]) -> Vec<u8> {
-    (0..3).flat_map(|plane| pixels.iter().skip(plane).step_by(3)).copied().collect()
 }
 
 #[cfg(test)]
@@ -118,6 +118,29 @@ mod tests {
         let frame = native(&red_jpeg(), &full, transfer_syntax::JPEG_BASELINE);
         assert_eq!(frame.photometric, Photometric::YbrFull);
         assert!(frame.bytes.chunks(3).all(|p| p[0].abs_diff(76) < 3), "{:?}", &frame.bytes[..6]);
+    }
+
+    #[test]
+    fn samples_of_a_bit_are_packed_and_others_as_wide_as_the_data_set_has_them() {
+        let decoded = |info: ImageInfo, samples: Vec<u8>| Decoded { samples: samples.into(), info };
+        let (bytes, _) = from_codec(
+            decoded(grey(1, 10, 1).by_pixel(), vec![1, 0, 1, 0, 0, 0, 0, 0, 0, 1]),
+            &grey(1, 10, 1),
+            Codec::Jpeg2000,
+        );
+        assert_eq!(bytes, [0b101, 0b10][..]);
+        let planar = ImageInfo { is_planar: true, bits_allocated: 16, ..rgb(1, 2) };
+        let pixels = vec![1, 0, 2, 0, 3, 0, 4, 0, 5, 0, 6, 0];
+        let (bytes, _) = from_codec(decoded(planar.by_pixel(), pixels), &planar, Codec::JpegLossless);
+        assert_eq!(bytes, [1, 0, 4, 0, 2, 0, 5, 0, 3, 0, 6, 0][..]);
+    }
+
+    #[test]
+    fn without_loss_no_colour_is_converted() {
+        let halved = ImageInfo { photometric: Photometric::YbrFull422, ..rgb(1, 1) };
+        let decoded = Decoded { samples: vec![9, 8, 7].into(), info: halved.by_pixel() };
+        let (bytes, photometric) = from_codec(decoded, &halved, Codec::JpegLossless);
+        assert_eq!((bytes, photometric), (Bytes::from_static(&[9, 8, 7]), Photometric::YbrFull));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::{Error, Result};
+use super::super::{Error, Result};
 
 /// What the stream says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +29,15 @@ pub(super) struct Component {
     pub(super) id: u8,
     /// Horizontal factor in the high four bits, vertical in the low.
     pub(super) sampling: u8,
+    /// Which table of quantization holds for it.
+    pub(super) quantization: u8,
+}
+
+impl Component {
+    /// Horizontal and vertical sampling factor.
+    pub(super) fn factors(self) -> (usize, usize) {
+        (usize::from(self.sampling >> 4), usize::from(self.sampling & 15))
+    }
 }
 
 impl JpegHeader {
@@ -77,6 +86,11 @@ impl JpegHeader {
         Cow::Owned(kept.flatten().copied().collect())
     }
 
+    /// Whether the colours are called R, G and B.
+    pub(super) fn is_named_rgb(&self) -> bool {
+        self.components.iter().map(|component| component.id).eq(*b"RGB")
+    }
+
     /// Whether any colour has fewer samples than another.
     pub(super) fn is_subsampled(&self) -> bool {
         self.components.windows(2).any(|pair| matches!(pair, [a, b] if a.sampling != b.sampling))
@@ -84,7 +98,7 @@ impl JpegHeader {
 }
 
 /// Marker, contents and what follows; fill bytes before a marker are skipped (§B.1.1.2).
-fn next_segment(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+pub(super) fn next_segment(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let bytes = bytes.strip_prefix(&[0xFF])?;
     let fill = bytes.iter().take_while(|byte| **byte == 0xFF).count();
     let (marker, rest) = bytes.get(fill..)?.split_first()?;
@@ -106,7 +120,7 @@ fn frame_header(segment: &[u8]) -> Option<JpegHeader> {
         columns: u16::from_be_bytes([*c1, *c0]),
         components: components
             .iter()
-            .map(|[id, sampling, _]| Component { id: *id, sampling: *sampling })
+            .map(|[id, sampling, table]| Component { id: *id, sampling: *sampling, quantization: *table })
             .collect(),
         is_jfif: false,
         adobe: None,
