@@ -10,7 +10,7 @@
 //! | step | module | standard |
 //! |---|---|---|
 //! | what the data set says of the image | `info`, `read`, `lut`, `palette` | PS3.3 §C.7.6.3, §C.7.6.16 |
-//! | stored bytes → samples, colour by pixel, little endian | `decode`: `native`, `rle`, `deflate`, `jpeg`, `jpeg_ls`, then `raster` | PS3.5 §8, Annex A, Annex G |
+//! | stored bytes → samples, colour by pixel, little endian | `decode`: `native`, `rle`, `deflate`, `jpeg`, `jpeg_ls`, `jpeg2000`, `jpeg_xl`, then `raster` | PS3.5 §8, Annex A, Annex G |
 //! | stored bytes → the bytes of a native frame | `transcode` | PS3.5 §8.1, §A.2 |
 //! | samples → grey or RGB of 8 bits | `grayscale`, `color` | PS3.3 §C.11.1, §C.11.2, §C.7.6.3.1.2 |
 //! | region, scale, flip | `scale` | PS3.18 §8.3.5.1.3 |
@@ -26,7 +26,9 @@ mod foreign;
 mod grayscale;
 mod info;
 mod jpeg;
+mod jpeg2000;
 mod jpeg_ls;
+mod jpeg_xl;
 mod lut;
 mod native;
 mod palette;
@@ -43,6 +45,8 @@ mod damage;
 mod fixture;
 #[cfg(test)]
 mod made_elsewhere;
+#[cfg(test)]
+mod shown_tests;
 
 pub use bitmap::{Bitmap, Channels};
 pub use decode::{Decoded, can_decode, decode};

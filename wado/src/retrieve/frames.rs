@@ -217,6 +217,7 @@ mod tests {
     const RLE: &str = transfer_syntax::RLE;
     const BASELINE: &str = transfer_syntax::JPEG_BASELINE;
     const JPEG_2000: &str = transfer_syntax::JPEG_2000_LOSSLESS;
+    const H264: &str = "1.2.840.10008.1.2.4.102";
 
     #[rstest]
     #[case::default(EXPLICIT, "application/octet-stream", Some(Form::Stored))]
@@ -244,13 +245,10 @@ mod tests {
     #[case::jpeg_means_lossless(BASELINE, "image/jpeg", None)]
     #[case::jpeg_by_uid(BASELINE, "image/jpeg; transfer-syntax=1.2.840.10008.1.2.4.50", Some(Form::Stored))]
     #[case::jpeg_any(BASELINE, "image/jpeg; transfer-syntax=*", Some(Form::Stored))]
-    #[case::not_decodable(JPEG_2000, "application/octet-stream", None)]
-    #[case::not_decodable_as_stored(
-        JPEG_2000,
-        "application/octet-stream; transfer-syntax=*",
-        Some(Form::Stored)
-    )]
-    #[case::not_decodable_but_any_will_do(JPEG_2000, "*/*", Some(Form::Stored))]
+    #[case::decoded_by_default(JPEG_2000, "*/*", Some(Form::Native))]
+    #[case::not_decodable(H264, "application/octet-stream", None)]
+    #[case::not_decodable_as_stored(H264, "application/octet-stream; transfer-syntax=*", Some(Form::Stored))]
+    #[case::not_decodable_but_any_will_do(H264, "*/*", Some(Form::Stored))]
     #[case::other_media_type(RLE, "image/jls", None)]
     fn gives_the_form_that_is_asked_for(
         #[case] stored: &str,

@@ -230,7 +230,7 @@ mod tests {
             correction: None,
         };
         let shown = instance(2, transfer_syntax::RLE);
-        let others = [instance(0, transfer_syntax::RLE), instance(1, transfer_syntax::JPEG_2000)];
+        let others = [instance(0, transfer_syntax::RLE), instance(1, "1.2.840.10008.1.2.4.102")];
         let series = others.iter().cloned().chain([shown.clone()]).collect();
         assert_eq!(middle(series), Some(shown));
         assert_eq!(middle(others.to_vec()), None);

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use dicom_store::model::{Codec, Encoding, TransferSyntaxUid};
 
-use super::{Error, ImageInfo, Result, deflate, jpeg, jpeg_ls, native, rle};
+use super::{Error, ImageInfo, Result, deflate, jpeg, jpeg_ls, jpeg_xl, jpeg2000, native, rle};
 
 /// Samples of a frame: colour by pixel, little endian, at least a byte each.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,11 +18,7 @@ pub struct Decoded<'a> {
 /// Whether frames in that transfer syntax can be decoded, unless they are of a kind that cannot
 /// (such as JPEG of four colours).
 pub fn can_decode(syntax: &TransferSyntaxUid) -> bool {
-    use Codec::{Deflate, JpegBaseline, JpegExtended, JpegLossless, JpegLs, Native, Rle};
-    matches!(
-        syntax.facts().codec,
-        Native | Rle | Deflate | JpegBaseline | JpegExtended | JpegLossless | JpegLs
-    )
+    !matches!(syntax.facts().codec, Codec::Video | Codec::Other)
 }
 
 /// Decodes one frame, as it is stored: native bytes or one code stream.
@@ -57,7 +53,11 @@ pub fn decode<'a>(frame: &'a [u8], info: &ImageInfo, syntax: &TransferSyntaxUid)
             jpeg::decode(frame, info)?.fit(info)
         }
         Codec::JpegLs => jpeg_ls::decode(frame, info)?.fit(info),
-        codec => Err(Error::unsupported(format!("codec {codec:?} is not decoded here"))),
+        Codec::Jpeg2000 | Codec::HtJ2k => jpeg2000::decode(frame, info)?.fit(info),
+        Codec::JpegXl => jpeg_xl::decode(frame, info, syntax)?.fit(info),
+        codec @ (Codec::Video | Codec::Other) => {
+            Err(Error::unsupported(format!("codec {codec:?} is not decoded here")))
+        }
     }
 }
 
@@ -93,8 +93,6 @@ mod tests {
     }
 
     #[rstest]
-    #[case(transfer_syntax::JPEG_2000)]
-    #[case(transfer_syntax::HTJ2K)]
     #[case("1.2.840.10008.1.2.4.102")]
     #[case("1.2.3.4.5")]
     fn a_codec_that_is_not_here_is_unsupported(#[case] uid: &str) {

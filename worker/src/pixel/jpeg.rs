@@ -79,7 +79,7 @@ fn photometric(header: &JpegHeader, declared: Photometric) -> Photometric {
 }
 
 #[cfg(test)]
-mod written;
+pub(super) mod written;
 
 #[cfg(test)]
 mod tests;

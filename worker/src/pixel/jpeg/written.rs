@@ -2,6 +2,8 @@
 //!
 //! All codes have the same length, so that a code is its symbol.
 
+use super::super::ImageInfo;
+
 /// Frame and scan of a stream.
 #[derive(Clone)]
 pub(super) struct Written {
@@ -216,4 +218,24 @@ fn forward(block: &[[f64; 8]; 8]) -> Vec<i32> {
         ((0..8).map(of_row).sum::<f64>() * scale(u) * scale(v) / 4.0).round() as i32
     };
     super::tables::ZIGZAG.iter().map(coefficient).collect()
+}
+
+/// A stream of 12 bits of one value.
+pub(in super::super) fn extended((rows, columns): (u32, u32)) -> Vec<u8> {
+    let frame = Written {
+        rows: rows.try_into().unwrap(),
+        columns: columns.try_into().unwrap(),
+        ..Written::default()
+    };
+    let blocks = rows.div_ceil(8) * columns.div_ceil(8);
+    sequential(&vec![[[7.0; 8]; 8]; blocks.try_into().unwrap()], &frame, &[0])
+}
+
+/// A lossless stream of zeros for an image.
+pub(in super::super) fn without_loss(info: &ImageInfo) -> Vec<u8> {
+    let size =
+        [info.rows, info.columns, info.samples_per_pixel].map(|number| usize::try_from(number).unwrap());
+    let [rows, columns, colours] = size;
+    let precision = u8::try_from(info.bits_stored).unwrap();
+    lossless_of(&vec![0; rows * columns * colours], (rows, columns, colours), precision, &[1, 0, 0], 0)
 }
