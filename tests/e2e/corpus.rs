@@ -65,13 +65,10 @@ async fn fault(pacs: &Pacs, real: &Real) -> Result<Option<String>> {
 /// Start of the transfer syntaxes behind 1.2.840.10008.1.2 whose frames are not decoded: video.
 const VIDEO: &str = "4.10";
 
-/// Bytes in words, of an odd number, in big endian: its last sample lies in the byte that pads the next frame.
-const ODD: &str = "SC_rgb_small_odd_big_endian.dcm";
-
 /// Whether 406 is an honest answer to a wish for native samples.
 fn may_stay_encoded(real: &Real) -> bool {
     let syntax = real.transfer_syntax.strip_prefix("1.2.840.10008.1.2.").unwrap_or_default();
-    syntax.starts_with(VIDEO) || real.file.ends_with(ODD)
+    syntax.starts_with(VIDEO)
 }
 
 /// Compares every frame with what others found.

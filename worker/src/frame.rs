@@ -121,6 +121,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_last_byte_of_an_odd_frame_in_words_of_big_endian_is_found() {
+        let (archive, _folder) = fixture::archive().await;
+        let session = fixture::system(&archive);
+        let samples: Vec<u8> = (1..=9).chain([0]).collect();
+        let mut sample =
+            ct().size(3, 3).transfer_syntax(transfer_syntax::EXPLICIT_BIG).pixels(VR::OW, samples);
+        for (tag, value) in [(tags::BITS_ALLOCATED, 8), (tags::BITS_STORED, 8), (tags::HIGH_BIT, 7)] {
+            sample.attributes.put_u16(tag, value);
+        }
+        let Stored::New(instance) = fixture::store(&session, &sample).await.unwrap() else {
+            panic!("not new")
+        };
+
+        let (header, map) = session.header_and_frames(&instance).await.unwrap();
+        let info = ImageInfo::read(&header.attributes().unwrap(), FrameNumber::FIRST).unwrap();
+        let pool = CpuPool::new(1).unwrap();
+        let frame = native(&session, &pool, &instance, &map, info, FrameNumber::FIRST).await.unwrap();
+        assert_eq!(frame.bytes, (1..=9).collect::<Vec<u8>>());
+    }
+
+    #[tokio::test]
     async fn a_frame_past_the_last_is_not_found() {
         let (archive, _folder) = fixture::archive().await;
         let session = fixture::system(&archive);

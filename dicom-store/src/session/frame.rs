@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 
 use super::Session;
-use crate::model::{BitRange, Codec, FrameBytes, FrameMap, FrameNumber, Instance};
+use crate::model::{BitRange, Codec, Encoding, FrameBytes, FrameMap, FrameNumber, Instance};
 use crate::packs::serving::Room;
 use crate::{Error, Result};
 
@@ -22,7 +22,8 @@ pub struct FrameStream {
 
 impl Session {
     /// The stored bytes of one frame: samples as they are encoded, or the code stream with its
-    /// fragments joined and without the byte that pads it. Frames of single bits start with bit 0.
+    /// fragments joined and without the byte that pads it. Frames of single bits start with bit 0. In big endian an
+    /// odd one comes with the byte behind it, which may hold its last.
     ///
     /// # Errors
     /// `NotFound` past the last frame, and as for [`Session::read`].
@@ -112,10 +113,20 @@ impl Session {
 }
 
 fn place(instance: &Instance, map: &FrameMap, frame: FrameNumber) -> Result<FrameBytes> {
-    map.frame(frame).ok_or_else(|| {
+    let mut place = map.frame(frame).ok_or_else(|| {
         let (number, count) = (frame.get(), map.count());
         Error::not_found(format!("frame {number} of {count} in instance {}", instance.sop_instance))
-    })
+    })?;
+    if let ([range], FrameMap::Native { offset, .. }) = (place.ranges.as_mut_slice(), map)
+        && instance.transfer_syntax.facts().encoding == Encoding::ExplicitBig
+        && range.start.saturating_sub(*offset).is_multiple_of(2)
+        && range.end.saturating_sub(*offset) % 2 == 1
+        && range.end < instance.location.length
+    {
+        // In words of big endian the last byte of an odd frame stands behind the next one (PS3.5 §7.3).
+        range.end += 1;
+    }
+    Ok(place)
 }
 
 /// Moves bits down to bit 0 and clears what is not of the frame (PS3.18 §8.7.3.3.1).
