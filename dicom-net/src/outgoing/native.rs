@@ -80,6 +80,7 @@ impl Source<'_> {
             return Ok(None);
         }
         let info = ImageInfo::read(attributes, FrameNumber::FIRST).map_err(undecodable)?;
+        info.check_joined().map_err(undecodable)?;
         let first = self.decoded(info.clone(), FrameNumber::FIRST).await?;
         Ok(Some(Decoding { info, first }))
     }

@@ -71,7 +71,7 @@ impl Conversion {
     /// Decodes the first frame, if there is one to decode, to know what the pixels become.
     ///
     /// # Errors
-    /// As decoding; 413 when the pixel data are too large to be native.
+    /// As decoding; 406 for frames that would share bytes; 413 when the pixel data are too large to be native.
     pub(super) async fn plan(image: Image) -> Result<Self, Problem> {
         let instance = &image.instance;
         let is_encapsulated = instance.transfer_syntax.facts().encapsulated && instance.frames > 0;
@@ -98,6 +98,7 @@ impl Conversion {
 impl Decoding {
     async fn plan(image: &Image) -> Result<Self, Problem> {
         let info = image.info(FrameNumber::FIRST)?;
+        info.check_joined()?;
         let first = image.native(info.clone(), FrameNumber::FIRST).await?;
         let count = image.instance.frames;
         let length = u64::try_from(first.bytes.len()).unwrap_or(u64::MAX).saturating_mul(u64::from(count));

@@ -222,8 +222,34 @@ impl ImageInfo {
         }
     }
 
+    /// Refuses an image whose native frames would share bytes, as several of single bits may (PS3.5 §8.1.1): they can
+    /// be told one by one, but not be put one behind the other.
+    ///
+    /// # Errors
+    /// `Unsupported` for such frames; as [`ImageInfo::pixels`].
+    pub fn check_joined(&self) -> Result<()> {
+        if self.bits_allocated == 1 && self.frames > 1 && !self.pixels()?.is_multiple_of(8) {
+            return Err(Error::unsupported("frames of single bits that do not fill bytes"));
+        }
+        Ok(())
+    }
+
     /// Whether the image is shown in shades of grey.
     pub fn is_grayscale(&self) -> bool {
         self.samples_per_pixel == 1 && self.photometric != Photometric::PaletteColor
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::grey;
+    use super::*;
+
+    #[test]
+    fn frames_of_single_bits_are_joined_where_they_fill_bytes() {
+        let bits = |columns, frames| ImageInfo { frames, ..grey(2, columns, 1) };
+        assert!(bits(4, 2).check_joined().is_ok() && bits(5, 1).check_joined().is_ok());
+        assert_eq!(bits(5, 2).check_joined().unwrap_err().kind, ErrorKind::Unsupported);
+        assert!(ImageInfo { frames: 2, ..grey(1, 1, 8) }.check_joined().is_ok());
     }
 }
