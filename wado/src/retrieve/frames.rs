@@ -248,7 +248,7 @@ mod tests {
     #[case::decoded_by_default(JPEG_2000, "*/*", Some(Form::Native))]
     #[case::not_decodable(H264, "application/octet-stream", None)]
     #[case::not_decodable_as_stored(H264, "application/octet-stream; transfer-syntax=*", Some(Form::Stored))]
-    #[case::not_decodable_but_any_will_do(H264, "*/*", Some(Form::Stored))]
+    #[case::not_decodable_and_without_a_media_type(H264, "*/*", None)]
     #[case::other_media_type(RLE, "image/jls", None)]
     fn gives_the_form_that_is_asked_for(
         #[case] stored: &str,
