@@ -49,6 +49,6 @@ pub use packs::serving::{Pressure, Room};
 pub use packs::verify::Verified;
 pub use query::{Counted, Key, Matching, Options, Page, Query, Row, Rows};
 pub use queue::{JobId, Lease, NewJob, QueueDepth};
-pub use session::{FrameStream, STEP, Session};
+pub use session::{FrameStream, Proof, STEP, Session};
 pub use upkeep::{Due, PackReport, Upkeep};
 pub use work::Work;

@@ -45,4 +45,6 @@ pub use pieces::{Piece, pieces};
 pub use scan::{Scanned, scan};
 pub use source::Source;
 pub use transfer_syntax::{Codec, Encoding, TransferSyntax};
-pub use uid::{SeriesInstanceUid, SopClassUid, SopInstanceUid, StudyInstanceUid, TransferSyntaxUid};
+pub use uid::{
+    SeriesInstanceUid, SopClassUid, SopInstanceUid, StudyInstanceUid, TransactionUid, TransferSyntaxUid,
+};

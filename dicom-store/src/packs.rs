@@ -21,6 +21,7 @@ pub(crate) mod follow;
 pub(crate) mod local;
 mod numbers;
 pub(crate) mod place;
+pub(crate) mod proof;
 mod reader;
 mod remote;
 pub(crate) mod replay;

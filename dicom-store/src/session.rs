@@ -2,6 +2,7 @@
 
 mod acts;
 mod frame;
+mod proof;
 mod rewritten;
 
 use std::ops::Range;
@@ -22,6 +23,7 @@ use crate::packs::serving::{Pressure, Room};
 use crate::query::{Counted, Query, Rows};
 use crate::{Error, Result, inflate};
 pub use frame::FrameStream;
+pub use proof::Proof;
 use rewritten::Rewritten;
 
 /// Bytes of an object that are read at a time, so that a peer that takes nothing holds little.

@@ -43,6 +43,12 @@ impl Work {
         self.index.advance("upkeep", nowhere, nowhere, jobs).await.map(|_| ())
     }
 
+    /// The same for what somebody was told will be done: when this returns, the jobs survive a power cut.
+    pub async fn enqueue_durably(&self, jobs: &[NewJob]) -> Result<()> {
+        self.enqueue(jobs).await?;
+        self.index.sync().await
+    }
+
     pub async fn lease(&self, kinds: &[&str], limit: u32, lease: Duration) -> Result<Vec<Lease>> {
         self.index.lease(kinds, limit, lease).await
     }

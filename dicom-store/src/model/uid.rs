@@ -101,6 +101,9 @@ uid!(
 uid!(
     /// Transfer Syntax UID (0002,0010).
     TransferSyntaxUid, "Transfer Syntax UID");
+uid!(
+    /// Transaction UID (0008,1195).
+    TransactionUid, "Transaction UID");
 
 #[cfg(test)]
 mod tests {
