@@ -76,6 +76,7 @@ impl App {
         let jobs = AbortOnDropHandle::new(tokio::spawn(worker::background::run(
             archive.clone(),
             registry,
+            worker::Awaited::default(),
             stop.clone(),
         )));
         info!("jobs running");

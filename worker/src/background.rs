@@ -1,4 +1,4 @@
-//! What the server does by itself: the dispatcher, the schedule and the runner, together.
+//! What the server does by itself: the dispatcher, the schedule and the runners, together.
 
 use std::sync::Arc;
 
@@ -22,13 +22,23 @@ pub fn registry(archive: &Archive, pool: &CpuPool) -> Registry {
         .with(VerifyPack::new(archive.upkeep()))
 }
 
-/// Follows the change feed, looks what time has made due, and runs jobs until told to stop; returns when those under way have ended.
-pub async fn run(archive: Archive, registry: Registry, stop: CancellationToken) {
+/// Jobs that somebody waits for, and what tells that there are new ones.
+#[derive(Default)]
+pub struct Awaited {
+    pub registry: Registry,
+    pub came: Arc<Notify>,
+}
+
+/// Follows the change feed, looks what time has made due, and runs jobs until told to stop; returns when those under way
+/// have ended. Those that are awaited do not give way to what arrives, nor wait behind the others.
+pub async fn run(archive: Archive, registry: Registry, awaited: Awaited, stop: CancellationToken) {
     let jobs_came = Arc::new(Notify::new());
     let dispatcher = Dispatcher::new(archive.work(), archive.changes(), Arc::clone(&jobs_came));
     let scheduling = schedule::run(archive.upkeep(), archive.work(), Arc::clone(&jobs_came), stop.clone());
     let runner = Runner::new(archive.work(), registry, jobs_came, archive.changes());
-    tokio::join!(dispatcher.run(stop.clone()), scheduling, runner.run(stop));
+    let at_once =
+        Runner::new(archive.work(), awaited.registry, awaited.came, archive.changes()).without_rest();
+    tokio::join!(dispatcher.run(stop.clone()), scheduling, runner.run(stop.clone()), at_once.run(stop));
 }
 
 #[cfg(test)]
@@ -46,7 +56,8 @@ mod tests {
         let session = fixture::system(&archive);
         let pool = CpuPool::new(1).unwrap();
         let stop = CancellationToken::new();
-        let running = tokio::spawn(run(archive.clone(), registry(&archive, &pool), stop.clone()));
+        let running =
+            tokio::spawn(run(archive.clone(), registry(&archive, &pool), Awaited::default(), stop.clone()));
 
         let Stored::New(instance) = fixture::store(&session, &ct()).await.unwrap() else { panic!("not new") };
         let key = DerivedKey::thumbnail(&instance.study, &instance.series);

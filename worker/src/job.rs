@@ -19,6 +19,9 @@ pub trait Job: Send + Sync + 'static {
     /// How long one run may take.
     const TIME_LIMIT: Duration = Duration::from_secs(60);
 
+    /// Runs of it before it is parked for somebody to look at.
+    const ATTEMPTS: u32 = 8;
+
     /// What a run has to know, kept in the queue as JSON.
     type Payload: Serialize + DeserializeOwned + Send;
 
@@ -72,6 +75,11 @@ impl Registry {
         kinds
     }
 
+    /// Runs of a job of that kind before it is parked.
+    pub(crate) fn attempts(&self, kind: &str) -> u32 {
+        self.jobs.get(kind).map_or(1, |job| job.attempts())
+    }
+
     /// Runs a job of that kind, within its time limit.
     ///
     /// # Errors
@@ -86,12 +94,17 @@ impl Registry {
 /// A job whose payload is text: what the registry holds.
 trait AnyJob: Send + Sync {
     fn time_limit(&self) -> Duration;
+    fn attempts(&self) -> u32;
     fn run_text<'a>(&'a self, payload: &'a str) -> BoxFuture<'a, Result<()>>;
 }
 
 impl<J: Job> AnyJob for J {
     fn time_limit(&self) -> Duration {
         J::TIME_LIMIT
+    }
+
+    fn attempts(&self) -> u32 {
+        J::ATTEMPTS
     }
 
     fn run_text<'a>(&'a self, payload: &'a str) -> BoxFuture<'a, Result<()>> {

@@ -27,6 +27,7 @@ pub mod render;
 pub mod runner;
 mod schedule;
 
+pub use background::Awaited;
 pub use config::Config;
 pub use destination::{Delivery, Destination};
 pub use error::{Error, Result};

@@ -1,7 +1,8 @@
 //! Takes jobs that are due out of the queue and runs them.
 //!
 //! Jobs give way to what arrives: while instances are stored they are run one at a time, with a rest behind each
-//! that is nineteen times as long, so that they take a twentieth of one core. Nobody waits for what they make.
+//! that is nineteen times as long, so that they take a twentieth of one core. Nobody waits for what they make; jobs
+//! that somebody waits for have a runner of their own, which gives way to nothing.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,9 +22,6 @@ const AT_A_TIME: usize = 8;
 /// How much longer than a job the rest behind it is, while instances arrive; and the longest rest.
 const REST: u32 = 19;
 const LONGEST_REST: Duration = Duration::from_secs(1);
-
-/// Runs of a job before it is parked for somebody to look at.
-const MAX_ATTEMPTS: u32 = 8;
 
 /// Wait before the second run; each further one waits twice as long, up to [`MAX_BACKOFF`].
 const BACKOFF: Duration = Duration::from_secs(2);
@@ -45,6 +43,7 @@ pub struct Runner {
     registry: Arc<Registry>,
     jobs_came: Arc<Notify>,
     changes: Changes,
+    gives_way: bool,
     /// The last change when it was looked whether instances arrive.
     seen: Cursor,
     /// No job is begun before.
@@ -57,7 +56,14 @@ impl Runner {
     /// Runs the jobs of the registry; `jobs_came` tells of new ones, `changes` of what arrives.
     pub fn new(work: Work, registry: Registry, jobs_came: Arc<Notify>, changes: Changes) -> Self {
         let (registry, seen) = (Arc::new(registry), changes.last());
-        Self { work, registry, jobs_came, changes, seen, rest_until: None, running: JoinSet::new() }
+        let (gives_way, rest_until, running) = (true, None, JoinSet::new());
+        Self { work, registry, jobs_came, changes, gives_way, seen, rest_until, running }
+    }
+
+    /// For jobs that somebody waits for: they do not give way to what arrives.
+    #[must_use]
+    pub fn without_rest(self) -> Self {
+        Self { gives_way: false, ..self }
     }
 
     /// Runs jobs until told to stop, then waits for those under way, at most 20 seconds. What does
@@ -90,10 +96,10 @@ impl Runner {
         self.running.len() >= AT_A_TIME
     }
 
-    /// Whether something was stored since it was asked last.
+    /// Whether something was stored since it was asked last, and jobs give way to it.
     fn arrives(&mut self) -> bool {
         let last = self.changes.last();
-        std::mem::replace(&mut self.seen, last) != last
+        std::mem::replace(&mut self.seen, last) != last && self.gives_way
     }
 
     /// After a job that took so long.
@@ -139,9 +145,10 @@ impl Runner {
 /// Runs a job and tells the queue what became of it; gives how long it took.
 async fn run_one(work: Work, registry: Arc<Registry>, lease: Lease) -> Duration {
     let started = Instant::now();
-    let result = if lease.attempt > MAX_ATTEMPTS {
+    let attempts = registry.attempts(&lease.kind);
+    let result = if lease.attempt > attempts {
         // It was leased so often and never settled: the server ended each time.
-        Err(Error::GivenUp(MAX_ATTEMPTS))
+        Err(Error::GivenUp(attempts))
     } else {
         registry.run(&lease.kind, &lease.payload).await
     };
@@ -150,7 +157,7 @@ async fn run_one(work: Work, registry: Arc<Registry>, lease: Lease) -> Duration 
             debug!(duration_ms = started.elapsed().as_millis(), "job done");
             work.complete(lease.id).await
         }
-        Err(error) if error.is_permanent() || lease.attempt >= MAX_ATTEMPTS => {
+        Err(error) if error.is_permanent() || lease.attempt >= attempts => {
             warn!(%error, "job parked");
             work.park(lease.id, &error.to_string()).await
         }
@@ -286,6 +293,16 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn jobs_that_somebody_waits_for_are_run_while_instances_arrive() {
+        let mut house = House::new().await;
+        house.runner = house.runner.without_rest();
+        house.ask(&[Fate::NeverEnds; 3]).await;
+        house.store(&fixture::ct()).await;
+        house.runner.fill().await.unwrap();
+        assert_eq!(house.runner.running.len(), 3);
+    }
+
+    #[tokio::test]
     async fn a_job_is_run_when_it_comes_and_stopping_ends_the_runner() {
         let House { archive, mut runs, runner, jobs_came, _folder } = House::new().await;
         let stop = CancellationToken::new();
@@ -304,7 +321,7 @@ mod tests {
         let mut house = House::new().await;
         house.ask(&[Fate::Done]).await;
         let work = house.archive.work();
-        for _ in 0..MAX_ATTEMPTS {
+        for _ in 0..Told::ATTEMPTS {
             // Leased for no time, and never heard of again.
             assert_eq!(work.lease(&["told"], 1, Duration::ZERO).await.unwrap().len(), 1);
         }
