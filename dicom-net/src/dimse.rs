@@ -4,6 +4,7 @@
 
 mod command;
 mod command_set;
+mod normalized;
 mod status;
 
 pub use command::{
@@ -11,4 +12,5 @@ pub use command::{
     SubOperations,
 };
 pub use command_set::CommandSet;
+pub use normalized::{NActionRq, NEventReportRq};
 pub use status::Status;

@@ -7,6 +7,7 @@
 //! - [`DimseDestination`]: a peer as a place to forward to;
 //! - [`Peers`]: the table of remote AEs.
 
+mod commitment;
 mod config;
 mod destination;
 pub mod dimse;

@@ -7,7 +7,9 @@ mod c_move;
 mod c_store;
 mod connection;
 mod dispatch;
+mod events;
 mod identifier;
+mod n_action;
 mod pace;
 mod places;
 mod retrieve;
@@ -24,8 +26,9 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, info, info_span, warn};
-use worker::CpuPool;
+use worker::{Awaited, CpuPool};
 
+use crate::commitment::StorageCommitment;
 use crate::config::Config;
 use crate::peers::Peers;
 use places::Places;
@@ -46,6 +49,7 @@ struct Shared {
     pool: CpuPool,
     config: Arc<Config>,
     peers: Peers,
+    commitment: StorageCommitment,
     associations: Places,
     waiting: Waiting,
 }
@@ -53,15 +57,22 @@ struct Shared {
 impl Server {
     /// `pool`: where objects are decoded that a peer does not take as they are.
     pub fn new(archive: Archive, pool: CpuPool, config: Config) -> Self {
+        let (peers, config) = (Peers::new(&config), Arc::new(config));
         let shared = Shared {
+            commitment: StorageCommitment::new(&archive, peers.clone(), Arc::clone(&config)),
             archive,
             pool,
-            peers: Peers::new(&config),
+            peers,
             associations: Places::new(config.max_associations),
             waiting: Waiting::new(config.max_waiting),
-            config: Arc::new(config),
+            config,
         };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// The jobs that follow from what peers ask for, and that they wait for: reports of storage commitment.
+    pub fn awaited(&self) -> Awaited {
+        self.shared.commitment.awaited()
     }
 
     /// Accepts connections until `shutdown`; then lets associations go on for the grace of the settings,

@@ -3,10 +3,11 @@
 mod c_echo;
 mod c_store;
 mod deliver;
+mod n_event_report;
 
 use std::time::Duration;
 
-use dicom_store::model::{AeTitle, SopClassUid, TransferSyntaxUid};
+use dicom_store::model::{SopClassUid, TransferSyntaxUid};
 use tokio::io::AsyncRead;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -17,21 +18,22 @@ use crate::config::Config;
 use crate::dimse::{Request, Response};
 use crate::error::{Error, Result};
 use crate::peers::Peer;
-use crate::ul::{self, AbortReason, Association, PduReader, Proposal, Received};
+use crate::ul::{self, AbortReason, Association, PduReader, Proposal, Received, Role};
 
 pub use c_echo::echo;
 pub(crate) use c_store::send;
 pub(crate) use deliver::{Errand, Outcome};
+pub(crate) use n_event_report::n_event_report;
 
 type TcpAssociation = Association<OwnedReadHalf, OwnedWriteHalf>;
 
-/// Requests an association with a peer.
+/// Requests an association with a peer, in this role on all contexts.
 ///
 /// # Errors
 /// When the peer cannot be reached in time, or rejects the association.
 pub(crate) async fn connect(
-    calling: &AeTitle,
     peer: &Peer,
+    role: Role,
     contexts: &[(SopClassUid, Vec<TransferSyntaxUid>)],
     config: &Config,
 ) -> Result<TcpAssociation> {
@@ -40,9 +42,9 @@ pub(crate) async fn connect(
     let stream = timeout(limit, connecting).await.map_err(|_| Error::Silent(limit))??;
     stream.set_nodelay(true)?;
     let (reader, writer) = stream.into_split();
-    let called = &peer.ae_title;
+    let (calling, called) = (&config.ae_title, &peer.ae_title);
     let (max_length, patience) = (config.max_pdu_length(), config.stall());
-    let proposal = Proposal { calling, called, contexts, max_length, patience };
+    let proposal = Proposal { calling, called, contexts, role, max_length, patience };
     let limit = config.artim();
     let requested =
         timeout(limit, ul::request(reader, writer, &proposal)).await.map_err(|_| Error::Silent(limit))?;

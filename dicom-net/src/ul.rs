@@ -13,7 +13,7 @@ mod pdu;
 mod reader;
 mod writer;
 
-pub use association::{Association, Linger, Proposal, Refused, Requested, accept, request};
+pub use association::{Association, Linger, Proposal, Refused, Requested, Role, accept, request};
 pub use negotiation::{
     Agreement, PresentationContext, PresentationContexts, Service, Services, Terms, agree,
 };

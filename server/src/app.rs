@@ -73,15 +73,15 @@ impl App {
     pub async fn serve(self, on: Listeners, stop: CancellationToken) -> anyhow::Result<()> {
         let Self { config, archive, pool } = self;
         let registry = worker::background::registry(&archive, &pool);
+        let dimse = dicom_net::Server::new(archive.clone(), pool.clone(), config.dimse.clone());
         let jobs = AbortOnDropHandle::new(tokio::spawn(worker::background::run(
             archive.clone(),
             registry,
-            worker::Awaited::default(),
+            dimse.awaited(),
             stop.clone(),
         )));
         info!("jobs running");
         let address = on.dimse.local_addr()?;
-        let dimse = dicom_net::Server::new(archive.clone(), pool.clone(), config.dimse.clone());
         let dimse = AbortOnDropHandle::new(tokio::spawn(dimse.serve(on.dimse, stop.clone())));
         info!(%address, ae_title = %config.dimse.ae_title, "dimse listening");
         let address = on.http.local_addr()?;

@@ -10,6 +10,7 @@ mod c_move;
 mod c_store;
 mod cluster;
 mod commands;
+mod commitment;
 mod corpus;
 mod crash;
 mod drain;

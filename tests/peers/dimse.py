@@ -6,12 +6,17 @@ Prints one JSON value:
   find MODEL LEVEL KEY=VALUE… [[status, response in the DICOM JSON Model or null], …]
   get MODEL STUDY FOLDER      {"final": {…counts…}, "received": [SOP Instance UIDs]}
   move MODEL STUDY AET PORT   the same; receives as AET on PORT itself
+  ask TRANSACTION CLASS=INSTANCE…           the status of a request for storage commitment, released at once
+  commit stay|leave PORT TRANSACTION CLASS=INSTANCE…   {"status": …, "report": {…}}: waits for the report on
+                              the association of the request, or on a new one at PORT
+  report PORT                 the report that comes to PORT
 
 MODEL is study or patient. A file that is received goes to FOLDER/SOPInstanceUID.dcm, as it came.
 """
 
 import json
 import pathlib
+import queue
 import sys
 import tempfile
 
@@ -23,6 +28,8 @@ from pynetdicom.sop_class import (
     PatientRootQueryRetrieveInformationModelFind,
     PatientRootQueryRetrieveInformationModelGet,
     PatientRootQueryRetrieveInformationModelMove,
+    StorageCommitmentPushModel,
+    StorageCommitmentPushModelInstance,
     StudyRootQueryRetrieveInformationModelFind,
     StudyRootQueryRetrieveInformationModelGet,
     StudyRootQueryRetrieveInformationModelMove,
@@ -150,7 +157,80 @@ def move(host, port, model, study, title, own_port):
     return {"final": responses[-1], "pending": responses[:-1], "received": received}
 
 
+def reports_to(came, own):
+    """Puts each report of storage commitment into a queue and takes it."""
+
+    def handle(event):
+        information = event.event_information
+        failed = information.get("FailedSOPSequence") or []
+        came.put({
+            "event": event.event_type,
+            "transaction": information.TransactionUID,
+            "retrieve": information.get("RetrieveAETitle"),
+            "kept": [item.ReferencedSOPInstanceUID for item in information.get("ReferencedSOPSequence") or []],
+            "failed": {item.ReferencedSOPInstanceUID: item.FailureReason for item in failed},
+            "on_own_association": own,
+        })
+        return 0x0000, None
+
+    return [(evt.EVT_N_EVENT_REPORT, handle)]
+
+
+def listen(own_port, came):
+    receiver = entity()
+    receiver.add_supported_context(StorageCommitmentPushModel, scu_role=False, scp_role=True)
+    return receiver.start_server(("127.0.0.1", int(own_port)), block=False, evt_handlers=reports_to(came, False))
+
+
+def request_commitment(host, port, transaction, references, came):
+    """Gives the association, still open, and the status."""
+    information = Dataset()
+    information.TransactionUID = transaction
+    information.ReferencedSOPSequence = []
+    for reference in references:
+        item = Dataset()
+        item.ReferencedSOPClassUID, _, item.ReferencedSOPInstanceUID = reference.partition("=")
+        information.ReferencedSOPSequence.append(item)
+    ae = entity()
+    ae.add_requested_context(StorageCommitmentPushModel)
+    association = associate(ae, host, port, evt_handlers=reports_to(came, True))
+    well_known = (StorageCommitmentPushModel, StorageCommitmentPushModelInstance)
+    status, _ = association.send_n_action(information, 1, *well_known)
+    return association, status_of(status)
+
+
+def ask(host, port, transaction, *references):
+    association, status = request_commitment(host, port, transaction, references, queue.Queue())
+    association.release()
+    return status
+
+
+def commit(host, port, mode, own_port, transaction, *references):
+    came = queue.Queue()
+    server = listen(own_port, came)
+    try:
+        association, status = request_commitment(host, port, transaction, references, came)
+        if mode == "leave":
+            association.release()
+        found = came.get(timeout=60) if status == 0x0000 else None
+        if mode == "stay":
+            association.release()
+    finally:
+        server.shutdown()
+    return {"status": status, "report": found}
+
+
+def report(_host, _port, own_port):
+    came = queue.Queue()
+    server = listen(own_port, came)
+    try:
+        return came.get(timeout=90)
+    finally:
+        server.shutdown()
+
+
 if __name__ == "__main__":
     verbs = {"echo": echo, "store": store, "find": find, "get": get, "move": move}
+    verbs |= {"ask": ask, "commit": commit, "report": report}
     peer, peer_port, verb, *rest = sys.argv[1:]
     print(json.dumps(verbs[verb](peer, int(peer_port), *rest)))

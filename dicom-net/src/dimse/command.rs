@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::command_set::{CommandSet, element};
+use super::normalized::{N_ACTION_RQ, NActionRq};
 use super::status::Status;
 
 /// Command Field (0000,0100); a response is its request with this bit (PS3.7 Table E.1-1).
@@ -16,7 +17,7 @@ const C_CANCEL_RQ: u16 = 0x0FFF;
 
 /// Command Data Set Type (0000,0800) of a message without a data set; anything else means one follows.
 const NO_DATA_SET: u16 = 0x0101;
-const WITH_DATA_SET: u16 = 0x0001;
+pub(super) const WITH_DATA_SET: u16 = 0x0001;
 
 /// Characters in an LO (PS3.5 §6.2).
 const LONGEST_COMMENT: usize = 64;
@@ -27,9 +28,9 @@ pub struct Identity {
     /// The request's Command Field.
     field: u16,
     pub message_id: u16,
-    /// Affected SOP Class UID as it came; empty when it did not.
+    /// Affected or Requested SOP Class UID as it came; empty when it did not.
     pub sop_class: String,
-    /// Affected SOP Instance UID as it came; empty when there is none.
+    /// Affected or Requested SOP Instance UID as it came; empty when there is none.
     pub sop_instance: String,
     /// A data set follows the command.
     pub has_data_set: bool,
@@ -87,6 +88,7 @@ pub enum Request {
     CGet(CGetRq),
     CMove(CMoveRq),
     CCancel(CCancelRq),
+    NAction(NActionRq),
     /// A response to a request of ours.
     Response(Response),
     /// A command that is not served here.
@@ -117,6 +119,9 @@ impl Request {
             C_CANCEL_RQ => Self::CCancel(CCancelRq {
                 message_id_being_responded_to: set.u16(element::MESSAGE_ID_BEING_RESPONDED_TO).unwrap_or(0),
             }),
+            N_ACTION_RQ => {
+                Self::NAction(NActionRq { identity, action_type: set.u16(element::ACTION_TYPE_ID) })
+            }
             response if response & RESPONSE != 0 => Self::Response(Response::read(&set, identity)),
             _ => Self::Other(identity),
         })
@@ -126,12 +131,21 @@ impl Request {
 impl Identity {
     fn read(set: &CommandSet, field: u16) -> Self {
         let affected = set.text(element::AFFECTED_SOP_CLASS_UID);
-        let requested = || set.text(element::REQUESTED_SOP_CLASS_UID);
+        let instance = set.text(element::AFFECTED_SOP_INSTANCE_UID);
+        let requested = |number| set.text(number);
         Self {
             field,
             message_id: set.u16(element::MESSAGE_ID).unwrap_or(0),
-            sop_class: if affected.is_empty() { requested() } else { affected },
-            sop_instance: set.text(element::AFFECTED_SOP_INSTANCE_UID),
+            sop_class: if affected.is_empty() {
+                requested(element::REQUESTED_SOP_CLASS_UID)
+            } else {
+                affected
+            },
+            sop_instance: if instance.is_empty() {
+                requested(element::REQUESTED_SOP_INSTANCE_UID)
+            } else {
+                instance
+            },
             has_data_set: set.u16(element::COMMAND_DATA_SET_TYPE).unwrap_or(NO_DATA_SET) != NO_DATA_SET,
         }
     }

@@ -17,6 +17,9 @@ pub(super) mod element {
     pub(in super::super) const STATUS: u16 = 0x0900;
     pub(in super::super) const ERROR_COMMENT: u16 = 0x0902;
     pub(in super::super) const AFFECTED_SOP_INSTANCE_UID: u16 = 0x1000;
+    pub(in super::super) const REQUESTED_SOP_INSTANCE_UID: u16 = 0x1001;
+    pub(in super::super) const EVENT_TYPE_ID: u16 = 0x1002;
+    pub(in super::super) const ACTION_TYPE_ID: u16 = 0x1008;
     pub(in super::super) const REMAINING: u16 = 0x1020;
     pub(in super::super) const COMPLETED: u16 = 0x1021;
     pub(in super::super) const FAILED: u16 = 0x1022;

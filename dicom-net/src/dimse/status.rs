@@ -13,12 +13,18 @@ impl Status {
     /// Pending, and some optional keys were not supported.
     pub const PENDING_WITH_WARNING: Self = Self(0xFF01);
 
+    pub const PROCESSING_FAILURE: Self = Self(0x0110);
+    pub const NO_SUCH_SOP_INSTANCE: Self = Self(0x0112);
+    pub const INVALID_ARGUMENT_VALUE: Self = Self(0x0115);
     pub const NO_SUCH_SOP_CLASS: Self = Self(0x0118);
     pub const INVALID_SOP_INSTANCE: Self = Self(0x0117);
+    pub const CLASS_INSTANCE_CONFLICT: Self = Self(0x0119);
     pub const SOP_CLASS_NOT_SUPPORTED: Self = Self(0x0122);
+    pub const NO_SUCH_ACTION_TYPE: Self = Self(0x0123);
     pub const NOT_AUTHORIZED: Self = Self(0x0124);
     pub const UNRECOGNIZED_OPERATION: Self = Self(0x0211);
     pub const MISTYPED_ARGUMENT: Self = Self(0x0212);
+    pub const RESOURCE_LIMITATION: Self = Self(0x0213);
 
     pub const OUT_OF_RESOURCES: Self = Self(0xA700);
     pub const UNABLE_TO_PERFORM_SUB_OPERATIONS: Self = Self(0xA702);

@@ -11,9 +11,10 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use super::Shared;
+use super::events::Events;
 use super::pace::Pace;
 use super::services::{Offered, Purpose};
-use crate::dimse::{Identity, Request, Response, Status};
+use crate::dimse::{Identity, NActionRq, Request, Response, Status};
 use crate::error::{Error, Result};
 use crate::ul::{AbortReason, Association, Fragment, PduReader, PresentationContext, Received, Release};
 
@@ -26,6 +27,7 @@ pub(super) struct Conversation<'a, R, W> {
     pub(super) shared: &'a Arc<Shared>,
     pub(super) session: Session,
     pub(super) address: IpAddr,
+    pub(super) events: Events,
     offered: Offered,
     pace: Pace,
 }
@@ -44,19 +46,26 @@ where
     ) -> Self {
         let session = shared.archive.acting_as(caller);
         let pace = Pace::new(shared.config.stall());
-        Self { association, shared, session, address, offered, pace }
+        let events = Events::new(Arc::clone(&shared.commitment.open));
+        Self { association, shared, session, address, events, offered, pace }
     }
 
-    /// Serves message after message until the peer asks for release.
+    /// Serves message after message, and sends reports between them, until the peer asks for release.
     ///
     /// # Errors
     /// When the association has to end otherwise.
     pub(super) async fn serve(&mut self) -> Result<()> {
         let idle = self.shared.config.idle();
         loop {
-            let received =
-                timeout(idle, self.association.reader.next()).await.map_err(|_| Error::Silent(idle))??;
-            match received {
+            let received = tokio::select! {
+                biased;
+                received = timeout(idle, self.association.reader.next()) => received,
+                handover = self.events.next() => {
+                    self.report(handover).await?;
+                    continue;
+                }
+            };
+            match received.map_err(|_| Error::Silent(idle))?? {
                 Received::Command { context, command } => self.dispatch(context, command).await?,
                 Received::Release(Release::Request) => return Ok(()),
                 Received::Release(Release::Reply) => {
@@ -92,10 +101,13 @@ where
             (Request::CMove(request), Some(Purpose::Move(model))) => {
                 self.c_move(&context, request, model).await
             }
+            (Request::NAction(request), Some(Purpose::Commitment)) => self.n_action(&context, request).await,
             // Its operation has ended already (PS3.7 §9.3.2.3).
             (Request::CCancel(_), _) => Ok(()),
             (Request::Response(response), _) => {
-                debug!(message_id = response.responds_to(), "a response came to nothing");
+                if !self.events.take(&response) {
+                    debug!(message_id = response.responds_to(), "a response came to nothing");
+                }
                 if response.has_data_set() { self.drain(&context).await } else { Ok(()) }
             }
             (
@@ -104,6 +116,7 @@ where
                 | Request::CFind(crate::dimse::CFindRq { identity })
                 | Request::CGet(crate::dimse::CGetRq { identity, .. })
                 | Request::CMove(crate::dimse::CMoveRq { identity, .. })
+                | Request::NAction(NActionRq { identity, .. })
                 | Request::Other(identity),
                 _,
             ) => {
@@ -152,18 +165,27 @@ where
 
     /// The data set that follows the command, in memory; `None` when it is too long for an identifier.
     pub(super) async fn identifier(&mut self, context: &PresentationContext) -> Result<Option<Bytes>> {
-        let mut identifier = BytesMut::new();
+        self.data_set(context, LONGEST_IDENTIFIER).await
+    }
+
+    /// The same for any data set; `None` when it is longer than `longest` bytes.
+    pub(super) async fn data_set(
+        &mut self,
+        context: &PresentationContext,
+        longest: usize,
+    ) -> Result<Option<Bytes>> {
+        let mut data_set = BytesMut::new();
         loop {
             let fragment = self.data(context).await?;
-            if identifier.len() + fragment.bytes.len() > LONGEST_IDENTIFIER {
+            if data_set.len() + fragment.bytes.len() > longest {
                 if !fragment.is_last {
                     self.drain(context).await?;
                 }
                 return Ok(None);
             }
-            identifier.extend_from_slice(&fragment.bytes);
+            data_set.extend_from_slice(&fragment.bytes);
             if fragment.is_last {
-                return Ok(Some(identifier.freeze()));
+                return Ok(Some(data_set.freeze()));
             }
         }
     }

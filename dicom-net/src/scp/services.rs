@@ -2,6 +2,7 @@
 
 use dicom_store::model::transfer_syntax;
 
+use crate::commitment::STORAGE_COMMITMENT;
 use crate::ul::{Service, Services};
 
 pub(super) const VERIFICATION: &str = "1.2.840.10008.1.1";
@@ -18,6 +19,7 @@ pub(super) enum Model {
 pub(super) enum Purpose {
     Verification,
     Storage,
+    Commitment,
     Find(Model),
     Move(Model),
     Get(Model),
@@ -53,6 +55,7 @@ impl Offered {
     pub(super) fn purpose(&self, abstract_syntax: &str) -> Option<Purpose> {
         Some(match abstract_syntax {
             VERIFICATION => Purpose::Verification,
+            STORAGE_COMMITMENT => Purpose::Commitment,
             "1.2.840.10008.5.1.4.1.2.1.1" => Purpose::Find(Model::PatientRoot),
             "1.2.840.10008.5.1.4.1.2.1.2" => Purpose::Move(Model::PatientRoot),
             "1.2.840.10008.5.1.4.1.2.1.3" => Purpose::Get(Model::PatientRoot),
@@ -72,9 +75,11 @@ impl Services for Offered {
     fn service(&self, abstract_syntax: &str) -> Option<Service> {
         Some(match self.purpose(abstract_syntax)? {
             Purpose::Storage => Service::Storage,
-            Purpose::Verification | Purpose::Find(_) | Purpose::Move(_) | Purpose::Get(_) => {
-                Service::Messages
-            }
+            Purpose::Verification
+            | Purpose::Commitment
+            | Purpose::Find(_)
+            | Purpose::Move(_)
+            | Purpose::Get(_) => Service::Messages,
         })
     }
 
@@ -88,7 +93,7 @@ impl Services for Offered {
 
     fn extended(&self, abstract_syntax: &str) -> Option<&'static [u8]> {
         match self.purpose(abstract_syntax)? {
-            Purpose::Verification => None,
+            Purpose::Verification | Purpose::Commitment => None,
             Purpose::Storage => Some(STORAGE_EXTENDED),
             Purpose::Find(_) => Some(FIND_EXTENDED),
             Purpose::Move(_) | Purpose::Get(_) => Some(RETRIEVE_EXTENDED),
@@ -114,7 +119,8 @@ mod tests {
     #[case::unknown_query("1.2.840.10008.5.1.4.1.2.9.9.9", None)]
     #[case::worklist("1.2.840.10008.5.1.4.31", None)]
     #[case::mpps("1.2.840.10008.3.1.2.3.3", None)]
-    #[case::storage_commitment("1.2.840.10008.1.20.1", None)]
+    #[case::storage_commitment("1.2.840.10008.1.20.1", Some(Purpose::Commitment))]
+    #[case::storage_commitment_pull("1.2.840.10008.1.20.2", None)]
     #[case::print("1.2.840.10008.5.1.1.9", None)]
     #[case::media_directory("1.2.840.10008.1.3.10", None)]
     #[case::nothing("", None)]

@@ -1,5 +1,6 @@
 //! The server over loopback, as a peer sees it.
 
 mod association;
+mod commitment;
 mod peer;
 mod services;

@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::dimse::{CEchoRq, Status};
 use crate::error::{Error, Result};
 use crate::peers::Peer;
+use crate::ul::Role;
 
 const VERIFICATION: &str = "1.2.840.10008.1.1";
 
@@ -21,7 +22,7 @@ pub async fn echo(config: &Config, peer: &Peer) -> Result<Duration> {
     let verification = SopClassUid::parse(VERIFICATION).expect("the UID is well-formed");
     let implicit =
         TransferSyntaxUid::parse(transfer_syntax::IMPLICIT_LITTLE).expect("the UID is well-formed");
-    let mut association = connect(&config.ae_title, peer, &[(verification, vec![implicit])], config).await?;
+    let mut association = connect(peer, Role::Scu, &[(verification, vec![implicit])], config).await?;
     let Some(context) = association.contexts.iter().next().map(|context| context.id) else {
         release(association, config.artim()).await;
         return Err(Error::GivenUp(format!("{} does not take Verification", peer.ae_title)));

@@ -16,6 +16,7 @@ use crate::dimse::{CStoreRq, MoveOriginator, Status};
 use crate::error::{Error, Result};
 use crate::outgoing::{Form, Outgoing, can_be_native, way_out};
 use crate::peers::Peer;
+use crate::ul::Role;
 
 /// Presentation contexts that an association can have.
 const MOST_CONTEXTS: usize = 128;
@@ -110,7 +111,7 @@ impl Errand {
     }
 
     async fn deliver(&self, batch: Batch) -> Result<()> {
-        let association = connect(&self.config.ae_title, &self.peer, &batch.contexts, &self.config).await;
+        let association = connect(&self.peer, Role::Scu, &batch.contexts, &self.config).await;
         let mut association = match association {
             Ok(association) => association,
             Err(error) => {

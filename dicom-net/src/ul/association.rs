@@ -10,6 +10,7 @@ use std::time::Duration;
 use dicom_store::model::{AeTitle, SopClassUid, TransferSyntaxUid};
 use dicom_ul::pdu::{
     AssociationAC, AssociationRQ, Pdu, PresentationContextProposed, PresentationContextResultReason,
+    RequestorRoles, UserVariableItem,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
@@ -139,12 +140,23 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Requested<R, W> {
     }
 }
 
+/// What the requestor of an association is on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// As it is without role selection.
+    Scu,
+    /// SCP alone: negotiated by role selection (PS3.7 §D.3.3.4).
+    Scp,
+}
+
 /// What a requestor asks for.
 pub struct Proposal<'a> {
     pub calling: &'a AeTitle,
     pub called: &'a AeTitle,
     /// At most 128; their ids follow from the order: 1, 3, 5 …
     pub contexts: &'a [(SopClassUid, Vec<TransferSyntaxUid>)],
+    /// What the requestor is on all of them.
+    pub role: Role,
     /// The longest P-DATA-TF that we take.
     pub max_length: u32,
     /// How long the peer may take nothing of what is sent.
@@ -218,11 +230,32 @@ fn associate_rq(proposal: &Proposal<'_>) -> AssociationRQ {
                 transfer_syntaxes: transfer_syntaxes.iter().map(ToString::to_string).collect(),
             })
             .collect(),
-        user_variables: ours(proposal.max_length),
+        user_variables: ours(proposal.max_length).into_iter().chain(roles(proposal)).collect(),
     }
 }
 
-/// The contexts that the acceptor took; an answer that was not proposed counts as a refusal.
+/// Role selection for the contexts, where the role is not the usual one.
+fn roles<'a>(proposal: &'a Proposal<'_>) -> impl Iterator<Item = UserVariableItem> + 'a {
+    let contexts = proposal.contexts.iter().filter(|_| proposal.role == Role::Scp);
+    contexts.map(|(abstract_syntax, _)| {
+        let roles = RequestorRoles { scu: false, scp: true };
+        UserVariableItem::ScuScpRoleSelectionSubItem(abstract_syntax.to_string(), roles)
+    })
+}
+
+/// Whether the acceptor refuses the role that was proposed. Some SCUs know nothing of role selection and leave it
+/// unanswered: the role is theirs all the same, since they take no other context for this class.
+fn refuses_role(proposal: &Proposal<'_>, accepted: &AssociationAC, abstract_syntax: &SopClassUid) -> bool {
+    proposal.role == Role::Scp
+        && accepted.user_variables.iter().any(|variable| match variable {
+            UserVariableItem::ScuScpRoleSelectionSubItem(uid, roles) => {
+                uid == abstract_syntax.as_str() && !roles.scp
+            }
+            _ => false,
+        })
+}
+
+/// The contexts that the acceptor took, in the role that was proposed; an answer that was not proposed counts as a refusal.
 fn accepted_contexts(proposal: &Proposal<'_>, accepted: &AssociationAC) -> PresentationContexts {
     let results = accepted.presentation_contexts.iter();
     let taken = results.filter(|result| result.reason == PresentationContextResultReason::Acceptance);
@@ -231,11 +264,11 @@ fn accepted_contexts(proposal: &Proposal<'_>, accepted: &AssociationAC) -> Prese
             let mut proposed = context_ids().zip(proposal.contexts);
             let (id, (abstract_syntax, syntaxes)) = proposed.find(|(id, _)| *id == result.id)?;
             let transfer_syntax = syntaxes.iter().find(|uid| uid.as_str() == result.transfer_syntax)?;
-            Some(PresentationContext {
+            (!refuses_role(proposal, accepted, abstract_syntax)).then(|| PresentationContext {
                 id,
                 abstract_syntax: abstract_syntax.clone(),
                 transfer_syntax: transfer_syntax.clone(),
-                requestor_is_scp: false,
+                requestor_is_scp: proposal.role == Role::Scp,
             })
         })
         .collect()

@@ -46,7 +46,7 @@ pub struct PresentationContext {
     pub id: u8,
     pub abstract_syntax: SopClassUid,
     pub transfer_syntax: TransferSyntaxUid,
-    /// The requestor takes C-STORE requests on this context (PS3.7 §D.3.3.4).
+    /// The requestor is SCP on this context: it takes C-STORE requests, or sends event reports (PS3.7 §D.3.3.4).
     pub requestor_is_scp: bool,
 }
 

@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use worker::CpuPool;
+use worker::{CpuPool, Registry};
 
 use crate::dimse::{Request, Response};
 use crate::{Config, Server};
@@ -49,6 +49,7 @@ pub(super) async fn serve(config: Config) -> Running {
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
     let server = Server::new(archive.clone(), CpuPool::new(1).unwrap(), config);
+    tokio::spawn(worker::background::run(archive.clone(), Registry::new(), server.awaited(), stop.clone()));
     let serving = tokio::spawn(server.serve(listener, stop.clone()));
     Running { address, stop, serving, archive, _folder: Box::new(folder) }
 }
