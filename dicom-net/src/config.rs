@@ -3,10 +3,9 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use dicom_store::Peer;
 use dicom_store::model::AeTitle;
 use serde::{Deserialize, Serialize};
-
-use crate::peers::Peer;
 
 /// Where and how associations are accepted and requested.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,8 +20,12 @@ pub struct Config {
     /// Whether every peer is treated as a known one: for trials, and set by the server alone.
     #[serde(skip)]
     pub open: bool,
-    /// Remote AEs: who may query and retrieve, and where a C-MOVE can send to. Default none.
+    /// Remote AEs: who may query and retrieve, and where a C-MOVE can send to. These are fixed; others are told to the
+    /// server while it runs. Default none.
     pub peers: Vec<Peer>,
+    /// Whether anybody may store who is not in the table of peers, as a hospital's new modality: it is noted as a sender
+    /// to be named. Default true.
+    pub accept_unknown_senders: bool,
     /// Associations at the same time, of which one address other than loopback has half at most; one more is
     /// rejected for the moment. Default 64.
     pub max_associations: usize,
@@ -62,6 +65,7 @@ impl Default for Config {
             accept_any_called: false,
             open: false,
             peers: Vec::new(),
+            accept_unknown_senders: true,
             max_associations: 64,
             max_waiting: 256,
             max_pdu_length: 256 * 1024,

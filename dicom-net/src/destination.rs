@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use dicom_store::Session;
-use dicom_store::model::{Error as StoreError, ErrorKind, Instance};
+use dicom_store::model::{AeTitle, Error as StoreError, ErrorKind, Instance};
+use dicom_store::{Peer, Session};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use worker::{CpuPool, Delivery, Destination};
 
 use crate::config::Config;
-use crate::peers::Peer;
+use crate::peers::Peers;
 use crate::scu::{Errand, Outcome};
 
 /// Outcomes that wait to be noted.
@@ -20,23 +20,28 @@ const OUTCOMES: usize = 64;
 /// Sends by C-STORE, on associations of its own.
 pub struct DimseDestination {
     name: String,
-    peer: Peer,
+    ae_title: AeTitle,
+    peers: Peers,
     pool: CpuPool,
     config: Arc<Config>,
 }
 
 impl DimseDestination {
     /// `pool`: where objects are decoded that the peer does not take as they are.
-    pub fn new(peer: Peer, pool: CpuPool, config: Arc<Config>) -> Self {
-        Self { name: peer.ae_title.to_string(), peer, pool, config }
+    pub fn new(ae_title: AeTitle, peers: Peers, pool: CpuPool, config: Arc<Config>) -> Self {
+        Self { name: ae_title.to_string(), ae_title, peers, pool, config }
     }
 
     async fn deliver(&self, from: &Session, instances: &[Instance]) -> worker::Result<Delivery> {
+        let unknown =
+            || StoreError::not_found(format!("{} is no peer that anything may be sent to", self.ae_title));
+        let peer = self.peers.destination(&self.ae_title).await.ok_or_else(unknown)?;
         let (outcomes, mut heard) = mpsc::channel(OUTCOMES);
         let errand = Errand {
             session: from.clone(),
             pool: self.pool.clone(),
-            peer: self.peer.clone(),
+            peer: Peer::clone(&peer),
+            lane: self.peers.lane(&peer),
             instances: instances.to_vec(),
             originator: None,
             priority: 0,
@@ -58,7 +63,7 @@ impl DimseDestination {
         let (ended, delivery) = tokio::join!(errand.run(), note);
         match ended {
             Err(error) if delivery.delivered.is_empty() && delivery.refused.is_empty() => {
-                let what = format!("nothing could be sent to {}", self.peer.ae_title);
+                let what = format!("nothing could be sent to {}", self.ae_title);
                 Err(StoreError::new(ErrorKind::Unavailable, what).with_source(error).into())
             }
             _ => Ok(delivery),

@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use crate::dimse::Status;
 use crate::ul::{AbortReason, Rejection};
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -25,6 +26,9 @@ pub enum Error {
     Protocol { reason: AbortReason, what: &'static str },
     #[error("the association was rejected ({0})")]
     Rejected(Rejection),
+    /// The peer answered a request of ours with a failure.
+    #[error("the peer answered a {operation} with {status}")]
+    Refused { operation: &'static str, status: Status },
     /// We cannot go on (an object cannot be read to its end, the server stops).
     #[error("{0}")]
     GivenUp(String),

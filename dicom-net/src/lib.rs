@@ -5,22 +5,30 @@
 //! - [`Server`]: the services that peers use, each a file under `scp`;
 //! - [`echo`] and what lies beside it under `scu`: the services of peers that we use;
 //! - [`DimseDestination`]: a peer as a place to forward to;
-//! - [`Peers`]: the table of remote AEs.
+//! - [`Peers`]: the table of remote AEs;
+//! - [`DimseRemotes`]: what they do for the rest of the server.
 
 mod commitment;
 mod config;
 mod destination;
 pub mod dimse;
 mod error;
+mod incoming;
+mod lane;
 mod outgoing;
+mod pace;
 mod peers;
+mod remotes;
 mod scp;
 mod scu;
+mod senders;
 pub mod ul;
 
 pub use config::Config;
 pub use destination::DimseDestination;
+pub use dicom_store::Peer;
 pub use error::{Error, Result};
-pub use peers::{Peer, Peers};
+pub use peers::Peers;
+pub use remotes::DimseRemotes;
 pub use scp::Server;
 pub use scu::echo;

@@ -5,7 +5,7 @@ mod native;
 mod outlet;
 
 use bytes::Bytes;
-use dicom_store::model::{Encoding, Error, ErrorKind, Instance, Result, transfer_syntax};
+use dicom_store::model::{Encoding, Error, ErrorKind, Instance, Result, TransferSyntaxUid, transfer_syntax};
 use dicom_store::{Pressure, Session};
 use futures_util::TryStreamExt;
 use tokio::sync::mpsc;
@@ -31,20 +31,29 @@ pub(crate) enum Form {
     Native(Encoding),
 }
 
-/// The context on which an instance goes out, and its form: as it is stored if the peer takes that, else
-/// in Explicit, else in Implicit VR Little Endian.
+/// The context on which an instance goes out, and its form: in the first of the transfer syntaxes that are `wanted`, as far
+/// as they can be had and the peer takes them; as it is stored if the peer takes that; else in Explicit, else in Implicit
+/// VR Little Endian.
 pub(crate) fn way_out<'a>(
     contexts: impl Iterator<Item = &'a PresentationContext>,
     instance: &Instance,
+    wanted: &[TransferSyntaxUid],
 ) -> Option<(u8, Form)> {
     let of_class = contexts.filter(|context| context.abstract_syntax == instance.sop_class);
-    let forms = of_class.filter_map(|context| Some((context.id, form_in(context, instance)?)));
-    // A stored form is the best, then the order of the encodings.
-    forms.min_by_key(|(_, form)| match form {
-        Form::AsStored => 0,
-        Form::Native(Encoding::ExplicitLittle) => 1,
-        Form::Native(_) => 2,
-    })
+    let forms = of_class.filter_map(|context| {
+        let rank = wanted.iter().position(|syntax| *syntax == context.transfer_syntax);
+        Some((rank.unwrap_or(wanted.len()), context.id, form_in(context, instance)?))
+    });
+    // What is wanted, then the stored form, then the order of the encodings.
+    let best = forms.min_by_key(|(rank, _, form)| {
+        let form = match form {
+            Form::AsStored => 0,
+            Form::Native(Encoding::ExplicitLittle) => 1,
+            Form::Native(_) => 2,
+        };
+        (*rank, form)
+    });
+    best.map(|(_, id, form)| (id, form))
 }
 
 fn form_in(context: &PresentationContext, instance: &Instance) -> Option<Form> {

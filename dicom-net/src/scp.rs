@@ -1,5 +1,6 @@
 //! The services that peers use: listener, associations, dispatch (PS3.4).
 
+mod answer_text;
 mod c_echo;
 mod c_find;
 mod c_get;
@@ -10,11 +11,10 @@ mod dispatch;
 mod events;
 mod identifier;
 mod n_action;
-mod pace;
 mod places;
 mod retrieve;
 mod services;
-mod status;
+pub(crate) mod status;
 mod waiting;
 
 use std::sync::Arc;
@@ -24,13 +24,14 @@ use dicom_store::Archive;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::{Instrument, info, info_span, warn};
 use worker::{Awaited, CpuPool};
 
 use crate::commitment::StorageCommitment;
 use crate::config::Config;
 use crate::peers::Peers;
+use crate::remotes::DimseRemotes;
 use places::Places;
 use waiting::Waiting;
 
@@ -57,7 +58,7 @@ struct Shared {
 impl Server {
     /// `pool`: where objects are decoded that a peer does not take as they are.
     pub fn new(archive: Archive, pool: CpuPool, config: Config) -> Self {
-        let (peers, config) = (Peers::new(&config), Arc::new(config));
+        let (peers, config) = (Peers::new(&config, archive.work()), Arc::new(config));
         let shared = Shared {
             commitment: StorageCommitment::new(&archive, peers.clone(), Arc::clone(&config)),
             archive,
@@ -75,12 +76,24 @@ impl Server {
         self.shared.commitment.awaited()
     }
 
+    /// The table of peers, as this server knows it.
+    pub fn peers(&self) -> &Peers {
+        &self.shared.peers
+    }
+
+    /// What peers do for us.
+    pub fn remotes(&self) -> Arc<DimseRemotes> {
+        Arc::new(DimseRemotes::new(self.shared.peers.clone(), Arc::clone(&self.shared.config)))
+    }
+
     /// Accepts connections until `shutdown`; then lets associations go on for the grace of the settings,
     /// and aborts what is left.
     pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) {
         let connections = TaskTracker::new();
         let abort = CancellationToken::new();
         let mut number: u64 = 0;
+        let peers = self.shared.peers.clone();
+        let senders = AbortOnDropHandle::new(tokio::spawn(async move { peers.keep_senders().await }));
         loop {
             let accepted = tokio::select! {
                 () = shutdown.cancelled() => break,
@@ -108,6 +121,8 @@ impl Server {
         }
         abort.cancel();
         connections.wait().await;
+        drop(senders);
+        self.shared.peers.write_senders().await;
     }
 }
 

@@ -7,6 +7,7 @@ mod n_event_report;
 
 use std::time::Duration;
 
+use dicom_store::Peer;
 use dicom_store::model::{SopClassUid, TransferSyntaxUid};
 use tokio::io::AsyncRead;
 use tokio::net::TcpStream;
@@ -17,7 +18,6 @@ use tracing::debug;
 use crate::config::Config;
 use crate::dimse::{Request, Response};
 use crate::error::{Error, Result};
-use crate::peers::Peer;
 use crate::ul::{self, AbortReason, Association, PduReader, Proposal, Received, Role};
 
 pub use c_echo::echo;
@@ -37,6 +37,12 @@ pub(crate) async fn connect(
     contexts: &[(SopClassUid, Vec<TransferSyntaxUid>)],
     config: &Config,
 ) -> Result<TcpAssociation> {
+    if peer.tls {
+        return Err(Error::GivenUp(format!(
+            "{} wants TLS, which is not part of this version",
+            peer.ae_title
+        )));
+    }
     let limit = config.connect();
     let connecting = TcpStream::connect((peer.host.as_str(), peer.port));
     let stream = timeout(limit, connecting).await.map_err(|_| Error::Silent(limit))??;

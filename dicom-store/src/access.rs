@@ -3,13 +3,14 @@
 use std::net::IpAddr;
 
 use crate::model::AeTitle;
+use crate::peer::PeerRights;
 use crate::{Error, ErrorKind, Result};
 
 /// Who is at the door, as the protocol identified them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Caller {
-    /// A DICOM application. `known` when it is in the table of peers.
-    Peer { calling: AeTitle, called: AeTitle, address: IpAddr, known: bool },
+    /// A DICOM application, with what the table of peers allows it.
+    Peer { calling: AeTitle, called: AeTitle, address: IpAddr, rights: PeerRights },
     /// Somebody on the web.
     Web { subject: Subject, address: Option<IpAddr> },
     /// A part of this server, by its name.
@@ -36,6 +37,8 @@ pub enum Action {
     Correct,
     /// Delete, restore, destroy, and look at what is deleted.
     Delete,
+    /// Say with whom images are exchanged: the table of peers; have images fetched and sent.
+    Configure,
     /// Jobs and derived images.
     Maintain,
 }
@@ -46,8 +49,11 @@ impl Caller {
         match (self, action) {
             (Self::System(_), _) => true,
             (_, Action::Maintain) => false,
-            (Self::Peer { .. }, Action::Correct | Action::Delete) => false,
-            (Self::Peer { known, .. }, _) => *known || action == Action::Store,
+            (Self::Peer { rights, .. }, Action::Store) => rights.store,
+            (Self::Peer { rights, .. }, Action::Search) => rights.query,
+            (Self::Peer { rights, .. }, Action::Retrieve) => rights.retrieve,
+            (Self::Peer { rights, .. }, Action::Reject) => rights.known && rights.store,
+            (Self::Peer { .. }, _) => false,
             (Self::Web { subject, .. }, _) => *subject == Subject::Open,
         }
     }
@@ -68,10 +74,19 @@ impl Caller {
             return Ok(());
         }
         let what = match self {
-            Self::Peer { calling, known: false, .. } => {
-                format!("{calling} is not a known peer: it may store, not search or retrieve")
+            Self::Peer { calling, rights: PeerRights { known: false, store, .. }, .. } => {
+                let store = if *store { "it may store, not" } else { "it may neither store nor" };
+                format!("{calling} is not a known peer: {store} search or retrieve")
             }
-            Self::Peer { calling, .. } => format!("{calling} is a peer: it may not change what is stored"),
+            Self::Peer { calling, .. } => {
+                let done = match action {
+                    Action::Store => "store",
+                    Action::Search => "search",
+                    Action::Retrieve => "retrieve",
+                    _ => "change what is stored",
+                };
+                format!("{calling} is a peer that may not {done}")
+            }
             Self::Web { .. } => "nobody is signed in".to_owned(),
             Self::System(name) => format!("{name} may not do this"),
         };
@@ -84,12 +99,17 @@ mod tests {
     use super::*;
 
     fn peer(known: bool) -> Caller {
+        let rights = if known { PeerRights::ALL } else { PeerRights::STRANGER };
+        with(rights)
+    }
+
+    fn with(rights: PeerRights) -> Caller {
         let title = |text| AeTitle::parse(text).unwrap();
         Caller::Peer {
             calling: title("CT"),
             called: title("FILMLESS"),
             address: [127, 0, 0, 1].into(),
-            known,
+            rights,
         }
     }
 
@@ -100,6 +120,16 @@ mod tests {
         assert!(!peer(false).may(Action::Reject) && !peer(false).may(Action::Delete));
         assert!(peer(true).may(Action::Search) && peer(true).may(Action::Reject));
         assert!(!peer(true).may(Action::Delete) && !peer(true).may(Action::Correct));
+    }
+
+    #[test]
+    fn a_peer_may_what_the_table_says() {
+        let modality = with(PeerRights { query: false, retrieve: false, ..PeerRights::ALL });
+        assert!(modality.may(Action::Store) && modality.may(Action::Reject));
+        assert!(!modality.may(Action::Search) && !modality.may(Action::Retrieve));
+        let workstation = with(PeerRights { store: false, ..PeerRights::ALL });
+        assert!(!workstation.may(Action::Store) && !workstation.may(Action::Reject));
+        assert!(workstation.may(Action::Search) && !workstation.may(Action::Configure));
     }
 
     #[test]

@@ -39,6 +39,7 @@ use crate::node::{Joined, Joining};
 use crate::packs::entry::Digest;
 use crate::query::{Counted, Query, Row, Rows};
 use crate::queue::{JobId, Lease, NewJob, QueueDepth};
+use crate::register::{Entry as Registration, Registered};
 use crate::{Error, ErrorKind, Result};
 
 pub(crate) use acts::act_time;
@@ -303,6 +304,9 @@ pub trait Index: fmt::Debug + Send + Sync + 'static {
         lease: Duration,
     ) -> BoxFuture<'a, Result<Vec<Lease>>>;
 
+    /// Has a job that runs come back so much later from now, and not as it was leased first.
+    fn renew<'a>(&'a self, job: JobId, lease: Duration) -> BoxFuture<'a, Result<()>>;
+
     /// The job is done and leaves the queue.
     fn complete(&self, job: JobId) -> BoxFuture<'_, Result<()>>;
 
@@ -349,6 +353,34 @@ pub trait Index: fmt::Debug + Send + Sync + 'static {
 
     /// Tells of what other nodes put in the feed, as it happens, until the index is closed.
     fn follow(&self, changes: &Changes);
+
+    // The register.
+
+    /// Of a kind, those behind a name, in the order of names.
+    fn registered<'a>(
+        &'a self,
+        kind: &'a str,
+        after: &'a str,
+        limit: u32,
+    ) -> BoxFuture<'a, Result<Vec<Registered>>>;
+
+    fn registered_as<'a>(&'a self, kind: &'a str, name: &'a str)
+    -> BoxFuture<'a, Result<Option<Registered>>>;
+
+    /// Writes lines, and of the audit the one that says who did.
+    fn register<'a>(
+        &'a self,
+        entries: &'a [Registration],
+        by: Option<&'a AuditRow>,
+    ) -> BoxFuture<'a, Result<()>>;
+
+    /// Removes a line; gives whether it was there.
+    fn unregister<'a>(
+        &'a self,
+        kind: &'a str,
+        name: &'a str,
+        by: Option<&'a AuditRow>,
+    ) -> BoxFuture<'a, Result<bool>>;
 
     /// How the text of what is shown is read, by sender.
     fn text_counts(&self) -> BoxFuture<'_, Result<Vec<TextCount>>>;

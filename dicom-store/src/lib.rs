@@ -11,6 +11,7 @@
 //! | [`query`] | one question, for C-FIND and QIDO-RS alike |
 //! | [`ledger`] | what is done to it beyond storing: corrections, deletions, the way back |
 //! | [`Session`] | the only door; [`access`] says who may |
+//! | [`peer`], [`register`] | remote AEs; what the server is told and notes while it runs |
 //! | [`change`], [`queue`], [`Work`] | what happened, and what has to happen because of it |
 
 pub mod access;
@@ -28,9 +29,11 @@ pub mod model;
 mod node;
 mod objects;
 mod packs;
+pub mod peer;
 pub mod query;
 pub mod queue;
 mod reach;
+pub mod register;
 mod session;
 mod upkeep;
 mod work;
@@ -47,6 +50,7 @@ pub use objects::DerivedKey;
 pub use packs::ahead::ReadAhead;
 pub use packs::serving::{Pressure, Room};
 pub use packs::verify::Verified;
+pub use peer::{Peer, PeerRight, PeerRights, PeerText, Sender};
 pub use query::{Counted, Key, Matching, Options, Page, Query, Row, Rows};
 pub use queue::{JobId, Lease, NewJob, QueueDepth};
 pub use session::{FrameStream, Proof, STEP, Session};

@@ -14,6 +14,7 @@ mod frames;
 mod group_frames;
 mod header;
 mod instance;
+mod narrow;
 mod numbers;
 mod part10;
 mod person;

@@ -1,4 +1,4 @@
-//! The change feed and the job queue, as the workers of the server use them.
+//! The change feed, the job queue and the register, as the workers of the server use them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +7,7 @@ use crate::Result;
 use crate::change::{Change, Cursor};
 use crate::index::Index;
 use crate::queue::{JobId, Lease, NewJob, QueueDepth};
+use crate::register::{Entry as Registration, Registered};
 
 /// Only for parts of this server: what they follow holds no patient data and is not audited.
 #[derive(Debug, Clone)]
@@ -53,6 +54,11 @@ impl Work {
         self.index.lease(kinds, limit, lease).await
     }
 
+    /// The job goes on to run: its lease ends so much later from now.
+    pub async fn renew(&self, job: JobId, lease: Duration) -> Result<()> {
+        self.index.renew(job, lease).await
+    }
+
     pub async fn complete(&self, job: JobId) -> Result<()> {
         self.index.complete(job).await
     }
@@ -65,6 +71,23 @@ impl Work {
     /// The job is not tried again; somebody has to look.
     pub async fn park(&self, job: JobId, error: &str) -> Result<()> {
         self.index.fail(job, error, None).await
+    }
+
+    /// Of the register, those of a kind behind a name, in the order of names.
+    pub async fn registered(&self, kind: &str, after: &str, limit: u32) -> Result<Vec<Registered>> {
+        self.index.registered(kind, after, limit).await
+    }
+
+    pub async fn registered_as(&self, kind: &str, name: &str) -> Result<Option<Registered>> {
+        self.index.registered_as(kind, name).await
+    }
+
+    pub async fn register(&self, entries: &[Registration]) -> Result<()> {
+        self.index.register(entries, None).await
+    }
+
+    pub async fn unregister(&self, kind: &str, name: &str) -> Result<bool> {
+        self.index.unregister(kind, name, None).await
     }
 
     pub async fn queue_depth(&self) -> Result<QueueDepth> {

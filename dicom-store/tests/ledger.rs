@@ -210,7 +210,7 @@ async fn a_note_of_an_unknown_sender_hides_nothing_and_is_written_down() {
         calling: title("STRANGER"),
         called: title("FILMLESS"),
         address: [10, 0, 0, 1].into(),
-        known: false,
+        rights: dicom_store::PeerRights::STRANGER,
     };
     let note = key_object("113037", &[&sample]);
     store(&house.archive.acting_as(stranger), &note).await.unwrap();

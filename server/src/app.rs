@@ -74,6 +74,7 @@ impl App {
         let Self { config, archive, pool } = self;
         let registry = worker::background::registry(&archive, &pool);
         let dimse = dicom_net::Server::new(archive.clone(), pool.clone(), config.dimse.clone());
+        let remotes = dimse.remotes();
         let jobs = AbortOnDropHandle::new(tokio::spawn(worker::background::run(
             archive.clone(),
             registry,
@@ -85,7 +86,7 @@ impl App {
         let dimse = AbortOnDropHandle::new(tokio::spawn(dimse.serve(on.dimse, stop.clone())));
         info!(%address, ae_title = %config.dimse.ae_title, "dimse listening");
         let address = on.http.local_addr()?;
-        let routes = http::routes(&config, &archive, &pool, &stop);
+        let routes = http::routes(&config, &archive, &pool, remotes, &stop);
         let serving = http::serve(on.http, routes, config.http.clone(), archive.pressure(), stop.clone());
         let http = AbortOnDropHandle::new(tokio::spawn(serving));
         info!(%address, "http listening");

@@ -48,9 +48,9 @@ pub enum Command {
         #[command(flatten)]
         settings: Flags,
     },
-    /// Sends a C-ECHO to a peer of the settings, or to AET@HOST:PORT
+    /// Sends a C-ECHO to a peer that is known here, or to AET@HOST:PORT
     Echo {
-        /// Its AE title in the settings, or AET@HOST:PORT
+        /// Its AE title, or AET@HOST:PORT
         #[arg(id = "called", value_name = "PEER")]
         peer: String,
         #[command(flatten)]

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
-use dicom_store::model::Level;
-use dicom_store::{Archive, Caller, Query};
+use anyhow::{Context, bail};
+use dicom_store::model::{AeTitle, Level};
+use dicom_store::{Archive, Caller, Peer, Query};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -142,8 +142,13 @@ async fn scrub_packs(config: Config, pace: Option<u64>) -> anyhow::Result<ExitCo
 }
 
 async fn echo(config: Config, peer: &str) -> anyhow::Result<ExitCode> {
-    let wrong = || format!("{peer} is neither a peer of the settings nor AET@HOST:PORT");
-    let peer = config.dimse.peer(peer).with_context(wrong)?;
+    let wrong = || format!("{peer} is neither a peer that is known here nor AET@HOST:PORT");
+    let peer = match (config.dimse.peer(peer), AeTitle::parse(peer)) {
+        (Some(peer), _) => peer,
+        // A server may run, which was told of it.
+        (None, Ok(title)) => Peer::registered(&config.store, &title).await?.with_context(wrong)?,
+        (None, Err(_)) => bail!(wrong()),
+    };
     let took = dicom_net::echo(&config.dimse, &peer).await.with_context(|| format!("C-ECHO to {peer}"))?;
     say(&format!("{peer} answered in {} ms", took.as_millis()));
     Ok(ExitCode::SUCCESS)

@@ -149,6 +149,9 @@ impl Config {
                 "--open lets everybody in without a sign-in and is for loopback addresses only; {name} listens on {address}"
             );
         }
+        for peer in &self.dimse.peers {
+            peer.check().with_context(|| format!("peer {}", peer.ae_title))?;
+        }
         ensure!(
             self.http.listen.ip().is_loopback() || self.http.behind_proxy,
             "http listens on {}, where passwords and images would pass in clear text; \

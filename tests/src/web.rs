@@ -76,6 +76,23 @@ impl Web {
         self.send(request.body(Full::from(body))?).await
     }
 
+    /// PUT of JSON, which has to be taken.
+    pub async fn put_json(&self, path: &str, body: &Value) -> Result<Answer> {
+        let answer = self.send_json(Method::PUT, path, body).await?;
+        ensure!(answer.status.is_success(), "{path}: {answer:?}");
+        Ok(answer)
+    }
+
+    /// POST of JSON; what is answered is the test's to judge.
+    pub async fn post_json(&self, path: &str, body: &Value) -> Result<Answer> {
+        self.send_json(Method::POST, path, body).await
+    }
+
+    async fn send_json(&self, method: Method, path: &str, body: &Value) -> Result<Answer> {
+        let request = Request::builder().method(method).uri(path).header(CONTENT_TYPE, "application/json");
+        self.send(request.body(Full::from(body.to_string()))?).await
+    }
+
     async fn send(&self, mut request: Request<Full<Bytes>>) -> Result<Answer> {
         let what = format!("{} {}", request.method(), request.uri());
         request.headers_mut().insert(HOST, self.server.to_string().parse()?);

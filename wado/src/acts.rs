@@ -12,6 +12,8 @@
 //!
 //! DICOMweb's `DELETE` of a study, series or instance is the act `delete`; its reason may stand in the query.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequestParts, Request, State};
@@ -24,21 +26,21 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use worker::CpuPool;
+use worker::{CpuPool, Remotes};
 
 use crate::config::Config;
 use crate::error::Problem;
 use crate::parameters::Parameters;
 use crate::resource::Target;
 use crate::state::Web;
-use crate::{auth, cors, text};
+use crate::{auth, cors, peers, text};
 
 /// Rows of an answer that says nothing else, and at the most.
 const ROWS: u32 = 100;
 const MOST_ROWS: u32 = 10_000;
 
-/// The operator's API, to be nested at `/api/v1`.
-pub fn api_router(archive: Archive, pool: CpuPool, config: Config) -> Router {
+/// The operator's API, to be nested at `/api/v1`. `remotes`: what is asked of peers.
+pub fn api_router(archive: Archive, pool: CpuPool, config: Config, remotes: Arc<dyn Remotes>) -> Router {
     let web = Web::new(archive, pool, config);
     Router::new()
         .route("/acts", get(acts).post(act))
@@ -50,7 +52,8 @@ pub fn api_router(archive: Archive, pool: CpuPool, config: Config) -> Router {
         .fallback(unknown)
         .layer(from_fn_with_state(web.clone(), auth::challenge))
         .layer(from_fn_with_state(web.clone(), cors::allow))
-        .with_state(web)
+        .with_state(web.clone())
+        .merge(peers::router(web, remotes))
 }
 
 async fn unknown(uri: Uri) -> Problem {

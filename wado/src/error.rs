@@ -145,6 +145,7 @@ impl From<worker::Error> for Problem {
         match error {
             worker::Error::Store(error) => error.into(),
             worker::Error::Pixel(error) => error.into(),
+            worker::Error::Remote(what) => Self::new(StatusCode::BAD_GATEWAY, what),
             error => Self::internal(StatusCode::INTERNAL_SERVER_ERROR, &error),
         }
     }

@@ -11,6 +11,7 @@
 //! | `uri` | WADO-URI |
 //! | `acts` | deleting and correcting, and what is told of it: the API of the operator |
 //! | `text` | whose text is not in the character set that it names, of the same API |
+//! | `peers` | the table of remote AEs, of the same API |
 //! | `capabilities` | what there is |
 //!
 //! [`router`] gives all of it as one service, to be mounted at [`Config::path`]. Everything streams: neither an
@@ -29,6 +30,7 @@ mod dicom_xml;
 mod error;
 mod multipart;
 mod parameters;
+mod peers;
 mod resource;
 mod retrieve;
 mod router;

@@ -36,6 +36,9 @@ pub enum Error {
     /// A job was begun so often and never ended.
     #[error("given up after {0} runs that never ended")]
     GivenUp(u32),
+    /// A peer did not do its part. Names no patient.
+    #[error("{0}")]
+    Remote(String),
     /// The system refused the threads of the pool.
     #[error("computing threads cannot be started: {0}")]
     Pool(#[source] rayon::ThreadPoolBuildError),
@@ -59,7 +62,7 @@ impl Error {
             },
             Self::Pixel(error) => error.is_permanent(),
             Self::UnknownKind(_) | Self::Payload { .. } | Self::GivenUp(_) => true,
-            Self::Panicked(_) | Self::TimeLimit(_) | Self::Pool(_) => false,
+            Self::Panicked(_) | Self::TimeLimit(_) | Self::Remote(_) | Self::Pool(_) => false,
         }
     }
 }

@@ -12,6 +12,7 @@
 //! | [`runner`] | takes jobs out of the queue and runs them |
 //! | [`background`] | both of these, as the server starts them |
 //! | [`destination`] | where instances can be sent; the protocols implement it |
+//! | [`remote`] | what remote AEs do for us; the protocols implement it |
 
 pub mod background;
 mod config;
@@ -23,6 +24,7 @@ pub mod job;
 pub mod jobs;
 pub mod pixel;
 pub mod pool;
+pub mod remote;
 pub mod render;
 pub mod runner;
 mod schedule;
@@ -33,3 +35,4 @@ pub use destination::{Delivery, Destination};
 pub use error::{Error, Result};
 pub use job::{Job, Registry};
 pub use pool::{CpuPool, Panicked};
+pub use remote::Remotes;

@@ -96,13 +96,13 @@ impl StorageCommitment {
             return Ok(());
         }
         let calling = &transaction.calling;
-        let Some(peer) = self.peers.get(calling) else {
+        let Some(peer) = self.peers.get(calling).await else {
             let what =
                 format!("{calling} has gone and is not in the table of peers: its report goes nowhere");
             return Err(StoreError::new(ErrorKind::NotFound, what).into());
         };
         let failed = |what| StoreError::new(ErrorKind::Unavailable, what);
-        match n_event_report(&self.config, peer, &report).await {
+        match n_event_report(&self.config, &peer, &report).await {
             Ok(status) if is_taken(status) => {
                 tell(transaction, "on a new association");
                 Ok(())

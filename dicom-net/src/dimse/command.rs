@@ -208,6 +208,16 @@ pub struct SubOperations {
     pub warning: usize,
 }
 
+impl SubOperations {
+    /// Of a response that has any of them; the others are 0.
+    fn read(set: &CommandSet) -> Option<Self> {
+        let counts = [element::REMAINING, element::COMPLETED, element::FAILED, element::WARNING];
+        let counts = counts.map(|number| set.u16(number));
+        let [remaining, completed, failed, warning] = counts.map(|count| usize::from(count.unwrap_or(0)));
+        counts.iter().any(Option::is_some).then_some(Self { remaining, completed, failed, warning })
+    }
+}
+
 /// A response: to a peer's request, or a peer's to ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
@@ -266,9 +276,14 @@ impl Response {
             status: Status(set.u16(element::STATUS).unwrap_or(Status::CANNOT_UNDERSTAND.0)),
             identity: Identity { field, message_id, ..identity },
             comment: Some(set.text(element::ERROR_COMMENT)).filter(|comment| !comment.is_empty()),
-            sub_operations: None,
+            sub_operations: SubOperations::read(set),
             has_data_set,
         }
+    }
+
+    /// The counts of sub-operations, where it has any.
+    pub fn counts(&self) -> Option<SubOperations> {
+        self.sub_operations
     }
 
     pub fn write(&self) -> Bytes {

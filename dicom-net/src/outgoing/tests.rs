@@ -91,5 +91,5 @@ async fn an_instance_goes_out_in_the_best_form_the_peer_takes(
     let instance =
         Instance { transfer_syntax: TransferSyntaxUid::parse(stored).unwrap(), ..sample.instance().clone() };
     let contexts: Vec<_> = [1, 3].into_iter().zip(taken).map(|(id, uid)| context(id, uid)).collect();
-    assert_eq!(way_out(contexts.iter(), &instance), expected);
+    assert_eq!(way_out(contexts.iter(), &instance, &[]), expected);
 }

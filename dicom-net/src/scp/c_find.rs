@@ -6,6 +6,7 @@ use futures_util::{FutureExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::{info, warn};
 
+use super::answer_text::said;
 use super::dispatch::{Conversation, cancelled, is_cancelled};
 use super::identifier::Identifier;
 use super::services::Model;
@@ -90,13 +91,15 @@ where
         let pending = Response::new(request, status).with_data_set().write();
         let encoding = context.transfer_syntax.facts().encoding;
         let title = self.shared.config.ae_title.clone();
+        let text =
+            self.shared.peers.get(&self.association.calling).await.map(|peer| peer.text).unwrap_or_default();
         loop {
             if is_cancelled(&mut self.association.reader, request.message_id)? {
                 return Ok(Response::new(request, Status::CANCEL));
             }
             match self.next_row(request, &mut rows).await? {
                 Next::Row(Ok(row)) => {
-                    let answer = identifier.response(&row, &title).write(encoding);
+                    let answer = said(identifier.response(&row, &title), text).write(encoding);
                     self.association.writer.queue(context.id, &pending, Some(&answer));
                 }
                 Next::Row(Err(error)) => return Ok(failure(request, &error)),

@@ -52,7 +52,7 @@ where
     /// The context on which the peer takes an instance, with the role of an SCP (PS3.7 §D.3.3.4), and the
     /// form that it takes it in.
     fn way_out(&self, instance: &Instance) -> Option<(u8, Form)> {
-        way_out(self.association.contexts.iter().filter(|context| context.requestor_is_scp), instance)
+        way_out(self.association.contexts.iter().filter(|context| context.requestor_is_scp), instance, &[])
     }
 
     /// Sends one after the other; gives whether the peer cancelled.
@@ -79,7 +79,7 @@ where
             message_id = message_id.wrapping_add(1);
             let (sop_class, sop_instance) = (instance.sop_class.as_str(), instance.sop_instance.as_str());
             let store = CStoreRq { priority, ..CStoreRq::new(message_id, sop_class, sop_instance, None) };
-            let sent = send(&mut self.association.writer, *id, &store, &mut objects).await?;
+            let sent = send(&mut self.association.writer, *id, &store, &mut objects, None).await?;
             if let Err(error) = sent {
                 warn!(instance = sop_instance, %error, "an instance cannot be read");
                 progress.settle(&instance.sop_instance, Outcome::unreadable());

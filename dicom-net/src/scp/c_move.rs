@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use dicom_store::Peer;
 use dicom_store::model::{AeTitle, Error as StoreError, Instance, SopInstanceUid};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
@@ -19,7 +20,6 @@ use super::services::Model;
 use super::status;
 use crate::dimse::{CMoveRq, Identity, MoveOriginator, Response, Status};
 use crate::error::Result;
-use crate::peers::Peer;
 use crate::scu::{Errand, Outcome};
 use crate::ul::PresentationContext;
 
@@ -55,7 +55,11 @@ where
             }
         };
         let destination = AeTitle::parse(&request.destination).ok();
-        let Some(peer) = destination.and_then(|title| self.shared.peers.get(&title).cloned()) else {
+        let peer = match &destination {
+            Some(title) => self.shared.peers.destination(title).await,
+            None => None,
+        };
+        let Some(peer) = peer else {
             warn!(destination = request.destination, "C-MOVE to an unknown destination");
             let response = Response::new(&request.identity, Status::MOVE_DESTINATION_UNKNOWN)
                 .because("the move destination is not a known peer");
@@ -89,7 +93,7 @@ where
         &mut self,
         context: &PresentationContext,
         request: &CMoveRq,
-        peer: Peer,
+        peer: Arc<Peer>,
         instances: Vec<Instance>,
     ) -> Result<()> {
         let (priority, request) = (request.priority, &request.identity);
@@ -99,7 +103,8 @@ where
         let errand = Errand {
             session: self.session.clone(),
             pool: self.shared.pool.clone(),
-            peer,
+            peer: Peer::clone(&peer),
+            lane: self.shared.peers.lane(&peer),
             instances,
             originator: Some(MoveOriginator {
                 ae_title: self.association.calling.to_string(),

@@ -12,10 +12,10 @@ use tracing::debug;
 
 use super::Shared;
 use super::events::Events;
-use super::pace::Pace;
 use super::services::{Offered, Purpose};
 use crate::dimse::{Identity, NActionRq, Request, Response, Status};
 use crate::error::{Error, Result};
+use crate::pace::Pace;
 use crate::ul::{AbortReason, Association, Fragment, PduReader, PresentationContext, Received, Release};
 
 /// An identifier may be this long; a list of 10,000 UIDs fits.
@@ -29,7 +29,7 @@ pub(super) struct Conversation<'a, R, W> {
     pub(super) address: IpAddr,
     pub(super) events: Events,
     offered: Offered,
-    pace: Pace,
+    pub(super) pace: Pace,
 }
 
 impl<'a, R, W> Conversation<'a, R, W>

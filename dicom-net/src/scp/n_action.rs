@@ -1,7 +1,7 @@
 //! N-ACTION of storage commitment (PS3.4 §J.3.2): answered at once, carried out and reported later.
 
-use dicom_store::Caller;
 use dicom_store::model::Attributes;
+use dicom_store::{Caller, PeerRights};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::{info, warn};
 
@@ -51,7 +51,7 @@ where
 
     /// Whether this peer may ask for this at all; otherwise the status and comment that say why not.
     fn may_ask(&self, request: &NActionRq) -> Result<(), (Status, &'static str)> {
-        if !matches!(self.session.caller(), Caller::Peer { known: true, .. }) {
+        if !matches!(self.session.caller(), Caller::Peer { rights: PeerRights { known: true, .. }, .. }) {
             return Err((
                 Status::NOT_AUTHORIZED,
                 "not a known peer: its report needs an address, add it to peers",

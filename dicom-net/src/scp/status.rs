@@ -6,7 +6,7 @@ use dicom_store::model::{Error, ErrorKind};
 use crate::dimse::Status;
 
 /// C-STORE (PS3.4 Table B.2-1).
-pub(super) fn of_store(kind: ErrorKind) -> Status {
+pub(crate) fn of_store(kind: ErrorKind) -> Status {
     match kind {
         ErrorKind::Invalid => Status::CANNOT_UNDERSTAND,
         ErrorKind::Conflict => Status::DOES_NOT_MATCH_SOP_CLASS,
@@ -22,7 +22,7 @@ pub(super) fn of_store(kind: ErrorKind) -> Status {
 }
 
 /// C-FIND (PS3.4 Table C.4-1).
-pub(super) fn of_find(kind: ErrorKind) -> Status {
+pub(crate) fn of_find(kind: ErrorKind) -> Status {
     match kind {
         ErrorKind::Invalid | ErrorKind::Conflict => Status::DOES_NOT_MATCH_SOP_CLASS,
         ErrorKind::Forbidden => Status::NOT_AUTHORIZED,
@@ -32,7 +32,7 @@ pub(super) fn of_find(kind: ErrorKind) -> Status {
 }
 
 /// C-MOVE and C-GET, before any sub-operation (PS3.4 Tables C.4-2 and C.4-3).
-pub(super) fn of_retrieve(kind: ErrorKind) -> Status {
+pub(crate) fn of_retrieve(kind: ErrorKind) -> Status {
     match kind {
         ErrorKind::Invalid | ErrorKind::Conflict => Status::DOES_NOT_MATCH_SOP_CLASS,
         ErrorKind::Forbidden => Status::NOT_AUTHORIZED,
@@ -44,7 +44,7 @@ pub(super) fn of_retrieve(kind: ErrorKind) -> Status {
 }
 
 /// What the peer hears: all of what it did wrong, nothing of what is wrong with us.
-pub(super) fn comment(error: &Error) -> String {
+pub(crate) fn comment(error: &Error) -> String {
     match error.kind {
         ErrorKind::NotFound
         | ErrorKind::Invalid

@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use dicom_store::Peer;
 use dicom_store::model::{SopClassUid, TransferSyntaxUid, transfer_syntax};
 
 use super::{connect, release, response};
 use crate::config::Config;
 use crate::dimse::{CEchoRq, Status};
 use crate::error::{Error, Result};
-use crate::peers::Peer;
 use crate::ul::Role;
 
 const VERIFICATION: &str = "1.2.840.10008.1.1";

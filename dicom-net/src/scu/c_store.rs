@@ -5,12 +5,13 @@ use tokio::io::AsyncWrite;
 
 use crate::dimse::CStoreRq;
 use crate::error::{Error, Result};
+use crate::lane::Lane;
 use crate::outgoing::{Outgoing, Piece};
 use crate::ul::PduWriter;
 
 /// Sends a request and the next object of `objects`; the answer is still to come.
 ///
-/// `Ok(Err(_))`: the object cannot be read, and nothing of it was sent.
+/// `lane`: the way to the peer, where it may be limited. `Ok(Err(_))`: the object cannot be read, and nothing of it was sent.
 ///
 /// # Errors
 /// When the association fails, or has to: a data set that was begun cannot be taken back.
@@ -19,6 +20,7 @@ pub(crate) async fn send<W: AsyncWrite + Unpin>(
     context: u8,
     request: &CStoreRq,
     objects: &mut Outgoing,
+    lane: Option<&Lane>,
 ) -> Result<Result<(), StoreError>> {
     let mut piece = match objects.next().await {
         Piece::Failed(error) => return Ok(Err(error)),
@@ -28,6 +30,9 @@ pub(crate) async fn send<W: AsyncWrite + Unpin>(
     loop {
         match piece {
             Piece::Data { bytes, is_last } => {
+                if let Some(lane) = lane {
+                    lane.pass(bytes.len()).await;
+                }
                 tokio::select! {
                     sent = writer.send_data(context, &bytes, is_last) => sent?,
                     () = objects.are_needed() => {

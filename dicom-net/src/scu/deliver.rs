@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use dicom_store::Session;
 use dicom_store::model::{Instance, SopClassUid, SopInstanceUid, TransferSyntaxUid, transfer_syntax};
+use dicom_store::{Peer, Session};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -14,8 +14,8 @@ use super::{TcpAssociation, connect, release, response, send};
 use crate::config::Config;
 use crate::dimse::{CStoreRq, MoveOriginator, Status};
 use crate::error::{Error, Result};
+use crate::lane::Lane;
 use crate::outgoing::{Form, Outgoing, can_be_native, way_out};
-use crate::peers::Peer;
 use crate::ul::Role;
 
 /// Presentation contexts that an association can have.
@@ -58,6 +58,8 @@ pub(crate) struct Errand {
     pub session: Session,
     pub pool: CpuPool,
     pub peer: Peer,
+    /// The way to it.
+    pub lane: Arc<Lane>,
     pub instances: Vec<Instance>,
     /// The C-MOVE that this is for.
     pub originator: Option<MoveOriginator>,
@@ -111,6 +113,14 @@ impl Errand {
     }
 
     async fn deliver(&self, batch: Batch) -> Result<()> {
+        let _place = match self.lane.enter(self.config.response()).await {
+            Ok(place) => place,
+            Err(error) => {
+                warn!(called = %self.peer.ae_title, %error, "nothing was sent");
+                self.fail(batch.instances.iter(), &error).await;
+                return Err(error);
+            }
+        };
         let association = connect(&self.peer, Role::Scu, &batch.contexts, &self.config).await;
         let mut association = match association {
             Ok(association) => association,
@@ -123,7 +133,9 @@ impl Errand {
         let (ready, refused): (Vec<_>, Vec<_>) = batch
             .instances
             .into_iter()
-            .map(|instance| (way_out(association.contexts.iter(), &instance), instance))
+            .map(|instance| {
+                (way_out(association.contexts.iter(), &instance, &self.peer.transfer_syntaxes), instance)
+            })
             .partition(|(way, _)| way.is_some());
         for (_, instance) in &refused {
             self.tell(instance, Outcome::no_context()).await;
@@ -179,7 +191,9 @@ impl Errand {
         let (sop_class, sop_instance) = (instance.sop_class.as_str(), instance.sop_instance.as_str());
         let request = CStoreRq::new(message_id, sop_class, sop_instance, self.originator.clone());
         let request = CStoreRq { priority: self.priority, ..request };
-        if let Err(error) = send(&mut association.writer, context, &request, objects).await? {
+        if let Err(error) =
+            send(&mut association.writer, context, &request, objects, Some(&self.lane)).await?
+        {
             warn!(instance = sop_instance, %error, "an instance cannot be read");
             return Ok(Outcome::unreadable());
         }

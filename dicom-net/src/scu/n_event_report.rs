@@ -1,5 +1,6 @@
 //! N-EVENT-REPORT of storage commitment to the peer that asked for it, on an association of our own (PS3.4 §J.3.3).
 
+use dicom_store::Peer;
 use dicom_store::model::{SopClassUid, TransferSyntaxUid, transfer_syntax};
 use tokio::time::timeout;
 
@@ -8,7 +9,6 @@ use crate::commitment::{Report, STORAGE_COMMITMENT};
 use crate::config::Config;
 use crate::dimse::{Request, Status};
 use crate::error::{Error, Result};
-use crate::peers::Peer;
 use crate::ul::{AbortReason, PresentationContext, Received, Role};
 
 const MESSAGE_ID: u16 = 1;

@@ -5,6 +5,7 @@
 //! Sta6 [`PduReader`] between the two, Sta7–Sta12 [`Association::release`] and
 //! [`Association::answer_release`], Sta13 [`Linger`].
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use dicom_store::model::{AeTitle, SopClassUid, TransferSyntaxUid};
@@ -147,6 +148,18 @@ pub enum Role {
     Scu,
     /// SCP alone: negotiated by role selection (PS3.7 §D.3.3.4).
     Scp,
+    /// SCU of this abstract syntax, and SCP alone of all others: a C-GET and the objects that come of it.
+    ScpBut(&'static str),
+}
+
+impl Role {
+    fn is_scp_of(self, abstract_syntax: &SopClassUid) -> bool {
+        match self {
+            Self::Scu => false,
+            Self::Scp => true,
+            Self::ScpBut(scu) => abstract_syntax.as_str() != scu,
+        }
+    }
 }
 
 /// What a requestor asks for.
@@ -236,8 +249,10 @@ fn associate_rq(proposal: &Proposal<'_>) -> AssociationRQ {
 
 /// Role selection for the contexts, where the role is not the usual one.
 fn roles<'a>(proposal: &'a Proposal<'_>) -> impl Iterator<Item = UserVariableItem> + 'a {
-    let contexts = proposal.contexts.iter().filter(|_| proposal.role == Role::Scp);
-    contexts.map(|(abstract_syntax, _)| {
+    let mut named = HashSet::new();
+    let contexts = proposal.contexts.iter().map(|(abstract_syntax, _)| abstract_syntax);
+    let contexts = contexts.filter(|uid| proposal.role.is_scp_of(uid)).filter(move |uid| named.insert(*uid));
+    contexts.map(|abstract_syntax| {
         let roles = RequestorRoles { scu: false, scp: true };
         UserVariableItem::ScuScpRoleSelectionSubItem(abstract_syntax.to_string(), roles)
     })
@@ -246,7 +261,7 @@ fn roles<'a>(proposal: &'a Proposal<'_>) -> impl Iterator<Item = UserVariableIte
 /// Whether the acceptor refuses the role that was proposed. Some SCUs know nothing of role selection and leave it
 /// unanswered: the role is theirs all the same, since they take no other context for this class.
 fn refuses_role(proposal: &Proposal<'_>, accepted: &AssociationAC, abstract_syntax: &SopClassUid) -> bool {
-    proposal.role == Role::Scp
+    proposal.role.is_scp_of(abstract_syntax)
         && accepted.user_variables.iter().any(|variable| match variable {
             UserVariableItem::ScuScpRoleSelectionSubItem(uid, roles) => {
                 uid == abstract_syntax.as_str() && !roles.scp
@@ -268,7 +283,7 @@ fn accepted_contexts(proposal: &Proposal<'_>, accepted: &AssociationAC) -> Prese
                 id,
                 abstract_syntax: abstract_syntax.clone(),
                 transfer_syntax: transfer_syntax.clone(),
-                requestor_is_scp: proposal.role == Role::Scp,
+                requestor_is_scp: proposal.role.is_scp_of(abstract_syntax),
             })
         })
         .collect()

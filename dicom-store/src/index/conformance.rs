@@ -5,6 +5,7 @@
 mod acts;
 mod packs;
 mod people;
+mod register;
 mod search;
 mod texts;
 
@@ -27,6 +28,7 @@ pub use packs::{
     never_gives_the_number_of_the_last_pack_again, puts_one_pack_in_the_place_of_others,
 };
 pub use people::*;
+pub use register::*;
 pub use search::*;
 pub use texts::*;
 
@@ -54,7 +56,7 @@ macro_rules! index_conformance {
             tells_each_study_with_the_person_that_it_came_with, finds_a_patient_by_each_name_and_tells_them_once,
             takes_names_that_differ_in_form_for_one_person, corrects_whatever_a_study_says_of_its_patient,
             counts_how_text_is_read, counts_text_as_it_is_hidden_and_shown,
-            counts_the_text_of_whichever_data_set_is_shown, belongs_to_one_archive,
+            counts_the_text_of_whichever_data_set_is_shown, belongs_to_one_archive, registers_by_kind_and_name,
             commits_what_the_gate_lets_through, finds_a_study_once_that_was_corrected_before_it_came);
     };
     (@each $make:path: $($test:ident),+) => {
@@ -397,7 +399,14 @@ pub async fn hands_out_each_job_once(index: &dyn Index) {
     assert_eq!(payloads, [("1", 1), ("2", 1)]);
     assert!(index.lease(&["test"], 10, LEASE).await.unwrap().is_empty());
     for lease in leases {
+        // It comes back when its lease has ended, and not before while that is renewed.
+        index.renew(lease.id, Duration::ZERO).await.unwrap();
+        let again = index.lease(&["test"], 1, Duration::ZERO).await.unwrap();
+        assert_eq!((again[0].id, again[0].attempt), (lease.id, 2));
+        index.renew(lease.id, LEASE).await.unwrap();
+        assert!(index.lease(&["test"], 10, LEASE).await.unwrap().is_empty());
         index.complete(lease.id).await.unwrap();
+        index.renew(lease.id, Duration::ZERO).await.unwrap();
     }
     assert_eq!(index.queue_depth().await.unwrap(), QueueDepth { waiting: 1, running: 0, parked: 0 });
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{Index, PostgresIndex, SqliteIndex, sqlite};
 use crate::config::Config;
+use crate::register::Registered;
 use crate::{Error, Result};
 
 const INDEX_FILE: &str = "index.sqlite";
@@ -50,13 +51,29 @@ impl Place {
         })
     }
 
-    /// Forgets all that is in it.
+    /// One line of the register, as it stands now; a server may be at work.
+    ///
+    /// # Errors
+    /// What the back end says.
+    pub(crate) async fn registered_as(&self, kind: &str, name: &str) -> Result<Option<Registered>> {
+        match self {
+            Self::Sqlite(file) => sqlite::registered_as(file, kind, name),
+            Self::Postgres(..) => {
+                let index = self.open().await?;
+                let row = index.registered_as(kind, name).await;
+                index.close().await;
+                row
+            }
+        }
+    }
+
+    /// Forgets all that is in it but for the register.
     ///
     /// # Errors
     /// What the back end says.
     pub(crate) async fn remove(&self) -> Result<()> {
         match self {
-            Self::Sqlite(file) => sqlite::remove(file),
+            Self::Sqlite(file) => sqlite::renew(file),
             Self::Postgres(url, password) => PostgresIndex::remove(url.expose(), password.as_deref()).await,
         }
     }

@@ -27,8 +27,8 @@ use pulse::{Limits, Pulse};
 
 use super::sql::commit::{Counters, Memory};
 use super::sql::{
-    Connection as _, SqlRow, Statement, audit, commit, hidden, identity, ledger, packs, quarantine, rows,
-    search, texts, who, work,
+    Connection as _, SqlRow, Statement, audit, commit, hidden, identity, ledger, packs, quarantine, register,
+    rows, search, texts, who, work,
 };
 use super::{
     AuditRow, Committed, EntryRow, Gate, HeaderCursor, HeaderPage, Hidden, Index, KeptAside, Known, Mark,
@@ -41,6 +41,7 @@ use crate::model::{Attributes, FrameMap, Header, Instance, PackId, PatientKey, R
 use crate::node::{Joined, Joining};
 use crate::query::{Counted, Query};
 use crate::queue::{JobId, Lease, NewJob, QueueDepth};
+use crate::register::{Entry as Registration, Registered};
 use crate::{Error, Result};
 
 /// Takes the order of the writers; what it gives was left by the last of them.
@@ -290,6 +291,10 @@ impl Index for PostgresIndex {
             .boxed()
     }
 
+    fn renew<'a>(&'a self, job: JobId, lease: Duration) -> BoxFuture<'a, Result<()>> {
+        self.pool.one(async move |c| work::renew(c, job, lease).await).boxed()
+    }
+
     fn complete(&self, job: JobId) -> BoxFuture<'_, Result<()>> {
         self.pool.one(async move |c| work::complete(c, job).await).boxed()
     }
@@ -364,6 +369,44 @@ impl Index for PostgresIndex {
 
     fn audit(&self, before: Option<u64>, limit: u32) -> BoxFuture<'_, Result<Vec<(u64, AuditRow)>>> {
         self.pool.one(async move |c| audit::rows(c, before, limit).await).boxed()
+    }
+
+    fn registered<'a>(
+        &'a self,
+        kind: &'a str,
+        after: &'a str,
+        limit: u32,
+    ) -> BoxFuture<'a, Result<Vec<Registered>>> {
+        let (kind, after) = (kind.to_owned(), after.to_owned());
+        self.pool.one(async move |c| register::rows(c, &kind, &after, limit).await).boxed()
+    }
+
+    fn registered_as<'a>(
+        &'a self,
+        kind: &'a str,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Registered>>> {
+        let (kind, name) = (kind.to_owned(), name.to_owned());
+        self.pool.one(async move |c| register::row(c, &kind, &name).await).boxed()
+    }
+
+    fn register<'a>(
+        &'a self,
+        entries: &'a [Registration],
+        by: Option<&'a AuditRow>,
+    ) -> BoxFuture<'a, Result<()>> {
+        let (entries, by) = (entries.to_vec(), by.cloned());
+        self.pool.write(async move |c| register::write(c, &entries, by.as_ref()).await).boxed()
+    }
+
+    fn unregister<'a>(
+        &'a self,
+        kind: &'a str,
+        name: &'a str,
+        by: Option<&'a AuditRow>,
+    ) -> BoxFuture<'a, Result<bool>> {
+        let (kind, name, by) = (kind.to_owned(), name.to_owned(), by.cloned());
+        self.pool.write(async move |c| register::remove(c, &kind, &name, by.as_ref()).await).boxed()
     }
 
     fn text_counts(&self) -> BoxFuture<'_, Result<Vec<TextCount>>> {

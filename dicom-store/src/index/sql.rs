@@ -13,6 +13,7 @@ pub(super) mod ledger;
 pub(super) mod levels;
 pub(super) mod packs;
 pub(super) mod quarantine;
+pub(super) mod register;
 pub(super) mod rows;
 pub(super) mod search;
 pub(super) mod texts;

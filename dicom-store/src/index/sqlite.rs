@@ -15,11 +15,12 @@ use futures_util::future::BoxFuture;
 use tokio::sync::Semaphore;
 
 use connection::SqliteConnection;
-pub(super) use connection::remove;
+pub(super) use connection::{registered_as, renew};
 
 use super::sql::commit::Memory;
 use super::sql::{
-    audit, closed, commit, hidden, identity, ledger, packs, quarantine, rows, search, texts, who, work,
+    audit, closed, commit, hidden, identity, ledger, packs, quarantine, register, rows, search, texts, who,
+    work,
 };
 use super::{
     AuditRow, Committed, EntryRow, Gate, HeaderCursor, HeaderPage, Hidden, Index, KeptAside, Known, Mark,
@@ -32,6 +33,7 @@ use crate::model::{Attributes, FrameMap, Header, Instance, PackId, PatientKey, R
 use crate::node::{Joined, Joining};
 use crate::query::{Counted, Query};
 use crate::queue::{JobId, Lease, NewJob, QueueDepth};
+use crate::register::{Entry as Registration, Registered};
 use crate::{Error, Result};
 
 /// Connections that read at a time.
@@ -186,9 +188,14 @@ impl Index for SqliteIndex {
         self.write(async move |c| identity::belongs_to(c, &archive).await).boxed()
     }
 
-    /// There is no other: the file is locked, by itself or with the data folder.
+    /// There is no other: the file is locked, by itself or with the data folder. So whatever runs by its rows was
+    /// run by a server that has ended.
     fn join<'a>(&'a self, node: &'a Joining) -> BoxFuture<'a, Result<Joined>> {
-        async { Ok(Joined { number: 0, founder: node.token.clone() }) }.boxed()
+        async {
+            self.write(async |c| work::release_all(c).await).await?;
+            Ok(Joined { number: 0, founder: node.token.clone() })
+        }
+        .boxed()
     }
 
     fn marks(&self) -> BoxFuture<'_, Result<Vec<Mark>>> {
@@ -291,6 +298,10 @@ impl Index for SqliteIndex {
         .boxed()
     }
 
+    fn renew<'a>(&'a self, job: JobId, lease: Duration) -> BoxFuture<'a, Result<()>> {
+        self.write(async move |c| work::renew(c, job, lease).await).boxed()
+    }
+
     fn complete(&self, job: JobId) -> BoxFuture<'_, Result<()>> {
         self.write(async move |c| work::complete(c, job).await).boxed()
     }
@@ -362,6 +373,44 @@ impl Index for SqliteIndex {
 
     fn audit(&self, before: Option<u64>, limit: u32) -> BoxFuture<'_, Result<Vec<(u64, AuditRow)>>> {
         self.read(async move |c| audit::rows(c, before, limit).await).boxed()
+    }
+
+    fn registered<'a>(
+        &'a self,
+        kind: &'a str,
+        after: &'a str,
+        limit: u32,
+    ) -> BoxFuture<'a, Result<Vec<Registered>>> {
+        let (kind, after) = (kind.to_owned(), after.to_owned());
+        self.read(async move |c| register::rows(c, &kind, &after, limit).await).boxed()
+    }
+
+    fn registered_as<'a>(
+        &'a self,
+        kind: &'a str,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Registered>>> {
+        let (kind, name) = (kind.to_owned(), name.to_owned());
+        self.read(async move |c| register::row(c, &kind, &name).await).boxed()
+    }
+
+    fn register<'a>(
+        &'a self,
+        entries: &'a [Registration],
+        by: Option<&'a AuditRow>,
+    ) -> BoxFuture<'a, Result<()>> {
+        let (entries, by) = (entries.to_vec(), by.cloned());
+        self.write(async move |c| register::write(c, &entries, by.as_ref()).await).boxed()
+    }
+
+    fn unregister<'a>(
+        &'a self,
+        kind: &'a str,
+        name: &'a str,
+        by: Option<&'a AuditRow>,
+    ) -> BoxFuture<'a, Result<bool>> {
+        let (kind, name, by) = (kind.to_owned(), name.to_owned(), by.cloned());
+        self.write(async move |c| register::remove(c, &kind, &name, by.as_ref()).await).boxed()
     }
 
     fn text_counts(&self) -> BoxFuture<'_, Result<Vec<TextCount>>> {
@@ -490,8 +539,17 @@ mod tests {
             .commit(&[], &[Mark { pack: PackId(1), offset: 1 }], OPEN)
             .await
             .unwrap();
+        let peer = [Registration::new("peer", "CT1", "{}")];
+        SqliteIndex::open(&file).await.unwrap().register(&peer, None).await.unwrap();
         set(1);
-        assert!(SqliteIndex::open(&file).await.unwrap().marks().await.unwrap().is_empty());
+        let anew = SqliteIndex::open(&file).await.unwrap();
+        assert!(anew.marks().await.unwrap().is_empty());
+        assert_eq!(
+            anew.registered("peer", "", 10).await.unwrap().len(),
+            1,
+            "what was told is in no pack, and stays"
+        );
+        drop(anew);
         set(1_000);
         assert_eq!(SqliteIndex::open(&file).await.unwrap_err().kind, crate::ErrorKind::Conflict);
     }

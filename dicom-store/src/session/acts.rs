@@ -98,7 +98,7 @@ impl Session {
     }
 
     /// A refusal is written down as well.
-    async fn check_audited(&self, action: Action) -> Result<()> {
+    pub(super) async fn check_audited(&self, action: Action) -> Result<()> {
         let checked = self.caller.check(action);
         if let Err(Error { kind: ErrorKind::Forbidden, what, .. }) = &checked {
             let row =

@@ -4,6 +4,9 @@
 mod acts;
 #[cfg(test)]
 mod described;
+#[cfg(test)]
+mod peers;
+#[cfg(test)]
 mod retrieve;
 #[cfg(test)]
 mod search;

@@ -1,20 +1,25 @@
 //! The service under test, instances to store in it, and answers taken apart.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use bytes::Bytes;
 use dicom::dictionary_std::{tags, uids};
-use dicom_store::Archive;
 use dicom_store::model::{
-    Attributes, Encoding, FileMeta, SopClassUid, SopInstanceUid, TransferSyntaxUid, VR, transfer_syntax,
+    AeTitle, Attributes, Encoding, FileMeta, SopClassUid, SopInstanceUid, TransferSyntaxUid, VR,
+    transfer_syntax,
 };
+use dicom_store::{Archive, Peer};
+use futures_util::future::BoxFuture;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, Request, StatusCode};
 use serde_json::Value;
 use tempfile::TempDir;
 use tower::ServiceExt;
 use wado::Config;
-use worker::CpuPool;
+use worker::{CpuPool, Remotes};
 
 pub(crate) const INSTANCES: &str = "multipart/related; type=\"application/dicom\"";
 pub(crate) const AS_STORED: &str = "multipart/related; type=\"application/dicom\"; transfer-syntax=*";
@@ -41,6 +46,19 @@ pub(crate) struct Part {
     pub(crate) body: Bytes,
 }
 
+/// One peer of the settings, and nobody who answers.
+struct NobodyElse;
+
+impl Remotes for NobodyElse {
+    fn fixed(&self) -> Vec<Peer> {
+        vec!["WS_1=ws1.example:11112".parse().unwrap()]
+    }
+
+    fn echo<'a>(&'a self, ae_title: &'a AeTitle) -> BoxFuture<'a, worker::Result<Duration>> {
+        Box::pin(async move { Err(worker::Error::Remote(format!("{ae_title} does not answer"))) })
+    }
+}
+
 impl Service {
     pub(crate) async fn open() -> Self {
         Self::with(Config { open: true, ..Config::default() }).await
@@ -50,8 +68,10 @@ impl Service {
         let (archive, folder) = dicom_store::fixture::archive().await;
         let pool = CpuPool::new(1).unwrap();
         let uri = wado::uri_router(archive.clone(), pool.clone(), config.clone());
-        let router =
-            Router::new().nest("/api/v1", wado::api_router(archive.clone(), pool.clone(), config.clone()));
+        let router = Router::new().nest(
+            "/api/v1",
+            wado::api_router(archive.clone(), pool.clone(), config.clone(), Arc::new(NobodyElse)),
+        );
         let router =
             router.nest_service("/dicom-web", wado::router(archive.clone(), pool, config)).merge(uri);
         Self { router, archive, _folder: folder }
@@ -95,7 +115,11 @@ impl Service {
 fn uri(path: &str) -> String {
     // Links in answers are absolute.
     let path = path.strip_prefix("http://pacs.test/dicom-web").unwrap_or(path);
-    if path.starts_with("/wado") { path.to_owned() } else { format!("/dicom-web{path}") }
+    if path.starts_with("/wado") || path.starts_with("/api") {
+        path.to_owned()
+    } else {
+        format!("/dicom-web{path}")
+    }
 }
 
 impl Answer {

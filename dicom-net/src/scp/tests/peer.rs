@@ -38,6 +38,10 @@ pub(super) struct Running {
 }
 
 impl Running {
+    pub(super) fn archive(&self) -> &Archive {
+        &self.archive
+    }
+
     pub(super) fn session(&self) -> Session {
         fixture::system(&self.archive)
     }

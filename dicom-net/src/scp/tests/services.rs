@@ -245,8 +245,10 @@ async fn a_destination_tells_what_became_of_each_instance() {
     let refused = fixture::store(&ours.session(), &film).await.unwrap();
     let instances = [stored.instance().clone(), refused.instance().clone()];
     let destination = |address: &str| {
-        let peer = format!("THEIRS={address}").parse().unwrap();
-        DimseDestination::new(peer, CpuPool::new(1).unwrap(), Config::default().into())
+        let config =
+            Config { peers: vec![format!("THEIRS={address}").parse().unwrap()], ..Config::default() };
+        let peers = crate::Peers::new(&config, ours.archive().work());
+        DimseDestination::new("THEIRS".parse().unwrap(), peers, CpuPool::new(1).unwrap(), config.into())
     };
     let delivery = destination(&theirs.address.to_string()).send(&ours.session(), &instances).await.unwrap();
     assert_eq!(delivery.delivered, [sample.sop_instance()]);

@@ -15,6 +15,7 @@ pub(super) const STEPS: &[&str] = &[
     include_str!("../schema/postgres-2.sql"),
     include_str!("../schema/postgres-3.sql"),
     include_str!("../schema/postgres-4.sql"),
+    include_str!("../schema/postgres-5.sql"),
 ];
 
 const TABLE: &str = "CREATE TABLE ";
@@ -81,7 +82,7 @@ async fn is_current(connection: &mut PostgresConnection, steps: &[&str]) -> Resu
     Ok(taken == known)
 }
 
-/// Drops all tables that the steps made.
+/// Drops all tables that the steps made, but for what outlives an index: `CREATE TABLE IF NOT EXISTS` in its step.
 pub(super) async fn remove(connection: &mut PostgresConnection, steps: &[&str]) -> Result<()> {
     for table in steps.iter().flat_map(|step| step.lines()).filter_map(name_of_table) {
         connection.execute(Statement::new(format!("DROP TABLE IF EXISTS {table} CASCADE"))).await?;
@@ -90,5 +91,5 @@ pub(super) async fn remove(connection: &mut PostgresConnection, steps: &[&str]) 
 }
 
 fn name_of_table(line: &str) -> Option<&str> {
-    line.strip_prefix(TABLE)?.split([' ', '(']).next()
+    line.strip_prefix(TABLE).filter(|rest| !rest.starts_with("IF NOT EXISTS"))?.split([' ', '(']).next()
 }

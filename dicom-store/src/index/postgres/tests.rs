@@ -27,6 +27,19 @@ async fn index() -> (Arc<dyn Index>, Database) {
 
 crate::index_conformance!(in_one_test, index);
 
+#[tokio::test]
+async fn what_is_registered_outlives_an_index_that_is_removed() {
+    let database = Database::new().await;
+    let index = open(&database).await;
+    index.register(&[Registration::new("peer", "CT1", "{}")], None).await.unwrap();
+    index.commit(&[new(&ct(), 0)], &[], OPEN).await.unwrap();
+    index.close().await;
+    PostgresIndex::remove(&database.url(), None).await.unwrap();
+    let index = open(&database).await;
+    assert_eq!(index.registered("peer", "", 10).await.unwrap().len(), 1);
+    assert!(index.known(&[&ct().sop_instance()]).await.unwrap().is_empty());
+}
+
 fn joining(token: &str, is_alone: bool) -> Joining {
     Joining { token: token.to_owned(), number: None, first_free: 0, is_alone }
 }

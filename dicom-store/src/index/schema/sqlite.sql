@@ -232,3 +232,17 @@ CREATE TABLE audit (
     what TEXT NOT NULL,
     outcome TEXT NOT NULL
 );
+
+-- What the server was told while it runs, and what it has noted for itself. Not in the packs; kept when the index is made
+-- anew.
+CREATE TABLE register (
+    kind TEXT NOT NULL,
+    name TEXT NOT NULL,
+    -- JSON.
+    body TEXT NOT NULL,
+    -- Milliseconds since 1970: when it was written first and last; and how often.
+    made INTEGER NOT NULL,
+    written INTEGER NOT NULL,
+    times INTEGER NOT NULL,
+    PRIMARY KEY (kind, name)
+) WITHOUT ROWID;

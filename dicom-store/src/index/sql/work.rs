@@ -114,6 +114,22 @@ pub(in crate::index) async fn lease<C: Connection>(
     connection.fetch(update).await?.iter().map(lease).collect()
 }
 
+/// Of a job that is still running.
+pub(in crate::index) async fn renew<C: Connection>(
+    connection: &mut C,
+    job: JobId,
+    lease: Duration,
+) -> Result<()> {
+    let now = C::DIALECT.clock();
+    let update = Statement::new(format!("UPDATE jobs SET due = {now} + ? WHERE id = ? AND state = 1"));
+    connection.execute(update.bind(milliseconds(lease)).bind(job.0)).await.map(|_| ())
+}
+
+/// Whoever held leases is gone: what was running is due now.
+pub(in crate::index) async fn release_all<C: Connection>(connection: &mut C) -> Result<()> {
+    connection.execute(Statement::new("UPDATE jobs SET due = 0 WHERE state = 1")).await.map(|_| ())
+}
+
 pub(in crate::index) async fn complete<C: Connection>(connection: &mut C, job: JobId) -> Result<()> {
     connection.execute(Statement::new("DELETE FROM jobs WHERE id = ?").bind(job.0)).await.map(|_| ())
 }

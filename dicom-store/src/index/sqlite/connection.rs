@@ -1,18 +1,20 @@
 //! One connection to SQLite, as [`Connection`] has it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use rusqlite::config::DbConfig;
 use rusqlite::types::{Value, ValueRef};
 use rusqlite::{OpenFlags, Statement as Prepared, ToSql};
 
-use crate::index::sql::{Connection, Dialect, SqlRow, SqlValue, Statement};
+use crate::index::sql::{Connection, Dialect, SqlRow, SqlValue, Statement, register};
+use crate::register::Registered;
 use crate::{Error, ErrorKind, Result};
 
 const SCHEMA: &str = include_str!("../schema/sqlite.sql");
 /// Counted up with each change of the schema; kept in the file's `user_version`.
-const VERSION: i64 = 6;
+const VERSION: i64 = 7;
 /// Statements that stay prepared.
 const PREPARED: usize = 128;
 /// How long another process may hold the file before we say that it does.
@@ -22,15 +24,15 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub(super) struct SqliteConnection(rusqlite::Connection);
 
 impl SqliteConnection {
-    /// Opens the file to write, made where it is missing. What an older version wrote is thrown away: the
-    /// packs hold everything, and an index that knows none of them is filled from them.
+    /// Opens the file to write, made where it is missing. What an older version wrote is thrown away but for the
+    /// register: the packs hold everything else, and an index that knows none of them is filled from them.
     pub(super) fn open(file: &Path) -> Result<Self> {
         let mut connection = Self(rusqlite::Connection::open(file).map_err(sql_error)?);
         let version = connection.version()?;
         if (1..VERSION).contains(&version) {
             tracing::warn!(version, "index: written by an older version, it is made anew from the packs");
             connection.close()?;
-            remove(file)?;
+            renew(file)?;
             connection = Self(rusqlite::Connection::open(file).map_err(sql_error)?);
         }
         connection.set_up()?;
@@ -113,12 +115,89 @@ impl SqliteConnection {
     }
 }
 
+/// Puts an empty index in the place of one, with its register; makes none where there is none. Whoever is stopped
+/// within has the one or the other.
+pub(crate) fn renew(file: &Path) -> Result<()> {
+    if !file.exists() {
+        return Ok(());
+    }
+    let register = match register_of(file) {
+        Ok(register) => register,
+        Err(error) => {
+            let error = error.chain();
+            tracing::error!(%error, "index: its register cannot be read; peers have to be told again");
+            Vec::new()
+        }
+    };
+    let new = beside(file, "-new");
+    remove(&new)?;
+    let mut connection = SqliteConnection(rusqlite::Connection::open(&new).map_err(sql_error)?);
+    connection.migrate()?;
+    for row in &register {
+        let insert = Statement::new(
+            "INSERT INTO register (kind, name, body, made, written, times) VALUES (?, ?, ?, ?, ?, ?)",
+        );
+        connection.0.execute("BEGIN", ()).map_err(sql_error)?;
+        let insert = (0..6)
+            .try_fold(insert, |insert, column| Ok::<_, Error>(insert.bind(row.value(column)?.clone())))?;
+        let inserted = connection.prepare(&insert).and_then(|mut prepared| prepared.raw_execute());
+        inserted.map_err(sql_error)?;
+        connection.0.execute("COMMIT", ()).map_err(sql_error)?;
+    }
+    connection.close()?;
+    for suffix in BESIDE {
+        remove_file(&beside(file, suffix))?;
+    }
+    std::fs::rename(&new, file)?;
+    Ok(())
+}
+
+/// The lines of a register, none of an index that has none. What SQLite keeps beside the file is put into it.
+fn register_of(file: &Path) -> Result<Vec<SqlRow>> {
+    let connection = SqliteConnection(rusqlite::Connection::open(file).map_err(sql_error)?);
+    connection.0.busy_timeout(PATIENCE).map_err(sql_error)?;
+    let tables = Statement::new("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'register'");
+    let rows = if connection.rows(&tables).map_err(sql_error)?.is_empty() {
+        Vec::new()
+    } else {
+        let select = Statement::new("SELECT kind, name, body, made, written, times FROM register");
+        connection.rows(&select).map_err(sql_error)?
+    };
+    connection.close()?;
+    Ok(rows)
+}
+
+/// One line of the register, read beside a server that may run; `None` where there is no index of this version.
+pub(crate) fn registered_as(file: &Path, kind: &str, name: &str) -> Result<Option<Registered>> {
+    if !file.exists() {
+        return Ok(None);
+    }
+    let mut connection = SqliteConnection::open_to_read(file)?;
+    if connection.version()? != VERSION {
+        return Ok(None);
+    }
+    let row = register::row(&mut connection, kind, name).now_or_never();
+    row.unwrap_or_else(|| Err(Error::internal("a statement of SQLite waited")))
+}
+
+/// What SQLite keeps beside a file.
+const BESIDE: [&str; 2] = ["-wal", "-shm"];
+
+fn beside(file: &Path, suffix: &str) -> PathBuf {
+    let mut path = file.to_owned().into_os_string();
+    path.push(suffix);
+    path.into()
+}
+
 /// Removes an index, with what SQLite keeps beside it.
-pub(crate) fn remove(file: &Path) -> Result<()> {
-    for suffix in ["", "-wal", "-shm"] {
-        let mut path = file.to_owned().into_os_string();
-        path.push(suffix);
-        match std::fs::remove_file(&path) {
+fn remove(file: &Path) -> Result<()> {
+    remove_file(file)?;
+    BESIDE.iter().try_for_each(|suffix| remove_file(&beside(file, suffix)))
+}
+
+fn remove_file(path: &Path) -> Result<()> {
+    {
+        match std::fs::remove_file(path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
             _ => {}
         }

@@ -18,7 +18,7 @@ const LEAST_RATE: u64 = 1024;
 const WINDOW: Duration = Duration::from_secs(60);
 
 /// The pace of one message. Only time in which we wait for the peer counts, not what the archive takes.
-pub(super) struct Pace {
+pub(crate) struct Pace {
     stall: Duration,
     waited: Duration,
     bytes: u64,
@@ -26,7 +26,7 @@ pub(super) struct Pace {
 
 impl Pace {
     /// `stall`: how long the peer may send nothing at all.
-    pub(super) fn new(stall: Duration) -> Self {
+    pub(crate) fn new(stall: Duration) -> Self {
         Self { stall, waited: Duration::ZERO, bytes: 0 }
     }
 
@@ -34,7 +34,7 @@ impl Pace {
     ///
     /// # Errors
     /// `Silent` when nothing comes, `Slow` when too little came for too long, and those of `next`.
-    pub(super) async fn keep(&mut self, next: impl Future<Output = Result<Fragment>>) -> Result<Fragment> {
+    pub(crate) async fn keep(&mut self, next: impl Future<Output = Result<Fragment>>) -> Result<Fragment> {
         let begun = Instant::now();
         let fragment = timeout(self.stall, next).await.map_err(|_| Error::Silent(self.stall))??;
         // With its last fragment a message is whole, however long it took.

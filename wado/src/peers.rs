@@ -1,0 +1,204 @@
+//! The table of peers, as an operator changes it while the server runs; of the API of the operator.
+//!
+//! | resource | |
+//! |---|---|
+//! | `GET /peers` | all of them; those with `"fixed": true` are of the settings and cannot be changed here |
+//! | `GET`, `PUT`, `DELETE /peers/{aet}` | one; the body of `PUT` has the fields of `[[dimse.peers]]` but the title |
+//! | `POST /peers/{aet}/echo` | C-ECHO: `{"milliseconds": 3}`, or 502 with what the peer did instead |
+//! | `GET /senders` | who has called and is in no table: to be named |
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{FromRef, Path, Request, State};
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use dicom_store::access::Action;
+use dicom_store::model::AeTitle;
+use dicom_store::{Peer, Sender};
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use http::request::Parts;
+use serde_json::{Value, json};
+use worker::Remotes;
+
+use crate::acts::answer;
+use crate::error::Problem;
+use crate::state::Web;
+use crate::{auth, cors};
+
+/// Bytes of a peer, at the most.
+const MOST_BYTES: usize = 64 << 10;
+
+/// What the handlers have at hand.
+#[derive(Clone)]
+pub(crate) struct Api {
+    web: Web,
+    remotes: Arc<dyn Remotes>,
+}
+
+impl FromRef<Api> for Web {
+    fn from_ref(api: &Api) -> Self {
+        api.web.clone()
+    }
+}
+
+/// Routes of the API of the operator.
+pub(crate) fn router(web: Web, remotes: Arc<dyn Remotes>) -> Router {
+    let layered = web.clone();
+    Router::new()
+        .route("/peers", get(peers))
+        .route("/peers/{aet}", get(peer).put(put).delete(remove))
+        .route("/peers/{aet}/echo", post(echo))
+        .route("/senders", get(senders))
+        .layer(from_fn_with_state(layered.clone(), auth::challenge))
+        .layer(from_fn_with_state(layered, cors::allow))
+        .with_state(Api { web, remotes })
+}
+
+async fn peers(State(api): State<Api>, request: Request) -> Result<Response, Problem> {
+    let (parts, _) = request.into_parts();
+    let of_register = api.web.session(&parts).peers().await?;
+    let fixed = api.remotes.fixed();
+    let is_hidden = |peer: &&Peer| fixed.iter().any(|fixed| fixed.ae_title == peer.ae_title);
+    let rest = of_register.iter().filter(|peer| !is_hidden(peer)).map(|peer| shown(peer, false));
+    Ok(answer(&fixed.iter().map(|peer| shown(peer, true)).chain(rest).collect()))
+}
+
+async fn peer(
+    State(api): State<Api>,
+    Path(aet): Path<String>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, _) = request.into_parts();
+    let ae_title = AeTitle::parse(&aet)?;
+    let of_register = api.web.session(&parts).peer(&ae_title).await?;
+    let shown = match (api.fixed(&ae_title), of_register) {
+        (Some(fixed), _) => shown(&fixed, true),
+        (None, Some(peer)) => shown(&peer, false),
+        (None, None) => return Err(Problem::not_found(format!("there is no peer {ae_title}"))),
+    };
+    Ok(object(StatusCode::OK, &shown))
+}
+
+async fn put(State(api): State<Api>, Path(aet): Path<String>, request: Request) -> Result<Response, Problem> {
+    let ae_title = AeTitle::parse(&aet)?;
+    let (parts, body) = request.into_parts();
+    must_be_json(&parts)?;
+    let body: Bytes = axum::body::to_bytes(body, MOST_BYTES)
+        .await
+        .map_err(|_| Problem::too_large(format!("a peer has up to {MOST_BYTES} bytes")))?;
+    let session = api.web.session(&parts);
+    if session.caller().may(Action::Configure) {
+        api.is_not_fixed(&ae_title)?;
+    }
+    let peer = read(&ae_title, &body)?;
+    let is_new = session.put_peer(&peer).await?;
+    let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
+    Ok(object(status, &shown(&peer, false)))
+}
+
+async fn remove(
+    State(api): State<Api>,
+    Path(aet): Path<String>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, _) = request.into_parts();
+    let ae_title = AeTitle::parse(&aet)?;
+    let session = api.web.session(&parts);
+    if session.caller().may(Action::Configure) {
+        api.is_not_fixed(&ae_title)?;
+    }
+    session.remove_peer(&ae_title).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+async fn echo(
+    State(api): State<Api>,
+    Path(aet): Path<String>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, _) = request.into_parts();
+    api.allowed(&parts)?;
+    let took = api.remotes.echo(&AeTitle::parse(&aet)?).await?;
+    Ok(object(
+        StatusCode::OK,
+        &json!({ "milliseconds": u64::try_from(took.as_millis()).unwrap_or(u64::MAX) }),
+    ))
+}
+
+async fn senders(State(api): State<Api>, request: Request) -> Result<Response, Problem> {
+    let (parts, _) = request.into_parts();
+    let found = api.web.session(&parts).senders().await?;
+    let rows = found.iter().map(|(Sender { ae_title, address }, row)| {
+        json!({
+            "ae-title": ae_title, "address": address, "first": row.made, "last": row.written,
+            "associations": row.times,
+        })
+    });
+    Ok(answer(&rows.collect()))
+}
+
+impl Api {
+    /// Whoever may say with whom images are exchanged may have them asked.
+    fn allowed(&self, parts: &Parts) -> Result<(), Problem> {
+        let session = self.web.session(parts);
+        if session.caller().may(Action::Configure) {
+            return Ok(());
+        }
+        Err(Problem::forbidden("only an operator may have peers asked"))
+    }
+
+    fn fixed(&self, ae_title: &AeTitle) -> Option<Peer> {
+        self.remotes.fixed().into_iter().find(|fixed| fixed.ae_title == *ae_title)
+    }
+
+    fn is_not_fixed(&self, ae_title: &AeTitle) -> Result<(), Problem> {
+        match self.fixed(ae_title) {
+            Some(_) => Err(Problem::new(
+                StatusCode::CONFLICT,
+                format!("{ae_title} is a peer of the settings; change it there"),
+            )),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A page elsewhere can send any other type without being asked.
+fn must_be_json(parts: &Parts) -> Result<(), Problem> {
+    let media = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if media.split(';').next().unwrap_or_default().trim() == "application/json" {
+        return Ok(());
+    }
+    Err(Problem::unsupported("it is sent as application/json"))
+}
+
+/// The peer that a body tells, under the title of the path.
+fn read(ae_title: &AeTitle, body: &[u8]) -> Result<Peer, Problem> {
+    let wrong = |error: serde_json::Error| Problem::invalid(format!("the peer cannot be read: {error}"));
+    let mut value: Value = serde_json::from_slice(body).map_err(wrong)?;
+    let fields = value.as_object_mut().ok_or_else(|| Problem::invalid("a peer is an object of JSON"))?;
+    fields.remove("fixed");
+    let named = fields.insert("ae-title".to_owned(), json!(ae_title));
+    if named.is_some_and(|named| named != json!(ae_title)) {
+        return Err(Problem::invalid("the body names another AE title than the path"));
+    }
+    serde_json::from_value(value).map_err(wrong)
+}
+
+fn shown(peer: &Peer, is_fixed: bool) -> Value {
+    let mut value = json!(peer);
+    if let Some(fields) = value.as_object_mut() {
+        fields.insert("fixed".to_owned(), json!(is_fixed));
+    }
+    value
+}
+
+fn object(status: StatusCode, value: &Value) -> Response {
+    let mut response = answer(&Vec::new());
+    *response.body_mut() = value.to_string().into();
+    *response.status_mut() = status;
+    response
+}
