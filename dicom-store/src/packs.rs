@@ -20,6 +20,7 @@ pub(crate) mod file;
 pub(crate) mod follow;
 pub(crate) mod local;
 mod numbers;
+mod pin;
 pub(crate) mod place;
 pub(crate) mod proof;
 mod reader;
@@ -53,6 +54,7 @@ use crate::model::PackId;
 use crate::objects::{Objects, blocking};
 use cache::{BlockKey, Blocks};
 use numbers::Numbers;
+use pin::Pin;
 use serving::Serving;
 use upload::Waiting;
 
@@ -203,9 +205,10 @@ impl Packs {
     }
 
     /// Fetches a block that will be asked for, where that is worth while.
-    async fn warm(&self, key: BlockKey) {
-        if let (Some(blocks), Ok(None)) = (&self.blocks, self.handle(key.0).await) {
-            blocks.warm(&self.objects, key).await;
+    async fn warm(&self, key: BlockKey) -> Option<Pin> {
+        match (&self.blocks, self.handle(key.0).await) {
+            (Some(blocks), Ok(None)) => blocks.warm(&self.objects, key).await,
+            _ => None,
         }
     }
 

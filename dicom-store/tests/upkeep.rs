@@ -199,3 +199,27 @@ async fn a_reader_that_says_what_it_will_read_does_not_wait_for_each_request() {
     assert_eq!(bucket.requests().unwrap() - asked, 64, "each block is fetched once");
     assert!(began.elapsed() < 32 * delay, "{:?}", began.elapsed());
 }
+
+#[tokio::test]
+async fn what_was_fetched_ahead_is_there_when_its_reader_comes() {
+    let (bucket, folder) = (Bucket::new(Duration::ZERO).await, tempfile::tempdir().unwrap());
+    // The least there is: blocks of what was read before have to go.
+    let config = Config { cache_mib: 16, ..bucket.config(&folder) };
+    let archive = Archive::open(&config).await.unwrap();
+    let (session, first) = (system(&archive), ct());
+    let samples: Vec<_> = (1..=48).map(|n| first.next(n).size(512, 512)).collect();
+    for sample in &samples {
+        store(&session, sample).await.unwrap();
+    }
+    let all = instances(&session, &first).await;
+    for _ in 0..3 {
+        let asked = bucket.requests().unwrap();
+        let ahead = session.read_ahead(&all);
+        for (n, (instance, sample)) in all.iter().zip(&samples).enumerate() {
+            ahead.reached(n);
+            assert_eq!(data_set(&session, instance).await, sample.data_set());
+        }
+        let asked = bucket.requests().unwrap() - asked;
+        assert!(asked <= 48, "{asked} requests for 48 blocks");
+    }
+}

@@ -7,6 +7,7 @@ use tokio::task::JoinSet;
 
 use super::Packs;
 use super::cache::{BLOCK, BlockKey};
+use super::pin::Pin;
 use crate::model::Location;
 
 /// Requests that are under way for one reader.
@@ -36,8 +37,11 @@ struct Plan {
 
 #[derive(Debug, Default)]
 struct Fetching {
+    /// The first block that has not been asked for.
     next: usize,
-    tasks: JoinSet<()>,
+    tasks: JoinSet<(usize, Option<Pin>)>,
+    /// What is kept for the reader until he has come past it.
+    pins: HashMap<usize, Pin>,
 }
 
 impl ReadAhead {
@@ -68,6 +72,14 @@ impl ReadAhead {
         }
     }
 
+    /// Gives up what is kept for a reader who does not go on; he can.
+    pub(super) fn rest(&self) {
+        if let Some(plan) = &self.0 {
+            let mut fetching = plan.fetching.lock().unwrap_or_else(PoisonError::into_inner);
+            (fetching.tasks, fetching.pins) = <_>::default();
+        }
+    }
+
     /// The number of each block, from 0, in the order of reading.
     pub(super) fn numbers(&self) -> HashMap<BlockKey, usize> {
         let blocks = self.0.iter().flat_map(|plan| &plan.blocks);
@@ -85,21 +97,25 @@ impl ReadAhead {
 impl Plan {
     fn fetch_behind(&self, at: usize) {
         let mut fetching = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
-        let Fetching { next, tasks } = &mut *fetching;
-        while tasks.try_join_next().is_some() {}
+        let Fetching { next, tasks, pins } = &mut *fetching;
+        while let Some(fetched) = tasks.try_join_next() {
+            pins.extend(fetched.ok().and_then(|(number, pin)| Some((number, pin?))));
+        }
+        pins.retain(|number, _| *number >= at);
         *next = (*next).max(at);
         let waiting = self.blocks.get(at..*next).unwrap_or_default();
         let mut ahead: u64 = waiting.iter().map(|(_, wanted)| wanted).sum();
         if ahead > 2 * self.window {
             // The reader has gone back: what it read before may be forgotten by now.
             (*next, ahead) = (at, 0);
+            pins.clear();
         }
         while let Some((key, wanted)) = self.blocks.get(*next) {
             if tasks.len() >= REQUESTS || ahead > self.window {
                 return;
             }
-            let (packs, key) = (self.packs.clone(), *key);
-            tasks.spawn(async move { packs.warm(key).await });
+            let (packs, key, number) = (self.packs.clone(), *key, *next);
+            tasks.spawn(async move { (number, packs.warm(key).await) });
             ahead += wanted;
             *next += 1;
         }

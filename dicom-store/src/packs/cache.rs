@@ -1,12 +1,15 @@
 //! Parts of packs that are not files of this machine, kept in memory while they are asked for.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use quick_cache::sync::Cache;
-use quick_cache::{OptionsBuilder, Weighter};
+use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
+use tokio::sync::Semaphore;
 
+use super::pin::{Pin, Pinnable, Pins};
 use crate::model::PackId;
 use crate::objects::Objects;
 use crate::{Error, Result};
@@ -15,6 +18,9 @@ use crate::{Error, Result};
 pub(crate) const BLOCK: u64 = 1 << 20;
 /// Requests for one read that are under way at once.
 const AT_A_TIME: usize = 8;
+/// The part of the memory for what was asked for more than once; the rest is for what was read or fetched last. Of the
+/// latter little would be left by the cache's own measure, so that most of what is fetched ahead were given up unread.
+const HOT: f64 = 0.6;
 
 /// A block: the pack and the number of the block in it, from 0.
 pub(crate) type BlockKey = (PackId, u64);
@@ -22,14 +28,22 @@ pub(crate) type BlockKey = (PackId, u64);
 /// Blocks by bytes. Whoever asks for one that another is fetching waits for that one.
 #[derive(Debug)]
 pub(crate) struct Blocks {
-    cache: Cache<BlockKey, Bytes, Weight>,
+    cache: Cache<BlockKey, Block, Weight, DefaultHashBuilder, Pinnable>,
+    /// Blocks that may be kept for those who have not reached them.
+    places: Arc<Semaphore>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Block {
+    bytes: Bytes,
+    pub(super) pins: Pins,
 }
 
 #[derive(Debug, Clone)]
 struct Weight;
 
-impl Weighter<BlockKey, Bytes> for Weight {
-    fn weight(&self, _key: &BlockKey, bytes: &Bytes) -> u64 {
+impl Weighter<BlockKey, Block> for Weight {
+    fn weight(&self, _key: &BlockKey, Block { bytes, .. }: &Block) -> u64 {
         // A block takes more than its bytes, and must not be free.
         bytes.len() as u64 + 128
     }
@@ -40,14 +54,17 @@ impl Blocks {
     /// `Invalid` when it would not hold even some blocks.
     pub(crate) fn new(bytes: u64) -> Result<Self> {
         let bytes = bytes.max(16 * BLOCK);
+        let blocks = usize::try_from(bytes / BLOCK).unwrap_or(usize::MAX);
         let options = OptionsBuilder::new()
             .shards(4)
             .weight_capacity(bytes)
-            .estimated_items_capacity(usize::try_from(bytes / BLOCK).unwrap_or(usize::MAX))
+            .estimated_items_capacity(blocks)
+            .hot_allocation(HOT)
             .build()
             .map_err(|cause| Error::invalid("store.cache-mib").with_source(cause))?;
-        let (hasher, lifecycle) = (<_>::default(), <_>::default());
-        Ok(Self { cache: Cache::with_options(options, Weight, hasher, lifecycle) })
+        let cache = Cache::with_options(options, Weight, DefaultHashBuilder::default(), Pinnable);
+        let places = Arc::new(Semaphore::new((blocks / 2).min(Semaphore::MAX_PERMITS)));
+        Ok(Self { cache, places })
     }
 
     /// Bytes that are kept, at the most.
@@ -63,7 +80,9 @@ impl Blocks {
         let keys = range.start / BLOCK..=(range.end - 1) / BLOCK;
         let is_one = keys.start() == keys.end();
         let mut parts = stream::iter(keys)
-            .map(|block| async move { self.block(objects, (pack, block)).await.map(|bytes| (block, bytes)) })
+            .map(|block| async move {
+                self.block(objects, (pack, block), Pins::default()).await.map(|Block { bytes, .. }| (block, bytes))
+            })
             .buffered(AT_A_TIME);
         let length = range.end - range.start;
         let mut joined =
@@ -85,15 +104,23 @@ impl Blocks {
         Ok(joined.freeze())
     }
 
-    /// Fetches a block that is not there yet, for a read that is expected.
-    pub(crate) async fn warm(&self, objects: &Objects, key: BlockKey) {
+    /// Fetches a block that is not there yet, for a read that is expected. It stays as long as the pin does; without
+    /// one, which is given as long as half of the memory is not pinned, as long as others do not drive it out.
+    pub(crate) async fn warm(&self, objects: &Objects, key: BlockKey) -> Option<Pin> {
+        let pin = Pin::new(&self.places);
+        let pins = pin.as_ref().map(Pin::pins).unwrap_or_default();
         // Whoever reads it meets the error himself.
-        let _ = self.block(objects, key).await;
+        let block = self.block(objects, key, pins).await.ok()?;
+        pin.map(|pin| pin.on(block.pins))
     }
 
-    async fn block(&self, objects: &Objects, key: BlockKey) -> Result<Bytes> {
+    /// The block; `pins` are its, unless it is there or under way.
+    async fn block(&self, objects: &Objects, key: BlockKey, pins: Pins) -> Result<Block> {
         let (pack, block) = key;
-        let fetch = async { objects.pack_block(pack, block * BLOCK..(block + 1) * BLOCK).await };
+        let fetch = async {
+            let bytes = objects.pack_block(pack, block * BLOCK..(block + 1) * BLOCK).await?;
+            Ok(Block { bytes, pins })
+        };
         self.cache.get_or_insert_async(&key, fetch).await
     }
 

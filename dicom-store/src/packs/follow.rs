@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::Packs;
 use super::ahead::ReadAhead;
@@ -14,10 +15,19 @@ use crate::model::{Instance, Resource, SeriesInstanceUid};
 
 /// Series that are remembered, those that were read last.
 const SERIES: usize = 16;
+/// After so long nobody is taken to go on reading a series: what is kept for him is given up.
+const IDLE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Default)]
 pub(crate) struct Follow {
-    series: Mutex<VecDeque<(SeriesInstanceUid, State)>>,
+    series: Mutex<VecDeque<Followed>>,
+}
+
+#[derive(Debug)]
+struct Followed {
+    series: SeriesInstanceUid,
+    state: State,
+    read: Instant,
 }
 
 #[derive(Debug, Clone)]
@@ -61,11 +71,7 @@ impl Follow {
 
     /// Whether this is the second block of a series that is not followed. Goes on with one that is.
     fn is_worth_a_plan(&self, series: &SeriesInstanceUid, block: BlockKey) -> bool {
-        let known = {
-            let all = self.series.lock().unwrap_or_else(PoisonError::into_inner);
-            all.iter().find(|(known, _)| known == series).map(|(_, state)| state.clone())
-        };
-        match known {
+        match self.known(series) {
             // A pack that was rewritten, or an instance that has come since, is planned anew.
             Some(State::Planned(plan)) => !plan.reached(block),
             Some(State::Seen(seen)) => seen != block,
@@ -76,10 +82,27 @@ impl Follow {
         }
     }
 
+    /// What is known of a series that is being read.
+    fn known(&self, series: &SeriesInstanceUid) -> Option<State> {
+        let mut all = self.series.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = None;
+        for followed in all.iter_mut() {
+            if followed.series == *series {
+                followed.read = Instant::now();
+                known = Some(followed.state.clone());
+            } else if let State::Planned(plan) = &followed.state
+                && followed.read.elapsed() > IDLE
+            {
+                plan.ahead.rest();
+            }
+        }
+        known
+    }
+
     fn remember(&self, series: &SeriesInstanceUid, state: State) {
         let mut all = self.series.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|(known, _)| known != series);
-        all.push_front((series.clone(), state));
+        all.retain(|followed| followed.series != *series);
+        all.push_front(Followed { series: series.clone(), state, read: Instant::now() });
         all.truncate(SERIES);
     }
 }
