@@ -4,6 +4,7 @@
 //! threads that may block; [`Index::commit`] and [`Index::known`] are called on the log's own
 //! threads and run there: a change of thread costs more than most statements.
 
+mod checkpoint;
 mod connection;
 
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::Semaphore;
 
+use checkpoint::Checkpointer;
 use connection::SqliteConnection;
 pub(super) use connection::{registered_as, renew};
 
@@ -56,6 +58,8 @@ struct Writer {
     connection: Option<SqliteConnection>,
     /// `None` after a failure, until it is read again.
     memory: Option<Memory>,
+    /// `None` once closed.
+    checkpointer: Option<Checkpointer>,
 }
 
 impl Writer {
@@ -73,6 +77,10 @@ impl Writer {
         connection.run_again("BEGIN IMMEDIATE")?;
         let result = work(connection, &mut self.memory)
             .and_then(|value| connection.run_again("COMMIT").map(|()| value));
+        if let (Ok(_), Some(checkpointer)) = (&result, &mut self.checkpointer) {
+            // That it cannot be told is no failure of what was committed.
+            checkpointer.grown(connection.log_length().unwrap_or_default());
+        }
         if result.is_err() {
             // What was remembered may not be there: it is read again before the next group.
             self.memory = None;
@@ -112,10 +120,12 @@ impl SqliteIndex {
     /// `Unavailable` when it cannot be opened, `Conflict` when another version has written it.
     pub async fn open(file: &Path) -> Result<Self> {
         let path = file.to_owned();
-        let connection = blocking(move || SqliteConnection::open(&path)).await?;
+        let open = move || Ok((SqliteConnection::open(&path)?, Checkpointer::start(&path)?));
+        let (connection, checkpointer) = blocking(open).await?;
+        let writer = Writer { connection: Some(connection), memory: None, checkpointer: Some(checkpointer) };
         Ok(Self {
             file: file.to_owned(),
-            writer: Arc::new(Mutex::new(Writer { connection: Some(connection), memory: None })),
+            writer: Arc::new(Mutex::new(writer)),
             readers: Arc::default(),
             reading: Arc::new(Semaphore::new(READERS)),
         })
@@ -221,9 +231,8 @@ impl Index for SqliteIndex {
     }
 
     fn sync(&self) -> BoxFuture<'_, Result<()>> {
-        let writer = self.writer.clone();
-        // A checkpoint syncs the log of the index before it copies from it.
-        blocking(move || lock(&writer).connection.as_mut().ok_or_else(closed)?.checkpoint()).boxed()
+        let file = self.file.clone();
+        blocking(move || checkpoint::sync(&file)).boxed()
     }
 
     fn search<'a>(
@@ -469,7 +478,11 @@ impl Index for SqliteIndex {
             let (readers, writer) = (self.readers.clone(), self.writer.clone());
             let closed = blocking(move || {
                 lock(&readers).clear();
-                lock(&writer).connection.take().map_or(Ok(()), SqliteConnection::close)
+                let mut writer = lock(&writer);
+                if let Some(checkpointer) = writer.checkpointer.take() {
+                    checkpointer.end();
+                }
+                writer.connection.take().map_or(Ok(()), SqliteConnection::close)
             });
             if let Err(error) = closed.await {
                 tracing::warn!(error = %error.chain(), "index: not closed cleanly");
@@ -523,6 +536,28 @@ mod tests {
         };
         index.commit(std::slice::from_ref(&new), &[], &gate).await.unwrap();
         assert_eq!(seen(), 1);
+    }
+
+    #[tokio::test]
+    async fn the_log_is_brought_into_the_file_beside_those_who_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("index.sqlite");
+        let index = SqliteIndex::open(&file).await.unwrap();
+        let length = || lock(&index.writer).connection.as_ref().unwrap().log_length().unwrap();
+        let mut megabytes = 0;
+        // As much as the one who writes would bring there himself is not reached.
+        while length().in_file == 0 {
+            megabytes += 1;
+            assert!(megabytes < 60, "{:?}", length());
+            let fill = |c: &mut SqliteConnection, _: &mut _| {
+                c.run(&format!("CREATE TABLE filler_{megabytes} AS SELECT randomblob(1000000) AS bytes"))
+            };
+            lock(&index.writer).transaction(fill).unwrap();
+        }
+        assert!(megabytes > 10, "{megabytes}");
+        index.sync().await.unwrap();
+        index.close().await;
+        assert!(!folder.path().join("index.sqlite-wal").exists(), "closed with all of it in the file");
     }
 
     #[tokio::test]

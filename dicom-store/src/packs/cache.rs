@@ -81,7 +81,9 @@ impl Blocks {
         let is_one = keys.start() == keys.end();
         let mut parts = stream::iter(keys)
             .map(|block| async move {
-                self.block(objects, (pack, block), Pins::default()).await.map(|Block { bytes, .. }| (block, bytes))
+                self.block(objects, (pack, block), Pins::default())
+                    .await
+                    .map(|Block { bytes, .. }| (block, bytes))
             })
             .buffered(AT_A_TIME);
         let length = range.end - range.start;

@@ -8,6 +8,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::types::{Value, ValueRef};
 use rusqlite::{OpenFlags, Statement as Prepared, ToSql};
 
+use super::checkpoint::LogLength;
 use crate::index::sql::{Connection, Dialect, SqlRow, SqlValue, Statement, register};
 use crate::register::Registered;
 use crate::{Error, ErrorKind, Result};
@@ -15,6 +16,10 @@ use crate::{Error, ErrorKind, Result};
 const SCHEMA: &str = include_str!("../schema/sqlite.sql");
 /// Counted up with each change of the schema; kept in the file's `user_version`.
 const VERSION: i64 = 7;
+/// Bytes of a page of a new index. What one instance changes lies on some six pages, all of which go to the disk.
+const PAGE: i64 = 2048;
+/// Pages of the write-ahead log after which the one who writes brings them into the file.
+const LOG: i64 = (64 << 20) / PAGE;
 /// Statements that stay prepared.
 const PREPARED: usize = 128;
 /// How long another process may hold the file before we say that it does.
@@ -36,7 +41,10 @@ impl SqliteConnection {
             connection = Self(rusqlite::Connection::open(file).map_err(sql_error)?);
         }
         connection.set_up()?;
-        connection.run("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 4000; PRAGMA cache_size = -32768")?;
+        connection.run(&format!(
+            "PRAGMA page_size = {PAGE}; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
+             PRAGMA wal_autocheckpoint = {LOG}; PRAGMA cache_size = -32768"
+        ))?;
         connection.migrate()?;
         Ok(connection)
     }
@@ -86,6 +94,17 @@ impl SqliteConnection {
         !self.0.is_autocommit()
     }
 
+    pub(super) fn page_bytes(&self) -> Result<i64> {
+        self.0.query_row("PRAGMA page_size", (), |row| row.get(0)).map_err(sql_error)
+    }
+
+    pub(super) fn log_length(&self) -> Result<LogLength> {
+        let length = |row: &rusqlite::Row<'_>| Ok(LogLength { written: row.get(1)?, in_file: row.get(2)? });
+        let mut prepared = self.0.prepare_cached("PRAGMA wal_checkpoint(NOOP)").map_err(sql_error)?;
+        prepared.query_row((), length).map_err(sql_error)
+    }
+
+    /// Brings into the file what nobody needs in the log, as far as it goes without waiting for anybody.
     pub(super) fn checkpoint(&mut self) -> Result<()> {
         self.0.query_row("PRAGMA wal_checkpoint(PASSIVE)", (), |_| Ok(())).map_err(sql_error)
     }
