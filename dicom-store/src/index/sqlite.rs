@@ -6,6 +6,8 @@
 
 mod checkpoint;
 mod connection;
+#[cfg(all(test, feature = "fixtures"))]
+mod tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -489,103 +491,5 @@ impl Index for SqliteIndex {
             }
         }
         .boxed()
-    }
-}
-
-#[cfg(all(test, feature = "fixtures"))]
-mod tests {
-    use super::super::OPEN;
-    use super::*;
-
-    #[allow(clippy::unwrap_used, reason = "a test's preparation")]
-    async fn index() -> (Arc<dyn Index>, tempfile::TempDir) {
-        let folder = tempfile::tempdir().unwrap();
-        let index = SqliteIndex::open(&folder.path().join("index.sqlite")).await.unwrap();
-        (Arc::new(index), folder)
-    }
-
-    crate::index_conformance!(index);
-
-    /// Nothing is read from one end of a table to the other: each table by an index, or in its order.
-    #[tokio::test]
-    async fn every_kind_of_search_has_an_index() {
-        let (index, folder) = index().await;
-        crate::index::conformance::many(&*index).await;
-        let mut connection = SqliteConnection::open_to_read(&folder.path().join("index.sqlite")).unwrap();
-        let plans = search::plans::of_each_kind(&mut connection).await;
-        assert!(plans.len() > 30, "{}", plans.len());
-        for plan in plans {
-            let made_here = |alias: &str| {
-                let made = format!("CO-ROUTINE {alias}");
-                plan.contains(&made)
-            };
-            let scanned = plan.iter().filter_map(|line| line.strip_prefix("SCAN "));
-            let is_whole = |alias: &&str| ["s", "p", "w", "x", "e", "i"].contains(alias) && !made_here(alias);
-            assert_eq!(scanned.filter(is_whole).collect::<Vec<_>>(), [""; 0], "{plan:#?}");
-        }
-    }
-
-    #[tokio::test]
-    async fn nobody_sees_what_the_gate_has_not_let_through() {
-        let (index, _folder) = index().await;
-        let new = crate::index::conformance::new(&crate::fixture::ct(), 1024);
-        let seen = || at_once(index.known(&[&new.sop_instance])).unwrap().len();
-        let gate = || {
-            assert_eq!(seen(), 0);
-            Ok(())
-        };
-        index.commit(std::slice::from_ref(&new), &[], &gate).await.unwrap();
-        assert_eq!(seen(), 1);
-    }
-
-    #[tokio::test]
-    async fn the_log_is_brought_into_the_file_beside_those_who_write() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("index.sqlite");
-        let index = SqliteIndex::open(&file).await.unwrap();
-        let length = || lock(&index.writer).connection.as_ref().unwrap().log_length().unwrap();
-        let mut megabytes = 0;
-        // As much as the one who writes would bring there himself is not reached.
-        while length().in_file == 0 {
-            megabytes += 1;
-            assert!(megabytes < 60, "{:?}", length());
-            let fill = |c: &mut SqliteConnection, _: &mut _| {
-                c.run(&format!("CREATE TABLE filler_{megabytes} AS SELECT randomblob(1000000) AS bytes"))
-            };
-            lock(&index.writer).transaction(fill).unwrap();
-        }
-        assert!(megabytes > 10, "{megabytes}");
-        index.sync().await.unwrap();
-        index.close().await;
-        assert!(!folder.path().join("index.sqlite-wal").exists(), "closed with all of it in the file");
-    }
-
-    #[tokio::test]
-    async fn an_older_index_is_thrown_away_and_a_newer_one_is_left_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("index.sqlite");
-        let set = |version: i64| {
-            let connection = rusqlite::Connection::open(&file).unwrap();
-            connection.execute_batch(&format!("PRAGMA user_version = {version}")).unwrap();
-        };
-        SqliteIndex::open(&file)
-            .await
-            .unwrap()
-            .commit(&[], &[Mark { pack: PackId(1), offset: 1 }], OPEN)
-            .await
-            .unwrap();
-        let peer = [Registration::new("peer", "CT1", "{}")];
-        SqliteIndex::open(&file).await.unwrap().register(&peer, None).await.unwrap();
-        set(1);
-        let anew = SqliteIndex::open(&file).await.unwrap();
-        assert!(anew.marks().await.unwrap().is_empty());
-        assert_eq!(
-            anew.registered("peer", "", 10).await.unwrap().len(),
-            1,
-            "what was told is in no pack, and stays"
-        );
-        drop(anew);
-        set(1_000);
-        assert_eq!(SqliteIndex::open(&file).await.unwrap_err().kind, crate::ErrorKind::Conflict);
     }
 }
