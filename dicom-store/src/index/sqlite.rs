@@ -81,7 +81,8 @@ impl Writer {
             .and_then(|value| connection.run_again("COMMIT").map(|()| value));
         if let (Ok(_), Some(checkpointer)) = (&result, &mut self.checkpointer) {
             // That it cannot be told is no failure of what was committed.
-            checkpointer.grown(connection.log_length().unwrap_or_default());
+            let log = connection.log_length().unwrap_or_default();
+            checkpointer.grown(connection, log);
         }
         if result.is_err() {
             // What was remembered may not be there: it is read again before the next group.

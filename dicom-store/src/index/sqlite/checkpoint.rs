@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::Path;
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use super::connection::SqliteConnection;
@@ -11,15 +12,19 @@ use crate::Result;
 /// Bytes of the log after which they are made durable. All of it at once would keep the disk busy for so long that
 /// those who wait for the log of packs would notice.
 const SYNCED_AT_ONCE: i64 = 1 << 20;
-/// Bytes of the log after which they are brought into the file. Before four times as many, so that the one who writes
-/// does it, within a commit for which others wait, only where this is too slow.
+/// Bytes of the log after which they are brought into the file.
 const KEPT: i64 = 16 << 20;
+/// Bytes after which the log is to begin anew. It does when all of it is in the file, which it never is while somebody
+/// writes all the time: so the one who writes brings there what came last, once in so many bytes.
+const WHOLE: i64 = 64 << 20;
 
 /// A thread that syncs the log and brings its pages into the file while others go on reading and writing.
 #[derive(Debug)]
 pub(super) struct Checkpointer {
     wake: SyncSender<LogLength>,
     thread: JoinHandle<()>,
+    /// Held by whoever brings something into the file: SQLite lets nobody else meanwhile.
+    turn: Arc<Mutex<()>>,
     /// Bytes of a page: an index keeps those that it was made with.
     page: i64,
     /// How long the log was when the thread was woken.
@@ -39,25 +44,34 @@ impl Checkpointer {
         let mut connection = SqliteConnection::open_to_read(file)?;
         let (file, page) = (file.to_owned(), connection.page_bytes()?);
         let (wake, woken) = sync_channel::<LogLength>(1);
+        let turn = Arc::<Mutex<()>>::default();
+        let of_thread = turn.clone();
         let work = move || {
             while let Ok(LogLength { written, in_file }) = woken.recv() {
-                let done =
-                    if (written - in_file) * page < KEPT { sync(&file) } else { connection.checkpoint() };
-                // What is left is done the next time, and told by the one who writes at the latest.
-                if let Err(error) = done {
-                    tracing::debug!(error = %error.chain(), "index: checkpoint");
-                }
+                tell(if (written - in_file) * page < KEPT {
+                    sync(&file)
+                } else {
+                    let _turn = of_thread.lock().unwrap_or_else(PoisonError::into_inner);
+                    connection.checkpoint()
+                });
             }
         };
         let thread = thread::Builder::new().name("index checkpoint".to_owned()).spawn(work)?;
-        Ok(Self { wake, thread, page, told: 0 })
+        Ok(Self { wake, thread, turn, page, told: 0 })
     }
 
-    /// Something was committed.
-    pub(super) fn grown(&mut self, log: LogLength) {
+    /// Something was committed on this connection.
+    pub(super) fn grown(&mut self, connection: &mut SqliteConnection, log: LogLength) {
         // The log begins anew when all of it is in the file.
         let told = if log.written < self.told { 0 } else { self.told };
-        if (log.written - told) * self.page >= SYNCED_AT_ONCE && self.wake.try_send(log).is_ok() {
+        if (log.written - told) * self.page < SYNCED_AT_ONCE {
+            return;
+        }
+        if log.written * self.page >= WHOLE {
+            let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+            tell(connection.checkpoint());
+            self.told = log.written;
+        } else if self.wake.try_send(log).is_ok() {
             self.told = log.written;
         }
     }
@@ -67,6 +81,13 @@ impl Checkpointer {
         let Self { wake, thread, .. } = self;
         drop(wake);
         let _ = thread.join();
+    }
+}
+
+/// What was not done is done the next time.
+fn tell(done: Result<()>) {
+    if let Err(error) = done {
+        tracing::warn!(error = %error.chain(), "index: its log could not be brought into its file");
     }
 }
 

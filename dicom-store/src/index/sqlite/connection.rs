@@ -18,8 +18,6 @@ const SCHEMA: &str = include_str!("../schema/sqlite.sql");
 const VERSION: i64 = 7;
 /// Bytes of a page of a new index. What one instance changes lies on some six pages, all of which go to the disk.
 const PAGE: i64 = 2048;
-/// Pages of the write-ahead log after which the one who writes brings them into the file.
-const LOG: i64 = (64 << 20) / PAGE;
 /// Statements that stay prepared.
 const PREPARED: usize = 128;
 /// How long another process may hold the file before we say that it does.
@@ -43,7 +41,7 @@ impl SqliteConnection {
         connection.set_up()?;
         connection.run(&format!(
             "PRAGMA page_size = {PAGE}; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
-             PRAGMA wal_autocheckpoint = {LOG}; PRAGMA cache_size = -32768"
+             PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -32768"
         ))?;
         connection.migrate()?;
         Ok(connection)
