@@ -358,3 +358,59 @@ fn take_ready(first: Durable, to_commit: &std_mpsc::Receiver<Durable>) -> Ready 
     }
     ready
 }
+
+#[cfg(all(test, feature = "fixtures"))]
+mod tests {
+    use tokio::sync::oneshot;
+    use tokio_util::sync::CancellationToken;
+
+    use super::super::company::Company;
+    use super::*;
+    use crate::fixture::{self, Sample, ct};
+    use crate::index::conformance::new;
+    use crate::model::Resource;
+
+    /// A group of one instance, with what its sender hears.
+    fn group(sample: &Sample, offset: u64, synced: Synced) -> (Durable, oneshot::Receiver<Result<Stored>>) {
+        let (answer, heard) = oneshot::channel();
+        let mark = Mark { pack: PackId(1), offset: offset + 512 };
+        (Durable::Group { entries: vec![(new(sample, offset), answer)], mark, synced }, heard)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn of_two_groups_in_one_transaction_the_one_that_was_synced_is_taken() {
+        let (archive, _folder) = fixture::archive().await;
+        let inner = &archive.inner;
+        let committer = Committer {
+            packs: inner.packs.clone(),
+            index: inner.index.clone(),
+            changes: archive.changes(),
+            reached: HashMap::new(),
+            owed: Vec::new(),
+            owed_marks: Vec::new(),
+            owed_acts: Vec::new(),
+            sealed: Vec::new(),
+            is_behind: Arc::default(),
+            has_acts: Arc::default(),
+            runtime: Handle::current(),
+            adopting: TaskTracker::new(),
+            _uploads: CancellationToken::new().drop_guard(),
+        };
+        let (taken, lost) = (ct(), ct());
+        let (syncing, synced) = Synced::soon(Company::default().sends(1));
+        let (first, first_heard) = group(&lost, 512, synced);
+        let (second, second_heard) = group(&taken, 4096, Synced::already());
+        let (durable, to_commit) = std_mpsc::channel();
+        // Both are there before it begins, so they are taken together.
+        durable.send(first).unwrap();
+        durable.send(second).unwrap();
+        drop(durable);
+        syncing.tell(Err(Error::new(ErrorKind::Exhausted, "no space left")));
+        tokio::task::spawn_blocking(move || committer.run(&to_commit)).await.unwrap();
+        assert_eq!(first_heard.await.unwrap().unwrap_err().kind, ErrorKind::Exhausted);
+        assert!(matches!(second_heard.await.unwrap().unwrap(), Stored::New(_)));
+        let seen = async |sample: &Sample| inner.index.instances(&Resource::Study(sample.study())).await;
+        assert_eq!(seen(&taken).await.unwrap().len(), 1);
+        assert_eq!(seen(&lost).await.unwrap().len(), 0);
+    }
+}
