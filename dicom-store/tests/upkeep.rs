@@ -110,15 +110,20 @@ async fn what_is_destroyed_is_in_no_file_any_more() {
     let config = fixture::config(&folder);
     let archive = Archive::open(&config).await.unwrap();
     let session = system(&archive);
-    let (kept, gone) = (ct(), ct().name("GONE^FOR GOOD"));
-    for sample in [&kept, &gone, &gone.clone().name("GONE^OTHER")] {
+    let (kept, gone) = (ct(), ct().name("ZWICKY^FOR GOOD"));
+    for sample in [&kept, &gone, &gone.clone().name("ZWICKY^OTHER")] {
         store(&session, sample).await.unwrap();
     }
     let open = instances(&session, &gone).await.remove(0);
     assert_eq!(archive.upkeep().destroy(&[gone.sop_instance()]).await.unwrap(), 2);
     for pack in packs_of(&config) {
         let bytes = std::fs::read(pack).unwrap();
-        assert!(!bytes.windows(5).any(|window| window == b"GONE^"));
+        assert!(!bytes.windows(7).any(|window| window == b"ZWICKY^"));
+    }
+    for file in std::fs::read_dir(&config.data).unwrap().map(|file| file.unwrap().path()) {
+        let bytes = if file.is_file() { std::fs::read(&file).unwrap() } else { Vec::new() };
+        let told = bytes.windows(6).any(|window| window.eq_ignore_ascii_case(b"zwicky"));
+        assert!(!told, "{} still tells of the patient", file.display());
     }
     assert_eq!(
         session.instances(&Resource::Study(gone.study())).await.unwrap_err().kind,

@@ -7,6 +7,7 @@
 pub(super) mod audit;
 pub(super) mod commit;
 mod counts;
+mod emptied;
 pub(super) mod hidden;
 pub(super) mod identity;
 pub(super) mod ledger;

@@ -92,6 +92,14 @@ impl Writer {
         result
     }
 
+    /// Brings all of the log into the file and leaves nothing in it: what was removed stood there too. Where somebody
+    /// reads for longer than a moment, it is overwritten only in time.
+    fn empty_log(&mut self) -> Result<()> {
+        let Some(connection) = &mut self.connection else { return Ok(()) };
+        let _turn = self.checkpointer.as_ref().map(Checkpointer::turn);
+        connection.empty_log()
+    }
+
     fn commit(&mut self, group: &[NewInstance], marks: &[Mark], gate: Gate<'_>) -> Result<Committed> {
         self.transaction(|connection, memory| {
             let memory = match memory {
@@ -453,7 +461,17 @@ impl Index for SqliteIndex {
 
     fn replace_packs<'a>(&'a self, by: &'a Replacement) -> BoxFuture<'a, Result<()>> {
         let by = by.clone();
-        self.write_anew(async move |c| packs::replace(c, &by).await).boxed()
+        let leaves_traces = !by.dropped.is_empty();
+        let replace = async move |c: &mut SqliteConnection| {
+            c.run(if leaves_traces { "PRAGMA secure_delete = ON" } else { "PRAGMA secure_delete = OFF" })?;
+            packs::replace(c, &by).await
+        };
+        async move {
+            self.write_anew(replace).await?;
+            let writer = self.writer.clone();
+            if leaves_traces { blocking(move || lock(&writer).empty_log()).await } else { Ok(()) }
+        }
+        .boxed()
     }
 
     fn forget_pack(&self, pack: PackId) -> BoxFuture<'_, Result<()>> {

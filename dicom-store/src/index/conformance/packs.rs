@@ -2,7 +2,7 @@
 
 use dicom::dictionary_std::tags;
 
-use super::acts::entry;
+use super::acts::{entry, key};
 use super::{find, known, new};
 use crate::ErrorKind;
 use crate::fixture::{Sample, ct};
@@ -121,4 +121,48 @@ pub async fn counts_anew_what_was_healed(index: &dyn Index) {
     let keys =
         [(tags::MODALITIES_IN_STUDY, VR::CS, "SR\\US"), (tags::STUDY_DATE, VR::DA, "20200304-20200304")];
     assert_eq!(find(index, Level::Study, &keys, tags::STUDY_DATE).await, ["20200304"]);
+}
+
+/// Drops everything of a pack that it has to itself.
+async fn destroy(index: &dyn Index, pack: u64) {
+    let entries = index.pack_entries(PackId(pack), 0, 100).await.unwrap();
+    let dropped = entries.iter().map(|entry| entry.row).collect();
+    let all = Replacement { inputs: vec![PackId(pack)], output: None, moves: Vec::new(), dropped };
+    index.replace_packs(&all).await.unwrap();
+}
+
+/// Of a study, and of a patient, nothing is told when the last instance is gone; acts hold for what comes again.
+pub async fn tells_nothing_of_what_was_destroyed(index: &dyn Index) {
+    let (gone, kept) = (ct().patient_id("1").name("GONE^A"), ct().patient_id("1").name("KEPT^A"));
+    let merged = ct().patient_id("2").name("MERGED^B");
+    commit(index, 1, &[gone.clone(), gone.next_series(2)]).await;
+    commit(index, 2, std::slice::from_ref(&merged)).await;
+    commit(index, 3, std::slice::from_ref(&kept)).await;
+    let act = Act::MergePatients { from: key("2"), into: key("1") };
+    index.act(&entry(1, act)).await.unwrap();
+    let patients = async || find(index, Level::Patient, &[], tags::PATIENT_ID).await;
+    assert_eq!(patients().await, ["1"]);
+    for pack in [1, 2] {
+        destroy(index, pack).await;
+    }
+    let names = async |word| {
+        let keys = [(tags::PATIENT_NAME, VR::PN, word)];
+        find(index, Level::Study, &keys, tags::STUDY_INSTANCE_UID).await
+    };
+    assert_eq!((names("gone").await, names("merged").await), (vec![], vec![]));
+    assert_eq!(
+        find(index, Level::Study, &[], tags::STUDY_INSTANCE_UID).await,
+        [kept.uid(tags::STUDY_INSTANCE_UID)]
+    );
+    destroy(index, 3).await;
+    assert_eq!(patients().await, [""; 0]);
+    // It is as if it had never come; what was decided of the patient is.
+    commit(index, 4, &[merged.clone(), gone.clone()]).await;
+    assert_eq!(patients().await, ["1"]);
+    let mut studies = find(index, Level::Study, &[], tags::STUDY_INSTANCE_UID).await;
+    studies.sort();
+    let mut expected = [&merged, &gone].map(|sample| sample.uid(tags::STUDY_INSTANCE_UID));
+    expected.sort();
+    assert_eq!(studies, expected);
+    assert!(known(index, &gone).await.is_some());
 }

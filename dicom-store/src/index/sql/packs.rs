@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Connection, SqlRow, Statement, counts, rows, signed};
+use super::{Connection, SqlRow, Statement, counts, emptied, rows, signed};
 use crate::index::{EntryRow, Known, NewInstance, PackEntry, PackRow, Replacement, Stage};
 use crate::model::{Location, PackId, SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
 use crate::node;
@@ -182,6 +182,7 @@ async fn drop_rows<C: Connection>(connection: &mut C, dropped: &[EntryRow]) -> R
             _ => None,
         })
     };
+    let mut emptied = BTreeSet::new();
     for (table, is_instance) in [("instances", true), ("conflicts", false)] {
         for some in split(is_instance).collect::<Vec<i64>>().chunks(NAMED) {
             let series =
@@ -190,9 +191,10 @@ async fn drop_rows<C: Connection>(connection: &mut C, dropped: &[EntryRow]) -> R
             delete.push_list(some.iter().copied());
             connection.execute(delete).await?;
             counts::recount(connection, &series).await?;
+            emptied.extend(series);
         }
     }
-    Ok(())
+    emptied::remove(connection, &emptied).await
 }
 
 /// Remembers that the entries of a pack were compared with their digests, and which of them are damaged: those are not

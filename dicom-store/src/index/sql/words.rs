@@ -138,14 +138,8 @@ async fn remove<C: Connection>(connection: &mut C, study: i64, moment: i64, word
     Ok(())
 }
 
-/// When a study was and what it is found by, as it is now: what it was found by before, by its row, is
-/// taken away. The rest of its row is the caller's.
-pub(super) async fn replace<C: Connection>(
-    connection: &mut C,
-    study: i64,
-    moment: i64,
-    found: &Found<'_>,
-) -> Result<()> {
+/// Takes away all that a study is found by, by its row; gives what it is found by of its modalities.
+pub(super) async fn forget<C: Connection>(connection: &mut C, study: i64) -> Result<Vec<String>> {
     let select = Statement::new(
         "SELECT s.at, s.words, s.modalities, s.accession, p.patient_id FROM studies s \
          JOIN patients p ON p.id = s.patient WHERE s.id = ?",
@@ -155,6 +149,18 @@ pub(super) async fn replace<C: Connection>(
     let names: Vec<String> = parted(row.text(1)?).map(str::to_owned).collect();
     let old = Found { names: &names, accession: row.text(3)?, patient_id: row.text(4)? };
     remove(connection, study, row.int(0)?, &[&old.words()[..], &modalities].concat()).await?;
+    Ok(modalities)
+}
+
+/// When a study was and what it is found by, as it is now: what it was found by before, by its row, is
+/// taken away. The rest of its row is the caller's.
+pub(super) async fn replace<C: Connection>(
+    connection: &mut C,
+    study: i64,
+    moment: i64,
+    found: &Found<'_>,
+) -> Result<()> {
+    let modalities = forget(connection, study).await?;
     let update = Statement::new("UPDATE studies SET at = ?, words = ? WHERE id = ?");
     connection.execute(update.bind(moment).bind(joined(found.names)).bind(study)).await?;
     insert_study(connection, study, moment, found).await?;

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::Path;
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use super::connection::SqliteConnection;
@@ -68,12 +68,17 @@ impl Checkpointer {
             return;
         }
         if log.written * self.page >= WHOLE {
-            let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-            tell(connection.checkpoint());
             self.told = log.written;
+            let _turn = self.turn();
+            tell(connection.checkpoint());
         } else if self.wake.try_send(log).is_ok() {
             self.told = log.written;
         }
+    }
+
+    /// Waits until the thread brings nothing into the file, and keeps it from doing so.
+    pub(super) fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns when it works no more.

@@ -107,6 +107,11 @@ impl SqliteConnection {
         self.0.query_row("PRAGMA wal_checkpoint(PASSIVE)", (), |_| Ok(())).map_err(sql_error)
     }
 
+    /// The same, and cuts the log to nothing when nobody reads from it.
+    pub(super) fn empty_log(&mut self) -> Result<()> {
+        self.0.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(())).map_err(sql_error)
+    }
+
     pub(super) fn close(self) -> Result<()> {
         self.0.close().map_err(|(_, error)| sql_error(error))
     }
