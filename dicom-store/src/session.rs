@@ -152,6 +152,19 @@ impl Session {
         self.stored(instance, 0..instance.data_set).chain(self.open_data_set(instance)).boxed()
     }
 
+    /// A range of the Part 10 file as it is stored, whatever holds instead of some of its attributes.
+    ///
+    /// # Errors
+    /// Those of [`Session::open`]; `Invalid` when the range reaches past the file.
+    pub fn open_part(&self, instance: &Instance, range: Range<u64>) -> BoxStream<'static, Result<Bytes>> {
+        let is_inside = range.start <= range.end && range.end <= instance.location.length;
+        if !is_inside {
+            let what = format!("range {range:?} reaches past {} bytes", instance.location.length);
+            return stream::iter([Err(Error::invalid(what))]).boxed();
+        }
+        self.stored(instance, range).boxed()
+    }
+
     /// The data set, as [`Session::open`] gives it.
     pub fn open_data_set(&self, instance: &Instance) -> BoxStream<'static, Result<Bytes>> {
         let Some(correction) = instance.correction.clone() else {

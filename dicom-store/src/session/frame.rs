@@ -1,5 +1,7 @@
 //! Frames, each read where it lies in the stored object.
 
+use std::ops::Range;
+
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 
@@ -78,6 +80,52 @@ impl Session {
         Ok(bytes)
     }
 
+    /// A range of the bytes of [`Session::stream_frame`]; of a large frame nothing before it is read.
+    ///
+    /// # Errors
+    /// As for [`Session::open_frame`].
+    pub async fn stream_frame_part(
+        &self,
+        instance: &Instance,
+        map: &FrameMap,
+        frame: FrameNumber,
+        part: Range<u64>,
+    ) -> Result<BoxStream<'static, Result<Bytes>>> {
+        let Some(ranges) = self.streamed(instance, map, frame).await? else {
+            let bytes = self.open_mapped_frame(instance, map, frame).await?;
+            let at = |place: u64| usize::try_from(place).unwrap_or(usize::MAX).min(bytes.len());
+            let bytes = bytes.slice(at(part.start)..at(part.end).max(at(part.start)));
+            return Ok(stream::iter([Ok(bytes)]).boxed());
+        };
+        let (session, owned) = (self.clone(), instance.clone());
+        let within = within(ranges, &part);
+        Ok(stream::iter(within).map(move |range| session.stored(&owned, range)).flatten().boxed())
+    }
+
+    /// Where a frame lies that goes out in steps; none for one that goes out as one.
+    async fn streamed(
+        &self,
+        instance: &Instance,
+        map: &FrameMap,
+        frame: FrameNumber,
+    ) -> Result<Option<Vec<Range<u64>>>> {
+        let place = place(instance, map, frame)?;
+        let facts = instance.transfer_syntax.facts();
+        // The end of a code stream lies in the last fragment, unless that is all too short.
+        let has_end = place.ranges.last().is_some_and(|last| last.end - last.start >= END);
+        if place.length() <= WHOLE || place.bits.is_some() || facts.deflated || !has_end {
+            return Ok(None);
+        }
+        let mut ranges = place.ranges;
+        if map.is_encapsulated()
+            && let Some(last) = ranges.last_mut()
+            && is_padded(&self.read(instance, last.end.saturating_sub(END)..last.end).await?, facts.codec)
+        {
+            last.end -= 1;
+        }
+        Ok(Some(ranges))
+    }
+
     /// The same in steps, so that somebody who does not take it holds little of it. The first is read already.
     ///
     /// # Errors
@@ -88,21 +136,10 @@ impl Session {
         map: &FrameMap,
         frame: FrameNumber,
     ) -> Result<FrameStream> {
-        let place = place(instance, map, frame)?;
-        let facts = instance.transfer_syntax.facts();
-        // The end of a code stream lies in the last fragment, unless that is all too short.
-        let has_end = place.ranges.last().is_some_and(|last| last.end - last.start >= END);
-        if place.length() <= WHOLE || place.bits.is_some() || facts.deflated || !has_end {
+        let Some(ranges) = self.streamed(instance, map, frame).await? else {
             let bytes = self.open_mapped_frame(instance, map, frame).await?;
             return Ok(FrameStream { length: bytes.len() as u64, chunks: stream::iter([Ok(bytes)]).boxed() });
-        }
-        let mut ranges = place.ranges;
-        if map.is_encapsulated()
-            && let Some(last) = ranges.last_mut()
-            && is_padded(&self.read(instance, last.end.saturating_sub(END)..last.end).await?, facts.codec)
-        {
-            last.end -= 1;
-        }
+        };
         let length = ranges.iter().map(|range| range.end - range.start).sum();
         let (session, owned) = (self.clone(), instance.clone());
         let mut chunks =
@@ -110,6 +147,18 @@ impl Session {
         let first = chunks.try_next().await?;
         Ok(FrameStream { length, chunks: stream::iter(first.map(Ok)).chain(chunks).boxed() })
     }
+}
+
+/// The parts of ranges, taken as one after the other, that a range of them all has.
+fn within(ranges: Vec<Range<u64>>, part: &Range<u64>) -> Vec<Range<u64>> {
+    let mut at = 0;
+    let cut = |range: Range<u64>| {
+        let (start, length) = (at, range.end - range.start);
+        at += length;
+        let clamp = |place: u64| range.start + place.clamp(start, start + length) - start;
+        clamp(part.start)..clamp(part.end)
+    };
+    ranges.into_iter().map(cut).filter(|range| !range.is_empty()).collect()
 }
 
 fn place(instance: &Instance, map: &FrameMap, frame: FrameNumber) -> Result<FrameBytes> {
@@ -167,6 +216,15 @@ mod tests {
         // Nine pixels a frame; the second begins with bit 1 of the second byte.
         let packed = repack(&[0b1010_1010, 0b0000_0011], BitRange { first: 1, count: 9 });
         assert_eq!(*packed, [0b1101_0101, 0b0000_0001]);
+    }
+
+    #[test]
+    fn a_range_of_fragments_is_cut_out_of_each() {
+        let fragments = vec![100..110, 200..205, 300..310];
+        assert_eq!(within(fragments.clone(), &(0..25)), fragments);
+        assert_eq!(within(fragments.clone(), &(9..16)), [109..110, 200..205, 300..301]);
+        assert_eq!(within(fragments.clone(), &(11..13)), std::slice::from_ref(&(201..203)));
+        assert_eq!(within(fragments, &(25..30)), []);
     }
 
     #[test]
