@@ -1,66 +1,66 @@
-//! Media type and transfer syntax negotiation (PS3.18 §8.7).
+//! Media type and transfer syntax negotiation (PS3.18 §8.7). Texts in, choices out; nothing of HTTP's machinery.
 //!
 //! A resource lists its [`Offer`]s, its default first; the request's `Accept` says which of them are welcome.
 //! [`Accepts::choices`] gives them in the order of the client's wishes, so that a resource which cannot serve the
 //! first (a transfer syntax that it would have to encode) goes on with the next.
 //!
 //! Rules: the most specific range decides an offer's weight; `q=0` excludes; what cannot be parsed is ignored; the
-//! `accept` query parameter takes precedence over the header field (PS3.18 §8.3.3.1); `type="…"` works with and
-//! without quotation marks; a range with two transfer syntaxes is invalid. A request without any `Accept` is answered
-//! 406 as PS3.18 §8.7.7 says, unless `web.require-accept` is off.
+//! `accept` query parameter takes precedence over the header field (PS3.18 §8.3.3.1), wildcards in it included;
+//! `type="…"` works with and without quotation marks; a range with two transfer syntaxes is invalid.
+//!
+//! Where servers read the text differently, this one does as follows. [`Negotiation`] tells the two apart that break
+//! clients which are otherwise right.
+//!
+//! | question | strict | lenient |
+//! |---|---|---|
+//! | no `Accept` (§8.7.7) | 406 | the resource's default |
+//! | DICOM beside rendered media types (§8.7.5) | 400 | those that the resource does not have are passed over |
+//! | `image/jpeg` without a transfer syntax | JPEG Lossless, 1.2.840.10008.1.2.4.70 (Table 8.7.3-5) | the same |
+//! | instances and octet streams without a transfer syntax | Explicit VR Little Endian, made where it can be (§8.7.3.4) | the same |
+//! | a bare media type for a study or series | 406, also where it has one instance (Table 10.4.4-1, note 3) | the same |
+//! | a rendered media type with a transfer syntax | ignored (§8.7.4) | the same |
+//!
+//! The four that are not about `Accept`: nothing found is 204 (`search`); all six search resources, all rendered ones
+//! and `application/dicom+xml` are there (`router`); date and time match combined (`search::request`); metadata with
+//! bulk data beside them are stored (`store::metadata`). How zero-length keys match is the archive's (`query`).
 
-use axum::extract::FromRequestParts;
-use dicom_store::model::TransferSyntaxUid;
-use http::HeaderMap;
-use http::header::ACCEPT;
-use http::request::Parts;
+mod media_range;
+mod offer;
 
-use crate::error::Problem;
-use crate::parameters::Parameters;
-use crate::state::Web;
+use serde::{Deserialize, Serialize};
 
-pub(crate) const DICOM: &str = "application/dicom";
-pub(crate) const DICOM_JSON: &str = "application/dicom+json";
-pub(crate) const DICOM_XML: &str = "application/dicom+xml";
-pub(crate) const JSON: &str = "application/json";
-pub(crate) const OCTET_STREAM: &str = "application/octet-stream";
-pub(crate) const JPEG: &str = "image/jpeg";
-pub(crate) const PNG: &str = "image/png";
-pub(crate) const GIF: &str = "image/gif";
-pub(crate) const PDF: &str = "application/pdf";
+pub(crate) use media_range::{Syntax, media_type};
+pub(crate) use offer::{
+    Category, DICOM, DICOM_JSON, DICOM_XML, GIF, HTML, JPEG, JSON, OCTET_STREAM, Offer, PDF, PNG, TEXT, WEBP,
+    Wrap, XML, ZIP,
+};
 
-/// Whether the items of an answer come bare or as parts of `multipart/related`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wrap {
-    Single,
-    Multipart,
+use media_range::{MediaRange, split_outside_quotes};
+
+/// How closely requests have to keep to PS3.18 §8.7.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Negotiation {
+    /// A request without `Accept` is answered 406, one that mixes DICOM and rendered media types 400.
+    #[default]
+    Strict,
+    /// A request without `Accept` gets the default; of mixed media types those that there are count.
+    Lenient,
 }
 
-/// One representation that a resource has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Offer {
-    pub(crate) wrap: Wrap,
-    pub(crate) media: &'static str,
+/// Why there is no choice.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error("the request has no Accept header field (PS3.18 §8.7.5)")]
+    Absent,
+    #[error("Accept mixes DICOM and rendered media types: {0} beside {1} (PS3.18 §8.7.5)")]
+    Mixed(String, String),
+    #[error("none of the accepted media types can be given; there are {}", listed(.0))]
+    NotAcceptable(Vec<Offer>),
 }
 
-impl Offer {
-    pub(crate) const fn single(media: &'static str) -> Self {
-        Self { wrap: Wrap::Single, media }
-    }
-
-    pub(crate) const fn multipart(media: &'static str) -> Self {
-        Self { wrap: Wrap::Multipart, media }
-    }
-}
-
-/// The `transfer-syntax` parameter of a media range (PS3.18 §8.7.3.5.2).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Syntax {
-    /// None given: the default of the media type.
-    Default,
-    /// `*`: the origin server's choice, which is the stored one.
-    Any,
-    Uid(String),
+fn listed(offers: &[Offer]) -> String {
+    offers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// An offer that the client takes, in the transfer syntax that it asks for.
@@ -73,35 +73,38 @@ pub(crate) struct Choice {
 /// What the client accepts.
 #[derive(Debug, Clone)]
 pub(crate) struct Accepts {
-    ranges: Vec<Range>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Range {
-    /// `None`: either way (`*/*`).
-    wrap: Option<Wrap>,
-    /// Lower case; `*/*` and `image/*` included.
-    media: String,
-    syntax: Syntax,
-    /// In thousandths.
-    quality: u16,
+    ranges: Vec<MediaRange>,
+    negotiation: Negotiation,
 }
 
 impl Accepts {
-    /// Reads the `accept` query parameter or else the header field. `None` when there is neither.
-    pub(crate) fn read(headers: &HeaderMap, parameters: &Parameters) -> Option<Self> {
-        if let Some(text) = parameters.get("accept") {
-            // An unescaped plus sign of `dicom+json` arrives as a space.
-            return Some(Self::parse(&text.replace("dicom ", "dicom+")));
+    /// Reads the `accept` query parameter or else the header field, all its lines joined by commas.
+    ///
+    /// # Errors
+    /// `Absent` when there is neither and there has to be one.
+    pub(crate) fn read(
+        parameter: Option<&str>,
+        field: Option<&str>,
+        negotiation: Negotiation,
+    ) -> Result<Self, Refusal> {
+        // An unescaped plus sign of `dicom+json` arrives as a space.
+        let parameter = parameter.map(|text| text.replace("dicom ", "dicom+"));
+        match parameter.as_deref().or(field) {
+            Some(text) => Ok(Self { negotiation, ..Self::parse(text) }),
+            None if negotiation == Negotiation::Lenient => Ok(Self::anything()),
+            None => Err(Refusal::Absent),
         }
-        let mut fields = headers.get_all(ACCEPT).iter().peekable();
-        fields.peek()?;
-        let text: Vec<_> = fields.filter_map(|field| field.to_str().ok()).collect();
-        Some(Self::parse(&text.join(",")))
     }
 
+    /// Of requests where nothing has to be said.
+    pub(crate) fn anything() -> Self {
+        Self::parse("*/*")
+    }
+
+    /// Leniently.
     pub(crate) fn parse(text: &str) -> Self {
-        Self { ranges: split_outside_quotes(text, ',').filter_map(Range::parse).collect() }
+        let ranges = split_outside_quotes(text, ',').filter_map(MediaRange::parse).collect();
+        Self { ranges, negotiation: Negotiation::Lenient }
     }
 
     /// Whether nothing at all is accepted, or nothing that could be understood.
@@ -111,21 +114,25 @@ impl Accepts {
 
     /// Whether a range names this media type itself, not by a wildcard.
     pub(crate) fn names(&self, media: &str) -> bool {
-        self.ranges.iter().any(|range| range.quality > 0 && range.media == media)
+        self.named().any(|named| named == media)
     }
 
-    /// Those of the offers that the client takes, in the order of its wishes.
-    pub(crate) fn choices(&self, offers: &[Offer]) -> Vec<Choice> {
+    fn named(&self) -> impl Iterator<Item = &str> {
+        self.ranges.iter().filter(|range| range.quality > 0).map(|range| range.media.as_str())
+    }
+
+    /// Those of the offers of a resource that the client takes, in the order of its wishes.
+    ///
+    /// # Errors
+    /// `Mixed` when it asks for media types of both categories, none of which the resource has besides its own.
+    pub(crate) fn choices(&self, category: Category, offers: &[Offer]) -> Result<Vec<Choice>, Refusal> {
+        self.check_category(category, offers)?;
         let mut found = Vec::new();
         for (place, range) in self.ranges.iter().enumerate().filter(|(_, range)| range.quality > 0) {
             for (rank, offer) in offers.iter().enumerate() {
                 let Some(weight) = range.specificity(offer) else { continue };
-                let overruled = self
-                    .ranges
-                    .iter()
-                    .filter_map(|other| other.specificity(offer))
-                    .any(|other| other > weight);
-                if !overruled {
+                let others = self.ranges.iter().filter_map(|other| other.specificity(offer));
+                if others.max().is_none_or(|closest| closest <= weight) {
                     found.push((range.quality, weight, place, rank, offer));
                 }
             }
@@ -133,183 +140,55 @@ impl Accepts {
         found.sort_by(|a, b| (b.0, b.1).cmp(&(a.0, a.1)).then((a.2, a.3).cmp(&(b.2, b.3))));
         let syntax =
             |place: usize| self.ranges.get(place).map_or(Syntax::Default, |range| range.syntax.clone());
-        found
-            .into_iter()
-            .map(|(_, _, place, _, offer)| Choice { offer: *offer, syntax: syntax(place) })
-            .collect()
+        let choice = |(_, _, place, _, offer): (_, _, usize, _, &Offer)| Choice {
+            offer: *offer,
+            syntax: syntax(place),
+        };
+        Ok(found.into_iter().map(choice).collect())
+    }
+
+    fn check_category(&self, category: Category, offers: &[Offer]) -> Result<(), Refusal> {
+        if self.negotiation == Negotiation::Lenient {
+            return Ok(());
+        }
+        let is_offered = |media: &str| offers.iter().any(|offer| offer.media == media);
+        let own = self.named().find(|media| category.has_alone(media) || is_offered(media) && *media != JSON);
+        let other = self.named().find(|media| category.other().has_alone(media) && !is_offered(media));
+        match (own, other) {
+            (Some(own), Some(other)) => Err(Refusal::Mixed(own.to_owned(), other.to_owned())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether it likes the one at least as well as the other, by their weights alone.
+    pub(crate) fn likes_as_well(&self, one: &Offer, other: &Offer) -> bool {
+        self.weight(one) >= self.weight(other)
+    }
+
+    /// In thousandths; 0 for what is not accepted.
+    fn weight(&self, offer: &Offer) -> u16 {
+        let closest = self.ranges.iter().filter_map(|range| Some((range.specificity(offer)?, range.quality)));
+        closest.max().map_or(0, |(_, quality)| quality)
     }
 
     /// The best offer where transfer syntaxes do not matter.
     ///
     /// # Errors
-    /// 406 when the client takes none of the offers.
-    pub(crate) fn best(&self, offers: &[Offer]) -> Result<Offer, Problem> {
-        match self.choices(offers).first() {
-            Some(choice) => Ok(choice.offer),
-            None => Err(not_acceptable(offers)),
-        }
+    /// `NotAcceptable` when the client takes none of the offers; `Mixed`.
+    pub(crate) fn best(&self, category: Category, offers: &[Offer]) -> Result<Offer, Refusal> {
+        let choices = self.choices(category, offers)?;
+        choices.first().map(|choice| choice.offer).ok_or_else(|| Refusal::NotAcceptable(offers.to_vec()))
     }
 
     /// The best offer among rendered media types, which take no transfer syntax (PS3.18 §8.7.4): a range with one is ignored.
     ///
     /// # Errors
-    /// 406 when the client takes none of the offers.
-    pub(crate) fn best_rendered(&self, offers: &[Offer]) -> Result<Offer, Problem> {
-        let found = self.choices(offers).into_iter().find(|choice| choice.syntax == Syntax::Default);
-        found.map(|choice| choice.offer).ok_or_else(|| not_acceptable(offers))
+    /// `NotAcceptable` when the client takes none of the offers; `Mixed`.
+    pub(crate) fn best_rendered(&self, offers: &[Offer]) -> Result<Offer, Refusal> {
+        let mut choices = self.choices(Category::Rendered, offers)?.into_iter();
+        let found = choices.find(|choice| choice.syntax == Syntax::Default);
+        found.map(|choice| choice.offer).ok_or_else(|| Refusal::NotAcceptable(offers.to_vec()))
     }
-}
-
-impl FromRequestParts<Web> for Accepts {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Problem> {
-        let parameters = Parameters::of(&parts.uri);
-        match Self::read(&parts.headers, &parameters) {
-            Some(accepts) => Ok(accepts),
-            None if web.config.require_accept => {
-                Err(Problem::not_acceptable("the request has no Accept header field (PS3.18 §8.7.5)"))
-            }
-            None => Ok(Self::parse("*/*")),
-        }
-    }
-}
-
-/// 406 for what is stored in a transfer syntax that cannot be made into the one asked for.
-pub(crate) fn not_convertible(offers: &[Offer], stored: &TransferSyntaxUid) -> Problem {
-    let mut problem = not_acceptable(offers);
-    problem.what.push_str(&format!("; stored in transfer syntax {stored}, which transfer-syntax=* asks for"));
-    problem
-}
-
-/// 406 that names what there is.
-pub(crate) fn not_acceptable(offers: &[Offer]) -> Problem {
-    let names: Vec<_> = offers
-        .iter()
-        .map(|offer| match offer.wrap {
-            Wrap::Single => offer.media.to_owned(),
-            Wrap::Multipart => format!("multipart/related; type=\"{}\"", offer.media),
-        })
-        .collect();
-    Problem::not_acceptable(format!(
-        "none of the accepted media types can be given; there are {}",
-        names.join(", ")
-    ))
-}
-
-impl Range {
-    fn parse(text: &str) -> Option<Self> {
-        let mut pieces = split_outside_quotes(text, ';');
-        let media = canonical(pieces.next()?.trim());
-        if media.split('/').count() != 2 || media.split('/').any(str::is_empty) {
-            return None;
-        }
-        let mut range = Self { wrap: Some(Wrap::Single), media, syntax: Syntax::Default, quality: 1000 };
-        let mut root = None;
-        for piece in pieces {
-            let Some((name, value)) = parameter(piece) else { continue };
-            match name.as_str() {
-                "q" => range.quality = quality(&value)?,
-                "type" => root = Some(canonical(&value)),
-                "transfer-syntax" if range.syntax != Syntax::Default => return None,
-                "transfer-syntax" if value == "*" => range.syntax = Syntax::Any,
-                "transfer-syntax" => range.syntax = Syntax::Uid(value),
-                _ => {}
-            }
-        }
-        match range.media.as_str() {
-            "*/*" => range.wrap = None,
-            "multipart/related" | "multipart/*" => {
-                range.wrap = Some(Wrap::Multipart);
-                range.media = root.unwrap_or_else(|| "*/*".into());
-            }
-            _ => {}
-        }
-        Some(range)
-    }
-
-    /// How closely this range describes the offer: larger is closer, `None` is not at all.
-    fn specificity(&self, offer: &Offer) -> Option<u8> {
-        if self.wrap.is_some_and(|wrap| wrap != offer.wrap) {
-            return None;
-        }
-        let wrapped = u8::from(self.wrap.is_some());
-        if self.media == "*/*" {
-            return Some(wrapped);
-        }
-        if let Some(kind) = self.media.strip_suffix("/*") {
-            return (offer.media.split('/').next() == Some(kind)).then_some(2 + wrapped);
-        }
-        (self.media == offer.media).then_some(4 + wrapped)
-    }
-}
-
-/// The media type of a `Content-Type` or part header and one of its parameters, both lower case but for the value.
-pub(crate) fn media_type(text: &str) -> (String, Vec<(String, String)>) {
-    let mut pieces = split_outside_quotes(text, ';');
-    let media = canonical(pieces.next().unwrap_or_default().trim());
-    (media, pieces.filter_map(parameter).collect())
-}
-
-/// Lower case, with the names in use before the registered ones replaced (PS3.18 Table 8.7.3-5, note).
-fn canonical(media: &str) -> String {
-    let media = media.to_ascii_lowercase();
-    match media.as_str() {
-        "image/x-dicom-rle" => "image/dicom-rle".into(),
-        "image/x-jls" => "image/jls".into(),
-        "image/jpg" => JPEG.into(),
-        _ => media,
-    }
-}
-
-fn parameter(piece: &str) -> Option<(String, String)> {
-    let (name, value) = piece.split_once('=')?;
-    Some((name.trim().to_ascii_lowercase(), unquoted(value.trim())))
-}
-
-fn unquoted(value: &str) -> String {
-    let Some(inner) = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
-        return value.to_owned();
-    };
-    let mut out = String::with_capacity(inner.len());
-    let mut escaped = false;
-    for c in inner.chars() {
-        if c == '\\' && !escaped {
-            escaped = true;
-        } else {
-            out.push(c);
-            escaped = false;
-        }
-    }
-    out
-}
-
-/// A weight of RFC 9110 §12.4.2 in thousandths; `None` when it is none.
-fn quality(text: &str) -> Option<u16> {
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    if fraction.len() > 3 || !fraction.bytes().all(|b| b.is_ascii_digit()) {
-        return None;
-    }
-    let thousandths: u16 = format!("{fraction:0<3}").parse().ok()?;
-    match whole {
-        "0" => Some(thousandths),
-        "1" if thousandths == 0 => Some(1000),
-        _ => None,
-    }
-}
-
-fn split_outside_quotes(text: &str, separator: char) -> impl Iterator<Item = &str> {
-    let mut quoted = false;
-    let mut escaped = false;
-    text.split(move |c: char| {
-        let escapes = quoted && c == '\\' && !escaped;
-        if c == '"' && !escaped {
-            quoted = !quoted;
-        }
-        escaped = escapes;
-        c == separator && !quoted
-    })
-    .filter(|piece| !piece.trim().is_empty())
 }
 
 #[cfg(test)]
@@ -399,7 +278,7 @@ mod tests {
         #[case] accept: &str,
         #[case] expected: Option<Offer>,
     ) {
-        let choices = Accepts::parse(accept).choices(offers);
+        let choices = Accepts::parse(accept).choices(Category::Any, offers).unwrap();
         assert_eq!(choices.first().map(|choice| choice.offer), expected);
     }
 
@@ -408,7 +287,8 @@ mod tests {
     #[case(r#"multipart/related; type="application/octet-stream"; Transfer-Syntax="1.2.840.10008.1.2.5""#, Syntax::Uid("1.2.840.10008.1.2.5".into()))]
     #[case("multipart/related; type=application/octet-stream", Syntax::Default)]
     fn reads_the_transfer_syntax(#[case] accept: &str, #[case] expected: Syntax) {
-        let choices = Accepts::parse(accept).choices(&[Offer::multipart(OCTET_STREAM)]);
+        let choices =
+            Accepts::parse(accept).choices(Category::Any, &[Offer::multipart(OCTET_STREAM)]).unwrap();
         assert_eq!(choices.into_iter().map(|choice| choice.syntax).collect::<Vec<_>>(), [expected]);
     }
 
@@ -416,7 +296,7 @@ mod tests {
     fn keeps_every_transfer_syntax_in_the_order_of_its_weight() {
         let accept = "multipart/related; type=application/dicom; transfer-syntax=1.2.3; q=0.5, \
                       multipart/related; type=application/dicom; transfer-syntax=*; q=0.7";
-        let choices = Accepts::parse(accept).choices(INSTANCE);
+        let choices = Accepts::parse(accept).choices(Category::Any, INSTANCE).unwrap();
         let syntaxes: Vec<_> = choices.into_iter().map(|choice| choice.syntax).collect();
         assert_eq!(syntaxes, [Syntax::Any, Syntax::Uid("1.2.3".into())]);
     }
@@ -424,7 +304,7 @@ mod tests {
     #[test]
     fn ignores_a_range_with_two_transfer_syntaxes() {
         let accept = "application/dicom; transfer-syntax=1.2; transfer-syntax=1.3";
-        assert!(Accepts::parse(accept).choices(INSTANCE).is_empty());
+        assert!(Accepts::parse(accept).choices(Category::Any, INSTANCE).unwrap().is_empty());
     }
 
     #[test]
@@ -435,16 +315,46 @@ mod tests {
 
     #[test]
     fn the_query_parameter_wins_over_the_header_field() {
-        let mut headers = HeaderMap::new();
-        headers.insert(ACCEPT, http::HeaderValue::from_static("image/jpeg"));
-        let parameters = Parameters::of(&"/x?accept=application/dicom+json".parse().unwrap());
-        let accepts = Accepts::read(&headers, &parameters).unwrap();
-        assert_eq!(accepts.best(METADATA).unwrap(), Offer::single(DICOM_JSON));
+        let read = |parameter, field| {
+            Accepts::read(parameter, field, Negotiation::Strict).unwrap().best(Category::Dicom, METADATA)
+        };
+        assert_eq!(read(Some("application/dicom json"), Some("image/jpeg")), Ok(Offer::single(DICOM_JSON)));
+        assert_eq!(read(None, Some("application/dicom+json")), Ok(Offer::single(DICOM_JSON)));
     }
 
     #[test]
     fn an_absent_header_field_is_told_from_an_empty_one() {
-        let none = Parameters::of(&"/x".parse().unwrap());
-        assert!(Accepts::read(&HeaderMap::new(), &none).is_none());
+        assert_eq!(Accepts::read(None, None, Negotiation::Strict).err(), Some(Refusal::Absent));
+        let refused = |accepts: Accepts| accepts.best(Category::Dicom, METADATA);
+        let empty = Accepts::read(None, Some(""), Negotiation::Strict).unwrap();
+        assert_eq!(refused(empty), Err(Refusal::NotAcceptable(METADATA.to_vec())));
+        let absent = Accepts::read(None, None, Negotiation::Lenient).unwrap();
+        assert_eq!(refused(absent), Ok(Offer::single(DICOM_JSON)));
+    }
+
+    #[rstest]
+    #[case::rendered_of_data(Category::Dicom, METADATA, "application/dicom+json, image/png", false)]
+    #[case::data_of_rendered(Category::Rendered, RENDERED, "image/jpeg, application/dicom", false)]
+    #[case::page_of_rendered(Category::Rendered, RENDERED, "image/jpeg, text/html", true)]
+    #[case::code_streams_are_data(Category::Dicom, INSTANCE, "application/dicom, image/jpeg", true)]
+    #[case::navigation(
+        Category::Dicom,
+        METADATA,
+        "text/html,application/xml;q=0.9,image/avif,*/*;q=0.8",
+        true
+    )]
+    #[case::scripts(Category::Dicom, METADATA, "application/json, text/plain, */*", true)]
+    #[case::excluded(Category::Dicom, METADATA, "application/dicom+json, image/png;q=0", true)]
+    #[case::either(Category::Any, METADATA, "application/dicom+json, image/png", true)]
+    fn strictly_media_types_of_both_categories_are_invalid(
+        #[case] category: Category,
+        #[case] offers: &[Offer],
+        #[case] accept: &str,
+        #[case] is_valid: bool,
+    ) {
+        let strict = Accepts::read(None, Some(accept), Negotiation::Strict).unwrap();
+        assert_eq!(strict.choices(category, offers).is_ok(), is_valid);
+        let lenient = Accepts::read(None, Some(accept), Negotiation::Lenient).unwrap();
+        assert!(!lenient.choices(category, offers).unwrap().is_empty());
     }
 }

@@ -1,14 +1,16 @@
 //! The URL under which the client sees this service.
 //!
 //! Links in answers (RetrieveURL, BulkDataURI, Content-Location) are absolute and must work from the client's side of
-//! any proxy. They are made from `Host`; from `Forwarded` (RFC 7239) or `X-Forwarded-*` only when the settings say
-//! that a proxy is there to set them.
+//! any proxy. They are made from `Host` and the scheme of the connection, which whoever ends TLS puts into the request's
+//! extensions; from `Forwarded` (RFC 7239) or `X-Forwarded-*` only when the settings say that a proxy is there to set
+//! them.
 
 use std::fmt::{self, Display, Formatter};
 
 use http::HeaderMap;
 use http::header::{FORWARDED, HOST};
 use http::request::Parts;
+use http::uri::Scheme;
 
 use crate::config::Config;
 
@@ -30,7 +32,8 @@ impl BaseUrl {
             .filter(|host| is_host(host))
             .unwrap_or("localhost");
         let seen = if config.behind_proxy { Seen::by_proxy(&parts.headers) } else { Seen::default() };
-        let scheme = seen.scheme.as_deref().or(parts.uri.scheme_str()).unwrap_or("http");
+        let own_scheme = parts.extensions.get::<Scheme>().map(Scheme::as_str).or(parts.uri.scheme_str());
+        let scheme = seen.scheme.as_deref().or(own_scheme).unwrap_or("http");
         let host = seen.host.as_deref().unwrap_or(own);
         let prefix = seen.prefix.as_deref().unwrap_or_default();
         Self(format!("{scheme}://{host}{prefix}{}", config.path))
@@ -67,11 +70,22 @@ impl Seen {
             scheme: forwarded("proto")
                 .or_else(|| first("x-forwarded-proto"))
                 .filter(|scheme| scheme == "http" || scheme == "https"),
-            host: forwarded("host").or_else(|| first("x-forwarded-host")).filter(|host| is_host(host)),
+            host: forwarded("host")
+                .or_else(|| Some(with_port(first("x-forwarded-host")?, first("x-forwarded-port"))))
+                .filter(|host| is_host(host)),
             prefix: first("x-forwarded-prefix")
                 .map(|prefix| prefix.trim_end_matches('/').to_owned())
                 .filter(|prefix| prefix.starts_with('/') && prefix.bytes().all(is_path_byte)),
         }
+    }
+}
+
+/// The host with the port that the proxy names beside it, unless it has one or the port is a scheme's own.
+fn with_port(host: String, port: Option<String>) -> String {
+    let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()));
+    match port.filter(|port| !has_port && port != "80" && port != "443") {
+        Some(port) => format!("{host}:{port}"),
+        None => host,
     }
 }
 
@@ -99,6 +113,9 @@ mod tests {
     #[case::x_forwarded(true, &[("host", "pacs"), ("x-forwarded-host", "www.example.org"), ("x-forwarded-proto", "https"), ("x-forwarded-prefix", "/a/b/")], "https://www.example.org/a/b/dicom-web")]
     #[case::forwarded(true, &[("host", "pacs"), ("forwarded", "for=1.2.3.4;proto=https;host=\"x.org:444\", proto=http")], "https://x.org:444/dicom-web")]
     #[case::malicious(true, &[("host", "pacs"), ("x-forwarded-host", "a\"><script>")], "http://pacs/dicom-web")]
+    #[case::port(true, &[("host", "pacs"), ("x-forwarded-host", "x.org"), ("x-forwarded-port", "8443"), ("x-forwarded-proto", "https")], "https://x.org:8443/dicom-web")]
+    #[case::usual_port(true, &[("x-forwarded-host", "x.org"), ("x-forwarded-port", "443"), ("x-forwarded-proto", "https")], "https://x.org/dicom-web")]
+    #[case::two_ports(true, &[("x-forwarded-host", "[::1]:81"), ("x-forwarded-port", "82")], "http://[::1]:81/dicom-web")]
     #[case::several(true, &[("host", "pacs"), ("x-forwarded-proto", "https, http")], "https://pacs/dicom-web")]
     fn is_what_the_client_sees(
         #[case] behind_proxy: bool,

@@ -7,7 +7,11 @@ use axum::response::{IntoResponse, Response};
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method};
 
-use crate::accept::{Accepts, DICOM, DICOM_JSON, DICOM_XML, JPEG, JSON, OCTET_STREAM, Offer, PNG};
+use crate::accept::{
+    Category, DICOM, DICOM_JSON, DICOM_XML, GIF, JPEG, JSON, OCTET_STREAM, Offer, PNG, WEBP, ZIP,
+};
+use crate::error::Problem;
+use crate::negotiation;
 use crate::parameters::Parameters;
 use crate::state::Web;
 
@@ -44,7 +48,7 @@ const CAPABILITIES: &[Capability] = &[
             "studies/{study}/series/{series}",
             "studies/{study}/series/{series}/instances/{instance}",
         ],
-        answers: &[DICOM],
+        answers: &[DICOM, OCTET_STREAM, ZIP],
     },
     Capability {
         method: "GET",
@@ -65,7 +69,7 @@ const CAPABILITIES: &[Capability] = &[
             "studies/{study}/series/{series}/instances/{instance}/rendered",
             "studies/{study}/series/{series}/instances/{instance}/frames/{frames}/rendered",
         ],
-        answers: &[JPEG, PNG],
+        answers: &[JPEG, PNG, GIF, WEBP],
     },
     Capability {
         method: "GET",
@@ -111,15 +115,15 @@ pub(crate) async fn answer(State(web): State<Web>, request: Request, next: Next)
         return next.run(request).await;
     }
     let parameters = Parameters::of(request.uri());
-    let accepts = Accepts::read(request.headers(), &parameters).unwrap_or_else(|| Accepts::parse("*/*"));
-    match accepts.best(OFFERS) {
+    let accepts = negotiation::accepts_or_anything(request.headers(), &parameters);
+    match accepts.best(Category::Any, OFFERS) {
         Ok(offer) => {
             let text = if offer.media == JSON { as_json(&web.config.path) } else { as_xml(&web.config.path) };
             let mut response = Response::new(Body::from(text));
             response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(offer.media));
             response
         }
-        Err(problem) => problem.into_response(),
+        Err(refusal) => Problem::from(refusal).into_response(),
     }
 }
 

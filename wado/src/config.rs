@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::accept::Negotiation;
+
 /// Settings of DICOMweb, table `[web]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -12,14 +14,18 @@ pub struct Config {
     /// Whether `Forwarded` and `X-Forwarded-*` tell the scheme, host and path prefix of the URLs that answers hold.
     /// Only behind a proxy that sets them; otherwise any client could have links point elsewhere. Default: off.
     pub behind_proxy: bool,
-    /// Whether a request without `Accept` is answered 406, as PS3.18 §8.7.7 says, or else as if it accepted
-    /// everything. Browsers and curl always send one. Default: on.
-    pub require_accept: bool,
+    /// How closely requests have to keep to PS3.18 §8.7. `strict` answers a request without `Accept` 406 and one that
+    /// mixes DICOM and rendered media types 400; `lenient` gives such programs what there is. Browsers and curl always
+    /// send an `Accept`. Default: `strict`.
+    pub negotiation: Negotiation,
     /// Origins (`https://viewer.example.org`) whose pages may use this service, for viewers hosted elsewhere; `*` for
     /// any, without credentials. Default: none.
     pub cors_origins: Vec<String>,
     /// Most results of one search answer; further ones are announced by a `Warning` (PS3.18 §8.3.4.4.1). Default: 5000.
     pub max_results: u64,
+    /// MiB of rendered images and thumbnails that are kept in memory, for each of the services that make them
+    /// (WADO-RS, WADO-URI); 0 keeps none. Default: 64.
+    pub rendered_cache_mib: u64,
     /// Path under which the router is mounted, without a slash at its end. Links are wrong when it differs from the
     /// mount. Default: `/dicom-web`.
     pub path: String,
@@ -30,9 +36,10 @@ impl Default for Config {
         Self {
             open: false,
             behind_proxy: false,
-            require_accept: true,
+            negotiation: Negotiation::Strict,
             cors_origins: Vec::new(),
             max_results: 5000,
+            rendered_cache_mib: 64,
             path: "/dicom-web".into(),
         }
     }

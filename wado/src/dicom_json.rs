@@ -20,6 +20,20 @@ use dicom_store::model::{Attributes, Element, Tag, VR, Value};
 /// What values are filled up with (PS3.5 §6.2).
 const PADDING: [char; 2] = [' ', '\0'];
 
+/// Whether a value is told by its URI: what the archive leaves in the object, and numbers that JSON does not have.
+pub(crate) fn is_by_uri(element: &Element) -> bool {
+    match (&element.value, element.vr) {
+        (Value::Bulk(bulk), _) => bulk.length > 0,
+        (Value::Bytes(bytes), VR::FL) => {
+            !bytes.as_chunks::<4>().0.iter().all(|raw| f32::from_le_bytes(*raw).is_finite())
+        }
+        (Value::Bytes(bytes), VR::FD) => {
+            !bytes.as_chunks::<8>().0.iter().all(|raw| f64::from_le_bytes(*raw).is_finite())
+        }
+        _ => false,
+    }
+}
+
 /// Appends a data set as one JSON object. `bulk` is the URL below which bulk data are found (see [`crate::bulk`]).
 pub(crate) fn write(attributes: &Attributes, bulk: Option<&str>, out: &mut Vec<u8>) {
     Writer { out, bulk, path: String::new() }.data_set(attributes);

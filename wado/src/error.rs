@@ -14,6 +14,8 @@ use serde::Serialize;
 use worker::pixel;
 use worker::pool::Panicked;
 
+use crate::accept::Refusal;
+
 /// Seconds after which a busy server is worth another try.
 const RETRY_SECONDS: &str = "5";
 
@@ -98,14 +100,20 @@ impl Problem {
     /// A failure on our side: the log hears it whole, the client an id to ask about.
     fn internal(status: StatusCode, error: &dyn std::error::Error) -> Self {
         let id = format!("{:016x}", RandomState::new().build_hasher().finish());
-        tracing::error!(request = %id, error = %Chain(error), "request failed");
-        let what = if status == StatusCode::SERVICE_UNAVAILABLE {
+        let is_unavailable = status == StatusCode::SERVICE_UNAVAILABLE;
+        if is_unavailable {
+            // It passes by itself, and whatever is gone tells of it where it is missed.
+            tracing::warn!(request = %id, error = %Chain(error), "request turned away for now");
+        } else {
+            tracing::error!(request = %id, error = %Chain(error), "request failed");
+        }
+        let what = if is_unavailable {
             "the archive cannot do this just now: something that it needs is gone, full or too busy; try again"
         } else {
             "the server could not answer"
         };
         let mut problem = Self::new(status, format!("{what}; the log names the cause at {id}"));
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        if is_unavailable {
             problem.field = Some((RETRY_AFTER, HeaderValue::from_static(RETRY_SECONDS)));
         }
         problem
@@ -131,6 +139,15 @@ impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         let status = status(error.kind);
         if status.is_server_error() { Self::internal(status, &error) } else { Self::new(status, error.what) }
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Mixed(..) => Self::invalid(refusal.to_string()),
+            Refusal::Absent | Refusal::NotAcceptable(_) => Self::not_acceptable(refusal.to_string()),
+        }
     }
 }
 

@@ -3,10 +3,10 @@
 //! | module | what |
 //! |---|---|
 //! | `state`, `auth`, `cors`, `base_url`, `parameters`, `resource` | what every request needs: archive, caller, URLs |
-//! | `accept`, `multipart`, `error` | how answers are negotiated, framed, refused |
+//! | `accept`, `negotiation`, `multipart`, `zip`, `error` | how answers are negotiated, framed, refused |
 //! | `attribute`, `dicom_json`, `dicom_xml` | attributes by name, data sets as text |
 //! | `search` | QIDO-RS |
-//! | `retrieve` | WADO-RS |
+//! | `retrieve`, `renditions`, `report` | WADO-RS; images that were made lately; reports as pages |
 //! | `store` | STOW-RS |
 //! | `uri` | WADO-URI |
 //! | `acts` | deleting and correcting, and what is told of it: the API of the operator |
@@ -29,8 +29,11 @@ mod dicom_json;
 mod dicom_xml;
 mod error;
 mod multipart;
+mod negotiation;
 mod parameters;
 mod peers;
+mod renditions;
+mod report;
 mod resource;
 mod retrieve;
 mod router;
@@ -39,7 +42,9 @@ mod state;
 mod store;
 mod text;
 mod uri;
+mod zip;
 
+pub use accept::Negotiation;
 pub use acts::api_router;
 pub use config::Config;
 pub use router::router;

@@ -39,6 +39,13 @@ impl Target {
         }
     }
 
+    /// The UID of what the path names; empty when it names nothing.
+    pub(crate) fn last_uid(&self) -> String {
+        let study = self.study.as_ref().map(ToString::to_string);
+        let series = self.series.as_ref().map(ToString::to_string);
+        self.instance.as_ref().map(ToString::to_string).or(series).or(study).unwrap_or_default()
+    }
+
     /// The frame list, in the order asked for, each number once; `None` when the path has none.
     ///
     /// # Errors

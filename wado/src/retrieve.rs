@@ -2,46 +2,60 @@
 //!
 //! | resource | module | reads |
 //! |---|---|---|
-//! | study, series, instance | [`instance`], [`convert`] | the object, streamed |
+//! | study, series, instance | [`instance`], [`convert`], [`archive`] | the object, streamed |
 //! | metadata | [`metadata`] | the index only |
 //! | frames | [`frames`] | the bytes of these frames |
-//! | bulk data | [`bulk`] | the range of the value |
-//! | rendered, thumbnail | [`rendered`], [`thumbnail`] | the bytes of the frames shown |
+//! | bulk data | [`bulk`], [`bulk_data`] | the range of the value |
+//! | rendered, thumbnail | [`rendered`], [`cine`], [`video`], [`document`], [`presentation_state`], [`thumbnail`] | the bytes of the frames shown |
+//!
+//! Every answer has a validator; one of a single item can be asked for by ranges ([`range`]).
 
+mod archive;
 pub(crate) mod bulk;
+pub(crate) mod bulk_data;
+mod cine;
 mod convert;
+mod document;
 pub(crate) mod frames;
 mod image;
 pub(crate) mod instance;
 pub(crate) mod metadata;
 mod parts;
 mod presentation;
+pub(crate) mod presentation_state;
+mod range;
 pub(crate) mod rendered;
 pub(crate) mod thumbnail;
+mod validator;
+mod video;
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
-use axum::body::Body;
 use axum::extract::FromRequestParts;
-use axum::response::Response;
 use dicom_store::Session;
-use dicom_store::model::{FrameNumber, Instance, Location};
-use http::header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH, VARY};
+use dicom_store::model::{
+    FrameNumber, Instance, Location, Resource, SeriesInstanceUid, SopInstanceUid, TransferSyntaxUid,
+};
+use http::HeaderMap;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, StatusCode};
 use worker::pool::CpuPool;
 
-use crate::accept::Accepts;
+use crate::accept::{Accepts, Offer, Refusal};
 use crate::base_url::BaseUrl;
 use crate::error::Problem;
 use crate::parameters::Parameters;
+use crate::renditions::Renditions;
 use crate::resource::Target;
 use crate::state::Web;
 
+pub(crate) use validator::Validator;
+
 /// All that a retrieve needs of its request.
+#[derive(Clone)]
 pub(crate) struct Retrieval {
     pub(crate) session: Session,
     pub(crate) pool: CpuPool,
+    pub(crate) renditions: Arc<Renditions>,
     pub(crate) accepts: Accepts,
     pub(crate) base: BaseUrl,
     pub(crate) target: Target,
@@ -72,6 +86,7 @@ impl Retrieval {
         Self {
             session: web.session(parts),
             pool: web.pool.clone(),
+            renditions: web.renditions.clone(),
             accepts,
             base: BaseUrl::of(parts, &web.config),
             target,
@@ -99,6 +114,19 @@ impl Retrieval {
         Ok(instances)
     }
 
+    /// Another instance of the same study.
+    ///
+    /// # Errors
+    /// As [`Retrieval::instances`].
+    pub(crate) async fn instance_of(
+        &self,
+        (series, instance): (SeriesInstanceUid, SopInstanceUid),
+    ) -> Result<Instance, Problem> {
+        let study = self.target.study.clone().ok_or_else(|| Problem::not_found("the path names no study"))?;
+        let mut found = self.session.instances(&Resource::Instance(study, series, instance)).await?;
+        found.pop().ok_or_else(|| Problem::not_found("there is no such instance"))
+    }
+
     /// The one instance that the path names.
     ///
     /// # Errors
@@ -109,75 +137,16 @@ impl Retrieval {
     }
 }
 
+/// 406 for what is stored in a transfer syntax that cannot be made into the one asked for.
+fn not_convertible(offers: &[Offer], stored: &TransferSyntaxUid) -> Problem {
+    let mut problem = Problem::from(Refusal::NotAcceptable(offers.to_vec()));
+    problem.what.push_str(&format!("; stored in transfer syntax {stored}, which transfer-syntax=* asks for"));
+    problem
+}
+
 /// What tells an instance from all others: where its bytes lie, and what was corrected of it.
 pub(crate) fn identity(instance: &Instance) -> (&str, u64, u64, u64, Vec<u64>) {
     let Location { pack, offset, length } = instance.location;
     let acts = instance.correction.iter().flat_map(|correction| correction.acts()).collect();
     (instance.sop_instance.as_str(), pack.0, offset, length, acts)
-}
-
-/// Validator of an answer (RFC 9110 §8.8.3): weak, since the same answer may come compressed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Validator(String);
-
-impl Validator {
-    /// From everything that the answer depends on. Stored instances do not change; a series grows.
-    pub(crate) fn of(cause: &impl Hash) -> Self {
-        let mut hasher = DefaultHasher::new();
-        env!("CARGO_PKG_VERSION").hash(&mut hasher);
-        cause.hash(&mut hasher);
-        Self(format!("W/\"{:016x}\"", hasher.finish()))
-    }
-
-    /// 304 when the client has this very answer (RFC 9110 §13.1.2).
-    pub(crate) fn not_modified(&self, headers: &HeaderMap) -> Option<Response> {
-        let opaque = self.0.trim_start_matches("W/");
-        let is_same = |tag: &str| tag == "*" || tag.trim_start_matches("W/") == opaque;
-        let fields = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-        if !fields.flat_map(|value| value.split(',')).any(|tag| is_same(tag.trim())) {
-            return None;
-        }
-        let mut response = Response::new(Body::empty());
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-        Some(self.mark(response))
-    }
-
-    /// Adds validator and cache rule to an answer: kept by the browser, not by proxies, and checked before use.
-    pub(crate) fn mark(&self, response: Response) -> Response {
-        self.mark_for(response, "private, no-cache")
-    }
-
-    /// As [`Validator::mark`], for what never changes.
-    pub(crate) fn mark_immutable(&self, response: Response) -> Response {
-        self.mark_for(response, "private, max-age=86400")
-    }
-
-    fn mark_for(&self, mut response: Response, rule: &'static str) -> Response {
-        if let Ok(value) = HeaderValue::from_str(&self.0) {
-            response.headers_mut().insert(ETAG, value);
-        }
-        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static(rule));
-        response.headers_mut().append(VARY, HeaderValue::from_static("accept"));
-        response
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use rstest::rstest;
-
-    use super::*;
-
-    #[rstest]
-    #[case::same(|own| own, true)]
-    #[case::strong(|own: String| own.trim_start_matches("W/").to_owned(), true)]
-    #[case::in_a_list(|own| format!("\"x\", {own}"), true)]
-    #[case::any(|_| "*".into(), true)]
-    #[case::other(|_| "\"x\"".into(), false)]
-    fn the_client_may_have_the_answer_already(#[case] field: fn(String) -> String, #[case] expected: bool) {
-        let validator = Validator::of(&("1.2.3", 4));
-        let mut headers = HeaderMap::new();
-        headers.insert(IF_NONE_MATCH, HeaderValue::from_str(&field(validator.0.clone())).unwrap());
-        assert_eq!(validator.not_modified(&headers).is_some(), expected);
-    }
 }

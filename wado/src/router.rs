@@ -13,6 +13,7 @@ use worker::pool::CpuPool;
 
 use crate::config::Config;
 use crate::error::Problem;
+use crate::retrieve::bulk_data::{bulk_data, pixel_data};
 use crate::retrieve::{bulk::bulk, frames::frames, instance::instances, metadata::metadata};
 use crate::retrieve::{rendered::rendered, thumbnail::thumbnail};
 use crate::state::Web;
@@ -46,6 +47,8 @@ fn study() -> Router<Web> {
     Router::new()
         .route("/studies/{study}", get(instances).post(store::store).delete(acts::delete))
         .route("/studies/{study}/metadata", get(metadata))
+        .route("/studies/{study}/bulkdata", get(bulk_data))
+        .route("/studies/{study}/pixeldata", get(pixel_data))
         .route("/studies/{study}/rendered", get(rendered))
         .route("/studies/{study}/thumbnail", get(thumbnail))
         .route("/studies/{study}/series", get(search::series))
@@ -56,6 +59,8 @@ fn series() -> Router<Web> {
     let routes = Router::new()
         .route("/", get(instances).delete(acts::delete))
         .route("/metadata", get(metadata))
+        .route("/bulkdata", get(bulk_data))
+        .route("/pixeldata", get(pixel_data))
         .route("/rendered", get(rendered))
         .route("/thumbnail", get(thumbnail))
         .route("/instances", get(search::instances));
@@ -66,6 +71,8 @@ fn instance() -> Router<Web> {
     let routes = Router::new()
         .route("/", get(instances).delete(acts::delete))
         .route("/metadata", get(metadata))
+        .route("/bulkdata", get(bulk_data))
+        .route("/pixeldata", get(pixel_data))
         .route("/rendered", get(rendered))
         .route("/thumbnail", get(thumbnail))
         .route("/frames/{frames}", get(frames))
@@ -82,5 +89,5 @@ async fn unknown(request: Request) -> Problem {
 /// JSON and XML shrink to a tenth; pixels and multipart do not.
 fn is_text(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bool {
     let media = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    media.contains("json") || media.ends_with("xml")
+    media.contains("json") || media.ends_with("xml") || media.starts_with("text/")
 }

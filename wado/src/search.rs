@@ -23,7 +23,7 @@ use http::header::{CONTENT_TYPE, WARNING};
 use http::request::Parts;
 use http::{HeaderValue, StatusCode};
 
-use crate::accept::{Accepts, DICOM_JSON, DICOM_XML, JSON, Offer, Wrap};
+use crate::accept::{Accepts, Category, DICOM_JSON, DICOM_XML, JSON, Offer, Wrap};
 use crate::base_url::BaseUrl;
 use crate::error::Problem;
 use crate::multipart::{Boundary, PartHead};
@@ -80,7 +80,7 @@ pub(crate) async fn instances(web: State<Web>, request: SearchRequest) -> Result
 
 async fn search(level: Level, web: &Web, request: SearchRequest) -> Result<Response, Problem> {
     let SearchRequest { session, accepts, base, target, parameters } = request;
-    let offer = accepts.best(OFFERS)?;
+    let offer = accepts.best(Category::Dicom, OFFERS)?;
     let Search { mut query, include, limit, mut warnings } = Search::read(level, &target, &parameters)?;
     let limit = limit.unwrap_or(u64::MAX).min(web.config.max_results);
     // One more than wanted tells whether there are more.

@@ -9,10 +9,16 @@
 //! `application/dicom+xml` with bulk data in parts of their own ([`metadata`]), and bare bodies of these. A body that breaks off is answered 400; what came
 //! whole before the break is stored. So is what came before a part too many (413).
 
-pub(crate) mod metadata;
+mod document;
+pub(crate) mod holding;
+mod metadata;
 mod outcome;
 mod pixels;
 mod response;
+mod source;
+mod stream;
+mod text;
+mod waiting;
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -28,17 +34,21 @@ use futures_util::{Stream, StreamExt};
 use http::header::{CONNECTION, CONTENT_TYPE};
 use http::{HeaderValue, Version};
 use tokio::task::JoinSet;
+use worker::CpuPool;
 
-use crate::accept::{Accepts, DICOM, DICOM_JSON, DICOM_XML, JSON, OCTET_STREAM, Offer, media_type};
+use crate::accept::{Category, DICOM, DICOM_JSON, DICOM_XML, JSON, OCTET_STREAM, Offer, media_type};
 use crate::base_url::BaseUrl;
 use crate::error::Problem;
 use crate::multipart::{Fields, Malformed, Reader, boundary};
+use crate::negotiation;
 use crate::parameters::Parameters;
 use crate::resource::Target;
 use crate::state::Web;
 
-use metadata::{Described, Holding};
+use holding::Holding;
+use metadata::Described;
 use outcome::{Named, Outcome};
+use source::{Bare, Source};
 
 /// Instances of one request that are being committed while the next arrives. Commits that wait together cost one
 /// write to stable storage.
@@ -69,11 +79,11 @@ pub(crate) async fn store(State(web): State<Web>, request: Request) -> Result<Re
             return Err(Problem::forbidden("the caller may not store"));
         }
         let target = Target::from_request_parts(&mut parts, &web).await?;
-        let accepts = Accepts::read(&parts.headers, &Parameters::of(&parts.uri));
-        let offer = accepts.unwrap_or_else(|| Accepts::parse("*/*")).best(OFFERS)?;
+        let accepts = negotiation::accepts_or_anything(&parts.headers, &Parameters::of(&parts.uri));
+        let offer = accepts.best(Category::Any, OFFERS)?;
         let content_type = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let form = Form::read(content_type.unwrap_or_default())?;
-        Ok((Storing::new(session, target.study, web.holding.clone()), offer, form))
+        Ok((Storing::new(session, target.study, &web), offer, form))
     };
     let (mut storing, offer, form) = match checked.await {
         Ok(checked) => checked,
@@ -157,6 +167,7 @@ impl From<Malformed> for Stop {
 /// A request under way: what has come, what is being committed.
 struct Storing {
     session: Session,
+    pool: CpuPool,
     study: Option<StudyInstanceUid>,
     /// One for each part, in their order; `None` while it is being committed.
     outcomes: Vec<Option<Outcome>>,
@@ -175,8 +186,9 @@ struct Committed {
 }
 
 impl Storing {
-    fn new(session: Session, study: Option<StudyInstanceUid>, holding: Holding) -> Self {
-        Self { session, study, outcomes: Vec::new(), committing: JoinSet::new(), refused: 0, holding }
+    fn new(session: Session, study: Option<StudyInstanceUid>, web: &Web) -> Self {
+        let (pool, holding) = (web.pool.clone(), web.holding.clone());
+        Self { session, pool, study, outcomes: Vec::new(), committing: JoinSet::new(), refused: 0, holding }
     }
 
     /// A place among the outcomes, for one that is still to come.
@@ -253,7 +265,7 @@ impl Storing {
             Err(Failure::Store(error)) if error.kind == ErrorKind::Forbidden => {
                 return Err(Stop::Refused(error.into()));
             }
-            Err(Failure::Store(error)) => self.fail(place, named, &error),
+            Err(Failure::Store(error) | Failure::Syntax(error)) => self.fail(place, named, &error),
             Err(Failure::Body(malformed)) => return Err(malformed.into()),
         }
         Ok(())
@@ -312,11 +324,21 @@ impl Storing {
 
     /// Accounts for one that is not given to the archive, or not taken by it.
     fn fail(&mut self, place: usize, named: Named, error: &Error) {
+        self.refuse(&named, error);
+        self.settle(place, Outcome::failed(named, error));
+    }
+
+    /// The same with a reason that the error does not tell.
+    fn fail_for(&mut self, place: usize, named: Named, reason: u16, error: &Error) {
+        self.refuse(&named, error);
+        self.settle(place, Outcome::failed_for(named, reason, error));
+    }
+
+    fn refuse(&mut self, named: &Named, error: &Error) {
         self.refused += 1;
         if self.refused <= LOGGED {
-            outcome::log(&named, error);
+            outcome::log(named, error);
         }
-        self.settle(place, Outcome::failed(named, error));
     }
 
     fn settle(&mut self, place: usize, outcome: Outcome) {
@@ -348,41 +370,14 @@ impl Storing {
 /// Why a part was not received.
 enum Failure {
     Store(Error),
+    /// It is of no transfer syntax that there is.
+    Syntax(Error),
     Body(Malformed),
 }
 
 impl From<Malformed> for Failure {
     fn from(malformed: Malformed) -> Self {
         Self::Body(malformed)
-    }
-}
-
-/// Where the bytes of a part come from.
-trait Source: Send {
-    fn chunk(&mut self) -> impl Future<Output = Result<Option<Bytes>, Malformed>> + Send;
-}
-
-impl<S, E> Source for Reader<S>
-where
-    S: Stream<Item = Result<Bytes, E>> + Unpin + Send,
-    E: std::fmt::Display,
-{
-    async fn chunk(&mut self) -> Result<Option<Bytes>, Malformed> {
-        Reader::chunk(self).await
-    }
-}
-
-/// A body that is one instance.
-struct Bare<S>(S);
-
-impl<S, E> Source for Bare<S>
-where
-    S: Stream<Item = Result<Bytes, E>> + Unpin + Send,
-    E: std::fmt::Display,
-{
-    async fn chunk(&mut self) -> Result<Option<Bytes>, Malformed> {
-        let chunk = self.0.next().await.transpose();
-        chunk.map_err(|source| Malformed(format!("the body broke off: {source}")))
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A translation: the parameters become the resource, the accepted media types and the rendering parameters of
 //! WADO-RS, and the same functions answer. Declared: a rendered instance of several frames shows its first frame
-//! unless `frameNumber` says otherwise; `anonymize` and presentation states are refused (400).
+//! unless `frameNumber` says otherwise, all of them as GIF; `anonymize` is refused (400).
 
 mod request;
 
@@ -12,11 +12,13 @@ use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use axum::routing::get;
 use dicom_store::Archive;
+use dicom_store::model::FrameNumber;
 use worker::CpuPool;
 
 use crate::config::Config;
 use crate::error::Problem;
-use crate::retrieve::{self, instance::instances, rendered::rendered};
+use crate::retrieve::rendered::{offers, rendered};
+use crate::retrieve::{self, instance::instances, presentation_state};
 use crate::state::Web;
 use crate::{auth, cors};
 
@@ -38,6 +40,15 @@ async fn wado(State(web): State<Web>, request: Request) -> Result<Response, Prob
     let retrieval = retrieve::Retrieval::of(&mut parts, &web, asked.target, asked.accepts, asked.parameters);
     match asked.form {
         Form::Instance => instances(retrieval).await,
+        Form::Presented { state, frame } => {
+            let (image, state) = (retrieval.instance().await?, retrieval.instance_of(state).await?);
+            let number = frame.unwrap_or(FrameNumber::FIRST);
+            if number.get() > image.frames {
+                return Err(Problem::invalid("frameNumber names no frame of the image"));
+            }
+            let offers = offers(&retrieval, true);
+            presentation_state::one(&retrieval, &state, &image, number, &offers).await
+        }
         Form::Rendered { frame, region } => {
             let instance = retrieval.instance().await?;
             let retrieval = match frame {

@@ -5,6 +5,7 @@
 //! | [`pool`] | the threads that compute, behind a future |
 //! | [`pixel`] | frames → samples → pictures: pure functions |
 //! | [`render`] | a stored frame → an image file |
+//! | [`softcopy`] | presentation states |
 //! | [`frame`] | a frame of a stored instance, with what its data set says of it |
 //! | [`job`], [`jobs`] | what a job is; the jobs of this crate |
 //! | [`dispatch`] | the change feed → jobs |
@@ -28,6 +29,7 @@ pub mod remote;
 pub mod render;
 pub mod runner;
 mod schedule;
+pub mod softcopy;
 
 pub use background::Awaited;
 pub use config::Config;

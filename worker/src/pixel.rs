@@ -14,8 +14,10 @@
 //! | stored bytes → the bytes of a native frame | `transcode` | PS3.5 §8.1, §A.2 |
 //! | samples → grey or RGB of 8 bits | `grayscale`, `color` | PS3.3 §C.11.1, §C.11.2, §C.7.6.3.1.2 |
 //! | region, scale, flip | `scale` | PS3.18 §8.3.5.1.3 |
-//! | picture → JPEG, PNG, GIF | `encode` | PS3.18 §8.7.4 |
+//! | colours of another space | `profile` | PS3.18 §8.3.5.1.5 |
+//! | picture → JPEG, PNG, GIF, WebP | `encode`, `animation` | PS3.18 §8.7.4 |
 
+mod animation;
 mod bitmap;
 mod color;
 mod decode;
@@ -32,6 +34,8 @@ mod jpeg_xl;
 mod lut;
 mod native;
 mod palette;
+mod picture;
+mod profile;
 mod raster;
 mod read;
 mod rle;
@@ -48,6 +52,7 @@ mod made_elsewhere;
 #[cfg(test)]
 mod shown_tests;
 
+pub use animation::{GifAnimation, GifFrame};
 pub use bitmap::{Bitmap, Channels};
 pub use decode::{Decoded, can_decode, decode};
 pub use encode::{Format, encode};
@@ -56,6 +61,8 @@ pub use grayscale::Shown;
 pub use info::{ImageInfo, Padding, Photometric, SampleKind};
 pub use lut::{Lut, Modality, Voi};
 pub use palette::Palette;
+pub use picture::{MAX_PICTURE, Picture, PictureKind};
+pub use profile::{IccProfile, MAX_PROFILE};
 pub use scale::{Region, Viewport, fit};
 pub use transcode::{NativeFrame, to_native_le};
 pub use window::{Window, WindowFunction};

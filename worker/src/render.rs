@@ -2,7 +2,10 @@
 
 use dicom_store::model::TransferSyntaxUid;
 
-use crate::pixel::{self, Bitmap, Decoded, Format, ImageInfo, Shown, Viewport, Window, encode, fit};
+use crate::pixel::{
+    self, Bitmap, Decoded, Format, GifFrame, IccProfile, ImageInfo, Shown, Viewport, Window, encode, fit,
+};
+use crate::softcopy::Softcopy;
 
 /// Longest edge of a thumbnail, in pixels.
 pub const THUMBNAIL_EDGE: u32 = 256;
@@ -19,27 +22,72 @@ pub struct Presentation {
     pub viewport: Option<Viewport>,
     /// The form of the answer.
     pub format: Format,
+    /// The colour space.
+    pub profile: IccProfile,
 }
 
 impl Default for Presentation {
     /// As the data set proposes, pixel by pixel, in JPEG of quality 90.
     fn default() -> Self {
-        Self { window: None, viewport: None, format: Format::Jpeg { quality: 90 } }
+        Self { window: None, viewport: None, format: Format::Jpeg { quality: 90 }, profile: IccProfile::No }
     }
 }
 
-/// The frame, as it is stored, shown so and encoded.
+/// The frame, as it is stored, shown so and encoded. `profile` is the ICC profile of the image.
 ///
 /// # Errors
-/// Those of [`pixel::decode`]; `Presentation` when the viewport shows nothing of the image.
+/// Those of [`pixel::decode`]; `Presentation` when the viewport shows nothing of the image; `Unsupported` for a profile
+/// that cannot be read where colours are to be converted.
 pub fn render(
     frame: &[u8],
     info: &ImageInfo,
     syntax: &TransferSyntaxUid,
     presentation: &Presentation,
+    profile: Option<&[u8]>,
 ) -> pixel::Result<Vec<u8>> {
     let decoded = pixel::decode(frame, info, syntax)?;
-    encode(&shown(decoded, info, presentation)?, presentation.format)
+    let picture = shown(decoded, info, presentation)?;
+    let (picture, profile) = presentation.profile.apply(picture, profile)?;
+    encode(&picture, presentation.format, profile)
+}
+
+/// The frame as a presentation state wants it to be seen; `info` is read from the attributes that the state gives it
+/// ([`Softcopy::over`]).
+///
+/// # Errors
+/// As [`render`].
+pub fn render_by(
+    frame: &[u8],
+    info: &ImageInfo,
+    syntax: &TransferSyntaxUid,
+    presentation: &Presentation,
+    state: &Softcopy,
+    profile: Option<&[u8]>,
+) -> pixel::Result<Vec<u8>> {
+    let decoded = pixel::decode(frame, info, syntax)?;
+    let picture = state.show(pixel::to_bitmap(decoded, &Shown::AsProposed)?);
+    let aspect = if state.is_turned() { 1.0 / info.pixel_aspect } else { info.pixel_aspect };
+    let picture = match &presentation.viewport {
+        Some(viewport) => fit(picture, viewport, aspect)?,
+        None => picture,
+    };
+    let (picture, profile) = presentation.profile.apply(picture, profile)?;
+    encode(&picture, presentation.format, profile)
+}
+
+/// The same as a picture of an animation, which is shown for `delay` hundredths of a second.
+///
+/// # Errors
+/// As [`render`].
+pub fn animate(
+    frame: &[u8],
+    info: &ImageInfo,
+    syntax: &TransferSyntaxUid,
+    presentation: &Presentation,
+    delay: u16,
+) -> pixel::Result<GifFrame> {
+    let decoded = pixel::decode(frame, info, syntax)?;
+    GifFrame::new(&shown(decoded, info, presentation)?, delay)
 }
 
 /// The frame in at most 256 × 256 square pixels, as a JPEG; what is smaller is not enlarged.
@@ -51,7 +99,7 @@ pub fn thumbnail(frame: &[u8], info: &ImageInfo, syntax: &TransferSyntaxUid) -> 
     let edge = THUMBNAIL_EDGE.min(info.rows.max(info.columns));
     let viewport = Some(Viewport { width: edge, height: edge, region: None });
     let bitmap = shown(decoded, info, &Presentation { viewport, ..Presentation::default() })?;
-    encode(&bitmap, THUMBNAIL_FORMAT)
+    encode(&bitmap, THUMBNAIL_FORMAT, None)
 }
 
 fn shown(decoded: Decoded<'_>, info: &ImageInfo, presentation: &Presentation) -> pixel::Result<Bitmap> {
@@ -101,13 +149,13 @@ mod tests {
     }
 
     fn png(window: Option<Window>) -> Presentation {
-        Presentation { window, viewport: None, format: Format::Png }
+        Presentation { window, format: Format::Png, ..Presentation::default() }
     }
 
     #[test]
     fn the_proposed_window_spreads_the_ramp_over_all_shades() {
         let (frame, info) = ramp("MONOCHROME2");
-        let row = first_row(&render(&frame, &info, &syntax(), &png(None)).unwrap(), 64);
+        let row = first_row(&render(&frame, &info, &syntax(), &png(None), None).unwrap(), 64);
         // ((v − 31.5) / 63 + 0.5) · 255, to the nearest.
         assert_eq!((row[0], row[1], row[16], row[31], row[32], row[63]), (0, 4, 65, 125, 130, 255));
     }
@@ -115,7 +163,7 @@ mod tests {
     #[test]
     fn monochrome1_is_the_negative() {
         let (frame, info) = ramp("MONOCHROME1");
-        let row = first_row(&render(&frame, &info, &syntax(), &png(None)).unwrap(), 64);
+        let row = first_row(&render(&frame, &info, &syntax(), &png(None), None).unwrap(), 64);
         assert_eq!((row[0], row[63]), (255, 0));
     }
 
@@ -123,7 +171,7 @@ mod tests {
     fn an_asked_window_clips_what_lies_beyond() {
         let (frame, info) = ramp("MONOCHROME2");
         let window = Window::new(16.0, 16.0, WindowFunction::Linear).unwrap();
-        let row = first_row(&render(&frame, &info, &syntax(), &png(Some(window))).unwrap(), 64);
+        let row = first_row(&render(&frame, &info, &syntax(), &png(Some(window)), None).unwrap(), 64);
         assert_eq!((row[4], row[16], row[40]), (0, 136, 255));
     }
 
@@ -131,7 +179,7 @@ mod tests {
     fn a_viewport_scales_and_keeps_the_aspect() {
         let (frame, info) = ramp("MONOCHROME2");
         let viewport = Some(Viewport { width: 32, height: 32, region: None });
-        let file = render(&frame, &info, &syntax(), &Presentation { viewport, ..png(None) }).unwrap();
+        let file = render(&frame, &info, &syntax(), &Presentation { viewport, ..png(None) }, None).unwrap();
         let picture = image::load_from_memory_with_format(&file, image::ImageFormat::Png).unwrap();
         assert_eq!((picture.width(), picture.height()), (32, 16));
     }

@@ -2,30 +2,32 @@
 //! `…/bulkdata/00880200/1/7FE00010` inside of sequences, items counted from 1.
 //!
 //! The answer is the value field, little endian, read by ranges. A range may be asked for (RFC 9110 §14) of the bare
-//! form. An encapsulated PDF is also given as `application/pdf`, then without the byte that makes it even. Compressed
-//! Pixel Data are given frame by frame, as frames are.
+//! form. An encapsulated document is also given as what it is (`application/pdf`), then without the byte that makes it even. Compressed
+//! Pixel Data of the image are given frame by frame, as frames are; those of an icon as the code stream.
 
 use std::ops::Range;
 
-use axum::body::Body;
 use axum::response::Response;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use dicom::dictionary_std::tags;
 use dicom_store::model::{Attributes, Bulk, Encoding, FrameNumber, Instance, Tag, Value};
 use dicom_store::{STEP, Session};
 use futures_util::stream::{self, StreamExt};
-use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, RANGE};
-use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::convert::{little_endian, unit};
 use super::parts::{Chunks, Part, multipart_of};
 use super::{Retrieval, Validator, frames, identity};
-use crate::accept::{OCTET_STREAM, Offer, PDF, Wrap};
+use crate::accept::{Category, OCTET_STREAM, Offer, PDF, Wrap, XML};
 use crate::attribute::AttributePath;
 use crate::error::Problem;
 
 /// Where an encapsulated document lies (PS3.3 §C.24.2).
 const DOCUMENT: &str = "00420011";
+/// Pixel Data, and all elements that hold the pixels of an image (PS3.3 §C.7.6.3, §C.7.6.24, §C.7.6.25).
+pub(super) const PIXEL_DATA: &str = "7FE00010";
+pub(super) const PIXEL_DATA_ELEMENTS: &[&str] = &[PIXEL_DATA, "7FE00008", "7FE00009"];
+/// Bytes of compressed pixels inside of a sequence.
+const MAX_ICON: u64 = 16 << 20;
 
 /// `…/bulkdata/{path}`
 pub(crate) async fn bulk(request: Retrieval) -> Result<Response, Problem> {
@@ -33,19 +35,22 @@ pub(crate) async fn bulk(request: Retrieval) -> Result<Response, Problem> {
     let path = request.target.bulk.clone().unwrap_or_default();
     let attributes = request.session.header(&instance).await?.attributes()?;
     let mut offers = vec![Offer::multipart(OCTET_STREAM), Offer::single(OCTET_STREAM)];
-    if path == DOCUMENT && Document::of(&attributes).is_some() {
-        offers.push(Offer::single(PDF));
+    if let Some(document) = Document::of(&attributes).filter(|_| path == DOCUMENT) {
+        offers.push(Offer::single(document.media));
     }
-    value(&request, instance, &attributes, &path, &offers).await
+    value(&request, instance, &attributes, &path, (Category::Dicom, &offers)).await
 }
 
-/// The PDF that an instance holds, as its rendered form; `None` when it holds none.
-pub(super) async fn document(request: &Retrieval, instance: &Instance) -> Result<Option<Response>, Problem> {
-    let attributes = request.session.header(instance).await?.attributes()?;
-    if Document::of(&attributes).is_none() {
-        return Ok(None);
-    }
-    value(request, instance.clone(), &attributes, DOCUMENT, &[Offer::single(PDF)]).await.map(Some)
+/// The document that an instance holds, as its rendered form; `None` when it holds none.
+pub(super) async fn document(
+    request: &Retrieval,
+    instance: &Instance,
+    attributes: &Attributes,
+) -> Result<Option<Response>, Problem> {
+    let Some(document) = Document::of(attributes) else { return Ok(None) };
+    let offers = [Offer::single(document.media)];
+    let offers = (Category::Rendered, offers.as_slice());
+    value(request, instance.clone(), attributes, DOCUMENT, offers).await.map(Some)
 }
 
 async fn value(
@@ -53,96 +58,51 @@ async fn value(
     instance: Instance,
     attributes: &Attributes,
     path: &str,
-    offers: &[Offer],
+    (category, offers): (Category, &[Offer]),
 ) -> Result<Response, Problem> {
-    let missing = || Problem::not_found(format!("there are no bulk data at {path}"));
-    let found = find(attributes, path).ok_or_else(missing)?;
-    if found.is_encapsulated() {
+    if path == PIXEL_DATA && instance.frames > 0 && instance.transfer_syntax.facts().encapsulated {
         let numbers = (1..=instance.frames).filter_map(FrameNumber::new).collect();
         return frames::answer(request, instance, numbers).await;
     }
-    let offer = request.accepts.best(offers)?;
-    let validator = Validator::of(&(identity(&instance), path, offer.media));
+    let missing = || Problem::not_found(format!("there are no bulk data at {path}"));
+    let mut part = part(request, &instance, attributes, path).ok_or_else(missing)?;
+    let offer = request.accepts.best(category, offers)?;
+    let cause = (identity(&instance), path, offer, request.base.as_str());
+    let validator = match offer.wrap {
+        Wrap::Single => Validator::strong(&cause).lasting(),
+        Wrap::Multipart => Validator::weak(&cause).lasting(),
+    };
     if let Some(response) = validator.not_modified(&request.headers) {
         return Ok(response);
     }
-    let mut length = found.length();
-    if let (PDF, Some(Document { length: Some(exact) })) = (offer.media, Document::of(attributes)) {
-        length = length.min(exact);
+    if let Some(Document { length: Some(exact), media }) = Document::of(attributes)
+        && media == offer.media
+    {
+        part = part.shortened(exact);
     }
-    let location = format!("{}/{path}", request.base.bulk(&instance));
-    let source = Source { session: request.session.clone(), instance, found };
+    part.content_type = offer.media.to_owned();
     let response = match offer.wrap {
-        Wrap::Multipart => {
-            let part = source.part(offer.media, location, 0..length).begun().await?;
-            multipart_of(offer.media, vec![part])
-        }
-        Wrap::Single => single(source, offer.media, location, length, &request.headers).await?,
+        Wrap::Multipart => multipart_of(offer.media, vec![part.begun().await?]),
+        Wrap::Single => part.into_single(&request.headers, &validator).await?,
     };
-    Ok(validator.mark_immutable(response))
+    Ok(validator.mark(response))
 }
 
-/// The bare form, or the range of it that is asked for.
-async fn single(
-    source: Source,
-    media: &str,
-    location: String,
-    length: u64,
-    headers: &HeaderMap,
-) -> Result<Response, Problem> {
-    let asked = headers.get(RANGE).and_then(|value| value.to_str().ok()).and_then(|text| range(text, length));
-    // Numbers are turned round whole, so ranges are only of what has the right order already.
-    let mut response = match asked {
-        Some(Asked::Part(part)) if source.unit() == 1 => {
-            let value = format!("bytes {}-{}/{length}", part.start, part.end - 1);
-            let mut response = source.part(media, location, part).begun().await?.into_single()?;
-            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-            if let Ok(value) = HeaderValue::from_str(&value) {
-                response.headers_mut().insert(CONTENT_RANGE, value);
-            }
-            response
-        }
-        Some(Asked::Beyond) => {
-            let mut response = Response::new(Body::empty());
-            *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
-            if let Ok(value) = HeaderValue::from_str(&format!("bytes */{length}")) {
-                response.headers_mut().insert(CONTENT_RANGE, value);
-            }
-            response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-            response
-        }
-        _ => source.part(media, location, 0..length).begun().await?.into_single()?,
-    };
-    response.headers_mut().insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    Ok(response)
-}
-
-/// An answer to a `Range` field.
-#[derive(Debug, PartialEq, Eq)]
-enum Asked {
-    Part(Range<u64>),
-    Beyond,
-}
-
-/// One range of bytes; `None` for what is to be ignored: several ranges, other units, nonsense.
-fn range(text: &str, length: u64) -> Option<Asked> {
-    let (first, last) = text.trim().strip_prefix("bytes=")?.split_once('-')?;
-    let (first, last) = (first.trim(), last.trim());
-    let part = match (first.is_empty(), last.is_empty()) {
-        (true, _) => length.saturating_sub(last.parse().ok()?)..length,
-        (false, true) => first.parse().ok()?..length,
-        (false, false) => {
-            let (first, last): (u64, u64) = (first.parse().ok()?, last.parse().ok()?);
-            if last < first {
-                return None;
-            }
-            first..last.saturating_add(1).min(length)
-        }
-    };
-    Some(if part.start < part.end { Asked::Part(part) } else { Asked::Beyond })
+/// The value at a path as a part; `None` when there is none.
+pub(super) fn part(
+    request: &Retrieval,
+    instance: &Instance,
+    attributes: &Attributes,
+    path: &str,
+) -> Option<Part> {
+    let found = find(attributes, path)?;
+    let location = format!("{}/{path}", request.base.bulk(instance));
+    let source = Source { session: request.session.clone(), instance: instance.clone(), found };
+    Some(source.part(location))
 }
 
 /// A value of the data set.
+#[derive(Clone)]
 struct Found {
     value: Value,
     /// Size of the numbers in it.
@@ -185,22 +145,28 @@ fn tag(text: &str) -> Option<Tag> {
     AttributePath::parse(text)?.outermost()
 }
 
-/// An encapsulated PDF (PS3.3 §C.24.2).
+/// Media types of encapsulated documents (PS3.3 §A.45, §A.85) that are given as what they are.
+const DOCUMENTS: &[&str] = &[PDF, XML, "model/stl", "model/obj", "model/mtl", "application/x-zip-compressed"];
+
+/// An encapsulated document (PS3.3 §C.24.2).
 #[derive(Clone, Copy)]
 struct Document {
+    media: &'static str,
     /// Encapsulated Document Length (0042,0015).
     length: Option<u64>,
 }
 
 impl Document {
     fn of(attributes: &Attributes) -> Option<Self> {
-        let is_pdf = attributes.text(tags::MIME_TYPE_OF_ENCAPSULATED_DOCUMENT)?.eq_ignore_ascii_case(PDF);
+        let said = attributes.text(tags::MIME_TYPE_OF_ENCAPSULATED_DOCUMENT)?;
+        let media = DOCUMENTS.iter().find(|media| media.eq_ignore_ascii_case(&said))?;
         let length =
             attributes.int(tags::ENCAPSULATED_DOCUMENT_LENGTH).and_then(|length| u64::try_from(length).ok());
-        is_pdf.then_some(Self { length })
+        Some(Self { media, length })
     }
 }
 
+#[derive(Clone)]
 struct Source {
     session: Session,
     instance: Instance,
@@ -214,9 +180,16 @@ impl Source {
         if is_big_endian && matches!(self.found.value, Value::Bulk(_)) { self.found.unit } else { 1 }
     }
 
-    fn part(self, media: &str, location: String, range: Range<u64>) -> Part {
-        let length = Some(range.end - range.start);
-        Part { content_type: media.to_owned(), location, length, chunks: self.chunks(range) }
+    fn part(self, location: String) -> Part {
+        if self.found.is_encapsulated() {
+            return Part::new(OCTET_STREAM.to_owned(), location, None, self.code_stream());
+        }
+        let length = self.found.length();
+        let seek = self.clone();
+        // Numbers are turned round whole: a range of them is cut out afterwards.
+        let is_plain = self.unit() == 1;
+        let part = Part::new(OCTET_STREAM.to_owned(), location, Some(length), self.chunks(0..length));
+        if is_plain { part.seekable(move |range| seek.chunks(range)) } else { part }
     }
 
     fn chunks(self, range: Range<u64>) -> Chunks {
@@ -236,6 +209,36 @@ impl Source {
             Value::Items(_) => stream::empty().boxed(),
         }
     }
+
+    /// The compressed pixels of an icon: the fragments behind the offset table, joined.
+    fn code_stream(self) -> Chunks {
+        let Self { session, instance, found } = self;
+        let read = async move {
+            let Value::Bulk(Bulk { offset, length, .. }) = found.value else { return Ok(Bytes::new()) };
+            if length > MAX_ICON {
+                return Err(Problem::too_large(format!(
+                    "compressed pixels in a sequence have {length} bytes, limit is {MAX_ICON}"
+                )));
+            }
+            Ok(joined(&session.read(&instance, offset..offset + length).await?))
+        };
+        stream::once(read).boxed()
+    }
+}
+
+/// The fragments of encapsulated pixel data behind the first item (PS3.5 §A.4).
+fn joined(mut items: &[u8]) -> Bytes {
+    let mut joined = BytesMut::new();
+    let mut is_table = true;
+    while let [0xFE, 0xFF, 0x00, 0xE0, a, b, c, d, rest @ ..] = items {
+        let length = usize::try_from(u32::from_le_bytes([*a, *b, *c, *d])).unwrap_or(usize::MAX);
+        let (fragment, behind) = rest.split_at(length.min(rest.len()));
+        if !std::mem::take(&mut is_table) {
+            joined.extend_from_slice(fragment);
+        }
+        items = behind;
+    }
+    joined.freeze()
 }
 
 fn slice(bytes: &Bytes, range: Range<u64>) -> Bytes {
@@ -250,21 +253,6 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-
-    #[rstest]
-    #[case("bytes=0-9", Some(Asked::Part(0..10)))]
-    #[case("bytes=90-", Some(Asked::Part(90..100)))]
-    #[case("bytes=-10", Some(Asked::Part(90..100)))]
-    #[case("bytes=0-1000", Some(Asked::Part(0..100)))]
-    #[case("bytes=100-", Some(Asked::Beyond))]
-    #[case("bytes=-0", Some(Asked::Beyond))]
-    #[case("bytes=9-0", None)]
-    #[case("bytes=0-1,5-6", None)]
-    #[case("items=0-1", None)]
-    #[case("bytes=a-", None)]
-    fn reads_one_range(#[case] text: &str, #[case] expected: Option<Asked>) {
-        assert_eq!(range(text, 100), expected);
-    }
 
     #[rstest]
     #[case("00420011", Some(3))]
@@ -282,5 +270,13 @@ mod tests {
         attributes.put_bytes(Tag(0x0042, 0x0011), VR::OB, vec![0; 3]);
         attributes.put_items(Tag(0x0088, 0x0200), vec![item]);
         assert_eq!(find(&attributes, path).map(|found| found.length()), length);
+    }
+
+    #[test]
+    fn fragments_behind_the_offset_table_are_joined() {
+        let items = b"\xFE\xFF\0\xE0\x04\0\0\0\0\0\0\0\xFE\xFF\0\xE0\x02\0\0\0ab\xFE\xFF\0\xE0\x02\0\0\0cd\xFE\xFF\xDD\xE0\0\0\0\0";
+        assert_eq!(joined(items), "abcd");
+        assert_eq!(joined(&items[..22]), "ab".get(..2).unwrap());
+        assert_eq!(joined(b"no items"), "");
     }
 }

@@ -14,13 +14,13 @@ use dicom_store::model::{
     Codec, Encoding, FrameMap, FrameNumber, Instance, TransferSyntaxUid, transfer_syntax,
 };
 use dicom_store::{FrameStream, Session};
-use futures_util::stream::{self, StreamExt};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use worker::pixel;
 
 use super::image::Image;
 use super::parts::{Part, multipart, multipart_of};
-use super::{Retrieval, Validator, identity};
-use crate::accept::{Choice, OCTET_STREAM, Offer, Syntax, Wrap, not_convertible};
+use super::{Retrieval, Validator, identity, not_convertible};
+use crate::accept::{Category, Choice, OCTET_STREAM, Offer, Syntax, Wrap};
 use crate::error::Problem;
 
 /// Frames that are read or decoded ahead of the one being sent.
@@ -41,23 +41,29 @@ pub(super) async fn answer(
 ) -> Result<Response, Problem> {
     check(&instance, &numbers)?;
     let offers = offers(&instance, numbers.len() == 1);
-    let choices = request.accepts.choices(&offers);
+    let choices = request.accepts.choices(Category::Dicom, &offers)?;
     let chosen = choices.iter().find_map(|choice| {
         let is_named = request.accepts.names(choice.offer.media);
         form(choice, &instance.transfer_syntax, is_named).map(|form| (choice.offer, form))
     });
     let Some((offer, form)) = chosen else { return Err(not_convertible(&offers, &instance.transfer_syntax)) };
-    let validator = Validator::of(&(identity(&instance), &numbers, offer.media, form, request.base.as_str()));
+    let cause = (identity(&instance), &numbers, offer.media, form, request.base.as_str());
+    let validator = match offer.wrap {
+        Wrap::Single => Validator::strong(&cause).lasting(),
+        Wrap::Multipart => Validator::weak(&cause).lasting(),
+    };
     if let Some(response) = validator.not_modified(&request.headers) {
         return Ok(response);
     }
-    let source = Source::open(request, instance, offer, form).await?;
+    let source = Source::open(request, instance, offer.media, form).await?;
     let response = match (offer.wrap, numbers.as_slice()) {
-        (Wrap::Single, [number]) => source.part(*number).await?.into_single()?,
+        (Wrap::Single, [number]) => {
+            source.part(*number).await?.into_single(&request.headers, &validator).await?
+        }
         (_, [number]) => multipart_of(offer.media, vec![source.part(*number).await?]),
         _ => several(source, numbers, offer).await?,
     };
-    Ok(validator.mark_immutable(response))
+    Ok(validator.mark(response))
 }
 
 /// The first frame is made before the answer begins, so that its failure has a status.
@@ -88,14 +94,15 @@ fn check(instance: &Instance, numbers: &[FrameNumber]) -> Result<(), Problem> {
 
 /// What the bytes of an answer are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Form {
+pub(super) enum Form {
     /// As in the object.
     Stored,
     /// As Explicit VR Little Endian has them.
     Native,
 }
 
-fn form(choice: &Choice, stored: &TransferSyntaxUid, is_named: bool) -> Option<Form> {
+/// The form of frames that a choice asks for, if there is such a one; `is_named` when the client names the media type.
+pub(super) fn form(choice: &Choice, stored: &TransferSyntaxUid, is_named: bool) -> Option<Form> {
     let facts = stored.facts();
     let is_native = !facts.encapsulated;
     if choice.offer.media != OCTET_STREAM {
@@ -134,7 +141,7 @@ fn offers(instance: &Instance, is_one: bool) -> Vec<Offer> {
 
 /// The media type of frames in a transfer syntax, and whether that syntax is the default one of the media type
 /// (PS3.18 Table 8.7.3-5).
-fn media_type(syntax: &TransferSyntaxUid) -> Option<(&'static str, bool)> {
+pub(super) fn media_type(syntax: &TransferSyntaxUid) -> Option<(&'static str, bool)> {
     let number = syntax.as_str().strip_prefix("1.2.840.10008.1.2.")?;
     Some(match number {
         "4.70" => ("image/jpeg", true),
@@ -148,6 +155,14 @@ fn media_type(syntax: &TransferSyntaxUid) -> Option<(&'static str, bool)> {
         "4.93" => ("image/jpx", false),
         "4.201" => ("image/jphc", true),
         "4.202" | "4.203" => ("image/jphc", false),
+        "4.101" | "4.101.1" => ("video/mpeg", true),
+        "4.100" | "4.100.1" => ("video/mpeg", false),
+        "4.102" | "4.102.1" => ("video/mp4", true),
+        "4.103" | "4.103.1" | "4.104" | "4.104.1" | "4.105" | "4.105.1" | "4.106" | "4.106.1" => {
+            ("video/mp4", false)
+        }
+        "4.107" => ("video/H265", true),
+        "4.108" => ("video/H265", false),
         "4.110" => ("image/jxl", true),
         "4.111" | "4.112" => ("image/jxl", false),
         _ => return None,
@@ -155,7 +170,7 @@ fn media_type(syntax: &TransferSyntaxUid) -> Option<(&'static str, bool)> {
 }
 
 /// Where the frames of an answer come from.
-struct Source {
+pub(super) struct Source {
     retrieval: Frames,
     content_type: String,
     url: String,
@@ -167,16 +182,16 @@ enum Frames {
 }
 
 impl Source {
-    async fn open(
+    pub(super) async fn open(
         request: &Retrieval,
         instance: Instance,
-        offer: Offer,
+        media: &str,
         form: Form,
     ) -> Result<Self, Problem> {
         let stored = &instance.transfer_syntax;
         let is_native = form == Form::Native || stored.facts().codec == Codec::Native;
         let named = if is_native { transfer_syntax::EXPLICIT_LITTLE } else { stored.as_str() };
-        let content_type = format!("{}; transfer-syntax={named}", offer.media);
+        let content_type = format!("{media}; transfer-syntax={named}");
         let url = format!("{}/frames", request.base.instance(&instance));
         let retrieval = match form {
             Form::Stored => {
@@ -188,13 +203,18 @@ impl Source {
         Ok(Self { retrieval, content_type, url })
     }
 
-    async fn part(&self, number: FrameNumber) -> Result<Part, Problem> {
+    pub(super) async fn part(&self, number: FrameNumber) -> Result<Part, Problem> {
         let (content_type, location) = (self.content_type.clone(), format!("{}/{}", self.url, number.get()));
         match &self.retrieval {
             Frames::Stored(session, instance, map) => {
                 let FrameStream { length, chunks } = session.stream_frame(instance, map, number).await?;
                 let chunks = chunks.map(|chunk| Ok(chunk?)).boxed();
-                Ok(Part { content_type, location, length: Some(length), chunks })
+                let part = Part::new(content_type, location, Some(length), chunks);
+                let (session, instance, map) = (session.clone(), instance.clone(), map.clone());
+                Ok(part.seekable(move |range| {
+                    let read = async move { session.stream_frame_part(&instance, &map, number, range).await };
+                    stream::once(read).try_flatten().map(|chunk| Ok(chunk?)).boxed()
+                }))
             }
             Frames::Decoded(image) => {
                 let bytes = image.native(image.info(number)?, number).await?.bytes;
@@ -248,7 +268,9 @@ mod tests {
     #[case::decoded_by_default(JPEG_2000, "*/*", Some(Form::Native))]
     #[case::not_decodable(H264, "application/octet-stream", None)]
     #[case::not_decodable_as_stored(H264, "application/octet-stream; transfer-syntax=*", Some(Form::Stored))]
-    #[case::not_decodable_and_without_a_media_type(H264, "*/*", None)]
+    #[case::video_has_a_media_type(H264, "*/*", Some(Form::Stored))]
+    #[case::video_by_its_default(H264, "video/mp4", Some(Form::Stored))]
+    #[case::other_video(H264, "video/mpeg", None)]
     #[case::other_media_type(RLE, "image/jls", None)]
     fn gives_the_form_that_is_asked_for(
         #[case] stored: &str,
@@ -259,7 +281,7 @@ mod tests {
         let mut offers = vec![Offer::single(OCTET_STREAM)];
         offers.extend(media_type(&stored).map(|(media, _)| Offer::single(media)));
         let accepts = Accepts::parse(accept);
-        let choices = accepts.choices(&offers);
+        let choices = accepts.choices(Category::Dicom, &offers).unwrap();
         let found =
             choices.iter().find_map(|choice| form(choice, &stored, accepts.names(choice.offer.media)));
         assert_eq!(found, expected);

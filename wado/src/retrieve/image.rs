@@ -1,10 +1,11 @@
 //! What is needed to decode the frames of an instance.
 
 use bytes::Bytes;
+use dicom::dictionary_std::tags;
 use dicom_store::Session;
-use dicom_store::model::{Attributes, FrameMap, FrameNumber, Instance};
+use dicom_store::model::{Attributes, Bulk, FrameMap, FrameNumber, Instance, Value};
 use worker::frame;
-use worker::pixel::{ImageInfo, NativeFrame};
+use worker::pixel::{ImageInfo, MAX_PROFILE, NativeFrame};
 use worker::pool::CpuPool;
 
 use crate::error::Problem;
@@ -38,6 +39,19 @@ impl Image {
 
     pub(super) fn info(&self, frame: FrameNumber) -> Result<ImageInfo, Problem> {
         Ok(ImageInfo::read(&self.attributes, frame)?)
+    }
+
+    /// The ICC profile of its colours: the image's own, or that of its first optical path (PS3.3 §C.11.15, §C.8.12.5).
+    pub(super) async fn profile(&self) -> Result<Option<Bytes>, Problem> {
+        let path = self.attributes.items(tags::OPTICAL_PATH_SEQUENCE).first();
+        let element = self.attributes.get(tags::ICC_PROFILE).or_else(|| path?.get(tags::ICC_PROFILE));
+        match element.map(|element| &element.value) {
+            Some(Value::Bytes(bytes)) if !bytes.is_empty() => Ok(Some(bytes.clone())),
+            Some(Value::Bulk(Bulk { offset, length, .. })) if *length <= MAX_PROFILE as u64 => {
+                Ok(Some(self.session.read(&self.instance, *offset..offset + length).await?))
+            }
+            _ => Ok(None),
+        }
     }
 
     /// The stored bytes of a frame.

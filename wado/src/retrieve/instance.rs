@@ -5,6 +5,8 @@
 //!   baseline are decoded where the pixels were stored without loss. Pixels stored with loss come as they are stored,
 //!   which PS3.18 §8.7.3.4 allows.
 //! - `transfer-syntax=*` gives the stored file byte for byte, a UID gives that transfer syntax or nothing.
+//! - `application/octet-stream` gives the bulk data of the same resource ([`bulk_data`]).
+//! - `application/zip` gives a File-set with its DICOMDIR ([`archive`]), in the transfer syntaxes of the rules above.
 //! - Of several instances those that cannot be given are left out under status 206; 406 when none can.
 
 use std::sync::Arc;
@@ -16,11 +18,13 @@ use futures_util::stream::{self, StreamExt};
 use http::StatusCode;
 use worker::pool::CpuPool;
 
-use super::Retrieval;
+use super::archive;
+use super::bulk_data::{self, Which};
 use super::convert::{self, Conversion};
 use super::image::Image;
 use super::parts::{Part, multipart, multipart_of};
-use crate::accept::{DICOM, Offer, Syntax, Wrap, not_acceptable, not_convertible};
+use super::{Retrieval, Validator, identity, not_convertible};
+use crate::accept::{Category, DICOM, OCTET_STREAM, Offer, Refusal, Syntax, Wrap, ZIP};
 use crate::base_url::BaseUrl;
 use crate::error::Problem;
 
@@ -28,11 +32,15 @@ use crate::error::Problem;
 pub(crate) async fn instances(request: Retrieval) -> Result<Response, Problem> {
     let instances = request.instances().await?;
     let mut offers = vec![Offer::multipart(DICOM)];
-    if instances.len() == 1 {
+    if request.target.instance.is_some() {
         offers.push(Offer::single(DICOM));
     }
+    offers.extend([Offer::multipart(OCTET_STREAM), Offer::single(ZIP)]);
     let total = instances.len();
-    for choice in request.accepts.choices(&offers) {
+    for choice in request.accepts.choices(Category::Dicom, &offers)? {
+        if choice.offer.media == OCTET_STREAM {
+            return bulk_data::answer(request, instances, Which::All).await;
+        }
         let deliveries: Vec<_> = instances
             .iter()
             .filter_map(|instance| delivery(instance, &choice.syntax).map(|how| (instance.clone(), how)))
@@ -41,24 +49,44 @@ pub(crate) async fn instances(request: Retrieval) -> Result<Response, Problem> {
             continue;
         }
         let is_partial = deliveries.len() < total;
+        let identities: Vec<_> =
+            deliveries.iter().map(|(instance, how)| (identity(instance), *how)).collect();
+        let cause = (identities, request.base.as_str());
+        let validator = match (choice.offer.wrap, choice.offer.media) {
+            (Wrap::Single, ZIP) => Validator::weak(&(cause, ZIP)),
+            (Wrap::Single, _) => Validator::strong(&cause),
+            (Wrap::Multipart, _) => Validator::weak(&cause),
+        };
+        if let Some(response) = validator.not_modified(&request.headers) {
+            return Ok(response);
+        }
         let ahead = request.session.read_ahead(deliveries.iter().map(|(instance, _)| instance));
         let ahead = Arc::new(ahead);
         let source = Source { session: request.session, pool: request.pool, base: request.base, ahead };
-        let mut response = source.answer(choice.offer.wrap, deliveries).await?;
+        let mut response = match (choice.offer.wrap, deliveries.as_slice()) {
+            (Wrap::Single, _) if choice.offer.media == ZIP => {
+                archive::answer(source, deliveries, &request.target.last_uid()).await?
+            }
+            (Wrap::Single, [(instance, how)]) => {
+                let part = source.part(0, instance, *how).await?;
+                part.into_single(&request.headers, &validator).await?
+            }
+            _ => source.answer(deliveries).await?,
+        };
         if is_partial {
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
         }
-        return Ok(response);
+        return Ok(validator.mark(response));
     }
     match instances.as_slice() {
         [instance] => Err(not_convertible(&offers, &instance.transfer_syntax)),
-        _ => Err(not_acceptable(&offers)),
+        _ => Err(Refusal::NotAcceptable(offers).into()),
     }
 }
 
 /// How an instance is given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Delivery {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Delivery {
     AsStored,
     /// In Explicit VR Little Endian.
     Converted,
@@ -83,8 +111,8 @@ fn delivery(instance: &Instance, asked: &Syntax) -> Option<Delivery> {
     }
 }
 
-struct Source {
-    session: Session,
+pub(super) struct Source {
+    pub(super) session: Session,
     pool: CpuPool,
     base: BaseUrl,
     /// The instances of the answer, in its order.
@@ -92,13 +120,10 @@ struct Source {
 }
 
 impl Source {
-    async fn answer(self, wrap: Wrap, deliveries: Vec<(Instance, Delivery)>) -> Result<Response, Problem> {
+    async fn answer(self, deliveries: Vec<(Instance, Delivery)>) -> Result<Response, Problem> {
         let is_as_stored = deliveries.iter().all(|(_, how)| *how == Delivery::AsStored);
-        match (wrap, deliveries.as_slice()) {
-            (Wrap::Single, [(instance, how)]) => {
-                self.part(0, instance, *how).await?.begun().await?.into_single()
-            }
-            (_, [(instance, how)]) => {
+        match deliveries.as_slice() {
+            [(instance, how)] => {
                 Ok(multipart_of(DICOM, vec![self.part(0, instance, *how).await?.begun().await?]))
             }
             _ if is_as_stored => {
@@ -111,8 +136,8 @@ impl Source {
                 }
                 Ok(multipart_of(DICOM, parts))
             }
-            (_, []) => Ok(multipart_of(DICOM, Vec::new())),
-            (_, [(instance, how), others @ ..]) => {
+            [] => Ok(multipart_of(DICOM, Vec::new())),
+            [(instance, how), others @ ..] => {
                 let first = self.part(0, instance, *how).await?.begun().await?;
                 let (source, others) = (Arc::new(self), others.to_vec());
                 let others = stream::iter(others).zip(stream::iter(1..)).then(move |((instance, how), n)| {
@@ -125,19 +150,16 @@ impl Source {
     }
 
     /// The instance that is number `n` of the answer, from 0.
-    async fn part(&self, n: usize, instance: &Instance, how: Delivery) -> Result<Part, Problem> {
+    pub(super) async fn part(&self, n: usize, instance: &Instance, how: Delivery) -> Result<Part, Problem> {
         if how == Delivery::AsStored {
             let length = self.session.length(instance).await?;
             return Ok(self.stored(n, instance, length));
         }
         self.ahead.reached(n);
         let conversion = Conversion::plan(Image::open(&self.session, &self.pool, instance).await?).await?;
-        Ok(Part {
-            content_type: format!("{DICOM}; transfer-syntax={}", transfer_syntax::EXPLICIT_LITTLE),
-            location: self.base.instance(instance),
-            length: Some(conversion.length),
-            chunks: conversion.into_chunks(),
-        })
+        let content_type = format!("{DICOM}; transfer-syntax={}", transfer_syntax::EXPLICIT_LITTLE);
+        let (location, length) = (self.base.instance(instance), Some(conversion.length));
+        Ok(Part::new(content_type, location, length, conversion.into_chunks()))
     }
 
     fn stored(&self, n: usize, instance: &Instance, length: Option<u64>) -> Part {
@@ -148,11 +170,12 @@ impl Source {
             session.open(&owned)
         };
         let chunks = stream::iter([()]).flat_map(open).map(|chunk| Ok(chunk?));
-        Part {
-            content_type: format!("{DICOM}; transfer-syntax={}", instance.transfer_syntax),
-            location: self.base.instance(instance),
-            length,
-            chunks: chunks.boxed(),
+        let content_type = format!("{DICOM}; transfer-syntax={}", instance.transfer_syntax);
+        let part = Part::new(content_type, self.base.instance(instance), length, chunks.boxed());
+        if instance.correction.is_some() {
+            return part;
         }
+        let (session, owned) = (self.session.clone(), instance.clone());
+        part.seekable(move |range| session.open_part(&owned, range).map(|chunk| Ok(chunk?)).boxed())
     }
 }

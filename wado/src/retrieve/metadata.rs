@@ -11,7 +11,7 @@ use http::HeaderValue;
 use http::header::CONTENT_TYPE;
 
 use super::{Retrieval, Validator, identity};
-use crate::accept::{DICOM_JSON, DICOM_XML, JSON, Offer, Wrap};
+use crate::accept::{Category, DICOM_JSON, DICOM_XML, JSON, Offer, Wrap};
 use crate::base_url::BaseUrl;
 use crate::error::Problem;
 use crate::multipart::{Boundary, PartHead};
@@ -26,10 +26,10 @@ const AHEAD: usize = 2;
 
 /// `…/metadata`
 pub(crate) async fn metadata(request: Retrieval) -> Result<Response, Problem> {
-    let offer = request.accepts.best(OFFERS)?;
+    let offer = request.accepts.best(Category::Dicom, OFFERS)?;
     let instances = request.instances().await?;
     let identity: Vec<_> = instances.iter().map(identity).collect();
-    let validator = Validator::of(&(identity, request.base.as_str(), offer.media));
+    let validator = Validator::weak(&(identity, request.base.as_str(), offer.media));
     if let Some(response) = validator.not_modified(&request.headers) {
         return Ok(response);
     }

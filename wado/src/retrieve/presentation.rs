@@ -1,13 +1,13 @@
 //! How a rendered resource is to be shown: its query parameters (PS3.18 §8.3.5.1).
 //!
-//! `annotation` is understood but nothing is burnt in; the answer says so. `iccprofile` other than `no` is refused.
+//! `annotation` is understood but nothing is burnt in; the answer says so.
 
 use std::str::FromStr;
 
-use worker::pixel::{Format, Region, Viewport, Window, WindowFunction};
+use worker::pixel::{Format, IccProfile, Region, Viewport, Window, WindowFunction};
 use worker::render::Presentation;
 
-use crate::accept::{GIF, PNG};
+use crate::accept::{GIF, PNG, WEBP};
 use crate::error::Problem;
 use crate::parameters::Parameters;
 
@@ -35,15 +35,30 @@ impl Wanted {
         let format = match media {
             PNG => Format::Png,
             GIF => Format::Gif,
+            WEBP => Format::WebP,
             _ => Format::Jpeg { quality },
         };
-        if parameters.get("iccprofile").is_some_and(|value| value != "no") {
-            return Err(Problem::invalid("iccprofile can only be no: none is embedded"));
+        let profile = parameters.get("iccprofile").map(profile).transpose()?.unwrap_or_default();
+        if profile != IccProfile::No && !format.has_profile() {
+            return Err(Problem::invalid(format!(
+                "{media} has no place for an ICC profile: iccprofile can only be no"
+            )));
         }
         let window = parameters.get("window").map(window).transpose()?;
         let viewport = parameters.get("viewport").map(viewport).transpose()?;
         let warning = parameters.get("annotation").map(annotation).transpose()?;
-        Ok(Self { presentation: Presentation { window, viewport, format }, warning })
+        Ok(Self { presentation: Presentation { window, viewport, format, profile }, warning })
+    }
+}
+
+fn profile(text: &str) -> Result<IccProfile, Problem> {
+    match text {
+        "no" => Ok(IccProfile::No),
+        "yes" => Ok(IccProfile::Yes),
+        "srgb" => Ok(IccProfile::Srgb),
+        "adobergb" => Ok(IccProfile::AdobeRgb),
+        "rommrgb" => Ok(IccProfile::RommRgb),
+        _ => Err(Problem::invalid("iccprofile is none of no, yes, srgb, adobergb, rommrgb")),
     }
 }
 
@@ -133,7 +148,7 @@ mod tests {
     #[case("quality=101")]
     #[case("quality=x")]
     #[case("annotation=")]
-    #[case("iccprofile=srgb")]
+    #[case("iccprofile=other")]
     fn refuses_what_the_standard_does_not_allow(#[case] query: &str) {
         assert_eq!(read(query).unwrap_err().status, http::StatusCode::BAD_REQUEST);
     }
@@ -146,6 +161,15 @@ mod tests {
         assert_eq!(wanted.viewport, Some(Viewport { width: 64, height: 32, region: Some(region) }));
         assert_eq!(wanted.window, Window::new(40.0, 400.0, WindowFunction::LinearExact).ok());
         assert_eq!(wanted.format, Format::Jpeg { quality: 7 });
+    }
+
+    #[test]
+    fn a_profile_needs_a_media_type_with_a_place_for_it() {
+        assert_eq!(read("iccprofile=adobergb").unwrap().presentation.profile, IccProfile::AdobeRgb);
+        assert_eq!(read("iccprofile=no").unwrap().presentation.profile, IccProfile::No);
+        let parameters = Parameters::of(&"/x?iccprofile=yes".parse().unwrap());
+        assert_eq!(Wanted::read(&parameters, GIF).unwrap_err().status, http::StatusCode::BAD_REQUEST);
+        assert_eq!(Wanted::read(&parameters, WEBP).unwrap().presentation.profile, IccProfile::Yes);
     }
 
     #[test]

@@ -1,77 +1,132 @@
-//! Rendered resources (PS3.18 §10.4.1.1.4, §8.3.5): frames as JPEG, PNG or GIF.
+//! Rendered resources (PS3.18 §10.4.1.1.4, §8.3.5): frames as JPEG, PNG, GIF or WebP.
 //!
 //! Several images come as `multipart/related` and not bare. An exception is declared: one instance of several frames,
-//! asked for as a bare image (as `<img>` does), shows its first frame. An encapsulated PDF is its own rendered form.
+//! asked for as a bare image (as `<img>` does), is an animation as GIF ([`cine`]) and its first frame otherwise; a
+//! presentation state as a bare image is the first of its images ([`presentation_state`]). Reports
+//! and encapsulated documents are pages ([`document`]), a video is given as it is stored ([`video`]).
+//!
+//! WebP is without loss here, and given to those who do not like JPEG as well. Images are kept for a while, and made
+//! once for all who ask at the same time ([`crate::renditions`]).
+
+use std::sync::Arc;
 
 use axum::response::Response;
+use bytes::Bytes;
 use dicom_store::model::{FrameNumber, Instance};
 use futures_util::stream::{self, StreamExt};
 use http::HeaderValue;
 use http::header::WARNING;
+use worker::pixel::IccProfile;
 use worker::render::{self, Presentation};
 
 use super::image::Image;
 use super::parts::{Part, multipart};
 use super::presentation::Wanted;
-use super::{Retrieval, Validator, bulk, identity};
-use crate::accept::{GIF, JPEG, Offer, PNG, Wrap};
-use crate::base_url::BaseUrl;
+use super::{Retrieval, Validator, cine, document, identity, presentation_state, video};
+use crate::accept::{GIF, JPEG, Offer, PNG, WEBP, Wrap};
 use crate::error::Problem;
 
 /// Frames that are rendered ahead of the one being sent.
 const AHEAD: usize = 2;
 
-const SINGLE: &[Offer] = &[Offer::single(JPEG), Offer::single(PNG), Offer::single(GIF)];
-const MULTIPART: &[Offer] = &[Offer::multipart(JPEG), Offer::multipart(PNG), Offer::multipart(GIF)];
+const MEDIA: &[&str] = &[JPEG, PNG, GIF, WEBP];
 
 /// `…/rendered` of a study, series, instance or frames
 pub(crate) async fn rendered(request: Retrieval) -> Result<Response, Problem> {
     let numbers = request.target.frames()?;
     let instances = request.instances().await?;
     let is_one_instance = request.target.instance.is_some();
-    let document = instances.first().cloned();
-    let mut frames: Vec<(Instance, FrameNumber)> = Vec::new();
-    for instance in instances {
-        let all = (1..=instance.frames).filter_map(FrameNumber::new);
-        match &numbers {
-            Some(numbers) => frames.extend(numbers.iter().map(|number| (instance.clone(), *number))),
-            None => frames.extend(all.map(|number| (instance.clone(), number))),
+    if let ([instance], true, None) = (instances.as_slice(), is_one_instance, &numbers) {
+        if video::is_video(instance) {
+            return video::answer(&request, instance.clone()).await;
         }
-    }
-    if frames.is_empty() {
-        if let (Some(instance), true) = (document, is_one_instance)
-            && let Some(response) = bulk::document(&request, &instance).await?
+        if presentation_state::is_state(instance) {
+            return presentation_state::answer(&request, instance, &offers(&request, true)).await;
+        }
+        if instance.frames == 0
+            && let Some(response) = document::answer(&request, instance).await?
         {
             return Ok(response);
         }
-        return Err(Problem::not_acceptable("there is no image to render"));
     }
-    if let Some((instance, number)) = frames.iter().find(|(instance, number)| number.get() > instance.frames)
-    {
-        let what = format!("instance {} has no frame {}", instance.sop_instance, number.get());
-        return Err(Problem::not_found(what));
-    }
-    let is_bare_allowed = frames.len() == 1 || (is_one_instance && numbers.is_none());
-    let offers = if is_bare_allowed { [SINGLE, MULTIPART].concat() } else { MULTIPART.to_vec() };
-    let offer = request.accepts.best_rendered(&offers)?;
+    let mut frames = frames(&instances, numbers.as_deref())?;
+    // A study or series is several items, however many it has (PS3.18 §10.4.4, note 3).
+    let is_bare_allowed = is_one_instance && numbers.as_ref().is_none_or(|numbers| numbers.len() == 1);
+    let offer = request.accepts.best_rendered(&offers(&request, is_bare_allowed))?;
     let wanted = Wanted::read(&request.parameters, offer.media)?;
-    if offer.wrap == Wrap::Single {
+    let is_cine = offer == Offer::single(GIF) && frames.len() > 1;
+    if offer.wrap == Wrap::Single && !is_cine {
         frames.truncate(1);
     }
     let identities: Vec<_> =
         frames.iter().map(|(instance, number)| (identity(instance), number.get())).collect();
-    let validator = Validator::of(&(identities, format!("{:?}", wanted.presentation), offer.media));
+    let cause = (identities, format!("{:?}", wanted.presentation), offer);
+    let validator = match offer.wrap {
+        Wrap::Single => Validator::strong(&cause).lasting(),
+        Wrap::Multipart => Validator::weak(&cause).lasting(),
+    };
     if let Some(response) = validator.not_modified(&request.headers) {
         return Ok(response);
     }
-    let mut response = answer(&request, frames, offer, wanted.presentation).await?;
+    let mut response = match instances.as_slice() {
+        [instance] if is_cine => cine::answer(&request, instance, wanted.presentation).await?,
+        _ => answer(&request, frames, offer, wanted.presentation, &validator).await?,
+    };
     if let Some(text) = wanted.warning {
-        let value = HeaderValue::from_str(&format!("299 {}: {text}", request.base));
-        response
-            .headers_mut()
-            .insert(WARNING, value.map_err(|_| Problem::invalid("a parameter cannot be named"))?);
+        warn(&mut response, &request, &text)?;
     }
-    Ok(validator.mark_immutable(response))
+    Ok(validator.mark(response))
+}
+
+/// Says something beside the answer (PS3.18 §8.4.4).
+pub(super) fn warn(response: &mut Response, request: &Retrieval, text: &str) -> Result<(), Problem> {
+    let value = HeaderValue::from_str(&format!("299 {}: {text}", request.base));
+    let value = value.map_err(|_| Problem::invalid("a parameter cannot be named"))?;
+    response.headers_mut().append(WARNING, value);
+    Ok(())
+}
+
+/// The frames that are shown, at least one.
+///
+/// # Errors
+/// 406 when there is no image, 404 when a number is behind the last frame.
+fn frames(
+    instances: &[Instance],
+    numbers: Option<&[FrameNumber]>,
+) -> Result<Vec<(Instance, FrameNumber)>, Problem> {
+    let mut frames: Vec<(Instance, FrameNumber)> = Vec::new();
+    for instance in instances {
+        match numbers {
+            Some(numbers) => frames.extend(numbers.iter().map(|number| (instance.clone(), *number))),
+            None => {
+                let all = (1..=instance.frames).filter_map(FrameNumber::new);
+                frames.extend(all.map(|number| (instance.clone(), number)));
+            }
+        }
+    }
+    if frames.is_empty() || instances.iter().all(|instance| instance.frames == 0) {
+        return Err(Problem::not_acceptable("there is no image to render"));
+    }
+    match frames.iter().find(|(instance, number)| number.get() > instance.frames) {
+        Some((instance, number)) => {
+            let what = format!("instance {} has no frame {}", instance.sop_instance, number.get());
+            Err(Problem::not_found(what))
+        }
+        None => Ok(frames),
+    }
+}
+
+/// The forms of images, bare ones too where there is one item.
+pub(crate) fn offers(request: &Retrieval, is_bare_allowed: bool) -> Vec<Offer> {
+    let mut offers = Vec::with_capacity(2 * MEDIA.len());
+    let wraps: &[fn(&'static str) -> Offer] =
+        if is_bare_allowed { &[Offer::single, Offer::multipart] } else { &[Offer::multipart] };
+    for wrap in wraps {
+        let is_offered =
+            |media: &&&str| **media != WEBP || !request.accepts.likes_as_well(&wrap(JPEG), &wrap(WEBP));
+        offers.extend(MEDIA.iter().filter(is_offered).map(|media| wrap(media)));
+    }
+    offers
 }
 
 /// The first image is made before the answer begins, so that its failure has a status.
@@ -80,14 +135,12 @@ async fn answer(
     frames: Vec<(Instance, FrameNumber)>,
     offer: Offer,
     presentation: Presentation,
+    validator: &Validator,
 ) -> Result<Response, Problem> {
-    let (session, pool, base) = (request.session.clone(), request.pool.clone(), request.base.clone());
+    let maker = Arc::new(Maker::of(request, presentation));
     let make = move |(instance, number): (Instance, FrameNumber)| {
-        let (session, pool, base) = (session.clone(), pool.clone(), base.clone());
-        async move {
-            let image = Image::open(&session, &pool, &instance).await?;
-            part(&image, &base, number, presentation).await
-        }
+        let maker = maker.clone();
+        async move { maker.part(&instance, number).await }
     };
     let mut frames = frames.into_iter();
     let Some(first) = frames.next() else {
@@ -95,23 +148,40 @@ async fn answer(
     };
     let first = make(first).await?;
     if offer.wrap == Wrap::Single {
-        return first.into_single();
+        return first.into_single(&request.headers, validator).await;
     }
     let others = stream::iter(frames).map(make).buffered(AHEAD);
     Ok(multipart(offer.media, stream::iter([Ok(first)]).chain(others)))
 }
 
-async fn part(
-    image: &Image,
-    base: &BaseUrl,
-    number: FrameNumber,
+/// Makes images that are shown so.
+struct Maker {
+    request: Retrieval,
     presentation: Presentation,
-) -> Result<Part, Problem> {
-    let frame = image.stored(number).await?;
-    let info = image.info(number)?;
-    let syntax = image.instance.transfer_syntax.clone();
-    let work = move || render::render(&frame, &info, &syntax, &presentation);
-    let bytes = image.pool.run(work).await??;
-    let location = format!("{}/frames/{}/rendered", base.instance(&image.instance), number.get());
-    Ok(Part::of(bytes.into(), presentation.format.media_type().to_owned(), location))
+}
+
+impl Maker {
+    fn of(request: &Retrieval, presentation: Presentation) -> Self {
+        Self { request: request.clone(), presentation }
+    }
+
+    async fn part(&self, instance: &Instance, number: FrameNumber) -> Result<Part, Problem> {
+        let key = format!("{:?} {} {:?}", identity(instance), number.get(), self.presentation);
+        let bytes = self.request.renditions.get(&key, self.make(instance, number)).await?;
+        let location = format!("{}/frames/{}/rendered", self.request.base.instance(instance), number.get());
+        Ok(Part::of(bytes, self.presentation.format.media_type().to_owned(), location))
+    }
+
+    async fn make(&self, instance: &Instance, number: FrameNumber) -> Result<Bytes, Problem> {
+        let Self { request, presentation } = self;
+        let image = Image::open(&request.session, &request.pool, instance).await?;
+        let (frame, info) = (image.stored(number).await?, image.info(number)?);
+        let profile = match presentation.profile {
+            IccProfile::No => None,
+            _ => image.profile().await?,
+        };
+        let (syntax, presentation) = (instance.transfer_syntax.clone(), *presentation);
+        let work = move || render::render(&frame, &info, &syntax, &presentation, profile.as_deref());
+        Ok(request.pool.run(work).await??.into())
+    }
 }

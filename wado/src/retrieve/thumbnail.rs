@@ -33,13 +33,15 @@ pub(crate) async fn thumbnail(request: Retrieval) -> Result<Response, Problem> {
         Some([number]) if number.get() <= instance.frames => *number,
         Some(_) => return Err(Problem::not_found("the path names no one frame of the instance")),
     };
-    let validator = Validator::of(&(identity(instance), number.get(), "thumbnail"));
+    let validator = Validator::strong(&(identity(instance), number.get(), "thumbnail")).lasting();
     if let Some(response) = validator.not_modified(&request.headers) {
         return Ok(response);
     }
-    let bytes = make(&request, instance, number).await?;
+    let key = format!("{:?} {} thumbnail", identity(instance), number.get());
+    let bytes = request.renditions.get(&key, make(&request, instance, number)).await?;
     let location = format!("{}/frames/{}/thumbnail", request.base.instance(instance), number.get());
-    Ok(validator.mark_immutable(Part::of(bytes, JPEG.to_owned(), location).into_single()?))
+    let part = Part::of(bytes, JPEG.to_owned(), location);
+    Ok(validator.mark(part.into_single(&request.headers, &validator).await?))
 }
 
 /// The middle image of the first series that has images which can be shown.
@@ -61,17 +63,20 @@ async fn of_series(request: &Retrieval, instance: &Instance) -> Result<Response,
     let bytes = match request.session.derived(&key).await? {
         Some(bytes) => bytes,
         None => {
-            let bytes = make(request, instance, middle(instance)).await?;
+            let (number, of) = (middle(instance), identity(instance));
+            let name = format!("{of:?} {} thumbnail", number.get());
+            let bytes = request.renditions.get(&name, make(request, instance, number)).await?;
             request.session.put_derived(&key, bytes.clone()).await?;
             bytes
         }
     };
-    let validator = Validator::of(&bytes);
+    let validator = Validator::strong(&bytes);
     if let Some(response) = validator.not_modified(&request.headers) {
         return Ok(response);
     }
     let location = format!("{}/series/{}/thumbnail", request.base.study(&instance.study), instance.series);
-    Ok(validator.mark(Part::of(bytes, JPEG.to_owned(), location).into_single()?))
+    let part = Part::of(bytes, JPEG.to_owned(), location);
+    Ok(validator.mark(part.into_single(&request.headers, &validator).await?))
 }
 
 async fn make(request: &Retrieval, instance: &Instance, number: FrameNumber) -> Result<Bytes, Problem> {

@@ -1,5 +1,6 @@
 //! What became of a part.
 
+use dicom::dictionary_std::uids;
 use dicom_store::model::{FileMeta, SopClassUid, SopInstanceUid};
 use dicom_store::{Error, ErrorKind, Stored};
 
@@ -9,6 +10,8 @@ pub(super) mod reason {
     pub(in crate::store) const OUT_OF_RESOURCES: u16 = 0xA700;
     pub(in crate::store) const DATA_SET_DOES_NOT_MATCH: u16 = 0xA900;
     pub(in crate::store) const CANNOT_UNDERSTAND: u16 = 0xC000;
+    pub(in crate::store) const SOP_CLASS_NOT_SUPPORTED: u16 = 0x0122;
+    pub(in crate::store) const TRANSFER_SYNTAX_NOT_SUPPORTED: u16 = 0xC122;
     /// Another instance of this UID was there before, and is the one that is shown.
     pub(in crate::store) const KEPT_ASIDE: u16 = 0xB000;
 }
@@ -24,6 +27,10 @@ pub(super) struct Named {
 }
 
 impl Named {
+    fn is_of_no_study(&self) -> bool {
+        self.sop_class.as_ref().is_some_and(|class| OF_NO_STUDY.contains(&class.as_str()))
+    }
+
     /// Looks at the beginning of a part.
     pub(super) fn read(&mut self, head: &[u8]) {
         if self.sop_instance.is_none()
@@ -34,6 +41,19 @@ impl Named {
         }
     }
 }
+
+/// Classes whose instances belong to no patient and no study (PS3.4 §GG.3); they are not kept.
+const OF_NO_STUDY: &[&str] = &[
+    uids::HANGING_PROTOCOL_STORAGE,
+    uids::COLOR_PALETTE_STORAGE,
+    uids::GENERIC_IMPLANT_TEMPLATE_STORAGE,
+    uids::IMPLANT_ASSEMBLY_TEMPLATE_STORAGE,
+    uids::IMPLANT_TEMPLATE_GROUP_STORAGE,
+    uids::CT_DEFINED_PROCEDURE_PROTOCOL_STORAGE,
+    uids::XA_DEFINED_PROCEDURE_PROTOCOL_STORAGE,
+    uids::PROTOCOL_APPROVAL_STORAGE,
+    uids::INVENTORY_STORAGE,
+];
 
 #[derive(Debug)]
 pub(super) enum Outcome {
@@ -50,6 +70,7 @@ pub(super) enum Outcome {
 impl Outcome {
     pub(super) fn failed(named: Named, error: &Error) -> Self {
         let reason = match error.kind {
+            ErrorKind::Invalid if named.is_of_no_study() => reason::SOP_CLASS_NOT_SUPPORTED,
             ErrorKind::Invalid => reason::CANNOT_UNDERSTAND,
             ErrorKind::Conflict => reason::DATA_SET_DOES_NOT_MATCH,
             ErrorKind::TooLarge | ErrorKind::Exhausted | ErrorKind::Unavailable => reason::OUT_OF_RESOURCES,
@@ -57,6 +78,10 @@ impl Outcome {
                 reason::PROCESSING_FAILURE
             }
         };
+        Self::failed_for(named, reason, error)
+    }
+
+    pub(super) fn failed_for(named: Named, reason: u16, error: &Error) -> Self {
         Self::Failed { named, kind: error.kind, reason, comment: comment(error) }
     }
 
@@ -95,6 +120,22 @@ fn comment(error: &Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_reason_tells_what_is_not_supported() {
+        let reason = |class: &str| {
+            let named = Named {
+                sop_class: SopClassUid::parse(class).ok(),
+                sop_instance: SopInstanceUid::parse("1.2").ok(),
+            };
+            match Outcome::failed(named, &Error::invalid("no study")) {
+                Outcome::Failed { reason, .. } => reason,
+                Outcome::Stored(_) => 0,
+            }
+        };
+        assert_eq!(reason(uids::HANGING_PROTOCOL_STORAGE), 0x0122);
+        assert_eq!(reason(uids::CT_IMAGE_STORAGE), 0xC000);
+    }
 
     #[test]
     fn a_comment_fits_into_an_lo() {

@@ -9,8 +9,9 @@ use dicom_store::model::transfer_syntax as syntax;
 use dicom_store::model::{Attributes, Codec, Tag, TransferSyntaxUid};
 use dicom_store::{Error, Incoming, Result};
 
-use super::metadata::Holding;
-use super::{Failure, Source};
+use super::Failure;
+use super::holding::Holding;
+use super::source::Source;
 use crate::accept::{OCTET_STREAM, media_type};
 
 /// Bytes of a fragment of a stream.

@@ -7,7 +7,7 @@ use axum::response::Response;
 use dicom::dictionary_std::tags;
 use dicom_store::model::{Attributes, Instance, StudyInstanceUid, VR};
 use dicom_store::{ErrorKind, Stored};
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONTENT_LOCATION, CONTENT_TYPE, LOCATION, RETRY_AFTER, WARNING};
 use http::{HeaderValue, StatusCode};
 
 use super::outcome::{Named, Outcome, reason};
@@ -18,6 +18,7 @@ use crate::{dicom_json, dicom_xml};
 
 pub(super) fn answer(outcomes: &[Outcome], base: &BaseUrl, offer: Offer) -> Response {
     let module = module(outcomes, base);
+    let study = module.text(tags::RETRIEVE_URL).filter(|url| !url.is_empty());
     let mut bytes = Vec::new();
     let content_type = match offer {
         Offer { wrap: Wrap::Multipart, .. } => {
@@ -40,6 +41,17 @@ pub(super) fn answer(outcomes: &[Outcome], base: &BaseUrl, offer: Offer) -> Resp
     let mut response = Response::new(Body::from(bytes));
     *response.status_mut() = status(outcomes);
     response.headers_mut().insert(CONTENT_TYPE, content_type);
+    // Where what was stored is found (PS3.18 Table 10.5.3-2).
+    if let Some(url) = study.and_then(|url| HeaderValue::from_str(&url).ok()) {
+        response.headers_mut().insert(CONTENT_LOCATION, url.clone());
+        response.headers_mut().insert(LOCATION, url);
+    }
+    if let Some(reason) = first_reason(outcomes) {
+        let text = format!("299 {base}: {reason:04X}");
+        if let Ok(text) = HeaderValue::from_str(&text) {
+            response.headers_mut().insert(WARNING, text);
+        }
+    }
     if response.status() == StatusCode::SERVICE_UNAVAILABLE {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
     }
@@ -63,6 +75,15 @@ fn status(outcomes: &[Outcome]) -> StatusCode {
     } else {
         StatusCode::CONFLICT
     }
+}
+
+/// The first DICOM status beside success, for the `Warning` header field (PS3.18 §10.5.3.2).
+fn first_reason(outcomes: &[Outcome]) -> Option<u16> {
+    outcomes.iter().find_map(|outcome| match outcome {
+        Outcome::Stored(Stored::New(_) | Stored::Same(_)) => None,
+        Outcome::Stored(Stored::Conflict { .. }) => Some(reason::KEPT_ASIDE),
+        Outcome::Failed { reason, .. } => Some(*reason),
+    })
 }
 
 fn module(outcomes: &[Outcome], base: &BaseUrl) -> Attributes {

@@ -6,14 +6,27 @@ use dicom_store::model::{
 };
 use http::{HeaderMap, Uri};
 
-use crate::accept::{Accepts, DICOM, GIF, JPEG, Offer, PDF, PNG};
+use crate::accept::{Accepts, Category, DICOM, GIF, HTML, JPEG, Offer, PDF, PNG, TEXT, WEBP, XML};
 use crate::error::Problem;
+use crate::negotiation::accepts_or_anything;
 use crate::parameters::Parameters;
 use crate::resource::Target;
 use crate::retrieve::Retrieval;
 
-const OFFERS: &[Offer] =
-    &[Offer::single(JPEG), Offer::single(PNG), Offer::single(GIF), Offer::single(PDF), Offer::single(DICOM)];
+const OFFERS: &[Offer] = &[
+    Offer::single(JPEG),
+    Offer::single(PNG),
+    Offer::single(GIF),
+    Offer::single(WEBP),
+    Offer::single(HTML),
+    Offer::single(TEXT),
+    Offer::single(XML),
+    Offer::single(PDF),
+    Offer::single("video/mp4"),
+    Offer::single("video/mpeg"),
+    Offer::single("video/H265"),
+    Offer::single(DICOM),
+];
 
 /// Parameters that only make sense for images.
 const RENDERING: &[&str] = &[
@@ -44,7 +57,15 @@ pub(super) struct Asked {
 /// What of the instance is asked for.
 pub(super) enum Form {
     Instance,
-    Rendered { frame: Option<FrameNumber>, region: Option<Region> },
+    Rendered {
+        frame: Option<FrameNumber>,
+        region: Option<Region>,
+    },
+    /// By a presentation state: its series and itself.
+    Presented {
+        state: (SeriesInstanceUid, SopInstanceUid),
+        frame: Option<FrameNumber>,
+    },
 }
 
 /// Left, upper, right and lower edge as parts of the image, and the box to fit it into.
@@ -67,12 +88,10 @@ impl Asked {
             return Err(Problem::invalid("anonymize is not supported"));
         }
         let accepts = accepts(headers, &parameters)?;
-        if accepts.best(OFFERS)?.media == DICOM {
+        if accepts.best(Category::Any, OFFERS)?.media == DICOM {
             return Self::instance(target, &parameters);
         }
-        if parameters.get("presentationUID").or(parameters.get("presentationSeriesUID")).is_some() {
-            return Err(Problem::invalid("presentation states are not supported"));
-        }
+        let state = state(&parameters)?;
         if parameters.get("transferSyntax").is_some() {
             return Err(Problem::invalid("transferSyntax is only for application/dicom"));
         }
@@ -84,6 +103,18 @@ impl Asked {
             None => None,
         };
         let viewport = viewport(&parameters)?;
+        if let Some(state) = state {
+            let mut rendering = rendering(&parameters)?;
+            if let Some((width, height)) = viewport {
+                rendering.push("viewport", format!("{width},{height}"));
+            }
+            return Ok(Self {
+                target,
+                accepts,
+                parameters: rendering,
+                form: Form::Presented { state, frame },
+            });
+        }
         let region = parameters.get("region").map(edges).transpose()?;
         let mut rendering = rendering(&parameters)?;
         let region = region.map(|edges| Region { edges, viewport });
@@ -153,9 +184,25 @@ fn accepts(headers: &HeaderMap, parameters: &Parameters) -> Result<Accepts, Prob
     if text.as_deref().is_some_and(|text| text.contains("transfer-syntax") || text.contains("charset")) {
         return Err(Problem::invalid("contentType has media type parameters that are not permitted"));
     }
-    let accepts =
-        text.map(|text| Accepts::parse(&text)).or_else(|| Accepts::read(headers, &Parameters::default()));
-    Ok(accepts.filter(|accepts| !accepts.is_empty()).unwrap_or_else(|| Accepts::parse("*/*")))
+    let accepts = match text {
+        Some(text) => Accepts::parse(&text),
+        None => accepts_or_anything(headers, &Parameters::default()),
+    };
+    Ok(if accepts.is_empty() { Accepts::anything() } else { accepts })
+}
+
+/// `presentationSeriesUID` and `presentationUID`, which come together and without what they decide.
+fn state(parameters: &Parameters) -> Result<Option<(SeriesInstanceUid, SopInstanceUid)>, Problem> {
+    let (series, state) = match (parameters.get("presentationSeriesUID"), parameters.get("presentationUID")) {
+        (None, None) => return Ok(None),
+        (Some(series), Some(state)) => (series, state),
+        _ => return Err(Problem::invalid("presentationUID and presentationSeriesUID come together")),
+    };
+    let decided = ["windowCenter", "windowWidth", "region"];
+    match decided.iter().find(|name| parameters.get(name).is_some()) {
+        Some(name) => Err(Problem::invalid(format!("{name} is what the presentation state decides"))),
+        None => Ok(Some((SeriesInstanceUid::parse(series)?, SopInstanceUid::parse(state)?))),
+    }
 }
 
 /// `columns` and `rows` are a box that keeps the aspect.
@@ -222,6 +269,7 @@ mod tests {
     #[case("&anonymize=yes")]
     #[case("&transferSyntax=1.2.840.10008.1.2.1")]
     #[case("&presentationUID=1.2")]
+    #[case("&presentationUID=1.2&presentationSeriesUID=1.3&windowCenter=1&windowWidth=2")]
     #[case("&contentType=application/dicom&windowCenter=1&windowWidth=2")]
     #[case("&contentType=application/dicom&transferSyntax=abc")]
     #[case("&contentType=application/dicom;transfer-syntax=1.2")]
@@ -246,7 +294,7 @@ mod tests {
             .unwrap();
         let found: Vec<_> = asked.parameters.iter().collect();
         assert_eq!(found, [("window", "40,400,linear"), ("quality", "7"), ("viewport", "16384,16")]);
-        assert_eq!(asked.accepts.best(OFFERS).unwrap(), Offer::single(PNG));
+        assert_eq!(asked.accepts.best(Category::Any, OFFERS).unwrap(), Offer::single(PNG));
         assert!(matches!(read("").ok().unwrap().form, Form::Rendered { frame: None, region: None }));
         assert!(matches!(read("&contentType=application/dicom").ok().unwrap().form, Form::Instance));
     }

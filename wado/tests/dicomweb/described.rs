@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::service::{AS_STORED, JSON, OCTETS, Service, image, parsed, pixels};
 
 const REFERENCED: &str = "00081199";
-const FAILED: &str = "00081198";
+pub(crate) const FAILED: &str = "00081198";
 const OTHER: &str = "0008119A";
 const PIXELS: &str = "7FE00010";
 /// A private value among the attributes of the image.
@@ -17,7 +17,7 @@ const PRIVATE: &str = "00091001";
 const OCTET_STREAM: &str = "application/octet-stream";
 
 /// The image without its pixels, as JSON.
-fn described(instance: &str) -> Value {
+pub(crate) fn described(instance: &str) -> Value {
     let mut attributes = image("1.2", "1.3", instance);
     attributes.remove(tags::PIXEL_DATA);
     json!({
@@ -38,16 +38,16 @@ fn described(instance: &str) -> Value {
     })
 }
 
-fn with_pixels(instance: &str, url: &str) -> Value {
+pub(crate) fn with_pixels(instance: &str, url: &str) -> Value {
     let mut described = described(instance);
     described[PIXELS] = json!({"vr": "OW", "BulkDataURI": url});
     described
 }
 
 /// A part: its media type, its location, its bytes.
-type Part<'a> = (&'a str, Option<&'a str>, Vec<u8>);
+pub(crate) type Part<'a> = (&'a str, Option<&'a str>, Vec<u8>);
 
-async fn send(service: &Service, metadata: &Value, bulk: &[Part<'_>]) -> (StatusCode, Value) {
+pub(crate) async fn send(service: &Service, metadata: &Value, bulk: &[Part<'_>]) -> (StatusCode, Value) {
     let mut body = Vec::new();
     let metadata = (JSON, None, metadata.to_string().into_bytes());
     for (media, location, bytes) in std::iter::once(&metadata).chain(bulk) {
@@ -66,12 +66,12 @@ async fn send(service: &Service, metadata: &Value, bulk: &[Part<'_>]) -> (Status
     (answer.status, json)
 }
 
-fn stored(module: &Value) -> Vec<&str> {
+pub(crate) fn stored(module: &Value) -> Vec<&str> {
     let items = module[REFERENCED]["Value"].as_array().map_or(&[][..], Vec::as_slice);
     items.iter().map(|item| item["00081155"]["Value"][0].as_str().unwrap()).collect()
 }
 
-async fn kept(service: &Service, instance: &str) -> (String, Attributes) {
+pub(crate) async fn kept(service: &Service, instance: &str) -> (String, Attributes) {
     let answer = service.get(&format!("/studies/1.2/series/1.3/instances/{instance}"), AS_STORED).await;
     parsed(&answer.parts()[0].body)
 }

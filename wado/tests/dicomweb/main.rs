@@ -3,9 +3,13 @@
 #[cfg(test)]
 mod acts;
 #[cfg(test)]
+mod conditional;
+#[cfg(test)]
 mod described;
 #[cfg(test)]
 mod peers;
+#[cfg(test)]
+mod pictures;
 #[cfg(test)]
 mod retrieve;
 #[cfg(test)]

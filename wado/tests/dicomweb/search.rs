@@ -1,7 +1,7 @@
 use http::{Method, Request, StatusCode};
 use rstest::rstest;
 use serde_json::Value;
-use wado::Config;
+use wado::{Config, Negotiation};
 
 use crate::service::{INSTANCES, JSON, Service, explicit, image};
 
@@ -110,7 +110,8 @@ async fn nobody_is_let_in_unless_the_service_is_open() {
 #[tokio::test]
 async fn an_accept_header_field_is_required_unless_the_settings_are_lenient() {
     assert_eq!(Service::open().await.get_with("/studies", &[]).await.status, StatusCode::NOT_ACCEPTABLE);
-    let lenient = Service::with(Config { open: true, require_accept: false, ..Config::default() }).await;
+    let lenient =
+        Service::with(Config { open: true, negotiation: Negotiation::Lenient, ..Config::default() }).await;
     assert_eq!(lenient.get_with("/studies", &[]).await.status, StatusCode::NO_CONTENT);
 }
 

@@ -1,14 +1,14 @@
 //! A picture → the bytes of an image file (PS3.18 Table 8.7.4-1).
 
-use image::codecs::gif::GifEncoder;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
+use image::codecs::webp::WebPEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 use jpeg_encoder::{ColorType, Encoder};
 
-use super::{Bitmap, Channels, Error, ErrorKind, Result};
+use super::{Bitmap, Channels, Error, ErrorKind, GifAnimation, GifFrame, Result};
 
-/// How much the GIF encoder hurries when a picture has more than 256 colours: 1 … 30.
-const GIF_HASTE: i32 = 10;
+/// Longest edge of a WebP picture.
+const MAX_WEBP: u32 = 16_383;
 
 /// The form of an encoded picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub enum Format {
     Png,
     /// 256 colours at most.
     Gif,
+    /// Without loss.
+    WebP,
 }
 
 impl Format {
@@ -31,66 +33,88 @@ impl Format {
             Self::Jpeg { .. } => "image/jpeg",
             Self::Png => "image/png",
             Self::Gif => "image/gif",
+            Self::WebP => "image/webp",
         }
+    }
+
+    /// Whether an ICC profile can stand in it.
+    pub fn has_profile(self) -> bool {
+        self != Self::Gif
     }
 }
 
-/// Encodes a picture.
+/// Encodes a picture, with an ICC profile where the form has a place for it.
 ///
 /// # Errors
 /// `TooLarge` when the form cannot hold so many pixels; `Internal` when the encoder fails.
-pub fn encode(picture: &Bitmap, format: Format) -> Result<Vec<u8>> {
+pub fn encode(picture: &Bitmap, format: Format, profile: Option<Vec<u8>>) -> Result<Vec<u8>> {
     let mut file = Vec::new();
     match format {
-        Format::Jpeg { quality } => encode_jpeg(picture, quality.clamp(1, 100), &mut file)?,
-        Format::Png => encode_png(picture, &mut file)?,
+        Format::Jpeg { quality } => encode_jpeg(picture, quality.clamp(1, 100), profile, &mut file)?,
+        Format::Png => {
+            let encoder =
+                PngEncoder::new_with_quality(&mut file, CompressionType::Fast, FilterType::Adaptive);
+            encode_by(encoder, picture, profile)?;
+        }
+        Format::WebP => {
+            if picture.width > MAX_WEBP || picture.height > MAX_WEBP {
+                return Err(too_large(picture));
+            }
+            encode_by(WebPEncoder::new_lossless(&mut file), picture, profile)?;
+        }
         Format::Gif => encode_gif(picture, &mut file)?,
     }
     Ok(file)
 }
 
-fn internal(error: &dyn std::fmt::Display) -> Error {
+pub(super) fn internal(error: &dyn std::fmt::Display) -> Error {
     Error::new(ErrorKind::Internal, format!("encoding a picture: {error}"))
 }
 
 /// Columns and rows, where the form counts them in 16 bits.
-fn small_size(picture: &Bitmap) -> Result<(u16, u16)> {
+pub(super) fn small_size(picture: &Bitmap) -> Result<(u16, u16)> {
     let size = (u16::try_from(picture.width), u16::try_from(picture.height));
     if let (Ok(width), Ok(height)) = size {
         return Ok((width, height));
     }
-    let Bitmap { width, height, .. } = picture;
-    Err(Error::new(ErrorKind::TooLarge, format!("picture of {width} × {height} pixels")))
+    Err(too_large(picture))
 }
 
-fn encode_jpeg(picture: &Bitmap, quality: u8, file: &mut Vec<u8>) -> Result<()> {
+fn too_large(Bitmap { width, height, .. }: &Bitmap) -> Error {
+    Error::new(ErrorKind::TooLarge, format!("picture of {width} × {height} pixels"))
+}
+
+fn encode_jpeg(picture: &Bitmap, quality: u8, profile: Option<Vec<u8>>, file: &mut Vec<u8>) -> Result<()> {
     let (width, height) = small_size(picture)?;
     let color = match picture.channels {
         Channels::Grey => ColorType::Luma,
         Channels::Rgb => ColorType::Rgb,
     };
-    Encoder::new(file, quality).encode(&picture.bytes, width, height, color).map_err(|e| internal(&e))
+    let mut encoder = Encoder::new(file, quality);
+    if let Some(profile) = profile {
+        encoder.add_icc_profile(&profile).map_err(|e| internal(&e))?;
+    }
+    encoder.encode(&picture.bytes, width, height, color).map_err(|e| internal(&e))
 }
 
-fn encode_png(picture: &Bitmap, file: &mut Vec<u8>) -> Result<()> {
+fn encode_by(mut encoder: impl ImageEncoder, picture: &Bitmap, profile: Option<Vec<u8>>) -> Result<()> {
     let color = match picture.channels {
         Channels::Grey => ExtendedColorType::L8,
         Channels::Rgb => ExtendedColorType::Rgb8,
     };
-    PngEncoder::new_with_quality(file, CompressionType::Fast, FilterType::Adaptive)
-        .write_image(&picture.bytes, picture.width, picture.height, color)
-        .map_err(|e| internal(&e))
+    if let Some(profile) = profile {
+        encoder.set_icc_profile(profile).map_err(|e| internal(&e))?;
+    }
+    let Bitmap { width, height, bytes, .. } = picture;
+    encoder.write_image(bytes, *width, *height, color).map_err(|e| internal(&e))
 }
 
 fn encode_gif(picture: &Bitmap, file: &mut Vec<u8>) -> Result<()> {
-    small_size(picture)?;
-    let rgb: Vec<u8> = match picture.channels {
-        Channels::Grey => picture.bytes.iter().flat_map(|grey| [*grey; 3]).collect(),
-        Channels::Rgb => picture.bytes.clone(),
-    };
-    GifEncoder::new_with_speed(file, GIF_HASTE)
-        .encode(&rgb, picture.width, picture.height, ExtendedColorType::Rgb8)
-        .map_err(|e| internal(&e))
+    let frame = GifFrame::new(picture, 0)?;
+    let mut animation = GifAnimation::new(&frame)?;
+    file.extend(animation.push(&frame)?);
+    file.extend(animation.finish()?);
+    Ok(())
 }
 
 #[cfg(test)]
@@ -111,8 +135,9 @@ mod tests {
     #[rstest]
     #[case::png(Format::Png, ImageFormat::Png)]
     #[case::gif(Format::Gif, ImageFormat::Gif)]
+    #[case::webp(Format::WebP, ImageFormat::WebP)]
     fn all_shades_of_grey_survive(#[case] format: Format, #[case] read_as: ImageFormat) {
-        let picture = decoded(&encode(&ramp(), format).unwrap(), read_as);
+        let picture = decoded(&encode(&ramp(), format, None).unwrap(), read_as);
         assert_eq!((picture.width(), picture.height()), (16, 16));
         assert!(picture.pixels().zip(ramp().bytes).all(|(pixel, grey)| pixel.0 == [grey; 3]));
     }
@@ -120,17 +145,18 @@ mod tests {
     #[rstest]
     #[case::png(Format::Png, ImageFormat::Png)]
     #[case::gif(Format::Gif, ImageFormat::Gif)]
+    #[case::webp(Format::WebP, ImageFormat::WebP)]
     fn colours_survive(#[case] format: Format, #[case] read_as: ImageFormat) {
         let bytes = vec![255, 0, 0, 0, 255, 0, 0, 0, 255, 9, 8, 7];
         let picture = Bitmap { width: 2, height: 2, channels: Channels::Rgb, bytes: bytes.clone() };
-        assert_eq!(decoded(&encode(&picture, format).unwrap(), read_as).into_raw(), bytes);
+        assert_eq!(decoded(&encode(&picture, format, None).unwrap(), read_as).into_raw(), bytes);
     }
 
     #[test]
     fn jpeg_is_baseline_and_lower_quality_is_smaller() {
         let bytes = (0..64 * 64_u32).map(|i| u8::try_from(i * 7919 % 251).unwrap()).collect();
         let noise = Bitmap { width: 64, height: 64, channels: Channels::Grey, bytes };
-        let sizes = [1, 50, 100].map(|quality| encode(&noise, Format::Jpeg { quality }).unwrap());
+        let sizes = [1, 50, 100].map(|quality| encode(&noise, Format::Jpeg { quality }, None).unwrap());
         assert!(sizes[0].len() < sizes[1].len() && sizes[1].len() < sizes[2].len());
         assert!(sizes.iter().all(|file| file.windows(2).any(|marker| marker == [0xFF, 0xC0])));
     }
@@ -138,6 +164,20 @@ mod tests {
     #[test]
     fn more_columns_than_jpeg_can_count_are_too_large() {
         let picture = Bitmap { width: 70_000, height: 1, channels: Channels::Grey, bytes: vec![0; 70_000] };
-        assert_eq!(encode(&picture, Format::Jpeg { quality: 80 }).unwrap_err().kind, ErrorKind::TooLarge);
+        assert_eq!(
+            encode(&picture, Format::Jpeg { quality: 80 }, None).unwrap_err().kind,
+            ErrorKind::TooLarge
+        );
+    }
+
+    #[rstest]
+    #[case::jpeg(Format::Jpeg { quality: 90 }, b"ICC_PROFILE\0")]
+    #[case::png(Format::Png, b"iCCP")]
+    #[case::webp(Format::WebP, b"ICCP")]
+    fn a_profile_stands_in_the_file(#[case] format: Format, #[case] mark: &[u8]) {
+        let has_mark = |file: &[u8]| file.windows(mark.len()).any(|window| window == mark);
+        let picture = Bitmap { width: 1, height: 1, channels: Channels::Rgb, bytes: vec![1, 2, 3] };
+        assert!(has_mark(&encode(&picture, format, Some(vec![7; 128])).unwrap()));
+        assert!(!has_mark(&encode(&picture, format, None).unwrap()));
     }
 }

@@ -1,0 +1,239 @@
+//! Images as a softcopy presentation state shows them (PS3.18 §8.3.5.1.6, §9.5.3): those that a state refers to, by its
+//! own `/rendered`, and one of them by the parameters of WADO-URI.
+//!
+//! Declared: Grayscale and Color Softcopy Presentation State; what [`Softcopy`] does not draw is told by a `Warning`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::response::Response;
+use bytes::Bytes;
+use dicom::dictionary_std::uids;
+use dicom_store::Session;
+use dicom_store::model::{
+    Attributes, Bulk, Element, Encoding, FrameNumber, Instance, Resource, SeriesInstanceUid, Value,
+};
+use futures_util::stream::{self, StreamExt};
+use worker::pixel::{IccProfile, ImageInfo};
+use worker::render::{self, Presentation};
+use worker::softcopy::{Softcopy, references};
+
+use super::convert::{little_endian, unit};
+use super::image::Image;
+use super::parts::{Part, multipart};
+use super::presentation::Wanted;
+use super::rendered::warn;
+use super::{Retrieval, Validator, identity};
+use crate::accept::{Offer, Wrap};
+use crate::error::Problem;
+
+/// Images that are made ahead of the one being sent.
+const AHEAD: usize = 2;
+/// Bytes of a table or outline that lies in the object, and of all of a state.
+const MAX_VALUE: u64 = 1 << 20;
+const MAX_VALUES: u64 = 8 << 20;
+
+/// Whether an instance is a presentation state that is shown.
+pub(super) fn is_state(instance: &Instance) -> bool {
+    let class = instance.sop_class.as_str();
+    class == uids::GRAYSCALE_SOFTCOPY_PRESENTATION_STATE_STORAGE
+        || class == uids::COLOR_SOFTCOPY_PRESENTATION_STATE_STORAGE
+}
+
+/// The images of a presentation state, in its order.
+pub(super) async fn answer(
+    request: &Retrieval,
+    state: &Instance,
+    offers: &[Offer],
+) -> Result<Response, Problem> {
+    let attributes = attributes(&request.session, state).await?;
+    let images = images(request, state, &attributes).await?;
+    shown(request, (state, attributes), images, offers).await
+}
+
+/// One image by a presentation state.
+pub(crate) async fn one(
+    request: &Retrieval,
+    state: &Instance,
+    image: &Instance,
+    number: FrameNumber,
+    offers: &[Offer],
+) -> Result<Response, Problem> {
+    if !is_state(state) {
+        return Err(Problem::invalid("presentationUID names no softcopy presentation state"));
+    }
+    let attributes = attributes(&request.session, state).await?;
+    let names = |uid: &str| uid == image.sop_instance.as_str();
+    if !references(&attributes).iter().any(|reference| names(&reference.instance)) {
+        return Err(Problem::invalid("the presentation state does not refer to the image"));
+    }
+    shown(request, (state, attributes), vec![(image.clone(), number)], offers).await
+}
+
+async fn shown(
+    request: &Retrieval,
+    (state, attributes): (&Instance, Attributes),
+    mut images: Vec<(Instance, FrameNumber)>,
+    offers: &[Offer],
+) -> Result<Response, Problem> {
+    let offer = request.accepts.best_rendered(offers)?;
+    let wanted = Wanted::read(&request.parameters, offer.media)?;
+    let has_region = wanted.presentation.viewport.is_some_and(|viewport| viewport.region.is_some());
+    if wanted.presentation.window.is_some() || has_region {
+        let what = "a presentation state has its own window and area: window and viewport with a region are not for it";
+        return Err(Problem::invalid(what));
+    }
+    if offer.wrap == Wrap::Single {
+        images.truncate(1);
+    }
+    let identities: Vec<_> = images.iter().map(|(image, number)| (identity(image), number.get())).collect();
+    let cause = (identity(state), identities, format!("{:?}", wanted.presentation), offer);
+    let validator = match offer.wrap {
+        Wrap::Single => Validator::strong(&cause).lasting(),
+        Wrap::Multipart => Validator::weak(&cause).lasting(),
+    };
+    if let Some(response) = validator.not_modified(&request.headers) {
+        return Ok(response);
+    }
+    let maker = Arc::new(Maker {
+        request: request.clone(),
+        state: state.clone(),
+        attributes,
+        presentation: wanted.presentation,
+    });
+    let warnings = images.first().map(|(image, number)| maker.softcopy(image, *number).warning());
+    let make = move |(image, number): (Instance, FrameNumber)| {
+        let maker = maker.clone();
+        async move { maker.part(&image, number).await }
+    };
+    let mut images = images.into_iter();
+    let first = images.next().ok_or_else(|| Problem::not_found("the presentation state shows no image"))?;
+    let first = make(first).await?;
+    let mut response = match offer.wrap {
+        Wrap::Single => first.into_single(&request.headers, &validator).await?,
+        Wrap::Multipart => {
+            let others = stream::iter(images).map(make).buffered(AHEAD);
+            multipart(offer.media, stream::iter([Ok(first)]).chain(others))
+        }
+    };
+    for text in wanted.warning.into_iter().chain(warnings.flatten()) {
+        warn(&mut response, request, &text)?;
+    }
+    Ok(validator.mark(response))
+}
+
+/// Those that the archive has.
+///
+/// # Errors
+/// 404 when it has none.
+async fn images(
+    request: &Retrieval,
+    state: &Instance,
+    attributes: &Attributes,
+) -> Result<Vec<(Instance, FrameNumber)>, Problem> {
+    let mut series: HashMap<String, Vec<Instance>> = HashMap::new();
+    let mut found = Vec::new();
+    for reference in references(attributes) {
+        if !series.contains_key(&reference.series) {
+            let uid = SeriesInstanceUid::parse(&reference.series)?;
+            let of = Resource::Series(state.study.clone(), uid);
+            // What is gone or not come yet is left out.
+            let instances = request.session.instances(&of).await.unwrap_or_default();
+            series.insert(reference.series.clone(), instances);
+        }
+        let instances = series.get(&reference.series).map_or(&[][..], Vec::as_slice);
+        let Some(image) = instances.iter().find(|one| one.sop_instance.as_str() == reference.instance) else {
+            continue;
+        };
+        let numbers =
+            if reference.frames.is_empty() { (1..=image.frames).collect() } else { reference.frames };
+        let numbers = numbers.into_iter().filter(|number| *number <= image.frames);
+        found.extend(numbers.filter_map(FrameNumber::new).map(|number| (image.clone(), number)));
+    }
+    if found.is_empty() {
+        return Err(Problem::not_found("none of the images that the presentation state refers to is there"));
+    }
+    Ok(found)
+}
+
+/// Makes images as a state shows them.
+struct Maker {
+    request: Retrieval,
+    state: Instance,
+    attributes: Attributes,
+    presentation: Presentation,
+}
+
+impl Maker {
+    fn softcopy(&self, image: &Instance, number: FrameNumber) -> Softcopy {
+        Softcopy::read(&self.attributes, image.sop_instance.as_str(), number)
+    }
+
+    async fn part(&self, image: &Instance, number: FrameNumber) -> Result<Part, Problem> {
+        let (of, by) = (identity(image), identity(&self.state));
+        let key = format!("{of:?} {} {:?} by {by:?}", number.get(), self.presentation);
+        let bytes = self.request.renditions.get(&key, self.make(image, number)).await?;
+        let location = format!("{}/rendered", self.request.base.instance(&self.state));
+        Ok(Part::of(bytes, self.presentation.format.media_type().to_owned(), location))
+    }
+
+    async fn make(&self, image: &Instance, number: FrameNumber) -> Result<Bytes, Problem> {
+        let softcopy = self.softcopy(image, number);
+        let opened = Image::open(&self.request.session, &self.request.pool, image).await?;
+        let frame = opened.stored(number).await?;
+        let info = ImageInfo::read(&softcopy.over(&opened.attributes), number)?;
+        let profile = match self.presentation.profile {
+            IccProfile::No => None,
+            _ => opened.profile().await?,
+        };
+        let (syntax, presentation) = (image.transfer_syntax.clone(), self.presentation);
+        let work =
+            move || render::render_by(&frame, &info, &syntax, &presentation, &softcopy, profile.as_deref());
+        Ok(self.request.pool.run(work).await??.into())
+    }
+}
+
+/// The data set of a state with the tables and outlines that lie in the object.
+async fn attributes(session: &Session, state: &Instance) -> Result<Attributes, Problem> {
+    let attributes = session.header(state).await?.attributes()?;
+    let mut wanted = Vec::new();
+    collect(&attributes, &mut wanted);
+    let mut total = 0;
+    let mut values = HashMap::new();
+    let is_big = state.transfer_syntax.facts().encoding == Encoding::ExplicitBig;
+    for (element, Bulk { offset, length, .. }) in wanted {
+        total += length;
+        if length > MAX_VALUE || total > MAX_VALUES {
+            return Err(Problem::too_large("tables and outlines of the presentation state are too large"));
+        }
+        let bytes = session.read(state, offset..offset + length).await?;
+        values.insert(offset, little_endian(bytes, if is_big { unit(element.vr) } else { 1 }));
+    }
+    Ok(if values.is_empty() { attributes } else { filled(&attributes, &values) })
+}
+
+fn collect<'a>(attributes: &'a Attributes, wanted: &mut Vec<(&'a Element, Bulk)>) {
+    for element in attributes {
+        match &element.value {
+            Value::Items(items) => items.iter().for_each(|item| collect(item, wanted)),
+            Value::Bulk(bulk) if !bulk.encapsulated => wanted.push((element, *bulk)),
+            Value::Bulk(_) | Value::Bytes(_) => {}
+        }
+    }
+}
+
+fn filled(attributes: &Attributes, values: &HashMap<u64, Bytes>) -> Attributes {
+    let mut filled_up = attributes.clone();
+    for element in attributes {
+        let value = match &element.value {
+            Value::Items(items) => Value::Items(items.iter().map(|item| filled(item, values)).collect()),
+            Value::Bulk(Bulk { offset, .. }) => match values.get(offset) {
+                Some(bytes) => Value::Bytes(bytes.clone()),
+                None => continue,
+            },
+            Value::Bytes(_) => continue,
+        };
+        filled_up.put(Element { tag: element.tag, vr: element.vr, value });
+    }
+    filled_up
+}

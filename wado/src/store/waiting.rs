@@ -1,0 +1,288 @@
+//! An instance whose values come in parts of their own.
+//!
+//! Values are held, within bounds, until all others are there; the pixel data, which come last as a rule, then go to the
+//! archive as they come ([`super::pixels`]). What the metadata do not say of the image is read out of its stream
+//! ([`super::stream`]); pictures that no transfer syntax has are decoded whole.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use dicom::dictionary_std::tags;
+use dicom_store::model::transfer_syntax::EXPLICIT_LITTLE;
+use dicom_store::model::{Attributes, SopClassUid, SopInstanceUid, Tag, TransferSyntaxUid};
+use dicom_store::{Declared, Error, Incoming};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::document;
+use super::holding::Holding;
+use super::metadata::MAX_OPEN;
+use super::outcome::Named;
+use super::pixels::{Pixels, transfer_syntax};
+use super::source::{Begun, Nothing, Source};
+use super::stream::{self, StreamHeader};
+use super::text::{Text, Told};
+use super::{Failure, Storing};
+use crate::accept::OCTET_STREAM;
+use crate::multipart::Fields;
+
+/// Bytes of one value that is held.
+const MAX_HELD: usize = 32 << 20;
+/// Bytes of a stream that are looked at for what it is.
+const MAX_HEAD: usize = 1 << 20;
+
+pub(super) struct Waiting {
+    text: Text,
+    pub(super) named: Named,
+    /// As the metadata part has it.
+    syntax: Option<TransferSyntaxUid>,
+    missing: HashSet<String>,
+    held: HashMap<String, Bytes>,
+    /// Media type of an encapsulated document, as its part says it.
+    document: Option<String>,
+    pixels: Option<PixelParts>,
+    /// Parts of them that came before other values.
+    parts: Vec<Bytes>,
+    open: Option<Open>,
+    opening: Arc<Semaphore>,
+    permits: Vec<OwnedSemaphorePermit>,
+}
+
+/// Where the pixel data of an instance come from.
+pub(super) struct PixelParts {
+    tag: Tag,
+    url: String,
+    /// Of the first part.
+    content_type: Option<String>,
+}
+
+impl PixelParts {
+    /// Those that metadata tell by URL.
+    pub(super) fn of(told: &[Told]) -> Option<Self> {
+        let told = told.iter().find(|told| told.is_outermost && is_pixel_data(told.tag))?;
+        Some(Self { tag: told.tag, url: told.url.clone(), content_type: None })
+    }
+
+    fn content_type(&self) -> &str {
+        self.content_type.as_deref().unwrap_or(OCTET_STREAM)
+    }
+}
+
+fn is_pixel_data(tag: Tag) -> bool {
+    [tags::PIXEL_DATA, tags::FLOAT_PIXEL_DATA, tags::DOUBLE_FLOAT_PIXEL_DATA].contains(&tag)
+}
+
+/// An instance that the archive has up to its pixel data.
+struct Open {
+    incoming: Incoming,
+    pixels: Pixels,
+    /// What stands behind them.
+    rest: Vec<u8>,
+    _turn: OwnedSemaphorePermit,
+}
+
+/// What the beginning of pixel data tells.
+struct Beginning {
+    syntax: TransferSyntaxUid,
+    header: Option<StreamHeader>,
+    /// The bytes that were looked at.
+    bytes: Bytes,
+}
+
+impl Waiting {
+    pub(super) fn new(
+        text: Text,
+        named: Named,
+        syntax: Option<TransferSyntaxUid>,
+        missing: HashSet<String>,
+        pixels: Option<PixelParts>,
+        opening: Arc<Semaphore>,
+    ) -> Self {
+        Self {
+            text,
+            named,
+            syntax,
+            missing,
+            held: HashMap::new(),
+            document: None,
+            pixels,
+            parts: Vec::new(),
+            open: None,
+            opening,
+            permits: Vec::new(),
+        }
+    }
+
+    pub(super) fn what_is_missing(&self) -> String {
+        match &self.open {
+            Some(open) => open.pixels.missing(),
+            None => format!("{} of its bulk data did not come", self.missing.len()),
+        }
+    }
+
+    /// Takes a part that one of its URLs tells of: pixel data that nothing else is missing for flow, the rest is held.
+    pub(super) async fn take(
+        &mut self,
+        storing: &Storing,
+        source: &mut impl Source,
+        fields: &Fields,
+        url: &str,
+    ) -> Result<(), Failure> {
+        let is_last = self.missing.len() == 1 && self.missing.contains(url);
+        let Some(pixels) = self.pixels.as_mut().filter(|pixels| pixels.url == url) else {
+            let bytes = self.hold(source, &storing.holding).await?;
+            self.document = fields.get("content-type").map(str::to_owned).or(self.document.take());
+            self.held.insert(url.to_owned(), bytes);
+            self.missing.remove(url);
+            return Ok(());
+        };
+        if pixels.content_type.is_none() {
+            pixels.content_type = Some(fields.get("content-type").unwrap_or(OCTET_STREAM).to_owned());
+        }
+        if self.open.is_none() && !is_last {
+            let bytes = self.hold(source, &storing.holding).await?;
+            self.parts.push(bytes);
+            self.missing.remove(url);
+            return Ok(());
+        }
+        self.missing.remove(url);
+        self.pixel_part(storing, source).await
+    }
+
+    /// Gives a part of the pixel data to the archive, after everything before it.
+    async fn pixel_part(&mut self, storing: &Storing, source: &mut impl Source) -> Result<(), Failure> {
+        let content_type = self.pixels.as_ref().map_or(OCTET_STREAM, PixelParts::content_type).to_owned();
+        if let Some(kind) = stream::picture(&content_type) {
+            let (bytes, _room) = storing.holding.hold(source, MAX_HELD, "a picture").await?;
+            let (picture, _room) =
+                stream::decode(storing, bytes.freeze(), kind).await.map_err(Failure::Store)?;
+            if self.open.is_none() {
+                let syntax = TransferSyntaxUid::parse(EXPLICIT_LITTLE).map_err(Failure::Store)?;
+                let header = StreamHeader::of_picture(&picture);
+                self.open = Some(self.begin(storing, syntax, Some(header)).await.map_err(Failure::Store)?);
+            }
+            let mut native = Begun { first: Some(picture.bytes.into()), rest: &mut Nothing };
+            return self.flow(&mut native, &storing.holding).await;
+        }
+        if self.open.is_some() {
+            return self.flow(source, &storing.holding).await;
+        }
+        let Beginning { syntax, header, bytes } = beginning(&content_type, source).await?;
+        self.open = Some(self.begin(storing, syntax, header).await.map_err(Failure::Store)?);
+        self.flow(&mut Begun { first: Some(bytes), rest: source }, &storing.holding).await
+    }
+
+    async fn flow(&mut self, source: &mut impl Source, holding: &Holding) -> Result<(), Failure> {
+        match &mut self.open {
+            Some(Open { incoming, pixels, .. }) => pixels.part(incoming, source, holding).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn hold(&mut self, source: &mut impl Source, holding: &Holding) -> Result<Bytes, Failure> {
+        let (bytes, room) = holding.hold(source, MAX_HELD, "a value that waits for others").await?;
+        self.permits.push(room);
+        Ok(bytes.freeze())
+    }
+
+    /// Goes on once nothing but pixel data is missing; gives the instance when it is whole.
+    pub(super) async fn advance(&mut self, storing: &Storing) -> Result<Option<Incoming>, Failure> {
+        if !self.missing.is_empty() {
+            return Ok(None);
+        }
+        if self.open.is_none() {
+            for part in std::mem::take(&mut self.parts) {
+                let mut part = Begun { first: Some(part), rest: &mut Nothing };
+                self.pixel_part(storing, &mut part).await?;
+            }
+        }
+        if self.open.is_none() {
+            let syntax = match &self.syntax {
+                Some(syntax) if !syntax.facts().encapsulated => syntax.clone(),
+                _ => TransferSyntaxUid::parse(EXPLICIT_LITTLE).map_err(Failure::Store)?,
+            };
+            self.open = Some(self.begin(storing, syntax, None).await.map_err(Failure::Store)?);
+        }
+        match self.open.take() {
+            Some(open) if open.pixels.is_complete() => open.finish().await.map(Some).map_err(Failure::Store),
+            open => {
+                self.open = open;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Gives the archive everything before the pixel data.
+    async fn begin(
+        &self,
+        storing: &Storing,
+        syntax: TransferSyntaxUid,
+        header: Option<StreamHeader>,
+    ) -> dicom_store::Result<Open> {
+        let turn = self.opening.clone().try_acquire_owned().map_err(|_| {
+            Error::invalid(format!(
+                "parts of more than {MAX_OPEN} instances come in turns; send one after the other"
+            ))
+        })?;
+        let (_, read) = self.text.read(&storing.holding, self.held.clone()).await;
+        let mut all = read?.attributes;
+        storing.check_study(&all)?;
+        document::complete(&mut all, self.document.as_deref());
+        if let Some(header) = header {
+            header.complete(&mut all)?;
+        }
+        let uid = |tag, what| all.uid(tag).ok_or_else(|| Error::invalid(format!("metadata have no {what}")));
+        let declared = Declared::DataSet {
+            sop_class: SopClassUid::parse(uid(tags::SOP_CLASS_UID, "SOP Class UID")?)?,
+            sop_instance: SopInstanceUid::parse(uid(tags::SOP_INSTANCE_UID, "SOP Instance UID")?)?,
+            transfer_syntax: syntax.clone(),
+        };
+        let mut incoming = storing.session.receive(storing.arrival(declared)).await?;
+        let encoding = syntax.facts().encoding;
+        let Some(pixels) = &self.pixels else {
+            incoming.write(all.write(encoding).into()).await?;
+            return Ok(Open { incoming, pixels: Pixels::None, rest: Vec::new(), _turn: turn });
+        };
+        let (mut before, mut rest) = (Attributes::new(), Attributes::new());
+        for element in &all {
+            if element.tag < pixels.tag { &mut before } else { &mut rest }.put(element.clone());
+        }
+        incoming.write(before.write(encoding).into()).await?;
+        let (pixels, head) = Pixels::of(pixels.tag, &before, &syntax)?;
+        incoming.write(head).await?;
+        Ok(Open { incoming, pixels, rest: rest.write(encoding), _turn: turn })
+    }
+}
+
+/// As much of the pixel data as tells their transfer syntax and, of a code stream, the image.
+async fn beginning(content_type: &str, source: &mut impl Source) -> Result<Beginning, Failure> {
+    let mut bytes = BytesMut::new();
+    let mut is_over = false;
+    loop {
+        if let Some(syntax) = transfer_syntax(content_type, &bytes).map_err(Failure::Syntax)? {
+            let header = StreamHeader::read(&syntax, &bytes);
+            let is_enough = header.is_some() || is_over || !stream::has_header(&syntax);
+            if is_enough || bytes.len() > MAX_HEAD {
+                return Ok(Beginning { syntax, header, bytes: bytes.freeze() });
+            }
+        } else if is_over || bytes.len() > MAX_HEAD {
+            let what = "pixel data do not say what kind of JPEG they are";
+            return Err(Failure::Store(Error::invalid(what)));
+        }
+        match source.chunk().await? {
+            Some(chunk) => bytes.extend_from_slice(&chunk),
+            None => is_over = true,
+        }
+    }
+}
+
+impl Open {
+    async fn finish(mut self) -> dicom_store::Result<Incoming> {
+        for end in [self.pixels.end(), self.rest.into()] {
+            if !end.is_empty() {
+                self.incoming.write(end).await?;
+            }
+        }
+        Ok(self.incoming)
+    }
+}

@@ -1,0 +1,383 @@
+//! Softcopy presentation states: how somebody wanted an image to be seen (PS3.3 §C.11.8, PS3.4 §N.2).
+//!
+//! What the state says replaces what the image proposes: modality and values of interest, then the presentation LUT; then
+//! shutters and graphics are drawn in the image's own pixels, the displayed area is cut out, rotated and flipped.
+//!
+//! Not drawn are texts, overlays, bitmap shutters and compound graphics; [`Softcopy::warning`] says which the state has.
+
+mod draw;
+mod shape;
+
+use dicom::dictionary_std::tags;
+use dicom_store::model::{Attributes, FrameNumber, Tag, VR};
+
+use crate::pixel::Bitmap;
+use draw::Canvas;
+use shape::{Graphic, Shutter};
+
+/// Points of all graphics together; filled ones cost a look at each for every row.
+const MOST_POINTS: usize = 100_000;
+
+/// Views that an image proposes, at the top or in functional groups.
+const VIEWS: &[Tag] = &[
+    tags::WINDOW_CENTER,
+    tags::WINDOW_WIDTH,
+    tags::WINDOW_CENTER_WIDTH_EXPLANATION,
+    tags::VOILUT_FUNCTION,
+    tags::VOILUT_SEQUENCE,
+];
+const MODALITY: &[Tag] =
+    &[tags::MODALITY_LUT_SEQUENCE, tags::RESCALE_INTERCEPT, tags::RESCALE_SLOPE, tags::RESCALE_TYPE];
+const GROUPS: &[Tag] = &[tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE];
+
+/// What a presentation state says of one frame.
+#[derive(Debug, Clone, Default)]
+pub struct Softcopy {
+    /// Attributes that take the place of the image's.
+    modality: Option<Attributes>,
+    voi: Option<Attributes>,
+    lut: Option<PresentationLut>,
+    shutters: Vec<Shutter>,
+    /// Shade of what a shutter hides.
+    hidden: u8,
+    graphics: Vec<Graphic>,
+    /// Corners of the displayed area, columns and rows from 1, both included.
+    area: Option<[f64; 4]>,
+    /// Quarter turns clockwise.
+    turns: u8,
+    is_flipped: bool,
+    left_out: Vec<&'static str>,
+}
+
+/// Softcopy Presentation LUT (PS3.3 §C.11.6).
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum PresentationLut {
+    Inverse,
+    Table { entries: Vec<u16>, bits: u32 },
+}
+
+/// An image that a presentation state refers to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reference {
+    /// Series Instance UID.
+    pub series: String,
+    /// SOP Instance UID.
+    pub instance: String,
+    /// Frames that are meant; all when there are none.
+    pub frames: Vec<u32>,
+}
+
+/// The images of a presentation state, in its order (PS3.18 §8.3.5.1.6).
+pub fn references(state: &Attributes) -> Vec<Reference> {
+    let mut found = Vec::new();
+    for series in state.items(tags::REFERENCED_SERIES_SEQUENCE) {
+        let Some(uid) = series.uid(tags::SERIES_INSTANCE_UID) else { continue };
+        for image in series.items(tags::REFERENCED_IMAGE_SEQUENCE) {
+            let Some(instance) = image.uid(tags::REFERENCED_SOP_INSTANCE_UID) else { continue };
+            let frames = image.ints(tags::REFERENCED_FRAME_NUMBER);
+            found.push(Reference {
+                series: uid.to_owned(),
+                instance: instance.to_owned(),
+                frames: frames.into_iter().filter_map(|frame| u32::try_from(frame).ok()).collect(),
+            });
+        }
+    }
+    found
+}
+
+impl Softcopy {
+    /// What the state says of this frame.
+    pub fn read(state: &Attributes, instance: &str, frame: FrameNumber) -> Self {
+        let of =
+            |sequence: Tag| state.items(sequence).iter().filter(move |item| is_meant(item, instance, frame));
+        let mut softcopy = Self {
+            modality: MODALITY.iter().any(|tag| state.contains(*tag)).then(|| only(state, MODALITY)),
+            voi: of(tags::SOFTCOPY_VOILUT_SEQUENCE).next().map(|item| only(item, VIEWS)),
+            lut: presentation_lut(state),
+            hidden: shade(state.int(tags::SHUTTER_PRESENTATION_VALUE)).unwrap_or(0),
+            turns: turns(state.int(tags::IMAGE_ROTATION).unwrap_or(0)),
+            is_flipped: state.text(tags::IMAGE_HORIZONTAL_FLIP).as_deref() == Some("Y"),
+            area: of(tags::DISPLAYED_AREA_SELECTION_SEQUENCE).next().and_then(area),
+            ..Self::default()
+        };
+        for kind in state.texts(tags::SHUTTER_SHAPE) {
+            match Shutter::read(state, &kind) {
+                Some(shutter) => softcopy.shutters.push(shutter),
+                None => softcopy.leave_out("shutters of other shapes"),
+            }
+        }
+        for annotation in of(tags::GRAPHIC_ANNOTATION_SEQUENCE) {
+            softcopy.annotate(state, annotation);
+        }
+        if state.iter().any(|element| element.tag.0 & 0xFF00 == 0x6000) {
+            softcopy.leave_out("overlays");
+        }
+        softcopy
+    }
+
+    /// What the state has and the picture will not, for whoever looks at it; `None` when it shows all.
+    pub fn warning(&self) -> Option<String> {
+        let list = self.left_out.join(", ");
+        (!list.is_empty()).then(|| format!("The presentation state has what is not shown: {list}"))
+    }
+
+    /// Whether height and width of the image change places.
+    pub(crate) fn is_turned(&self) -> bool {
+        self.turns % 2 == 1
+    }
+
+    fn leave_out(&mut self, what: &'static str) {
+        if !self.left_out.contains(&what) {
+            self.left_out.push(what);
+        }
+    }
+
+    fn annotate(&mut self, state: &Attributes, annotation: &Attributes) {
+        if !annotation.items(tags::TEXT_OBJECT_SEQUENCE).is_empty() {
+            self.leave_out("texts");
+        }
+        if !annotation.items(tags::COMPOUND_GRAPHIC_SEQUENCE).is_empty() {
+            self.leave_out("compound graphics");
+        }
+        let layer = annotation.text(tags::GRAPHIC_LAYER);
+        let layers = state.items(tags::GRAPHIC_LAYER_SEQUENCE).iter();
+        let mut layers = layers.filter(|item| item.text(tags::GRAPHIC_LAYER) == layer);
+        let value =
+            layers.next().and_then(|item| item.int(tags::GRAPHIC_LAYER_RECOMMENDED_DISPLAY_GRAYSCALE_VALUE));
+        let shade = shade(value).unwrap_or(u8::MAX);
+        for object in annotation.items(tags::GRAPHIC_OBJECT_SEQUENCE) {
+            let before: usize = self.graphics.iter().map(Graphic::len).sum();
+            match Graphic::read(object, shade) {
+                Some(graphic) if before + graphic.len() <= MOST_POINTS => self.graphics.push(graphic),
+                Some(_) => self.leave_out("graphics beyond 100,000 points"),
+                None => self.leave_out("graphics of other types"),
+            }
+        }
+    }
+
+    /// The attributes of the image with what the state says in their places. Polarity is the presentation LUT's.
+    pub fn over(&self, image: &Attributes) -> Attributes {
+        let mut attributes = image.clone();
+        if image.text(tags::PHOTOMETRIC_INTERPRETATION).as_deref() == Some("MONOCHROME1") {
+            attributes.put_text(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "MONOCHROME2");
+        }
+        let taken = [
+            (&self.modality, MODALITY, tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE),
+            (&self.voi, VIEWS, tags::FRAME_VOILUT_SEQUENCE),
+        ];
+        for (instead, names, group) in taken {
+            let Some(instead) = instead else { continue };
+            for tag in names {
+                attributes.remove(*tag);
+            }
+            for sequence in GROUPS {
+                without(&mut attributes, *sequence, group);
+            }
+            for element in instead {
+                attributes.put(element.clone());
+            }
+        }
+        attributes
+    }
+
+    /// The picture, made by these attributes, as the state wants it to be seen.
+    pub fn show(&self, picture: Bitmap) -> Bitmap {
+        let mut canvas = Canvas::new(picture);
+        if let Some(lut) = &self.lut {
+            canvas.each(|shade| lut.apply(shade));
+        }
+        for shutter in &self.shutters {
+            shutter.draw(&mut canvas, self.hidden);
+        }
+        let area = self.area.unwrap_or_else(|| canvas.whole());
+        for graphic in &self.graphics {
+            graphic.draw(&mut canvas, area);
+        }
+        canvas.cut(area);
+        for _ in 0..self.turns {
+            canvas.turn();
+        }
+        if self.is_flipped {
+            canvas.flip();
+        }
+        canvas.into_picture()
+    }
+}
+
+impl PresentationLut {
+    fn apply(&self, shade: u8) -> u8 {
+        match self {
+            Self::Inverse => u8::MAX - shade,
+            Self::Table { entries, bits } => {
+                let at = usize::from(shade) * entries.len().saturating_sub(1) / usize::from(u8::MAX);
+                let entry = entries.get(at).copied().unwrap_or_default();
+                u8::try_from(entry >> bits.saturating_sub(8)).unwrap_or(u8::MAX)
+            }
+        }
+    }
+}
+
+fn presentation_lut(state: &Attributes) -> Option<PresentationLut> {
+    if state.text(tags::PRESENTATION_LUT_SHAPE).as_deref() == Some("INVERSE") {
+        return Some(PresentationLut::Inverse);
+    }
+    let item = state.items(tags::PRESENTATION_LUT_SEQUENCE).first()?;
+    let bits = item.ints(tags::LUT_DESCRIPTOR).get(2).copied().and_then(|bits| u32::try_from(bits).ok())?;
+    let (words, _) = item.bytes(tags::LUT_DATA)?.as_chunks::<2>();
+    let entries: Vec<u16> = words.iter().map(|word| u16::from_le_bytes(*word)).collect();
+    let is_usable = !entries.is_empty() && (8..=16).contains(&bits);
+    is_usable.then_some(PresentationLut::Table { entries, bits })
+}
+
+/// Whether an item of the state is about this frame: it names it, or names no image.
+fn is_meant(item: &Attributes, instance: &str, frame: FrameNumber) -> bool {
+    let named = item.items(tags::REFERENCED_IMAGE_SEQUENCE);
+    let is_it = |image: &Attributes| {
+        let frames = image.ints(tags::REFERENCED_FRAME_NUMBER);
+        image.uid(tags::REFERENCED_SOP_INSTANCE_UID) == Some(instance)
+            && (frames.is_empty() || frames.contains(&i64::from(frame.get())))
+    };
+    named.is_empty() || named.iter().any(is_it)
+}
+
+fn only(of: &Attributes, names: &[Tag]) -> Attributes {
+    let mut kept = Attributes::new();
+    names.iter().filter_map(|tag| of.get(*tag)).for_each(|element| kept.put(element.clone()));
+    kept
+}
+
+fn without(attributes: &mut Attributes, sequence: Tag, inner: Tag) {
+    let items = attributes.items(sequence);
+    if items.iter().any(|item| item.contains(inner)) {
+        let mut items = items.to_vec();
+        for item in &mut items {
+            item.remove(inner);
+        }
+        attributes.put_items(sequence, items);
+    }
+}
+
+/// A P-value of 16 bits as a shade.
+fn shade(value: Option<i64>) -> Option<u8> {
+    value.and_then(|value| u8::try_from(value.clamp(0, 0xFFFF) >> 8).ok())
+}
+
+fn turns(degrees: i64) -> u8 {
+    u8::try_from(degrees.rem_euclid(360) / 90).unwrap_or(0)
+}
+
+/// Left, upper, right and lower edge of the displayed area, whichever corner is named first.
+fn area(item: &Attributes) -> Option<[f64; 4]> {
+    let corner = |tag| {
+        let numbers = item.ints(tag);
+        Some((i32::try_from(*numbers.first()?).ok()?, i32::try_from(*numbers.get(1)?).ok()?))
+    };
+    let (x1, y1) = corner(tags::DISPLAYED_AREA_TOP_LEFT_HAND_CORNER)?;
+    let (x2, y2) = corner(tags::DISPLAYED_AREA_BOTTOM_RIGHT_HAND_CORNER)?;
+    Some([x1.min(x2), y1.min(y2), x1.max(x2), y1.max(y2)].map(f64::from))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pixel::Channels;
+
+    const IMAGE: &str = "1.2.3";
+
+    fn picture() -> Bitmap {
+        Bitmap { width: 4, height: 2, channels: Channels::Grey, bytes: vec![0, 10, 20, 30, 40, 50, 60, 70] }
+    }
+
+    fn state(put: impl FnOnce(&mut Attributes)) -> Softcopy {
+        let mut state = Attributes::new();
+        put(&mut state);
+        Softcopy::read(&state, IMAGE, FrameNumber::FIRST)
+    }
+
+    fn ints(attributes: &mut Attributes, tag: Tag, vr: VR, numbers: &[i32]) {
+        let bytes: Vec<u8> = match vr {
+            VR::US => numbers.iter().flat_map(|n| u16::try_from(*n).unwrap().to_le_bytes()).collect(),
+            _ => numbers.iter().flat_map(|n| n.to_le_bytes()).collect(),
+        };
+        attributes.put_bytes(tag, vr, bytes);
+    }
+
+    #[test]
+    fn the_area_is_cut_out_turned_and_flipped() {
+        let mut area = Attributes::new();
+        ints(&mut area, tags::DISPLAYED_AREA_TOP_LEFT_HAND_CORNER, VR::SL, &[2, 1]);
+        ints(&mut area, tags::DISPLAYED_AREA_BOTTOM_RIGHT_HAND_CORNER, VR::SL, &[4, 2]);
+        let shown = state(|state| {
+            state.put_items(tags::DISPLAYED_AREA_SELECTION_SEQUENCE, vec![area.clone()]);
+            ints(state, tags::IMAGE_ROTATION, VR::US, &[90]);
+        })
+        .show(picture());
+        assert_eq!((shown.width, shown.height, shown.bytes), (2, 3, vec![50, 10, 60, 20, 70, 30]));
+        let flipped = state(|state| state.put_text(tags::IMAGE_HORIZONTAL_FLIP, VR::CS, "Y")).show(picture());
+        assert_eq!(flipped.bytes, [30, 20, 10, 0, 70, 60, 50, 40]);
+    }
+
+    #[test]
+    fn the_presentation_lut_is_the_last_word_on_shades() {
+        let inverse = state(|state| state.put_text(tags::PRESENTATION_LUT_SHAPE, VR::CS, "INVERSE"));
+        assert_eq!(inverse.show(picture()).bytes[..2], [255, 245]);
+        let mut table = Attributes::new();
+        ints(&mut table, tags::LUT_DESCRIPTOR, VR::US, &[2, 0, 16]);
+        table.put_bytes(tags::LUT_DATA, VR::OW, vec![0, 0x80, 0xFF, 0xFF]);
+        let shown =
+            state(|state| state.put_items(tags::PRESENTATION_LUT_SEQUENCE, vec![table])).show(picture());
+        assert!(shown.bytes.iter().all(|shade| *shade == 0x80));
+    }
+
+    #[test]
+    fn a_shutter_hides_what_is_outside_and_graphics_lie_above_it() {
+        let mut line = Attributes::new();
+        line.put_text(tags::GRAPHIC_ANNOTATION_UNITS, VR::CS, "PIXEL");
+        line.put_text(tags::GRAPHIC_TYPE, VR::CS, "POLYLINE");
+        let ends: Vec<u8> = [1_f32, 2.0, 4.0, 2.0].iter().flat_map(|n| n.to_le_bytes()).collect();
+        line.put_bytes(tags::GRAPHIC_DATA, VR::FL, ends);
+        let mut annotation = Attributes::new();
+        annotation.put_items(tags::GRAPHIC_OBJECT_SEQUENCE, vec![line]);
+        annotation.put_items(tags::TEXT_OBJECT_SEQUENCE, vec![Attributes::new()]);
+        let softcopy = state(|state| {
+            state.put_text(tags::SHUTTER_SHAPE, VR::CS, "RECTANGULAR");
+            for (tag, edge) in [
+                (tags::SHUTTER_LEFT_VERTICAL_EDGE, "1"),
+                (tags::SHUTTER_RIGHT_VERTICAL_EDGE, "4"),
+                (tags::SHUTTER_UPPER_HORIZONTAL_EDGE, "0"),
+                (tags::SHUTTER_LOWER_HORIZONTAL_EDGE, "3"),
+            ] {
+                state.put_text(tag, VR::IS, edge);
+            }
+            ints(state, tags::SHUTTER_PRESENTATION_VALUE, VR::US, &[0x0800]);
+            state.put_items(tags::GRAPHIC_ANNOTATION_SEQUENCE, vec![annotation]);
+        });
+        assert_eq!(softcopy.show(picture()).bytes, [8, 10, 20, 8, 255, 255, 255, 255]);
+        assert_eq!(
+            softcopy.warning().as_deref(),
+            Some("The presentation state has what is not shown: texts")
+        );
+    }
+
+    #[test]
+    fn what_the_state_says_stands_in_for_what_the_image_proposes() {
+        let mut voi = Attributes::new();
+        voi.put_text(tags::WINDOW_CENTER, VR::DS, "40");
+        let mut other = voi.clone();
+        let mut reference = Attributes::new();
+        reference.put_text(tags::REFERENCED_SOP_INSTANCE_UID, VR::UI, "9.9");
+        other.put_items(tags::REFERENCED_IMAGE_SEQUENCE, vec![reference]);
+        other.put_text(tags::WINDOW_CENTER, VR::DS, "7");
+        let mut image = Attributes::new();
+        image.put_text(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "MONOCHROME1");
+        image.put_text(tags::WINDOW_CENTER, VR::DS, "1");
+        image.put_text(tags::WINDOW_WIDTH, VR::DS, "2");
+        image.put_text(tags::RESCALE_SLOPE, VR::DS, "3");
+        let over =
+            state(|state| state.put_items(tags::SOFTCOPY_VOILUT_SEQUENCE, vec![other, voi])).over(&image);
+        let texts =
+            [tags::WINDOW_CENTER, tags::WINDOW_WIDTH, tags::RESCALE_SLOPE, tags::PHOTOMETRIC_INTERPRETATION];
+        let texts = texts.map(|tag| over.text(tag).unwrap_or_default());
+        assert_eq!(texts, ["40", "", "3", "MONOCHROME2"]);
+    }
+}
