@@ -19,6 +19,7 @@ pub(crate) mod entry;
 pub(crate) mod file;
 pub(crate) mod follow;
 pub(crate) mod local;
+mod near;
 mod numbers;
 mod pin;
 pub(crate) mod place;
@@ -40,7 +41,6 @@ pub(crate) mod writer;
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -53,6 +53,7 @@ use crate::config::Config;
 use crate::model::PackId;
 use crate::objects::{Objects, blocking};
 use cache::{BlockKey, Blocks};
+use near::Buffers;
 use numbers::Numbers;
 use pin::Pin;
 use serving::Serving;
@@ -79,6 +80,7 @@ pub(crate) struct Packs {
     /// Parts of packs that are no files of this machine; `None` when all are.
     blocks: Option<Blocks>,
     waiting: Waiting,
+    buffers: Buffers,
 }
 
 impl Packs {
@@ -103,6 +105,7 @@ impl Packs {
             serving: Serving::new(Config::bytes(config.serve_memory_mib)),
             blocks,
             waiting: Waiting::default(),
+            buffers: Buffers::default(),
         })
     }
 
@@ -193,7 +196,7 @@ impl Packs {
     pub(crate) async fn read(&self, pack: PackId, range: Range<u64>) -> Result<Bytes> {
         let handle = self.handle(pack).await?;
         match (handle, &self.blocks) {
-            (Some(file), _) => blocking(move || read_exact(&file, range)).await,
+            (Some(file), _) => self.buffers.read(&file, range).await,
             (None, Some(blocks)) => blocks.read(&self.objects, pack, range).await,
             (None, None) => self.objects.pack_range(pack, range).await,
         }
@@ -261,11 +264,4 @@ impl Packs {
         self.handles.lock().unwrap_or_else(PoisonError::into_inner).remove(&pack);
         Ok(())
     }
-}
-
-fn read_exact(file: &File, range: Range<u64>) -> std::io::Result<Bytes> {
-    let length = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(usize::MAX);
-    let mut bytes = vec![0; length];
-    file.read_exact_at(&mut bytes, range.start)?;
-    Ok(bytes.into())
 }
