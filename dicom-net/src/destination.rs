@@ -2,19 +2,20 @@
 
 use std::sync::Arc;
 
-use dicom_store::model::{AeTitle, Error as StoreError, ErrorKind, Instance};
+use dicom_store::model::{AeTitle, Error as StoreError, Instance, SopInstanceUid};
 use dicom_store::{Peer, Session};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use worker::{CpuPool, Delivery, Destination};
+use worker::destination::Sent;
+use worker::{CpuPool, Destination};
 
 use crate::config::Config;
 use crate::peers::Peers;
 use crate::scu::{Errand, Outcome};
 
-/// Outcomes that wait to be noted.
+/// Outcomes that wait to be told.
 const OUTCOMES: usize = 64;
 
 /// Sends by C-STORE, on associations of its own.
@@ -32,7 +33,13 @@ impl DimseDestination {
         Self { name: ae_title.to_string(), ae_title, peers, pool, config }
     }
 
-    async fn deliver(&self, from: &Session, instances: &[Instance]) -> worker::Result<Delivery> {
+    async fn deliver(
+        &self,
+        from: &Session,
+        instances: &[Instance],
+        told: mpsc::Sender<(SopInstanceUid, Sent)>,
+        stop: &CancellationToken,
+    ) -> worker::Result<()> {
         let unknown =
             || StoreError::not_found(format!("{} is no peer that anything may be sent to", self.ae_title));
         let peer = self.peers.destination(&self.ae_title).await.ok_or_else(unknown)?;
@@ -47,26 +54,26 @@ impl DimseDestination {
             priority: 0,
             config: Arc::clone(&self.config),
             outcomes,
-            stop: CancellationToken::new(),
+            stop: stop.clone(),
         };
-        let note = async {
-            let mut delivery = Delivery::default();
+        let tell = async {
+            let mut is_any = false;
             while let Some((instance, outcome)) = heard.recv().await {
-                match outcome {
-                    Outcome::Completed | Outcome::Warning => delivery.delivered.push(instance),
-                    Outcome::Failed(why) => delivery.failed.push((instance, why)),
-                    Outcome::Refused(why) => delivery.refused.push((instance, why)),
-                }
+                is_any |= !matches!(outcome, Outcome::Failed(_));
+                let sent = match outcome {
+                    Outcome::Completed | Outcome::Warning => Sent::Delivered,
+                    Outcome::Failed(why) => Sent::Failed(why),
+                    Outcome::Refused(why) => Sent::Refused(why),
+                };
+                // Nobody listens any more where the job has ended.
+                let _ = told.send((instance, sent)).await;
             }
-            delivery
+            is_any
         };
-        let (ended, delivery) = tokio::join!(errand.run(), note);
+        let (ended, is_any) = tokio::join!(errand.run(), tell);
         match ended {
-            Err(error) if delivery.delivered.is_empty() && delivery.refused.is_empty() => {
-                let what = format!("nothing could be sent to {}", self.ae_title);
-                Err(StoreError::new(ErrorKind::Unavailable, what).with_source(error).into())
-            }
-            _ => Ok(delivery),
+            Err(error) if !is_any => Err(worker::Error::Remote(format!("{peer}: {error}"))),
+            _ => Ok(()),
         }
     }
 }
@@ -80,7 +87,9 @@ impl Destination for DimseDestination {
         &'a self,
         from: &'a Session,
         instances: &'a [Instance],
-    ) -> BoxFuture<'a, worker::Result<Delivery>> {
-        self.deliver(from, instances).boxed()
+        told: mpsc::Sender<(SopInstanceUid, Sent)>,
+        stop: &'a CancellationToken,
+    ) -> BoxFuture<'a, worker::Result<()>> {
+        self.deliver(from, instances, told, stop).boxed()
     }
 }

@@ -5,6 +5,7 @@
 mod command;
 mod command_set;
 mod normalized;
+mod query;
 mod status;
 
 pub use command::{
@@ -12,5 +13,6 @@ pub use command::{
     SubOperations,
 };
 pub use command_set::CommandSet;
-pub use normalized::{NActionRq, NEventReportRq};
+pub use normalized::{NActionRq, NEventReportRq, n_create_rq};
+pub use query::{c_cancel_rq, c_find_rq, c_get_rq, c_move_rq};
 pub use status::Status;

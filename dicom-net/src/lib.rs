@@ -13,6 +13,7 @@ mod config;
 mod destination;
 pub mod dimse;
 mod error;
+mod fetch;
 mod incoming;
 mod lane;
 mod outgoing;

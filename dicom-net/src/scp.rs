@@ -83,7 +83,12 @@ impl Server {
 
     /// What peers do for us.
     pub fn remotes(&self) -> Arc<DimseRemotes> {
-        Arc::new(DimseRemotes::new(self.shared.peers.clone(), Arc::clone(&self.shared.config)))
+        Arc::new(DimseRemotes::new(
+            self.shared.peers.clone(),
+            &self.shared.archive,
+            self.shared.pool.clone(),
+            Arc::clone(&self.shared.config),
+        ))
     }
 
     /// Accepts connections until `shutdown`; then lets associations go on for the grace of the settings,

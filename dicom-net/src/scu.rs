@@ -1,9 +1,13 @@
 //! Services that we use of peers: associations that we request (PS3.4, PS3.7).
 
+mod availability;
 mod c_echo;
 mod c_store;
 mod deliver;
+mod inquiry;
 mod n_event_report;
+mod normalized;
+mod retrieval;
 
 use std::time::Duration;
 
@@ -20,10 +24,13 @@ use crate::dimse::{Request, Response};
 use crate::error::{Error, Result};
 use crate::ul::{self, AbortReason, Association, PduReader, Proposal, Received, Role};
 
+pub(crate) use availability::notify;
 pub use c_echo::echo;
 pub(crate) use c_store::send;
 pub(crate) use deliver::{Errand, Outcome};
+pub(crate) use inquiry::{Found, Inquiry, find};
 pub(crate) use n_event_report::n_event_report;
+pub(crate) use retrieval::{Retrieval, Retrieved};
 
 type TcpAssociation = Association<OwnedReadHalf, OwnedWriteHalf>;
 

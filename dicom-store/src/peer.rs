@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
 use crate::index::Place;
-use crate::model::{AeTitle, TransferSyntaxUid};
+use crate::model::{AeTitle, DayTimes, TransferSyntaxUid};
 use crate::register::Registered;
 use crate::{Error, Result};
 
@@ -51,6 +51,14 @@ pub struct Peer {
     /// default, is as fast as it goes.
     #[serde(default)]
     pub max_kib_s: u64,
+    /// When rules may send to it, by the clock of this machine: `"19:00-06:00"`. Default empty: always. What somebody asks
+    /// for is sent at once.
+    #[serde(default)]
+    pub send_between: DayTimes,
+    /// Whether it is told of each study that is complete here (Instance Availability Notification, PS3.4 Annex R).
+    /// Default false.
+    #[serde(default)]
+    pub notify_availability: bool,
     /// What it is, for people. Default empty.
     #[serde(default)]
     pub description: String,
@@ -106,6 +114,8 @@ impl Peer {
             text: PeerText::default(),
             max_associations: four(),
             max_kib_s: 0,
+            send_between: DayTimes::default(),
+            notify_availability: false,
             description: String::new(),
         }
     }

@@ -74,11 +74,13 @@ impl App {
         let Self { config, archive, pool } = self;
         let registry = worker::background::registry(&archive, &pool);
         let dimse = dicom_net::Server::new(archive.clone(), pool.clone(), config.dimse.clone());
-        let remotes = dimse.remotes();
+        let (with_peers, exchange) =
+            worker::background::exchange(&archive, dimse.remotes(), config.rules.clone());
         let jobs = AbortOnDropHandle::new(tokio::spawn(worker::background::run(
             archive.clone(),
             registry,
-            dimse.awaited(),
+            vec![dimse.awaited(), with_peers],
+            config.worker.complete_after(),
             stop.clone(),
         )));
         info!("jobs running");
@@ -86,7 +88,7 @@ impl App {
         let dimse = AbortOnDropHandle::new(tokio::spawn(dimse.serve(on.dimse, stop.clone())));
         info!(%address, ae_title = %config.dimse.ae_title, "dimse listening");
         let address = on.http.local_addr()?;
-        let routes = http::routes(&config, &archive, &pool, remotes, &stop);
+        let routes = http::routes(&config, &archive, &pool, exchange, &stop);
         let serving = http::serve(on.http, routes, config.http.clone(), archive.pressure(), stop.clone());
         let http = AbortOnDropHandle::new(tokio::spawn(serving));
         info!(%address, "http listening");

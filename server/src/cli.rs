@@ -28,10 +28,28 @@ pub enum Command {
         #[command(flatten)]
         settings: Flags,
     },
-    /// Stores every DICOM file of folders, of media with a DICOMDIR, and by itself
+    /// Stores every DICOM file of folders, of media with a DICOMDIR, and by itself; or all that another archive has
     Import {
-        #[arg(required = true, value_name = "PATH")]
+        #[arg(required_unless_present = "from", value_name = "PATH")]
         paths: Vec<PathBuf>,
+        /// Brings over another archive instead: a peer that is known here, or AET@HOST:PORT. Run again, it goes on
+        #[arg(long, value_name = "PEER", conflicts_with = "paths")]
+        from: Option<String>,
+        /// With --from: studies of this day and later
+        #[arg(long, value_name = "YYYYMMDD", requires = "from")]
+        since: Option<String>,
+        /// With --from: studies of this day and before
+        #[arg(long, value_name = "YYYYMMDD", requires = "from")]
+        until: Option<String>,
+        /// With --from: MiB a second, at the most; as fast as it goes without
+        #[arg(long, value_name = "MIB", requires = "from")]
+        pace: Option<u64>,
+        /// With --from: studies at a time, no more than the peer's max-associations
+        #[arg(long, value_name = "STUDIES", default_value_t = 2, requires = "from")]
+        at_a_time: usize,
+        /// With --from: a table of what became of each study
+        #[arg(long, value_name = "FILE", requires = "from")]
+        report: Option<PathBuf>,
         #[command(flatten)]
         settings: Flags,
     },

@@ -28,7 +28,11 @@ pub fn run(command_line: CommandLine) -> anyhow::Result<ExitCode> {
         match command_line.command {
             Command::Serve { settings, samples } => serve(load(&settings)?, samples).await,
             Command::CheckConfig { settings } => check_config(&load(&settings)?),
-            Command::Import { paths, settings } => import_paths(load(&settings)?, paths).await,
+            Command::Import { from: Some(from), since, until, pace, at_a_time, report, settings, .. } => {
+                let asked = import::from_peer::Asked { from, since, until, pace, at_a_time, report };
+                import_from(load(&settings)?, asked).await
+            }
+            Command::Import { paths, settings, .. } => import_paths(load(&settings)?, paths).await,
             Command::Reindex { settings } => reindex(load(&settings)?).await,
             Command::Scrub { pace, settings } => scrub_packs(load(&settings)?, pace).await,
             Command::Echo { peer, settings } => echo(load(&settings)?, &peer).await,
@@ -113,6 +117,15 @@ async fn import_paths(config: Config, paths: Vec<PathBuf>) -> anyhow::Result<Exi
     archive.close().await;
     say(&counts.to_string());
     Ok(if counts.is_complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn import_from(config: Config, asked: import::from_peer::Asked) -> anyhow::Result<ExitCode> {
+    let stop = CancellationToken::new();
+    stop_on_signal(&stop)?;
+    let archive = open(&config).await?;
+    let code = import::from_peer::import(config, &archive, asked, stop, say).await;
+    archive.close().await;
+    code
 }
 
 async fn open(config: &Config) -> anyhow::Result<Archive> {

@@ -21,6 +21,8 @@ const PREFIX: &str = "FILMLESS_";
 pub struct Config {
     /// Trial without a sign-in, on loopback addresses only.
     pub open: bool,
+    /// What is done with studies that have come. Default nothing.
+    pub rules: Vec<worker::Rule>,
     pub store: dicom_store::Config,
     pub dimse: dicom_net::Config,
     pub http: Http,

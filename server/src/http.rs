@@ -18,7 +18,7 @@ use axum::response::{IntoResponse, Response};
 use dicom_store::Archive;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
-use worker::{CpuPool, Remotes};
+use worker::{CpuPool, Exchange};
 
 use crate::config::Config;
 
@@ -29,14 +29,14 @@ pub(crate) fn routes(
     config: &Arc<Config>,
     archive: &Archive,
     pool: &CpuPool,
-    remotes: Arc<dyn Remotes>,
+    exchange: Exchange,
     stop: &CancellationToken,
 ) -> Router {
     let dicomweb = wado::router(archive.clone(), pool.clone(), config.web.clone());
     let pages = Router::new()
         .nest("/dicom-web", dicomweb.clone())
         .route_service("/dicom-web/", dicomweb.map_request(at_root))
-        .nest("/api/v1", wado::api_router(archive.clone(), pool.clone(), config.web.clone(), remotes))
+        .nest("/api/v1", wado::api_router(archive.clone(), pool.clone(), config.web.clone(), exchange))
         .merge(wado::uri_router(archive.clone(), pool.clone(), config.web.clone()))
         .merge(status::routes(config.open));
     let pages = if config.open {

@@ -6,6 +6,7 @@
 
 mod bare;
 mod dicomdir;
+pub(crate) mod from_peer;
 mod walk;
 
 use std::fmt;

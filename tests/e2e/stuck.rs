@@ -194,7 +194,11 @@ async fn deaf_destination() -> Result<(SocketAddr, JoinHandle<()>)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn destinations_of_a_c_move_that_take_nothing_hold_back_nobody_and_are_ended() -> Result<()> {
     let (deaf, _serving) = deaf_destination().await?;
-    let scene = Scene::set("[dimse]\nstall-s = 8\n", &["--peer", &format!("DEAF={deaf}")]).await?;
+    let settings = format!(
+        "[dimse]\nstall-s = 8\n[[dimse.peers]]\nae-title = \"DEAF\"\nhost = \"127.0.0.1\"\nport = {}\nmax-associations = 64\n",
+        deaf.port()
+    );
+    let scene = Scene::set(&settings, &[]).await?;
     let context =
         [Proposal { id: 1, abstract_syntax: STUDY_ROOT_MOVE, transfer_syntaxes: &[EXPLICIT_LITTLE] }];
     let mut movers = Vec::new();

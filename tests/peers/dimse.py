@@ -6,10 +6,15 @@ Prints one JSON value:
   find MODEL LEVEL KEY=VALUE… [[status, response in the DICOM JSON Model or null], …]
   get MODEL STUDY FOLDER      {"final": {…counts…}, "received": [SOP Instance UIDs]}
   move MODEL STUDY AET PORT   the same; receives as AET on PORT itself
+  retrieve JSON               a C-MOVE or C-GET with a destination that does what it is told, and what both sides saw;
+                              JSON has how, level, keys, title and port, and may have priority, delay, answer,
+                              answer_once, drop_after, without and cancel_after
   ask TRANSACTION CLASS=INSTANCE…           the status of a request for storage commitment, released at once
   commit stay|leave PORT TRANSACTION CLASS=INSTANCE…   {"status": …, "report": {…}}: waits for the report on
                               the association of the request, or on a new one at PORT
   report PORT                 the report that comes to PORT
+  notified PORT               the instance availability notification that comes to PORT:
+                              {"study": …, "instances": {SOP Instance UID: [availability, retrieve AE title]}}
 
 MODEL is study or patient. A file that is received goes to FOLDER/SOPInstanceUID.dcm, as it came.
 """
@@ -19,12 +24,14 @@ import pathlib
 import queue
 import sys
 import tempfile
+import time
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 from pynetdicom import AE, StoragePresentationContexts, build_role, evt
 from pynetdicom.sop_class import (
+    InstanceAvailabilityNotification,
     PatientRootQueryRetrieveInformationModelFind,
     PatientRootQueryRetrieveInformationModelGet,
     PatientRootQueryRetrieveInformationModelMove,
@@ -229,8 +236,97 @@ def report(_host, _port, own_port):
         server.shutdown()
 
 
+def retrieve(host, port, wishes):
+    """A C-MOVE or C-GET with a destination that does what it is told, and all that both sides saw."""
+    wishes = json.loads(wishes)
+    stored, taken = [], []
+
+    def handle(event):
+        request = event.request
+        stored.append({
+            "instance": request.AffectedSOPInstanceUID,
+            "priority": request.Priority,
+            "originator": request.MoveOriginatorApplicationEntityTitle and str(request.MoveOriginatorApplicationEntityTitle).strip(),
+            "originator_message": request.MoveOriginatorMessageID,
+        })
+        time.sleep(wishes.get("delay", 0))
+        number = len(stored) - 1
+        if "drop_after" in wishes and number >= wishes["drop_after"]:
+            event.assoc.abort()
+            return 0xA700
+        once = wishes.get("answer_once")
+        return wishes.get("answer", 0x0000) if once is None or once == number else 0x0000
+
+    handlers = [(evt.EVT_C_STORE, handle)]
+    kept = [context for context in StoragePresentationContexts if context.abstract_syntax != wishes.get("without")]
+    identifier = Dataset()
+    identifier.QueryRetrieveLevel = wishes["level"]
+    for key, value in wishes["keys"].items():
+        setattr(identifier, key, value.split("\\") if "\\" in value else value)
+    server = None
+    ae = entity()
+    if wishes["how"] == "move":
+        receiver = entity(wishes["title"])
+        receiver.supported_contexts = kept[:MOST_CONTEXTS]
+        if wishes["port"]:
+            server = receiver.start_server(("127.0.0.1", wishes["port"]), block=False, evt_handlers=handlers)
+        model = MOVE["study"]
+        ae.add_requested_context(model)
+        association = associate(ae, host, port)
+        answers = association.send_c_move(identifier, wishes["title"], model, priority=wishes.get("priority", 0))
+    else:
+        model = GET["study"]
+        ae.add_requested_context(model)
+        roles = []
+        for context in kept[:MOST_CONTEXTS]:
+            ae.add_requested_context(context.abstract_syntax)
+            roles.append(build_role(context.abstract_syntax, scp_role=True))
+        association = associate(ae, host, port, ext_neg=roles, evt_handlers=handlers)
+        answers = association.send_c_get(identifier, model, priority=wishes.get("priority", 0))
+    begun, first, failed = time.monotonic(), None, None
+    for status, data in answers:
+        taken.append(counts(status))
+        if taken[-1]["status"] in (0xFF00, 0xFF01):
+            first = first if first is not None else time.monotonic() - begun
+            if len(taken) == wishes.get("cancel_after"):
+                association.send_c_cancel(1, None, model)
+        elif data is not None and "FailedSOPInstanceUIDList" in data:
+            found = data.FailedSOPInstanceUIDList
+            failed = [found] if isinstance(found, str) else list(found)
+    association.release()
+    if server:
+        server.shutdown()
+    return {
+        "final": taken[-1], "pending": taken[:-1], "stored": stored, "failed_list": failed, "first_pending": first,
+    }
+
+
+def notified(_host, _port, own_port):
+    came = queue.Queue()
+
+    def handle(event):
+        told = event.attribute_list
+        items = [item for series in told.ReferencedSeriesSequence for item in series.ReferencedSOPSequence]
+        came.put({
+            "study": told.StudyInstanceUID,
+            "instances": {
+                item.ReferencedSOPInstanceUID: [item.InstanceAvailability, item.RetrieveAETitle] for item in items
+            },
+        })
+        return 0x0000, told
+
+    receiver = entity()
+    receiver.add_supported_context(InstanceAvailabilityNotification)
+    handlers = [(evt.EVT_N_CREATE, handle)]
+    server = receiver.start_server(("127.0.0.1", int(own_port)), block=False, evt_handlers=handlers)
+    try:
+        return came.get(timeout=90)
+    finally:
+        server.shutdown()
+
+
 if __name__ == "__main__":
     verbs = {"echo": echo, "store": store, "find": find, "get": get, "move": move}
-    verbs |= {"ask": ask, "commit": commit, "report": report}
+    verbs |= {"ask": ask, "commit": commit, "report": report, "notified": notified, "retrieve": retrieve}
     peer, peer_port, verb, *rest = sys.argv[1:]
     print(json.dumps(verbs[verb](peer, int(peer_port), *rest)))

@@ -66,8 +66,11 @@ impl Program {
     async fn launch(mut command: Command, data: &Path, options: &[&str]) -> Result<Self> {
         let log = data.with_extension("log");
         let output = fs::File::options().create(true).append(true).open(&log)?;
-        // Port 0: any that is free; what it prints says which.
-        command.args(["serve", "--dimse", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data"]).arg(data);
+        // Port 0: any that is free; what it prints says which. Peers that call us by themselves have to know it before.
+        command.args(["serve", "--http", "127.0.0.1:0", "--data"]).arg(data);
+        if !options.contains(&"--dimse") {
+            command.args(["--dimse", "127.0.0.1:0"]);
+        }
         command.args(options).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(output).kill_on_drop(true);
         let mut child = command.spawn().context("start filmless")?;
         let stdout = child.stdout.take().context("filmless has no output")?;

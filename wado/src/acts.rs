@@ -12,8 +12,6 @@
 //!
 //! DICOMweb's `DELETE` of a study, series or instance is the act `delete`; its reason may stand in the query.
 
-use std::sync::Arc;
-
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequestParts, Request, State};
@@ -26,7 +24,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use worker::{CpuPool, Remotes};
+use worker::{CpuPool, Exchange};
 
 use crate::config::Config;
 use crate::error::Problem;
@@ -39,8 +37,8 @@ use crate::{auth, cors, peers, text};
 const ROWS: u32 = 100;
 const MOST_ROWS: u32 = 10_000;
 
-/// The operator's API, to be nested at `/api/v1`. `remotes`: what is asked of peers.
-pub fn api_router(archive: Archive, pool: CpuPool, config: Config, remotes: Arc<dyn Remotes>) -> Router {
+/// The operator's API, to be nested at `/api/v1`. `exchange`: the work with peers.
+pub fn api_router(archive: Archive, pool: CpuPool, config: Config, exchange: Exchange) -> Router {
     let web = Web::new(archive, pool, config);
     Router::new()
         .route("/acts", get(acts).post(act))
@@ -53,7 +51,7 @@ pub fn api_router(archive: Archive, pool: CpuPool, config: Config, remotes: Arc<
         .layer(from_fn_with_state(web.clone(), auth::challenge))
         .layer(from_fn_with_state(web.clone(), cors::allow))
         .with_state(web.clone())
-        .merge(peers::router(web, remotes))
+        .merge(peers::router(web, exchange))
 }
 
 async fn unknown(uri: Uri) -> Problem {

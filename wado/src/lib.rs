@@ -12,6 +12,7 @@
 //! | `acts` | deleting and correcting, and what is told of it: the API of the operator |
 //! | `text` | whose text is not in the character set that it names, of the same API |
 //! | `peers` | the table of remote AEs, of the same API |
+//! | `exchange` | what is searched, fetched and sent there, of the same API |
 //! | `capabilities` | what there is |
 //!
 //! [`router`] gives all of it as one service, to be mounted at [`Config::path`]. Everything streams: neither an
@@ -28,6 +29,7 @@ mod cors;
 mod dicom_json;
 mod dicom_xml;
 mod error;
+mod exchange;
 mod multipart;
 mod negotiation;
 mod parameters;

@@ -7,8 +7,6 @@
 //! | `POST /peers/{aet}/echo` | C-ECHO: `{"milliseconds": 3}`, or 502 with what the peer did instead |
 //! | `GET /senders` | who has called and is in no table: to be named |
 
-use std::sync::Arc;
-
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{FromRef, Path, Request, State};
@@ -22,12 +20,12 @@ use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use serde_json::{Value, json};
-use worker::Remotes;
+use worker::Exchange;
 
 use crate::acts::answer;
 use crate::error::Problem;
 use crate::state::Web;
-use crate::{auth, cors};
+use crate::{auth, cors, exchange};
 
 /// Bytes of a peer, at the most.
 const MOST_BYTES: usize = 64 << 10;
@@ -35,8 +33,8 @@ const MOST_BYTES: usize = 64 << 10;
 /// What the handlers have at hand.
 #[derive(Clone)]
 pub(crate) struct Api {
-    web: Web,
-    remotes: Arc<dyn Remotes>,
+    pub(crate) web: Web,
+    pub(crate) exchange: Exchange,
 }
 
 impl FromRef<Api> for Web {
@@ -46,22 +44,29 @@ impl FromRef<Api> for Web {
 }
 
 /// Routes of the API of the operator.
-pub(crate) fn router(web: Web, remotes: Arc<dyn Remotes>) -> Router {
+pub(crate) fn router(web: Web, exchange: Exchange) -> Router {
     let layered = web.clone();
     Router::new()
         .route("/peers", get(peers))
         .route("/peers/{aet}", get(peer).put(put).delete(remove))
         .route("/peers/{aet}/echo", post(echo))
+        .route("/peers/{aet}/studies", get(exchange::studies))
+        .route("/peers/{aet}/retrieve", post(exchange::retrieve))
+        .route("/peers/{aet}/send", post(exchange::send))
+        .route("/peers/{aet}/import", post(exchange::import))
+        .route("/imports", get(exchange::imports))
+        .route("/retrievals", get(exchange::retrievals))
+        .route("/deliveries", get(exchange::deliveries))
         .route("/senders", get(senders))
         .layer(from_fn_with_state(layered.clone(), auth::challenge))
         .layer(from_fn_with_state(layered, cors::allow))
-        .with_state(Api { web, remotes })
+        .with_state(Api { web, exchange })
 }
 
 async fn peers(State(api): State<Api>, request: Request) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
     let of_register = api.web.session(&parts).peers().await?;
-    let fixed = api.remotes.fixed();
+    let fixed = api.exchange.remotes.fixed();
     let is_hidden = |peer: &&Peer| fixed.iter().any(|fixed| fixed.ae_title == peer.ae_title);
     let rest = of_register.iter().filter(|peer| !is_hidden(peer)).map(|peer| shown(peer, false));
     Ok(answer(&fixed.iter().map(|peer| shown(peer, true)).chain(rest).collect()))
@@ -121,8 +126,8 @@ async fn echo(
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
-    api.allowed(&parts)?;
-    let took = api.remotes.echo(&AeTitle::parse(&aet)?).await?;
+    api.allowed(&parts, Action::Configure)?;
+    let took = api.exchange.remotes.echo(&AeTitle::parse(&aet)?).await?;
     Ok(object(
         StatusCode::OK,
         &json!({ "milliseconds": u64::try_from(took.as_millis()).unwrap_or(u64::MAX) }),
@@ -142,17 +147,17 @@ async fn senders(State(api): State<Api>, request: Request) -> Result<Response, P
 }
 
 impl Api {
-    /// Whoever may say with whom images are exchanged may have them asked.
-    fn allowed(&self, parts: &Parts) -> Result<(), Problem> {
+    /// Whether the caller may have peers asked, who may do this here.
+    pub(crate) fn allowed(&self, parts: &Parts, action: Action) -> Result<(), Problem> {
         let session = self.web.session(parts);
-        if session.caller().may(Action::Configure) {
+        if session.caller().may(action) {
             return Ok(());
         }
-        Err(Problem::forbidden("only an operator may have peers asked"))
+        Err(Problem::forbidden("you may not have peers asked"))
     }
 
     fn fixed(&self, ae_title: &AeTitle) -> Option<Peer> {
-        self.remotes.fixed().into_iter().find(|fixed| fixed.ae_title == *ae_title)
+        self.exchange.remotes.fixed().into_iter().find(|fixed| fixed.ae_title == *ae_title)
     }
 
     fn is_not_fixed(&self, ae_title: &AeTitle) -> Result<(), Problem> {
@@ -167,7 +172,7 @@ impl Api {
 }
 
 /// A page elsewhere can send any other type without being asked.
-fn must_be_json(parts: &Parts) -> Result<(), Problem> {
+pub(crate) fn must_be_json(parts: &Parts) -> Result<(), Problem> {
     let media = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if media.split(';').next().unwrap_or_default().trim() == "application/json" {
         return Ok(());
@@ -196,7 +201,7 @@ fn shown(peer: &Peer, is_fixed: bool) -> Value {
     value
 }
 
-fn object(status: StatusCode, value: &Value) -> Response {
+pub(crate) fn object(status: StatusCode, value: &Value) -> Response {
     let mut response = answer(&Vec::new());
     *response.body_mut() = value.to_string().into();
     *response.status_mut() = status;

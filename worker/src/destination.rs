@@ -1,11 +1,12 @@
 //! Where instances can be sent: a DICOM peer, a STOW-RS endpoint.
 //!
-//! The protocols implement it and the server registers what is configured, so that forwarding is
-//! written once and knows no protocol.
+//! The protocols implement it, so that forwarding is written once and knows no protocol.
 
 use dicom_store::Session;
 use dicom_store::model::{Instance, SopInstanceUid};
 use futures_util::future::BoxFuture;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::Result;
 
@@ -14,23 +15,28 @@ pub trait Destination: Send + Sync + 'static {
     /// The name it has in the settings and in jobs.
     fn name(&self) -> &str;
 
-    /// Sends the instances, reading them through the session, each once.
+    /// Sends the instances, reading them through the session, each once; begins no further one when it is told to stop.
     ///
-    /// What one instance meets is no error of the whole: it is told in [`Delivery`], so that only
-    /// what failed is sent again.
+    /// What becomes of each is told as it happens, so that only what is left is sent again, whatever happens to us.
     ///
     /// # Errors
     /// When nothing could be sent at all, such as when the place cannot be reached.
-    fn send<'a>(&'a self, from: &'a Session, instances: &'a [Instance]) -> BoxFuture<'a, Result<Delivery>>;
+    fn send<'a>(
+        &'a self,
+        from: &'a Session,
+        instances: &'a [Instance],
+        told: mpsc::Sender<(SopInstanceUid, Sent)>,
+        stop: &'a CancellationToken,
+    ) -> BoxFuture<'a, Result<()>>;
 }
 
-/// What became of the instances that were sent.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Delivery {
+/// What became of an instance that was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sent {
     /// Taken by the other side, with or without a warning.
-    pub delivered: Vec<SopInstanceUid>,
+    Delivered,
     /// Not taken, and why; worth another try.
-    pub failed: Vec<(SopInstanceUid, String)>,
+    Failed(String),
     /// Refused for good, such as a SOP class that the other side does not know.
-    pub refused: Vec<(SopInstanceUid, String)>,
+    Refused(String),
 }

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::Result;
-use crate::jobs::Thumbnail;
+use crate::jobs::{Quiet, Thumbnail};
 
 /// The name under which the place in the feed is kept.
 const CONSUMER: &str = "dispatch";
@@ -32,14 +32,16 @@ const RETRY: Duration = Duration::from_secs(5);
 pub struct Dispatcher {
     work: Work,
     changes: Changes,
-    /// Told when there are jobs to be done.
-    jobs_came: Arc<Notify>,
+    /// Told when there are jobs to be done: each runner.
+    jobs_came: Vec<Arc<Notify>>,
+    /// A study of which nothing has come for so long counts as complete.
+    quiet: Duration,
 }
 
 impl Dispatcher {
-    /// Follows that feed; `jobs_came` wakes the runner.
-    pub fn new(work: Work, changes: Changes, jobs_came: Arc<Notify>) -> Self {
-        Self { work, changes, jobs_came }
+    /// Follows that feed; `jobs_came` wakes the runners. A study of which nothing has come for `quiet` counts as complete.
+    pub fn new(work: Work, changes: Changes, jobs_came: Vec<Arc<Notify>>, quiet: Duration) -> Self {
+        Self { work, changes, jobs_came, quiet }
     }
 
     /// Follows the feed until told to stop.
@@ -73,30 +75,40 @@ impl Dispatcher {
     async fn step(&self, cursor: Cursor) -> Result<Cursor> {
         let page = self.work.changes_after(cursor, PAGE).await?;
         let Some(last) = page.last().map(|change| change.cursor) else { return Ok(cursor) };
-        let jobs = jobs(&page)?;
+        let jobs = jobs(&page, self.quiet)?;
         if !self.work.advance(CONSUMER, cursor, last, &jobs).await? {
             // Another node has taken this page.
             return Ok(self.work.cursor_of(CONSUMER).await?);
         }
         if !jobs.is_empty() {
-            self.jobs_came.notify_one();
+            self.jobs_came.iter().for_each(|came| came.notify_one());
         }
         Ok(last)
     }
 }
 
-/// The rules: a series that has new instances gets its thumbnail once it has settled.
+/// A series that has new instances gets its thumbnail once it has settled, and its study is looked at when nothing has
+/// come for a while.
 ///
 /// An index that is made anew begins its feed anew, and every instance is told of again. Nothing is remembered of what
 /// was done for it before: each job sees by what it has made, and by when the instances came, that it is done.
-fn jobs(page: &[Change]) -> Result<Vec<NewJob>> {
+fn jobs(page: &[Change], quiet: Duration) -> Result<Vec<NewJob>> {
     let mut grown: BTreeMap<(&StudyInstanceUid, &SeriesInstanceUid), u64> = BTreeMap::new();
     for change in page.iter().filter(|change| change.kind == ChangeKind::Stored) {
         let newest = grown.entry((&change.study, &change.series)).or_default();
         *newest = change.received.max(*newest);
     }
-    let jobs = grown.into_iter();
-    jobs.map(|((study, series), newest)| Thumbnail::when_settled(study, series, newest)).collect()
+    let mut studies: BTreeMap<&StudyInstanceUid, u64> = BTreeMap::new();
+    let mut jobs = Vec::with_capacity(2 * grown.len());
+    for ((study, series), newest) in grown {
+        jobs.push(Thumbnail::when_settled(study, series, newest)?);
+        let of_study = studies.entry(study).or_default();
+        *of_study = newest.max(*of_study);
+    }
+    for (study, newest) in studies {
+        jobs.extend(Quiet::after(study, newest, quiet)?);
+    }
+    Ok(jobs)
 }
 
 #[cfg(test)]
@@ -105,18 +117,20 @@ mod tests {
 
     use super::*;
 
+    const QUIET: Duration = Duration::from_secs(60);
+
     #[tokio::test]
-    async fn a_series_that_grows_has_one_job_for_when_it_has_settled() {
+    async fn a_series_that_grows_has_one_job_for_when_it_has_settled_and_its_study_another() {
         let (archive, _folder) = fixture::archive().await;
         let session = fixture::system(&archive);
         let work = archive.work();
-        let dispatcher = Dispatcher::new(work.clone(), archive.changes(), Arc::default());
+        let dispatcher = Dispatcher::new(work.clone(), archive.changes(), Vec::new(), QUIET);
 
         let first = ct();
         fixture::store(&session, &first).await.unwrap();
         fixture::store(&session, &first.next(2)).await.unwrap();
         let cursor = dispatcher.step(Cursor::default()).await.unwrap();
-        assert_eq!(work.queue_depth().await.unwrap().waiting, 1);
+        assert_eq!(work.queue_depth().await.unwrap().waiting, 2);
         assert!(
             work.lease(&["thumbnail"], 10, Duration::from_secs(60)).await.unwrap().is_empty(),
             "it is not due yet"
@@ -124,7 +138,7 @@ mod tests {
 
         fixture::store(&session, &first.next(3)).await.unwrap();
         let cursor = dispatcher.step(cursor).await.unwrap();
-        assert_eq!(work.queue_depth().await.unwrap().waiting, 1);
+        assert_eq!(work.queue_depth().await.unwrap().waiting, 2);
         assert_eq!(work.cursor_of(CONSUMER).await.unwrap(), cursor);
     }
 
@@ -140,7 +154,7 @@ mod tests {
         };
         let study = ct().study();
         let page = [5, 7, 6].map(|received| Change { study: study.clone(), ..change(received) });
-        let jobs = jobs(&page).unwrap();
+        let jobs = jobs(&page, QUIET).unwrap();
         let payloads: Vec<_> = jobs.iter().map(|job| job.payload.as_str()).collect();
         assert!(payloads.len() == 1 && payloads[0].contains(r#""newest":7"#), "{payloads:?}");
     }
@@ -148,7 +162,7 @@ mod tests {
     #[tokio::test]
     async fn nothing_new_makes_nothing() {
         let (archive, _folder) = fixture::archive().await;
-        let dispatcher = Dispatcher::new(archive.work(), archive.changes(), Arc::default());
+        let dispatcher = Dispatcher::new(archive.work(), archive.changes(), Vec::new(), QUIET);
         assert_eq!(dispatcher.step(Cursor::default()).await.unwrap(), Cursor::default());
         assert_eq!(archive.work().queue_depth().await.unwrap().waiting, 0);
     }

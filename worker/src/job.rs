@@ -66,15 +66,6 @@ impl Registry {
         self.jobs.keys().copied().collect()
     }
 
-    /// The kinds by how long one run of them may take.
-    pub(crate) fn kinds_by_time_limit(&self) -> BTreeMap<Duration, Vec<&'static str>> {
-        let mut kinds: BTreeMap<Duration, Vec<&'static str>> = BTreeMap::new();
-        for (kind, job) in &self.jobs {
-            kinds.entry(job.time_limit()).or_default().push(kind);
-        }
-        kinds
-    }
-
     /// Runs of a job of that kind before it is parked.
     pub(crate) fn attempts(&self, kind: &str) -> u32 {
         self.jobs.get(kind).map_or(1, |job| job.attempts())
@@ -156,9 +147,6 @@ mod tests {
         registry.run(row.kind, &row.payload).await.unwrap();
         assert_eq!(sum.load(Ordering::SeqCst), 7);
         assert_eq!(registry.kinds(), ["add", "endless"]);
-        let by_limit = registry.kinds_by_time_limit();
-        assert_eq!(by_limit.get(&Endless::TIME_LIMIT), Some(&vec!["endless"]));
-        assert_eq!(by_limit.get(&Add::TIME_LIMIT), Some(&vec!["add"]));
     }
 
     #[tokio::test]

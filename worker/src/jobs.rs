@@ -1,7 +1,21 @@
 //! The kinds of work that come with this crate.
 
+pub mod bring_over;
+pub mod complete;
+pub mod forward;
+pub mod notify;
 pub mod packs;
+pub mod prefetch;
+pub mod retrieve;
 pub mod thumbnail;
+mod turns;
 
+pub use bring_over::BringOver;
+pub(crate) use complete::to_json;
+pub use complete::{AssociationEnded, Completion, Quiet};
+pub use forward::Forward;
+pub use notify::Notify;
 pub use packs::{TidyPacks, VerifyPack};
+pub use prefetch::Prefetching;
+pub use retrieve::Retrieve;
 pub use thumbnail::Thumbnail;

@@ -10,12 +10,15 @@
 //! | [`job`], [`jobs`] | what a job is; the jobs of this crate |
 //! | [`dispatch`] | the change feed → jobs |
 //! | `schedule` | what is due because time has passed → jobs |
+//! | [`rules`] | what is done with studies that have come |
+//! | [`migrate`] | an old archive that comes over |
 //! | [`runner`] | takes jobs out of the queue and runs them |
 //! | [`background`] | both of these, as the server starts them |
 //! | [`destination`] | where instances can be sent; the protocols implement it |
 //! | [`remote`] | what remote AEs do for us; the protocols implement it |
 
 pub mod background;
+mod clock;
 mod config;
 pub mod destination;
 pub mod dispatch;
@@ -23,18 +26,23 @@ mod error;
 pub mod frame;
 pub mod job;
 pub mod jobs;
+pub mod migrate;
+mod orders;
 pub mod pixel;
 pub mod pool;
 pub mod remote;
 pub mod render;
+pub mod rules;
 pub mod runner;
 mod schedule;
 pub mod softcopy;
 
 pub use background::Awaited;
 pub use config::Config;
-pub use destination::{Delivery, Destination};
+pub use destination::Destination;
 pub use error::{Error, Result};
 pub use job::{Job, Registry};
+pub use orders::{Exchange, Orders};
 pub use pool::{CpuPool, Panicked};
 pub use remote::Remotes;
+pub use rules::Rule;

@@ -4,6 +4,7 @@
 //! that is nineteen times as long, so that they take a twentieth of one core. Nobody waits for what they make; jobs
 //! that somebody waits for have a runner of their own, which gives way to nothing.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ use tracing::{Instrument, debug, info_span, warn};
 use crate::job::Registry;
 use crate::{Error, Result};
 
-/// Jobs under way at once. They wait more than they compute, and the pool bounds computing.
+/// Jobs under way at once, where nothing else is said. They wait more than they compute, and the pool bounds computing.
 const AT_A_TIME: usize = 8;
 
 /// How much longer than a job the rest behind it is, while instances arrive; and the longest rest.
@@ -30,8 +31,10 @@ const MAX_BACKOFF: Duration = Duration::from_secs(600);
 /// How long jobs that run may still take when the server stops.
 const DRAIN: Duration = Duration::from_secs(20);
 
-/// A lease outlasts the longest run of its kind by this, so that no job is run twice at a time.
-const LEASE_MARGIN: Duration = Duration::from_secs(30);
+/// A lease is short, so that the job of a server that has ended is soon another's, and renewed while the job runs, so
+/// that none is run twice at a time.
+const LEASE: Duration = Duration::from_secs(60);
+const RENEWED_EACH: Duration = Duration::from_secs(20);
 
 /// How often to look when jobs wait that are not due yet, and when none do.
 const LOOK_SOON: Duration = Duration::from_secs(1);
@@ -44,6 +47,7 @@ pub struct Runner {
     jobs_came: Arc<Notify>,
     changes: Changes,
     gives_way: bool,
+    at_a_time: usize,
     /// The last change when it was looked whether instances arrive.
     seen: Cursor,
     /// No job is begun before.
@@ -56,14 +60,21 @@ impl Runner {
     /// Runs the jobs of the registry; `jobs_came` tells of new ones, `changes` of what arrives.
     pub fn new(work: Work, registry: Registry, jobs_came: Arc<Notify>, changes: Changes) -> Self {
         let (registry, seen) = (Arc::new(registry), changes.last());
-        let (gives_way, rest_until, running) = (true, None, JoinSet::new());
-        Self { work, registry, jobs_came, changes, gives_way, seen, rest_until, running }
+        let (rest_until, running) = (None, JoinSet::new());
+        let (gives_way, at_a_time) = (true, AT_A_TIME);
+        Self { work, registry, jobs_came, changes, gives_way, at_a_time, seen, rest_until, running }
     }
 
     /// For jobs that somebody waits for: they do not give way to what arrives.
     #[must_use]
     pub fn without_rest(self) -> Self {
         Self { gives_way: false, ..self }
+    }
+
+    /// With so many jobs under way at once.
+    #[must_use]
+    pub fn at_a_time(self, at_a_time: usize) -> Self {
+        Self { at_a_time, ..self }
     }
 
     /// Runs jobs until told to stop, then waits for those under way, at most 20 seconds. What does
@@ -93,7 +104,7 @@ impl Runner {
     }
 
     fn is_full(&self) -> bool {
-        self.running.len() >= AT_A_TIME
+        self.running.len() >= self.at_a_time
     }
 
     /// Whether something was stored since it was asked last, and jobs give way to it.
@@ -119,20 +130,17 @@ impl Runner {
             return Ok(left);
         }
         self.rest_until = None;
-        let at_a_time = if self.arrives() { 1 } else { AT_A_TIME };
-        let mut count = 0;
-        for (limit, kinds) in self.registry.kinds_by_time_limit() {
-            let room = u32::try_from(at_a_time.saturating_sub(self.running.len())).unwrap_or(u32::MAX);
-            if room == 0 {
-                return Ok(LOOK_SOON);
-            }
-            let leases = self.work.lease(&kinds, room, limit + LEASE_MARGIN).await?;
-            count += leases.len();
-            for lease in leases {
-                let (work, registry) = (self.work.clone(), Arc::clone(&self.registry));
-                let span = info_span!("job", job = %lease.kind, id = lease.id.0, attempt = lease.attempt);
-                self.running.spawn(run_one(work, registry, lease).instrument(span));
-            }
+        let at_a_time = if self.arrives() { 1 } else { self.at_a_time };
+        let room = u32::try_from(at_a_time.saturating_sub(self.running.len())).unwrap_or(u32::MAX);
+        if room == 0 {
+            return Ok(LOOK_SOON);
+        }
+        let leases = self.work.lease(&self.registry.kinds(), room, LEASE).await?;
+        let count = leases.len();
+        for lease in leases {
+            let (work, registry) = (self.work.clone(), Arc::clone(&self.registry));
+            let span = info_span!("job", job = %lease.kind, id = lease.id.0, attempt = lease.attempt);
+            self.running.spawn(run_one(work, registry, lease).instrument(span));
         }
         if count > 0 {
             return Ok(LOOK_SOON);
@@ -150,7 +158,10 @@ async fn run_one(work: Work, registry: Arc<Registry>, lease: Lease) -> Duration 
         // It was leased so often and never settled: the server ended each time.
         Err(Error::GivenUp(attempts))
     } else {
-        registry.run(&lease.kind, &lease.payload).await
+        tokio::select! {
+            result = registry.run(&lease.kind, &lease.payload) => result,
+            never = renew(&work, &lease) => match never {},
+        }
     };
     let settled = match result {
         Ok(()) => {
@@ -171,6 +182,16 @@ async fn run_one(work: Work, registry: Arc<Registry>, lease: Lease) -> Duration 
         warn!(%error, "what became of a job cannot be told to the queue, it is run again");
     }
     started.elapsed()
+}
+
+/// Keeps the lease of a job that runs, as long as it is asked.
+async fn renew(work: &Work, lease: &Lease) -> Infallible {
+    loop {
+        tokio::time::sleep(RENEWED_EACH).await;
+        if let Err(error) = work.renew(lease.id, LEASE).await {
+            warn!(%error, "the lease of a job cannot be renewed; it may be run twice");
+        }
+    }
 }
 
 /// Before the run after that attempt, which counts from 1.

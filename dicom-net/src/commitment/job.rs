@@ -45,7 +45,7 @@ impl StorageCommitment {
 
     /// For who runs the jobs of this server.
     pub(crate) fn awaited(&self) -> Awaited {
-        Awaited { registry: Registry::new().with(self.clone()), came: Arc::clone(&self.came) }
+        Awaited::new(Registry::new().with(self.clone()), Arc::clone(&self.came))
     }
 
     /// Puts a transaction in the queue: when this returns, it survives a power cut.

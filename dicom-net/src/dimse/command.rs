@@ -9,14 +9,14 @@ use super::status::Status;
 /// Command Field (0000,0100); a response is its request with this bit (PS3.7 Table E.1-1).
 const RESPONSE: u16 = 0x8000;
 const C_STORE_RQ: u16 = 0x0001;
-const C_GET_RQ: u16 = 0x0010;
-const C_FIND_RQ: u16 = 0x0020;
-const C_MOVE_RQ: u16 = 0x0021;
+pub(super) const C_GET_RQ: u16 = 0x0010;
+pub(super) const C_FIND_RQ: u16 = 0x0020;
+pub(super) const C_MOVE_RQ: u16 = 0x0021;
 const C_ECHO_RQ: u16 = 0x0030;
-const C_CANCEL_RQ: u16 = 0x0FFF;
+pub(super) const C_CANCEL_RQ: u16 = 0x0FFF;
 
 /// Command Data Set Type (0000,0800) of a message without a data set; anything else means one follows.
-const NO_DATA_SET: u16 = 0x0101;
+pub(super) const NO_DATA_SET: u16 = 0x0101;
 pub(super) const WITH_DATA_SET: u16 = 0x0001;
 
 /// Characters in an LO (PS3.5 §6.2).

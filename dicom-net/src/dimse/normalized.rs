@@ -1,4 +1,4 @@
-//! The commands of DIMSE-N that are used here: N-ACTION comes in, N-EVENT-REPORT goes out (PS3.7 §10.3).
+//! The commands of DIMSE-N that are used here: N-ACTION comes in, N-EVENT-REPORT and N-CREATE go out (PS3.7 §10.3).
 
 use bytes::Bytes;
 
@@ -7,6 +7,7 @@ use super::command_set::{CommandSet, element};
 
 pub(super) const N_ACTION_RQ: u16 = 0x0130;
 const N_EVENT_REPORT_RQ: u16 = 0x0100;
+const N_CREATE_RQ: u16 = 0x0140;
 
 /// A request to act on an instance that the peer names: the identity's are the Requested SOP UIDs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +37,17 @@ impl NEventReportRq<'_> {
         set.put_u16(element::EVENT_TYPE_ID, self.event_type);
         set.write()
     }
+}
+
+/// Asks a peer to make an instance, with its Attribute List as the data set.
+pub fn n_create_rq(message_id: u16, sop_class: &str, sop_instance: &str) -> Bytes {
+    let mut set = CommandSet::default();
+    set.put_uid(element::AFFECTED_SOP_CLASS_UID, sop_class);
+    set.put_u16(element::COMMAND_FIELD, N_CREATE_RQ);
+    set.put_u16(element::MESSAGE_ID, message_id);
+    set.put_u16(element::COMMAND_DATA_SET_TYPE, WITH_DATA_SET);
+    set.put_uid(element::AFFECTED_SOP_INSTANCE_UID, sop_instance);
+    set.write()
 }
 
 #[cfg(test)]

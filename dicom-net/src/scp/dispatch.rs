@@ -1,14 +1,17 @@
 //! The messages of an association, each to its service.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use dicom_store::model::StudyInstanceUid;
 use dicom_store::{Caller, Session};
 use futures_util::FutureExt;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
-use tracing::debug;
+use tracing::{debug, warn};
+use worker::jobs::AssociationEnded;
 
 use super::Shared;
 use super::events::Events;
@@ -28,6 +31,8 @@ pub(super) struct Conversation<'a, R, W> {
     pub(super) session: Session,
     pub(super) address: IpAddr,
     pub(super) events: Events,
+    /// Studies of which something new came.
+    pub(super) brought: BTreeSet<StudyInstanceUid>,
     offered: Offered,
     pub(super) pace: Pace,
 }
@@ -47,7 +52,7 @@ where
         let session = shared.archive.acting_as(caller);
         let pace = Pace::new(shared.config.stall());
         let events = Events::new(Arc::clone(&shared.commitment.open));
-        Self { association, shared, session, address, events, offered, pace }
+        Self { association, shared, session, address, events, brought: BTreeSet::new(), offered, pace }
     }
 
     /// Serves message after message, and sends reports between them, until the peer asks for release.
@@ -55,6 +60,29 @@ where
     /// # Errors
     /// When the association has to end otherwise.
     pub(super) async fn serve(&mut self) -> Result<()> {
+        let ended = self.messages().await;
+        self.tell_what_came().await;
+        ended
+    }
+
+    /// What an association has brought is looked at when it ends: it may be all of a study.
+    async fn tell_what_came(&mut self) {
+        let calling = &self.association.calling;
+        let brought = std::mem::take(&mut self.brought);
+        let jobs: worker::Result<Vec<_>> =
+            brought.iter().map(|study| AssociationEnded::with(calling, study)).collect();
+        let told = match jobs {
+            Ok(jobs) if jobs.is_empty() => return,
+            Ok(jobs) => self.shared.archive.work().enqueue(&jobs).await.map_err(worker::Error::from),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = told {
+            // Nothing comes for a while, which tells the same later.
+            warn!(%calling, %error, "what an association brought is looked at later");
+        }
+    }
+
+    async fn messages(&mut self) -> Result<()> {
         let idle = self.shared.config.idle();
         loop {
             let received = tokio::select! {

@@ -9,7 +9,9 @@ use dicom::dictionary_std::tags;
 use super::charset::is_plain;
 use super::element::{is_charset_text, is_single_text, is_text};
 use super::numbers::{binary_floats, binary_ints};
-use super::{CharacterSet, Element, Encoding, PersonName, Result, Tag, VR, Value, read, write};
+use super::{
+    CharacterSet, Element, Encoding, PersonName, Result, Tag, TextReading, TextRule, VR, Value, read, write,
+};
 
 /// Elements in ascending order of their tags, each at most once (PS3.5 §7.1).
 ///
@@ -265,6 +267,14 @@ impl Attributes {
         self.put(Element { tag: element.tag, vr: element.vr, value });
     }
 
+    /// The same data set, its text read as what it clearly is where it does not say so, or says something else.
+    #[must_use]
+    pub fn recognised(self) -> Attributes {
+        let reading = TextReading::of(&self, TextRule::Auto);
+        let charset = Arc::new(CharacterSet::clone(&self.charset).read_as(reading));
+        Self { charset, ..self }
+    }
+
     /// The same data set with all text in UTF-8 and Specific Character Set ISO_IR 192 where it needs one.
     pub fn in_utf8(&self) -> Attributes {
         let mut copy = Attributes::new();
@@ -320,6 +330,15 @@ mod tests {
         let utf8 = read.in_utf8();
         assert_eq!(utf8.bytes(tags::PATIENT_NAME).unwrap(), "Yamada^Tarou=山田^太郎".as_bytes());
         assert_eq!(utf8.text(tags::SPECIFIC_CHARACTER_SET).as_deref(), Some("ISO_IR 192"));
+    }
+
+    #[test]
+    fn text_that_does_not_say_that_it_is_utf8_is_recognised() {
+        let mut bare = Attributes::new();
+        bare.put_bytes(tags::PATIENT_NAME, VR::PN, "NGUYỄN^ĐỨC".as_bytes().to_vec());
+        let bytes = bare.write(Encoding::ExplicitLittle);
+        let read = Attributes::read(bytes.into(), Encoding::ExplicitLittle).unwrap().recognised();
+        assert_eq!(read.text(tags::PATIENT_NAME).as_deref(), Some("NGUYỄN^ĐỨC"));
     }
 
     #[test]

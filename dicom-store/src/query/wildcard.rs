@@ -14,7 +14,8 @@ enum Part {
 }
 
 impl Pattern {
-    pub(crate) fn new(text: &str) -> Self {
+    /// Reads a value with wild cards; without any it is the only text that matches.
+    pub fn new(text: &str) -> Self {
         let part = |c| match c {
             '*' => Part::Any,
             '?' => Part::One,
@@ -24,7 +25,7 @@ impl Pattern {
     }
 
     /// Whether the whole of a text matches. Takes time in proportion to both lengths at the worst.
-    pub(crate) fn matches(&self, text: &str) -> bool {
+    pub fn matches(&self, text: &str) -> bool {
         let text: Vec<char> = text.chars().collect();
         let (mut at, mut part) = (0, 0);
         // Where to go on when a guess fails: behind the last `*`, one character further.

@@ -8,18 +8,20 @@ use axum::body::{Body, to_bytes};
 use bytes::Bytes;
 use dicom::dictionary_std::{tags, uids};
 use dicom_store::model::{
-    AeTitle, Attributes, Encoding, FileMeta, SopClassUid, SopInstanceUid, TransferSyntaxUid, VR,
-    transfer_syntax,
+    AeTitle, Attributes, Encoding, FileMeta, SopClassUid, SopInstanceUid, StudyInstanceUid,
+    TransferSyntaxUid, VR, transfer_syntax,
 };
-use dicom_store::{Archive, Peer};
+use dicom_store::{Archive, Peer, Session};
 use futures_util::future::BoxFuture;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, Request, StatusCode};
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use wado::Config;
-use worker::{CpuPool, Remotes};
+use worker::remote::{Fetched, Found};
+use worker::{CpuPool, Destination, Exchange, Remotes};
 
 pub(crate) const INSTANCES: &str = "multipart/related; type=\"application/dicom\"";
 pub(crate) const AS_STORED: &str = "multipart/related; type=\"application/dicom\"; transfer-syntax=*";
@@ -54,9 +56,49 @@ impl Remotes for NobodyElse {
         vec!["WS_1=ws1.example:11112".parse().unwrap()]
     }
 
-    fn echo<'a>(&'a self, ae_title: &'a AeTitle) -> BoxFuture<'a, worker::Result<Duration>> {
-        Box::pin(async move { Err(worker::Error::Remote(format!("{ae_title} does not answer"))) })
+    fn peer<'a>(&'a self, ae_title: &'a AeTitle) -> BoxFuture<'a, Option<Arc<Peer>>> {
+        let fixed = self.fixed().into_iter().find(|fixed| fixed.ae_title == *ae_title);
+        Box::pin(async move { fixed.map(Arc::new) })
     }
+
+    fn search<'a>(
+        &'a self,
+        ae_title: &'a AeTitle,
+        _keys: &'a Attributes,
+        _most: usize,
+    ) -> BoxFuture<'a, worker::Result<Found>> {
+        Box::pin(async move { Err(no_answer(ae_title)) })
+    }
+
+    fn fetch<'a>(
+        &'a self,
+        ae_title: &'a AeTitle,
+        _study: &'a StudyInstanceUid,
+        _stop: &'a CancellationToken,
+    ) -> BoxFuture<'a, worker::Result<Fetched>> {
+        Box::pin(async move { Err(no_answer(ae_title)) })
+    }
+
+    fn destination<'a>(&'a self, _ae_title: &'a AeTitle) -> BoxFuture<'a, Option<Arc<dyn Destination>>> {
+        Box::pin(async { None })
+    }
+
+    fn notify<'a>(
+        &'a self,
+        ae_title: &'a AeTitle,
+        _from: &'a Session,
+        _study: &'a StudyInstanceUid,
+    ) -> BoxFuture<'a, worker::Result<()>> {
+        Box::pin(async move { Err(no_answer(ae_title)) })
+    }
+
+    fn echo<'a>(&'a self, ae_title: &'a AeTitle) -> BoxFuture<'a, worker::Result<Duration>> {
+        Box::pin(async move { Err(no_answer(ae_title)) })
+    }
+}
+
+fn no_answer(ae_title: &AeTitle) -> worker::Error {
+    worker::Error::Remote(format!("{ae_title} does not answer"))
 }
 
 impl Service {
@@ -70,7 +112,12 @@ impl Service {
         let uri = wado::uri_router(archive.clone(), pool.clone(), config.clone());
         let router = Router::new().nest(
             "/api/v1",
-            wado::api_router(archive.clone(), pool.clone(), config.clone(), Arc::new(NobodyElse)),
+            wado::api_router(
+                archive.clone(),
+                pool.clone(),
+                config.clone(),
+                Exchange::new(Arc::new(NobodyElse), archive.work()),
+            ),
         );
         let router =
             router.nest_service("/dicom-web", wado::router(archive.clone(), pool, config)).merge(uri);

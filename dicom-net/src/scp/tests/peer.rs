@@ -53,7 +53,13 @@ pub(super) async fn serve(config: Config) -> Running {
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
     let server = Server::new(archive.clone(), CpuPool::new(1).unwrap(), config);
-    tokio::spawn(worker::background::run(archive.clone(), Registry::new(), server.awaited(), stop.clone()));
+    tokio::spawn(worker::background::run(
+        archive.clone(),
+        Registry::new(),
+        vec![server.awaited()],
+        Duration::from_secs(60),
+        stop.clone(),
+    ));
     let serving = tokio::spawn(server.serve(listener, stop.clone()));
     Running { address, stop, serving, archive, _folder: Box::new(folder) }
 }

@@ -1,7 +1,12 @@
+use std::collections::HashMap;
+
 use dicom::dictionary_std::tags;
 use dicom_store::fixture::{self, Sample, ct};
 use dicom_store::model::{Attributes, Encoding, Resource, VR};
 use rstest::rstest;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use worker::destination::Sent;
 use worker::{CpuPool, Destination};
 
 use super::peer::{
@@ -250,9 +255,16 @@ async fn a_destination_tells_what_became_of_each_instance() {
         let peers = crate::Peers::new(&config, ours.archive().work());
         DimseDestination::new("THEIRS".parse().unwrap(), peers, CpuPool::new(1).unwrap(), config.into())
     };
-    let delivery = destination(&theirs.address.to_string()).send(&ours.session(), &instances).await.unwrap();
-    assert_eq!(delivery.delivered, [sample.sop_instance()]);
-    assert_eq!(delivery.refused.len(), 1);
-    assert_eq!(delivery.refused[0].0, film.sop_instance());
-    assert!(destination("127.0.0.1:1").send(&ours.session(), &instances).await.is_err());
+    let (session, stop) = (ours.session(), CancellationToken::new());
+    let (told, mut heard) = mpsc::channel(8);
+    let theirs = destination(&theirs.address.to_string());
+    theirs.send(&session, &instances, told, &stop).await.unwrap();
+    let mut sent = HashMap::new();
+    while let Some((instance, outcome)) = heard.recv().await {
+        sent.insert(instance, outcome);
+    }
+    assert_eq!(sent[&sample.sop_instance()], Sent::Delivered);
+    assert!(matches!(sent[&film.sop_instance()], Sent::Refused(_)));
+    let (told, _heard) = mpsc::channel(8);
+    assert!(destination("127.0.0.1:1").send(&session, &instances, told, &stop).await.is_err());
 }

@@ -1,0 +1,99 @@
+//! Instance Availability Notification as SCU (PS3.4 Annex R): a peer is told what of a study can be retrieved here.
+
+use std::hash::{BuildHasher, RandomState};
+
+use dicom::dictionary_std::tags;
+use dicom_store::Peer;
+use dicom_store::model::{AeTitle, Attributes, Instance, StudyInstanceUid, VR};
+
+use super::normalized::{MESSAGE_ID, Message, request};
+use crate::config::Config;
+use crate::dimse::{Status, n_create_rq};
+use crate::error::Result;
+use crate::ul::Role;
+
+/// Instance Availability Notification SOP Class.
+const AVAILABILITY: &str = "1.2.840.10008.5.1.4.33";
+
+/// Tells a peer of these instances of a study, and gives what it answered. Each notification is an instance of its own.
+///
+/// # Errors
+/// When there is no association, no context for the class, or no answer in time.
+pub(crate) async fn notify(
+    config: &Config,
+    peer: &Peer,
+    study: &StudyInstanceUid,
+    instances: &[Instance],
+) -> Result<Status> {
+    let notification = notification(study, instances, &config.ae_title);
+    let message = Message {
+        class: AVAILABILITY,
+        role: Role::Scu,
+        command: n_create_rq(MESSAGE_ID, AVAILABILITY, &new_uid()),
+        data: &|encoding| notification.write(encoding),
+    };
+    request(config, peer, message).await
+}
+
+/// The attributes of PS3.4 Table R.3.2-1. `instances` come series by series.
+fn notification(study: &StudyInstanceUid, instances: &[Instance], retrieve: &AeTitle) -> Attributes {
+    let of_series = instances.chunk_by(|one, next| one.series == next.series).map(|of_series| {
+        let items = of_series.iter().map(|instance| {
+            let mut item = Attributes::new();
+            item.put_text(tags::RETRIEVE_AE_TITLE, VR::AE, retrieve.as_str());
+            item.put_text(tags::INSTANCE_AVAILABILITY, VR::CS, "ONLINE");
+            item.put_text(tags::REFERENCED_SOP_CLASS_UID, VR::UI, instance.sop_class.as_str());
+            item.put_text(tags::REFERENCED_SOP_INSTANCE_UID, VR::UI, instance.sop_instance.as_str());
+            item
+        });
+        let mut series = Attributes::new();
+        series.put_items(tags::REFERENCED_SOP_SEQUENCE, items.collect());
+        if let Some(first) = of_series.first() {
+            series.put_text(tags::SERIES_INSTANCE_UID, VR::UI, first.series.as_str());
+        }
+        series
+    });
+    let mut notification = Attributes::new();
+    // Which performed procedure step they are of is not known here.
+    notification.put_empty(tags::REFERENCED_PERFORMED_PROCEDURE_STEP_SEQUENCE, VR::SQ);
+    notification.put_items(tags::REFERENCED_SERIES_SEQUENCE, of_series.collect());
+    notification.put_text(tags::STUDY_INSTANCE_UID, VR::UI, study.as_str());
+    notification
+}
+
+/// A UID of a random number (PS3.5 §B.2).
+fn new_uid() -> String {
+    let random = || u128::from(RandomState::new().hash_one(0_u8));
+    format!("2.25.{}", random() << 64 | random())
+}
+
+#[cfg(test)]
+mod tests {
+    use dicom_store::fixture::{self, ct};
+    use dicom_store::model::Resource;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_notification_names_each_instance_below_its_series() {
+        let (archive, _folder) = fixture::archive().await;
+        let session = fixture::system(&archive);
+        let first = ct();
+        for sample in [first.clone(), first.next(2), first.next_series(2)] {
+            fixture::store(&session, &sample).await.unwrap();
+        }
+        let instances = session.instances(&Resource::Study(first.study())).await.unwrap();
+        let notification = notification(&first.study(), &instances, &"FILMLESS".parse().unwrap());
+        let series = notification.items(tags::REFERENCED_SERIES_SEQUENCE);
+        let counts: Vec<_> =
+            series.iter().map(|series| series.items(tags::REFERENCED_SOP_SEQUENCE).len()).collect();
+        assert_eq!(counts, [2, 1]);
+        assert!(series.iter().all(|series| series.uid(tags::SERIES_INSTANCE_UID).is_some()));
+        let item = &series[0].items(tags::REFERENCED_SOP_SEQUENCE)[0];
+        assert_eq!(item.text(tags::INSTANCE_AVAILABILITY).as_deref(), Some("ONLINE"));
+        assert_eq!(item.text(tags::RETRIEVE_AE_TITLE).as_deref(), Some("FILMLESS"));
+        assert_eq!(notification.uid(tags::STUDY_INSTANCE_UID), Some(first.study().as_str()));
+        assert!(notification.contains(tags::REFERENCED_PERFORMED_PROCEDURE_STEP_SEQUENCE));
+        assert!(new_uid() != new_uid() && new_uid().len() <= 64);
+    }
+}

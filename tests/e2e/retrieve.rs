@@ -1,0 +1,229 @@
+//! What PS3.4 §C.4.2 and §C.4.3 say of counters, statuses and lists, whatever the destination does.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use tests::{
+    Pacs,
+    corpus::{NGUYEN, Synthetic, ct, report},
+    peers::pynetdicom,
+    program::free_address,
+};
+use tokio::net::TcpListener;
+
+const SUCCESS: u64 = 0x0000;
+const WARNING: u64 = 0xB000;
+const ALL_FAILED: u64 = 0xA702;
+const NOT_MATCHING: u64 = 0xA900;
+const CANCELLED: u64 = 0xFE00;
+
+struct Scene {
+    pacs: Pacs,
+    port: u16,
+    study: Vec<Synthetic>,
+}
+
+impl Scene {
+    async fn set() -> Result<Self> {
+        let receiver = free_address()?;
+        let pacs = Pacs::with(&["--peer", &format!("PYNETDICOM={receiver}")]).await?;
+        let study = [ct(NGUYEN, 6), vec![report(NGUYEN)]].concat();
+        pacs.hold(&study).await?;
+        Ok(Self { pacs, port: receiver.port(), study })
+    }
+
+    /// Asks for the study, or what the wishes say.
+    async fn retrieve(&self, wishes: Value) -> Result<Value> {
+        let mut all = json!({
+            "how": "move", "level": "STUDY", "keys": {"StudyInstanceUID": "2.25.7001"}, "title": "PYNETDICOM",
+            "port": self.port,
+        });
+        if let (Some(all), Some(wishes)) = (all.as_object_mut(), wishes.as_object()) {
+            all.extend(wishes.clone());
+        }
+        pynetdicom(self.pacs.dimse(), "retrieve", &[all.to_string()]).await
+    }
+
+    fn series(&self) -> String {
+        self.study[0].series.clone()
+    }
+}
+
+fn number(value: &Value, key: &str) -> u64 {
+    value[key].as_u64().unwrap_or(u64::MAX)
+}
+
+/// Completed, failed and warning of a response.
+fn counts(response: &Value) -> (u64, u64, u64) {
+    (number(response, "completed"), number(response, "failed"), number(response, "warning"))
+}
+
+#[tokio::test]
+async fn counters_add_up_and_sub_operations_say_whose_they_are() -> Result<()> {
+    let scene = Scene::set().await?;
+    let answer = scene.retrieve(json!({"priority": 2, "delay": 0.3})).await?;
+    assert_eq!(
+        (number(&answer["final"], "status"), counts(&answer["final"])),
+        (SUCCESS, (7, 0, 0)),
+        "{answer}"
+    );
+    // A final response of success has no Number of Remaining Sub-operations, nor a data set.
+    assert_eq!(
+        (&answer["final"]["remaining"], &answer["failed_list"]),
+        (&Value::Null, &Value::Null),
+        "{answer}"
+    );
+    let pending = answer["pending"].as_array().context("no list")?;
+    assert!(pending.len() > 2, "{answer}");
+    let mut last = u64::MAX;
+    for response in pending {
+        let (completed, failed, warning) = counts(response);
+        let remaining = number(response, "remaining");
+        assert_eq!(remaining + completed + failed + warning, 7, "{response}");
+        assert!(remaining <= last, "{answer}");
+        last = remaining;
+    }
+    let stored = answer["stored"].as_array().context("no list")?;
+    assert_eq!(stored.len(), 7);
+    for one in stored {
+        assert_eq!(
+            (&one["originator"], &one["originator_message"]),
+            (&json!("PYNETDICOM"), &json!(1)),
+            "{one}"
+        );
+        assert_eq!(one["priority"], 2, "{one}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_destination_that_stores_with_a_warning_has_stored() -> Result<()> {
+    let scene = Scene::set().await?;
+    let answer = scene.retrieve(json!({"answer": 0xB007})).await?;
+    assert_eq!(
+        (number(&answer["final"], "status"), counts(&answer["final"])),
+        (WARNING, (0, 0, 7)),
+        "{answer}"
+    );
+    assert_eq!(answer["failed_list"], Value::Null, "{answer}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_destination_refuses_is_listed_and_the_others_go_on() -> Result<()> {
+    let scene = Scene::set().await?;
+    let answer = scene.retrieve(json!({"answer": 0xA700, "answer_once": 2})).await?;
+    assert_eq!(
+        (number(&answer["final"], "status"), counts(&answer["final"])),
+        (WARNING, (6, 1, 0)),
+        "{answer}"
+    );
+    assert_eq!(answer["failed_list"], json!([answer["stored"][2]["instance"]]), "{answer}");
+    let answer = scene.retrieve(json!({"answer": 0xA700})).await?;
+    assert_eq!(
+        (number(&answer["final"], "status"), counts(&answer["final"])),
+        (ALL_FAILED, (0, 7, 0)),
+        "{answer}"
+    );
+    assert_eq!(answer["failed_list"].as_array().map(Vec::len), Some(7), "{answer}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_destination_that_drops_the_association_has_failed_what_is_left() -> Result<()> {
+    let scene = Scene::set().await?;
+    let answer = scene.retrieve(json!({"drop_after": 3})).await?;
+    assert_eq!(number(&answer["final"], "status"), WARNING, "{answer}");
+    let (completed, failed, warning) = counts(&answer["final"]);
+    assert_eq!((completed + failed, warning), (7, 0), "{answer}");
+    assert!(completed <= 3 && failed >= 4, "{answer}");
+    assert_eq!(answer["failed_list"].as_array().map(Vec::len), usize::try_from(failed).ok(), "{answer}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_class_that_a_destination_does_not_take_fails_alone() -> Result<()> {
+    let scene = Scene::set().await?;
+    let answer = scene.retrieve(json!({"without": scene.study[6].sop_class})).await?;
+    assert_eq!(
+        (number(&answer["final"], "status"), counts(&answer["final"])),
+        (WARNING, (6, 1, 0)),
+        "{answer}"
+    );
+    assert_eq!(answer["failed_list"], json!([scene.study[6].sop_instance]), "{answer}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_cancel_ends_it_with_what_was_done_and_nothing_follows() -> Result<()> {
+    for how in ["move", "get"] {
+        let scene = Scene::set().await?;
+        let answer = scene.retrieve(json!({"how": how, "delay": 0.4, "cancel_after": 1})).await?;
+        assert_eq!(number(&answer["final"], "status"), CANCELLED, "{how}: {answer}");
+        let (completed, failed, warning) = counts(&answer["final"]);
+        let remaining = number(&answer["final"], "remaining");
+        assert_eq!((completed + remaining, failed, warning), (7, 0, 0), "{how}: {answer}");
+        assert!(remaining > 0, "{how}: {answer}");
+        let stored = answer["stored"].as_array().map_or(0, Vec::len) as u64;
+        assert_eq!(stored, completed, "{how}: {answer}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn levels_and_lists_say_what_is_retrieved() -> Result<()> {
+    let scene = Scene::set().await?;
+    let (ct, sr) = (&scene.study[..6], &scene.study[6]);
+    let two = format!("{}\\{}", ct[1].sop_instance, ct[4].sop_instance);
+    let study = "2.25.7001";
+    for (level, keys, expected) in [
+        ("SERIES", json!({"StudyInstanceUID": study, "SeriesInstanceUID": sr.series}), vec![sr]),
+        (
+            "SERIES",
+            json!({"StudyInstanceUID": study, "SeriesInstanceUID": format!("{}\\{}", sr.series, scene.series())}),
+            scene.study.iter().collect(),
+        ),
+        (
+            "IMAGE",
+            json!({"StudyInstanceUID": study, "SeriesInstanceUID": scene.series(), "SOPInstanceUID": two}),
+            vec![&ct[1], &ct[4]],
+        ),
+    ] {
+        for how in ["move", "get"] {
+            let answer = scene.retrieve(json!({"how": how, "level": level, "keys": keys})).await?;
+            assert_eq!(number(&answer["final"], "status"), SUCCESS, "{how} {level}: {answer}");
+            let stored = answer["stored"].as_array().context("no list")?;
+            let came: BTreeSet<&str> = stored.iter().filter_map(|one| one["instance"].as_str()).collect();
+            let expected: BTreeSet<&str> = expected.iter().map(|one| one.sop_instance.as_str()).collect();
+            assert_eq!(came, expected, "{how} {level}");
+        }
+    }
+    for keys in [json!({"StudyInstanceUID": "2.25.*"}), json!({"StudyInstanceUID": ""}), json!({})] {
+        let answer = scene.retrieve(json!({"keys": keys})).await?;
+        assert_eq!(number(&answer["final"], "status"), NOT_MATCHING, "{keys}: {answer}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_requestor_hears_soon_though_the_destination_does_not_answer() -> Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let stuck = listener.local_addr()?;
+    let hanging = tokio::spawn(async move {
+        let mut kept = Vec::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            kept.push(stream);
+        }
+    });
+    let pacs = Pacs::with(&["--peer", &format!("STUCK={stuck}")]).await?;
+    pacs.hold(&ct(NGUYEN, 2)).await?;
+    let wishes = json!({
+        "how": "move", "level": "STUDY", "keys": {"StudyInstanceUID": "2.25.7001"}, "title": "STUCK", "port": 0,
+        "cancel_after": 2,
+    });
+    let answer = pynetdicom(pacs.dimse(), "retrieve", &[wishes.to_string()]).await?;
+    assert!(answer["first_pending"].as_f64().is_some_and(|seconds| seconds < 6.0), "{answer}");
+    hanging.abort();
+    Ok(())
+}

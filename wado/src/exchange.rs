@@ -1,0 +1,324 @@
+//! What is exchanged with peers, for an operator: what they have, what is fetched from them and sent to them; of the API of
+//! the operator.
+//!
+//! | resource | |
+//! |---|---|
+//! | `GET /peers/{aet}/studies` | studies that a peer has, in the DICOM JSON Model: attributes as of QIDO-RS are keys, `limit` (100) |
+//! | `POST /peers/{aet}/retrieve` | `{"studies": ["1.2"]}` are fetched by a job; 202 |
+//! | `POST /peers/{aet}/send` | the same to a peer, at whatever hour; what was delivered is not sent again |
+//! | `POST /peers/{aet}/import` | `{"since": "20200101", "until": …, "at-a-time": 2, "mib-s": 10}`: all of it comes over, by a job; 202 |
+//! | `GET /imports` | how far that is |
+//! | `GET /retrievals` | what is fetched and how far it is; `study`, or `after` a `name`; `limit` |
+//! | `GET /deliveries` | the same of what is sent; of one `study` with what became of each instance |
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, Request, State};
+use axum::response::Response;
+use dicom::dictionary_std::tags;
+use dicom_store::access::Action;
+use dicom_store::model::{AeTitle, Attributes, StudyInstanceUid, Tag, VR};
+use dicom_store::register::Registered;
+use http::header::{CONTENT_TYPE, WARNING};
+use http::{HeaderValue, StatusCode};
+use serde::Deserialize;
+use serde_json::json;
+use worker::jobs::bring_over::{IMPORT, Import};
+use worker::jobs::forward::{DELIVERY, Delivery, Proof};
+use worker::jobs::retrieve::{RETRIEVAL, Retrieval};
+use worker::migrate::Order;
+
+use crate::acts::{Page, answer};
+use crate::attribute::{AttributePath, vr};
+use crate::dicom_json;
+use crate::error::Problem;
+use crate::parameters::Parameters;
+use crate::peers::{Api, must_be_json, object};
+
+/// Rows of a search at a peer that says nothing else, and at the most.
+const ROWS: usize = 100;
+const MOST_ROWS: usize = 5000;
+/// Bytes of an order, and studies of one.
+const MOST_BYTES: usize = 256 << 10;
+const MOST_STUDIES: usize = 1000;
+
+/// What is told of each study of a peer.
+const RETURNED: [Tag; 13] = [
+    tags::STUDY_DATE,
+    tags::STUDY_TIME,
+    tags::ACCESSION_NUMBER,
+    tags::MODALITIES_IN_STUDY,
+    tags::REFERRING_PHYSICIAN_NAME,
+    tags::STUDY_DESCRIPTION,
+    tags::PATIENT_NAME,
+    tags::PATIENT_ID,
+    tags::PATIENT_BIRTH_DATE,
+    tags::PATIENT_SEX,
+    tags::STUDY_INSTANCE_UID,
+    tags::NUMBER_OF_STUDY_RELATED_SERIES,
+    tags::NUMBER_OF_STUDY_RELATED_INSTANCES,
+];
+
+/// Which studies are fetched or sent.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    studies: Vec<StudyInstanceUid>,
+}
+
+pub(crate) async fn studies(
+    State(api): State<Api>,
+    Path(aet): Path<String>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, _) = request.into_parts();
+    api.allowed(&parts, Action::Search)?;
+    let (keys, limit) = keys(&Parameters::of(&parts.uri))?;
+    let found = api.exchange.remotes.search(&AeTitle::parse(&aet)?, &keys, limit).await?;
+    let mut body = vec![b'['];
+    for (n, row) in found.rows.iter().enumerate() {
+        if n > 0 {
+            body.push(b',');
+        }
+        dicom_json::write(&row.in_utf8(), None, &mut body);
+    }
+    body.push(b']');
+    let mut response = answer(&Vec::new());
+    *response.body_mut() = body.into();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/dicom+json"));
+    if !found.is_all {
+        let more =
+            HeaderValue::from_static("299 filmless \"the peer has more that match; narrow the search\"");
+        headers.insert(WARNING, more);
+    }
+    Ok(response)
+}
+
+/// The identifier of a C-FIND, and how many answers are wanted.
+fn keys(parameters: &Parameters) -> Result<(Attributes, usize), Problem> {
+    let mut keys = Attributes::new();
+    for tag in RETURNED {
+        keys.put_empty(tag, vr(tag));
+    }
+    let mut limit = ROWS;
+    for (name, value) in parameters.iter() {
+        if name == "limit" {
+            limit = value.parse().map_err(|_| Problem::invalid("limit is no number"))?;
+            continue;
+        }
+        let path = AttributePath::parse(name).filter(|path| path.tags.len() == 1 && path.vr != VR::SQ);
+        let tag = path.as_ref().and_then(AttributePath::outermost);
+        let (Some(path), Some(tag)) = (&path, tag) else {
+            return Err(Problem::invalid(format!("{name} is no attribute that a peer is asked for")));
+        };
+        if value.chars().any(char::is_control) {
+            return Err(Problem::invalid(format!("the value of {name} has a control character")));
+        }
+        keys.put_text(tag, path.vr, value);
+    }
+    keys.put_text(tags::QUERY_RETRIEVE_LEVEL, VR::CS, "STUDY");
+    Ok((keys, limit.min(MOST_ROWS)))
+}
+
+pub(crate) async fn retrieve(
+    State(api): State<Api>,
+    Path(aet): Path<String>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (peer, studies) = order(&api, &aet, request, "retrieve from").await?;
+    for study in &studies {
+        api.exchange.orders.retrieve(&peer, study).await?;
+    }
+    Ok(object(StatusCode::ACCEPTED, &json!({ "peer": peer, "studies": studies })))
+}
+
+pub(crate) async fn send(
+    State(api): State<Api>,
+    Path(aet): Path<String>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (peer, studies) = order(&api, &aet, request, "send to").await?;
+    if api.exchange.remotes.destination(&peer).await.is_none() {
+        return Err(Problem::new(StatusCode::CONFLICT, format!("nothing may be sent to {peer}")));
+    }
+    for study in &studies {
+        api.exchange.orders.send(&peer, study).await?;
+    }
+    Ok(object(StatusCode::ACCEPTED, &json!({ "peer": peer, "studies": studies })))
+}
+
+/// What of another archive comes over.
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+struct AskedImport {
+    since: Option<String>,
+    until: Option<String>,
+    at_a_time: usize,
+    mib_s: Option<u64>,
+}
+
+impl Default for AskedImport {
+    fn default() -> Self {
+        Self { since: None, until: None, at_a_time: 2, mib_s: None }
+    }
+}
+
+pub(crate) async fn import(
+    State(api): State<Api>,
+    Path(aet): Path<String>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    must_be_json(&parts)?;
+    let peer = AeTitle::parse(&aet)?;
+    let session = api.web.session(&parts);
+    if !session.caller().may(Action::Configure) {
+        session.order("import from", peer.to_string()).await?;
+    }
+    let asked: AskedImport = serde_json::from_slice(&read(body).await?)
+        .map_err(|error| Problem::invalid(format!("the order cannot be read: {error}")))?;
+    for date in [&asked.since, &asked.until].into_iter().flatten() {
+        if date.len() != 8 || !date.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(Problem::invalid("since and until are dates of the form YYYYMMDD"));
+        }
+    }
+    let Some(known) = api.exchange.remotes.peer(&peer).await else {
+        return Err(Problem::not_found(format!("there is no peer {peer}")));
+    };
+    session.order("import from", peer.to_string()).await?;
+    let order = Order {
+        peer,
+        since: asked.since,
+        until: asked.until,
+        at_a_time: asked.at_a_time.clamp(1, known.max_associations.max(1)),
+        bytes_a_second: asked.mib_s.map(|mib| mib.saturating_mul(1 << 20)),
+    };
+    api.exchange.orders.import(&order).await?;
+    Ok(object(StatusCode::ACCEPTED, &json!(order)))
+}
+
+pub(crate) async fn imports(State(api): State<Api>, request: Request) -> Result<Response, Problem> {
+    let (rows, _) = noted(&api, request, IMPORT).await?;
+    let shown = rows.iter().filter_map(|row| {
+        let import: Import = serde_json::from_str(&row.body).ok()?;
+        let is_complete = import.is_through && import.counts.is_some_and(|counts| counts.is_complete());
+        Some(json!({
+            "peer": row.name, "order": import.order, "counts": import.counts, "through": import.is_through,
+            "complete": is_complete, "asked": row.made, "changed": row.written,
+        }))
+    });
+    Ok(answer(&shown.collect()))
+}
+
+async fn read(body: Body) -> Result<Bytes, Problem> {
+    axum::body::to_bytes(body, MOST_BYTES)
+        .await
+        .map_err(|_| Problem::too_large(format!("an order has up to {MOST_BYTES} bytes")))
+}
+
+/// Who is asked for what, once it is known that the caller may.
+async fn order(
+    api: &Api,
+    aet: &str,
+    request: Request,
+    action: &str,
+) -> Result<(AeTitle, Vec<StudyInstanceUid>), Problem> {
+    let (parts, body) = request.into_parts();
+    must_be_json(&parts)?;
+    let peer = AeTitle::parse(aet)?;
+    let session = api.web.session(&parts);
+    if !session.caller().may(Action::Configure) {
+        session.order(action, peer.to_string()).await?;
+    }
+    let asked: Asked = serde_json::from_slice(&read(body).await?)
+        .map_err(|error| Problem::invalid(format!("the order cannot be read: {error}")))?;
+    if asked.studies.is_empty() || asked.studies.len() > MOST_STUDIES {
+        return Err(Problem::invalid(format!("an order is about 1 to {MOST_STUDIES} studies")));
+    }
+    if api.exchange.remotes.peer(&peer).await.is_none() {
+        return Err(Problem::not_found(format!("there is no peer {peer}")));
+    }
+    for study in &asked.studies {
+        session.order(&format!("{action} {peer}"), study.to_string()).await?;
+    }
+    Ok((peer, asked.studies))
+}
+
+pub(crate) async fn retrievals(State(api): State<Api>, request: Request) -> Result<Response, Problem> {
+    let (rows, _) = noted(&api, request, RETRIEVAL).await?;
+    let shown = rows.iter().filter_map(|row| {
+        let Retrieval { peer, study, by, state, expected, here, missing } =
+            serde_json::from_str(&row.body).ok()?;
+        Some(json!({
+            "name": row.name, "peer": peer, "study": study, "by": by, "state": state, "expected": expected,
+            "here": here, "missing": missing, "asked": row.made, "changed": row.written,
+        }))
+    });
+    Ok(answer(&shown.collect()))
+}
+
+pub(crate) async fn deliveries(State(api): State<Api>, request: Request) -> Result<Response, Problem> {
+    let (rows, is_of_one) = noted(&api, request, DELIVERY).await?;
+    let shown = rows.iter().filter_map(|row| {
+        let delivery: Delivery = serde_json::from_str(&row.body).ok()?;
+        let (delivered, failed, refused) = delivery.counts();
+        let why = delivery.instances.values().find_map(|proof| match proof {
+            Proof::Failed(why) | Proof::Refused(why) => Some(why.as_str()),
+            Proof::Delivered => None,
+        });
+        let mut value = json!({
+            "name": row.name, "destination": delivery.destination, "study": delivery.study, "by": delivery.by,
+            "state": if delivery.is_done() { "done" } else { "sending" }, "total": delivery.total,
+            "delivered": delivered, "failed": failed, "refused": refused, "why": why, "asked": row.made,
+            "changed": row.written,
+        });
+        if let (true, Some(fields)) = (is_of_one, value.as_object_mut()) {
+            fields.insert("instances".to_owned(), json!(delivery.instances));
+        }
+        Some(value)
+    });
+    Ok(answer(&shown.collect()))
+}
+
+/// The lines of a kind that are asked for, and whether they are of one study.
+async fn noted(api: &Api, request: Request, kind: &str) -> Result<(Vec<Registered>, bool), Problem> {
+    let (parts, _) = request.into_parts();
+    let (page, parameters) = (Page::of(&parts.uri)?, Parameters::of(&parts.uri));
+    let study = parameters.get("study").map(StudyInstanceUid::parse).transpose()?;
+    let after = match &study {
+        Some(study) => format!("{study} "),
+        None => parameters.get("after").unwrap_or_default().to_owned(),
+    };
+    let mut rows = api.web.session(&parts).noted(kind, &after, page.limit).await?;
+    if study.is_some() {
+        rows.retain(|row: &Registered| row.name.starts_with(&after));
+    }
+    Ok((rows, study.is_some()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(query: &str) -> Result<(Attributes, usize), Problem> {
+        keys(&Parameters::of(&format!("/studies?{query}").parse().unwrap()))
+    }
+
+    #[test]
+    fn a_search_at_a_peer_names_keys_and_asks_for_what_a_list_shows() {
+        let (keys, limit) = read("PatientName=nguy%E1%BB%85n*&StudyDate=20260101-&limit=7").unwrap();
+        assert_eq!(limit, 7);
+        assert_eq!(keys.text(tags::PATIENT_NAME).as_deref(), Some("nguyễn*"));
+        assert_eq!(keys.text(tags::SPECIFIC_CHARACTER_SET).as_deref(), Some("ISO_IR 192"));
+        assert_eq!(keys.text(tags::QUERY_RETRIEVE_LEVEL).as_deref(), Some("STUDY"));
+        assert!(RETURNED.iter().all(|tag| keys.contains(*tag)));
+    }
+
+    #[test]
+    fn what_is_no_attribute_is_refused() {
+        for query in ["colour=red", "limit=many", "PatientName=a%0Ab", "OtherPatientIDsSequence.PatientID=1"]
+        {
+            assert!(read(query).is_err(), "{query}");
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! The clock of this machine, where people say when something may be done.
+
+use chrono::{Datelike, Local, Timelike};
+
+/// Minutes since midnight.
+pub(crate) fn minute_of_day() -> u16 {
+    let now = Local::now();
+    u16::try_from(now.hour() * 60 + now.minute()).unwrap_or(0)
+}
+
+/// Today so many years ago, as DICOM writes dates; the 29th of February is the 28th elsewhere.
+pub(crate) fn years_ago(years: u16) -> String {
+    let today = Local::now().date_naive();
+    let year = today.year() - i32::from(years);
+    let day = if today.month() == 2 { today.day().min(28) } else { today.day() };
+    format!("{year:04}{:02}{day:02}", today.month())
+}

@@ -1,0 +1,230 @@
+//! When a study is complete, and what follows: the rules are asked, and peers are told that want to know.
+//!
+//! Nobody says so in so many words. What counts is evidence, which is kept: the association that brought instances has
+//! ended, or nothing has come for a while. More may come later; then the study is complete once more, with more instances.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use dicom::dictionary_std::tags;
+use dicom_store::model::{AeTitle, Attributes, Level, StudyInstanceUid, TextReading, VR};
+use dicom_store::queue::NewJob;
+use dicom_store::register::Entry;
+use dicom_store::{Key, Peer, Query, Session, TextQuery, Work};
+use futures_util::TryStreamExt;
+use serde::{Deserialize, Serialize};
+use tracing::{debug, info, warn};
+
+use super::retrieve::RETRIEVAL;
+use super::{Forward, Notify, Prefetching};
+use crate::clock;
+use crate::job::{Job, new_job};
+use crate::migrate::MIGRATION;
+use crate::remote::Remotes;
+use crate::rules::{Action, Rule, Subject};
+use crate::{Error, Result};
+
+/// The kind of its lines in the register.
+pub const COMPLETE: &str = "complete";
+/// An instance that came longer ago has been told of before: the index was made anew.
+const LONG_AGO: Duration = Duration::from_secs(24 * 3600);
+/// What an association brought is looked at so soon after its end.
+const SOON: Duration = Duration::from_secs(2);
+/// Peers that are looked at for who wants to know.
+const MOST_PEERS: u32 = 1000;
+
+/// Why a study counts as complete.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Evidence {
+    /// The association that brought the last of it has ended.
+    AssociationEnded { calling: AeTitle },
+    /// Nothing has come for so many seconds.
+    Quiet { seconds: u64 },
+}
+
+/// What is kept of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Completed {
+    pub study: StudyInstanceUid,
+    pub instances: u64,
+    pub evidence: Evidence,
+}
+
+/// What both kinds of evidence lead to; cheap to clone.
+#[derive(Clone)]
+pub struct Completion {
+    session: Session,
+    work: Work,
+    rules: Arc<Vec<Rule>>,
+    remotes: Arc<dyn Remotes>,
+}
+
+impl Completion {
+    /// Asks these rules.
+    pub fn new(session: Session, work: Work, rules: Vec<Rule>, remotes: Arc<dyn Remotes>) -> Self {
+        Self { session, work, rules: Arc::new(rules), remotes }
+    }
+
+    async fn settle(&self, study: &StudyInstanceUid, evidence: Evidence) -> Result<()> {
+        let Some(row) = study_row(&self.session, study).await? else {
+            debug!(%study, "a study that was complete is not there any more");
+            return Ok(());
+        };
+        let instances = row.int(tags::NUMBER_OF_STUDY_RELATED_INSTANCES).unwrap_or(0);
+        let instances = u64::try_from(instances).unwrap_or(0);
+        let before = self.work.registered_as(COMPLETE, study.as_str()).await?;
+        let before = before.and_then(|row| serde_json::from_str::<Completed>(&row.body).ok());
+        if before.is_some_and(|before| before.instances == instances) {
+            return Ok(());
+        }
+        let jobs = self.jobs(study, &row).await?;
+        info!(%study, instances, ?evidence, jobs = jobs.len(), "study complete");
+        self.work.enqueue_durably(&jobs).await?;
+        // Behind the jobs: whoever is stopped between makes them again, which changes nothing.
+        let body = to_json(&Completed { study: study.clone(), instances, evidence })?;
+        Ok(self.work.register(&[Entry::new(COMPLETE, study.as_str(), body)]).await?)
+    }
+
+    async fn jobs(&self, study: &StudyInstanceUid, row: &Attributes) -> Result<Vec<NewJob>> {
+        let subject = Subject {
+            modalities: row.texts(tags::MODALITIES_IN_STUDY),
+            senders: self.senders(study).await?,
+            description: row.text(tags::STUDY_DESCRIPTION).unwrap_or_default(),
+            minute: clock::minute_of_day(),
+        };
+        let mut jobs = Vec::new();
+        let is_ours = self.was_fetched(study).await?;
+        for rule in self.rules.iter().filter(|_| !is_ours).filter(|rule| rule.when.holds(&subject)) {
+            for action in &rule.then {
+                jobs.push(match action {
+                    Action::Route(route) => Forward::by_rule(&route.to, study, &rule.name)?,
+                    Action::Prefetch(prefetch) => Prefetching::of(study, prefetch, &rule.name)?,
+                });
+            }
+        }
+        for peer in self.who_wants_to_know().await? {
+            jobs.push(Notify::of(&peer, study)?);
+        }
+        Ok(jobs)
+    }
+
+    /// Whether we have fetched it ourselves, from another archive: then it is nothing new that rules are for. Otherwise priors
+    /// would have their priors fetched, and an old archive that comes over would be sent on.
+    async fn was_fetched(&self, study: &StudyInstanceUid) -> Result<bool> {
+        let of_study = format!("{study} ");
+        for kind in [RETRIEVAL, MIGRATION] {
+            let rows = self.work.registered(kind, &of_study, 1).await?;
+            if rows.first().is_some_and(|row| row.name.starts_with(&of_study)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    async fn senders(&self, study: &StudyInstanceUid) -> Result<Vec<String>> {
+        let query = TextQuery {
+            studies: vec![study.clone()],
+            sender: None,
+            readings: TextReading::all().collect(),
+            before: None,
+            limit: 1,
+        };
+        let texts = self.session.text_of_studies(&query).await?;
+        Ok(texts.into_iter().map(|text| text.sender).collect())
+    }
+
+    async fn who_wants_to_know(&self) -> Result<Vec<AeTitle>> {
+        let mut peers = self.remotes.fixed();
+        for row in self.work.registered("peer", "", MOST_PEERS).await? {
+            match Peer::read(&row) {
+                Ok(peer) => peers.push(peer),
+                Err(error) => warn!(%error, "a peer of the register cannot be read"),
+            }
+        }
+        let mut wanting: Vec<AeTitle> =
+            peers.into_iter().filter(|peer| peer.notify_availability).map(|peer| peer.ae_title).collect();
+        wanting.sort_unstable();
+        wanting.dedup();
+        Ok(wanting)
+    }
+}
+
+/// What the index tells of a study.
+pub(crate) async fn study_row(session: &Session, study: &StudyInstanceUid) -> Result<Option<Attributes>> {
+    let mut query = Query::new(Level::Study);
+    query.keys = vec![Key::parse(&[tags::STUDY_INSTANCE_UID], VR::UI, study.as_str())?];
+    query.page.limit = Some(1);
+    let mut rows = session.search(&query).await?;
+    Ok(rows.try_next().await?.map(|row| row.attributes))
+}
+
+pub(crate) fn to_json<T: Serialize>(value: &T) -> Result<String> {
+    serde_json::to_string(value).map_err(|source| Error::Payload { kind: "register".to_owned(), source })
+}
+
+/// Nothing has come for a while.
+pub struct Quiet(pub Completion);
+
+/// Which study, and what was waited for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuietStudy {
+    study: StudyInstanceUid,
+    seconds: u64,
+}
+
+impl Quiet {
+    /// The job of a study that grows, each time moved on; `None` for one of which everything came long ago. `newest`: when
+    /// its newest instance came, in milliseconds since 1970.
+    ///
+    /// # Errors
+    /// As [`new_job`].
+    pub fn after(study: &StudyInstanceUid, newest: u64, wait: Duration) -> Result<Option<NewJob>> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        if Duration::from_millis(newest) + LONG_AGO < now {
+            return Ok(None);
+        }
+        let payload = QuietStudy { study: study.clone(), seconds: wait.as_secs() };
+        new_job::<Self>(study.to_string(), &payload, wait).map(Some)
+    }
+}
+
+impl Job for Quiet {
+    const KIND: &'static str = "study-quiet";
+    type Payload = QuietStudy;
+
+    async fn run(&self, QuietStudy { study, seconds }: QuietStudy) -> Result<()> {
+        self.0.settle(&study, Evidence::Quiet { seconds }).await
+    }
+}
+
+/// An association that brought instances has ended.
+pub struct AssociationEnded(pub Completion);
+
+/// What it brought.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Brought {
+    calling: AeTitle,
+    study: StudyInstanceUid,
+}
+
+impl AssociationEnded {
+    /// The job of a study that an association has brought instances of.
+    ///
+    /// # Errors
+    /// As [`new_job`].
+    pub fn with(calling: &AeTitle, study: &StudyInstanceUid) -> Result<NewJob> {
+        let payload = Brought { calling: calling.clone(), study: study.clone() };
+        new_job::<Self>(study.to_string(), &payload, SOON)
+    }
+}
+
+impl Job for AssociationEnded {
+    const KIND: &'static str = "association-ended";
+    type Payload = Brought;
+
+    async fn run(&self, Brought { calling, study }: Brought) -> Result<()> {
+        self.0.settle(&study, Evidence::AssociationEnded { calling }).await
+    }
+}

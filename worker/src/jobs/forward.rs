@@ -1,0 +1,268 @@
+//! A study goes to a destination: by a rule, or because somebody asked for it.
+//!
+//! What became of each instance is noted as it happens, in the register; so what was delivered is not sent again,
+//! whatever stops us between, and can be shown years later.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dicom_store::model::{AeTitle, ErrorKind, Instance, Resource, SopInstanceUid, StudyInstanceUid};
+use dicom_store::queue::NewJob;
+use dicom_store::register::Entry;
+use dicom_store::{Session, Work};
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info};
+
+use super::complete::to_json;
+use super::turns::Turns;
+use crate::destination::Sent;
+use crate::job::{Job, new_job};
+use crate::remote::Remotes;
+use crate::{Error, Result, clock};
+
+/// The kind of its lines in the register.
+pub const DELIVERY: &str = "delivery";
+/// Outcomes that wait to be noted.
+const OUTCOMES: usize = 64;
+/// Outcomes are noted together for so long, or when there are so many: what a kill takes is sent again.
+const NOTED_AFTER: Duration = Duration::from_millis(500);
+const NOTED_TOGETHER: usize = 200;
+/// How long one run sends before others have their turn.
+const SLICE: Duration = Duration::from_secs(120);
+/// When as many as may are sending to the destination, it is looked again after so long.
+const AGAIN: Duration = Duration::from_secs(5);
+/// The hours in which a destination wants to be sent to are told in minutes.
+const A_MINUTE: Duration = Duration::from_secs(60);
+
+/// What is known of an instance that goes to a destination.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Proof {
+    /// The destination has answered that it is stored.
+    Delivered,
+    /// Not yet, and why; it is tried again.
+    Failed(String),
+    /// The destination does not take such instances.
+    Refused(String),
+}
+
+/// A study on its way to a destination, as the register has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Delivery {
+    pub destination: AeTitle,
+    pub study: StudyInstanceUid,
+    /// The rule, or who asked.
+    pub by: String,
+    /// Instances that the study had when it was looked at last.
+    pub total: u64,
+    /// Of those that were sent.
+    pub instances: BTreeMap<SopInstanceUid, Proof>,
+}
+
+impl Delivery {
+    /// Its name in the register; those of a study stand together.
+    pub fn name(study: &StudyInstanceUid, destination: &AeTitle) -> String {
+        format!("{study} {destination}")
+    }
+
+    /// Delivered, failed for now, refused.
+    pub fn counts(&self) -> (u64, u64, u64) {
+        let count = |is: fn(&Proof) -> bool| self.instances.values().filter(|proof| is(proof)).count() as u64;
+        (
+            count(|proof| matches!(proof, Proof::Delivered)),
+            count(|proof| matches!(proof, Proof::Failed(_))),
+            count(|proof| matches!(proof, Proof::Refused(_))),
+        )
+    }
+
+    /// Whether nothing is left to be sent.
+    pub fn is_done(&self) -> bool {
+        let (delivered, _, refused) = self.counts();
+        self.total > 0 && delivered + refused >= self.total
+    }
+
+    fn is_settled(&self, instance: &SopInstanceUid) -> bool {
+        matches!(self.instances.get(instance), Some(Proof::Delivered | Proof::Refused(_)))
+    }
+
+    fn note(&mut self, instance: SopInstanceUid, sent: Sent) {
+        let proof = match sent {
+            Sent::Delivered => Proof::Delivered,
+            Sent::Failed(why) => Proof::Failed(why),
+            Sent::Refused(why) => Proof::Refused(why),
+        };
+        self.instances.insert(instance, proof);
+    }
+}
+
+/// Sends studies to destinations.
+pub struct Forward {
+    session: Session,
+    work: Work,
+    remotes: Arc<dyn Remotes>,
+    turns: Turns,
+}
+
+/// Which study goes where.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Errand {
+    destination: AeTitle,
+    study: StudyInstanceUid,
+    by: String,
+    /// Whether it waits for the hours in which the destination wants to be sent to.
+    waits: bool,
+}
+
+impl Forward {
+    /// Reads through this session.
+    pub fn new(session: Session, work: Work, remotes: Arc<dyn Remotes>) -> Self {
+        Self { session, work, remotes, turns: Turns::default() }
+    }
+
+    /// The job of a rule.
+    ///
+    /// # Errors
+    /// As [`new_job`].
+    pub fn by_rule(destination: &AeTitle, study: &StudyInstanceUid, rule: &str) -> Result<NewJob> {
+        Self::order(Errand {
+            destination: destination.clone(),
+            study: study.clone(),
+            by: format!("rule {rule}"),
+            waits: true,
+        })
+    }
+
+    /// The job of somebody who asked for it: it waits for no hours.
+    ///
+    /// # Errors
+    /// As [`new_job`].
+    pub fn by_order(destination: &AeTitle, study: &StudyInstanceUid) -> Result<NewJob> {
+        let (destination, study) = (destination.clone(), study.clone());
+        Self::order(Errand { destination, study, by: "order".to_owned(), waits: false })
+    }
+
+    fn order(errand: Errand) -> Result<NewJob> {
+        Self::later(errand, Duration::ZERO)
+    }
+
+    fn later(errand: Errand, delay: Duration) -> Result<NewJob> {
+        new_job::<Self>(Delivery::name(&errand.study, &errand.destination), &errand, delay)
+    }
+
+    async fn delivery(&self, errand: &Errand) -> Result<Delivery> {
+        let name = Delivery::name(&errand.study, &errand.destination);
+        let row = self.work.registered_as(DELIVERY, &name).await?;
+        let before = row.and_then(|row| serde_json::from_str::<Delivery>(&row.body).ok());
+        Ok(before.unwrap_or_else(|| Delivery {
+            destination: errand.destination.clone(),
+            study: errand.study.clone(),
+            by: errand.by.clone(),
+            total: 0,
+            instances: BTreeMap::new(),
+        }))
+    }
+
+    async fn keep(&self, delivery: &Delivery) -> Result<()> {
+        let name = Delivery::name(&delivery.study, &delivery.destination);
+        Ok(self.work.register(&[Entry::new(DELIVERY, name, to_json(delivery)?)]).await?)
+    }
+
+    /// Sends what is left, and notes what becomes of it. Gives whether it was stopped before the end.
+    async fn send(&self, delivery: &mut Delivery, left: &[Instance]) -> Result<bool> {
+        let destination = self.remotes.destination(&delivery.destination).await.ok_or_else(|| {
+            let what = format!("{} is no peer that anything may be sent to", delivery.destination);
+            // It may be told again; until then it is as if it could not be reached.
+            Error::Remote(what)
+        })?;
+        let stop = CancellationToken::new();
+        let (told, mut heard) = mpsc::channel(OUTCOMES);
+        let sending = destination.send(&self.session, left, told, &stop);
+        let noting = async {
+            let end = Instant::now() + SLICE;
+            let (mut waiting, mut since) = (0_usize, Instant::now());
+            loop {
+                tokio::select! {
+                    outcome = heard.recv() => match outcome {
+                        Some((instance, sent)) => {
+                            if waiting == 0 {
+                                since = Instant::now();
+                            }
+                            delivery.note(instance, sent);
+                            waiting += 1;
+                        }
+                        None => break,
+                    },
+                    () = sleep_until(since + NOTED_AFTER), if waiting > 0 => {}
+                    () = sleep_until(end), if !stop.is_cancelled() => stop.cancel(),
+                }
+                if waiting >= NOTED_TOGETHER || (waiting > 0 && since.elapsed() >= NOTED_AFTER) {
+                    self.keep(delivery).await?;
+                    waiting = 0;
+                }
+            }
+            self.keep(delivery).await
+        };
+        let (sent, noted) = tokio::join!(sending, noting);
+        noted?;
+        sent?;
+        Ok(stop.is_cancelled())
+    }
+}
+
+impl Job for Forward {
+    const KIND: &'static str = "forward";
+    const TIME_LIMIT: Duration = Duration::from_secs(1800);
+    /// About ten days of a destination that is not there.
+    const ATTEMPTS: u32 = 1450;
+    type Payload = Errand;
+
+    async fn run(&self, errand: Errand) -> Result<()> {
+        let Errand { destination, study, waits, .. } = &errand;
+        if *waits && let Some(peer) = self.remotes.peer(destination).await {
+            let minutes = u32::from(peer.send_between.minutes_until(clock::minute_of_day()));
+            if minutes > 0 {
+                debug!(%study, %destination, minutes, "waits until it may be sent");
+                return Ok(self.work.enqueue(&[Self::later(errand, A_MINUTE * minutes)?]).await?);
+            }
+        }
+        let instances = match self.session.instances(&Resource::Study(study.clone())).await {
+            // It has been deleted in the meantime.
+            Err(error) if error.kind == ErrorKind::NotFound => return Ok(()),
+            instances => instances?,
+        };
+        let Some(_turn) = self.turns.take(destination) else {
+            return Ok(self.work.enqueue(&[Self::later(errand, AGAIN)?]).await?);
+        };
+        let mut delivery = self.delivery(&errand).await?;
+        delivery.total = instances.len() as u64;
+        let is_left = |instance: &Instance| !delivery.is_settled(&instance.sop_instance);
+        let left: Vec<Instance> = instances.into_iter().filter(is_left).collect();
+        if left.is_empty() {
+            return self.keep(&delivery).await;
+        }
+        let was_delivered = delivery.counts().0;
+        let stopped = self.send(&mut delivery, &left).await?;
+        let (delivered, failed, refused) = delivery.counts();
+        let (study, destination) = (&delivery.study, &delivery.destination);
+        info!(%study, %destination, delivered, failed, refused, total = delivery.total, "sent on");
+        if delivery.is_done() {
+            return Ok(());
+        }
+        // Whoever takes something is not kept waiting for the rest.
+        if stopped || (delivered > was_delivered && failed == 0) {
+            return Ok(self.work.enqueue(&[Self::order(errand)?]).await?);
+        }
+        let why = delivery.instances.values().find_map(|proof| match proof {
+            Proof::Failed(why) => Some(why.as_str()),
+            _ => None,
+        });
+        let why = why.unwrap_or("nothing was said");
+        let left = delivery.total.saturating_sub(delivered + refused);
+        Err(Error::Remote(format!("{left} of {} instances are not delivered: {why}", delivery.total)))
+    }
+}

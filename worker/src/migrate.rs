@@ -1,0 +1,395 @@
+//! An old archive comes over: study by study, counted, and again until nothing is missing.
+//!
+//! Which studies there are is asked by ranges of dates, halved until the answers are few: an old archive cuts long answers
+//! off, some without a word. What became of each study is noted in the register, so that whoever is stopped goes on where
+//! it was; what is complete, and of which the peer has no more than before, is not asked about again.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use chrono::{Days, Local, NaiveDate};
+use dicom::dictionary_std::tags;
+use dicom_store::model::{AeTitle, Attributes, ErrorKind, Resource, SopInstanceUid, StudyInstanceUid, VR};
+use dicom_store::register::Entry;
+use dicom_store::{Session, Work};
+use futures_util::stream::{self, StreamExt};
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::Result;
+use crate::jobs::to_json;
+use crate::remote::{Fetched, Remotes};
+
+/// The kind of its lines in the register.
+pub const MIGRATION: &str = "migration";
+/// A range of dates with as many answers as this, or more, is asked for again in halves.
+const FEW: usize = 100;
+/// Answers to one question, at the most.
+const MOST: usize = 100_000;
+/// Before the first digital image.
+const FIRST_YEAR: i32 = 1970;
+/// Times that a question or a study is tried before it is given up for this time.
+const TRIES: u32 = 3;
+const REST: Duration = Duration::from_secs(2);
+/// Instances that a line of the register names as missing.
+const MOST_NAMED: usize = 1000;
+
+/// What is brought over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Order {
+    /// Where from.
+    pub peer: AeTitle,
+    /// Study dates, `YYYYMMDD`; without the first all there are, those without a date as well.
+    pub since: Option<String>,
+    pub until: Option<String>,
+    /// Studies at a time.
+    pub at_a_time: usize,
+    /// Bytes a second, at the most; as fast as it goes without.
+    pub bytes_a_second: Option<u64>,
+}
+
+/// A study of the old archive, as the register has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Migrated {
+    pub study: StudyInstanceUid,
+    /// Instances that the peer says it has.
+    pub expected: Option<u64>,
+    pub here: u64,
+    pub missing: Vec<SopInstanceUid>,
+    /// BLAKE3 over the digests of all that is here, in the order of their UIDs; empty while anything is missing.
+    pub digest: String,
+    /// Why it was given up last.
+    pub error: Option<String>,
+}
+
+impl Migrated {
+    /// Whether all is here that the peer has.
+    pub fn is_complete(&self) -> bool {
+        self.error.is_none()
+            && self.missing.is_empty()
+            && self.expected.is_some_and(|expected| self.here >= expected)
+    }
+}
+
+/// How it went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Counts {
+    /// Studies that the peer has.
+    pub studies: u64,
+    /// Of these, those of which everything is here.
+    pub complete: u64,
+    /// Those that were complete before.
+    pub known: u64,
+    /// Instances of the peer's studies, as far as it says, and those of them that are here.
+    pub expected: u64,
+    pub here: u64,
+    /// Instances that are not here.
+    pub missing: u64,
+    /// Questions that the peer did not answer: there may be more studies.
+    pub unanswered: u64,
+}
+
+impl Counts {
+    /// Whether everything has come.
+    pub fn is_complete(&self) -> bool {
+        self.complete == self.studies && self.unanswered == 0
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { studies, complete, known, expected, here, missing, unanswered } = self;
+        write!(f, "{complete} of {studies} studies complete ({known} of them before), ")?;
+        write!(f, "{here} of {expected} instances here, {missing} missing")?;
+        if *unanswered > 0 {
+            write!(f, "; {unanswered} questions were not answered, there may be more studies")?;
+        }
+        Ok(())
+    }
+}
+
+/// Brings studies over.
+pub struct Migration<'a> {
+    pub order: Order,
+    pub remotes: &'a dyn Remotes,
+    /// Reads what is here.
+    pub session: &'a Session,
+    pub work: &'a Work,
+    /// Nothing further is begun when it is cancelled.
+    pub stop: &'a CancellationToken,
+}
+
+/// What the peer said of a study when it was asked which there are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Listed {
+    study: StudyInstanceUid,
+    instances: Option<u64>,
+}
+
+impl Migration<'_> {
+    /// Does it; tells of each study, and whether it was complete before.
+    ///
+    /// # Errors
+    /// When the register cannot be written.
+    pub async fn run(&self, tell: impl Fn(&Migrated, bool)) -> Result<Counts> {
+        let mut counts = Counts::default();
+        let listed = self.list(&mut counts).await;
+        counts.studies = listed.len() as u64;
+        info!(peer = %self.order.peer, studies = listed.len(), "studies of the old archive listed");
+        let pace = Pace::new(self.order.bytes_a_second);
+        let results = stream::iter(listed).map(|listed| self.study(listed, &pace));
+        let mut results = std::pin::pin!(results.buffer_unordered(self.order.at_a_time.max(1)));
+        while let Some(result) = results.next().await {
+            let Some((migrated, was_complete)) = result? else { continue };
+            counts.complete += u64::from(migrated.is_complete());
+            counts.known += u64::from(was_complete);
+            counts.expected += migrated.expected.unwrap_or(0);
+            counts.here += migrated.here;
+            let lacks = migrated.expected.unwrap_or(0).saturating_sub(migrated.here);
+            counts.missing += lacks.max(migrated.missing.len() as u64);
+            tell(&migrated, was_complete);
+        }
+        Ok(counts)
+    }
+
+    /// Everything that the order is about, by UID. What was not answered is counted.
+    async fn list(&self, counts: &mut Counts) -> Vec<Listed> {
+        let date = |text: &Option<String>| {
+            text.as_ref().and_then(|text| NaiveDate::parse_from_str(text, "%Y%m%d").ok())
+        };
+        let first = date(&self.order.since).or(NaiveDate::from_ymd_opt(FIRST_YEAR, 1, 1));
+        let tomorrow = Local::now().date_naive() + Days::new(1);
+        let last = date(&self.order.until).unwrap_or(tomorrow);
+        let mut found = BTreeMap::new();
+        let mut ranges: Vec<(NaiveDate, NaiveDate)> = first.map(|first| (first, last)).into_iter().collect();
+        while let Some((from, to)) = ranges.pop() {
+            if self.stop.is_cancelled() {
+                break;
+            }
+            if from > to {
+                continue;
+            }
+            let (count, is_all) = self.ask(&range(from, to), None, &mut found, counts).await;
+            if count < FEW && is_all {
+                continue;
+            }
+            if from == to {
+                // A day with many: by the hour, and what has no time is among those that came already.
+                for hour in 0..24 {
+                    self.ask(&range(from, to), Some(hour), &mut found, counts).await;
+                }
+                continue;
+            }
+            let days = (to - from).num_days();
+            let middle = from + Days::new(u64::try_from(days / 2).unwrap_or(0));
+            // The newest first: they are wanted soonest.
+            ranges.push((from, middle));
+            ranges.push((middle + Days::new(1), to));
+        }
+        if self.order.since.is_none() && self.order.until.is_none() && !self.stop.is_cancelled() {
+            // Those without a date, as far as the peer gives all in one answer.
+            self.ask("", None, &mut found, counts).await;
+        }
+        found.into_values().collect()
+    }
+
+    /// Asks for a range of dates; gives how many answers there were, and whether these are all.
+    async fn ask(
+        &self,
+        dates: &str,
+        hour: Option<u8>,
+        found: &mut BTreeMap<StudyInstanceUid, Listed>,
+        counts: &mut Counts,
+    ) -> (usize, bool) {
+        let keys = keys(dates, hour);
+        for attempt in 1..=TRIES {
+            match self.remotes.search(&self.order.peer, &keys, MOST).await {
+                Ok(answer) => {
+                    let listed = answer.rows.iter().filter_map(listed);
+                    found.extend(listed.map(|listed| (listed.study.clone(), listed)));
+                    return (answer.rows.len(), answer.is_all);
+                }
+                Err(error) => warn!(peer = %self.order.peer, %error, attempt, "a question was not answered"),
+            }
+            if self.stop.is_cancelled() {
+                break;
+            }
+            tokio::time::sleep(REST).await;
+        }
+        counts.unanswered += 1;
+        (0, true)
+    }
+
+    /// One study; gives what is known of it then, and whether it was complete before. `None` when it was stopped.
+    async fn study(&self, listed: Listed, pace: &Pace) -> Result<Option<(Migrated, bool)>> {
+        if self.stop.is_cancelled() {
+            return Ok(None);
+        }
+        let name = format!("{} {}", listed.study, self.order.peer);
+        let before = self.work.registered_as(MIGRATION, &name).await?;
+        let before = before.and_then(|row| serde_json::from_str::<Migrated>(&row.body).ok());
+        if let Some(before) = before
+            && before.is_complete()
+            && listed.instances.is_none_or(|now| before.expected.is_some_and(|then| now <= then))
+        {
+            return Ok(Some((before, true)));
+        }
+        pace.wait().await;
+        let migrated = match self.fetch(&listed.study).await {
+            Ok(fetched) => {
+                let digest = if fetched.is_complete() {
+                    self.digest(&listed.study, pace).await?
+                } else {
+                    String::new()
+                };
+                Migrated {
+                    study: listed.study,
+                    expected: fetched.expected.or(listed.instances),
+                    here: fetched.here,
+                    missing: fetched.missing.into_iter().take(MOST_NAMED).collect(),
+                    digest,
+                    error: None,
+                }
+            }
+            Err(error) => {
+                warn!(study = %listed.study, %error, "a study did not come");
+                Migrated {
+                    here: self.here(&listed.study).await?.len() as u64,
+                    study: listed.study,
+                    expected: listed.instances,
+                    missing: Vec::new(),
+                    digest: String::new(),
+                    error: Some(error.to_string()),
+                }
+            }
+        };
+        self.work.register(&[Entry::new(MIGRATION, name, to_json(&migrated)?)]).await?;
+        Ok(Some((migrated, false)))
+    }
+
+    async fn fetch(&self, study: &StudyInstanceUid) -> Result<Fetched> {
+        let mut attempt = 1;
+        loop {
+            match self.remotes.fetch(&self.order.peer, study, self.stop).await {
+                Err(error) if !error.is_permanent() && attempt < TRIES && !self.stop.is_cancelled() => {
+                    warn!(%study, %error, attempt, "a study did not come, trying again");
+                    attempt += 1;
+                    tokio::time::sleep(REST).await;
+                }
+                fetched => return fetched,
+            }
+        }
+    }
+
+    async fn here(&self, study: &StudyInstanceUid) -> Result<Vec<(SopInstanceUid, u64)>> {
+        match self.session.instances(&Resource::Study(study.clone())).await {
+            Ok(instances) => Ok(instances
+                .into_iter()
+                .map(|instance| (instance.sop_instance, instance.location.length))
+                .collect()),
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// One digest of all that is here of a study; its bytes count for the pace.
+    async fn digest(&self, study: &StudyInstanceUid, pace: &Pace) -> Result<String> {
+        let here = self.here(study).await?;
+        pace.count(here.iter().map(|(_, length)| length).sum());
+        let uids: Vec<SopInstanceUid> = here.into_iter().map(|(uid, _)| uid).collect();
+        let mut digests = self.session.digests(&uids).await?;
+        digests.sort_unstable();
+        let mut hasher = blake3::Hasher::new();
+        for (uid, digest) in &digests {
+            hasher.update(format!("{uid} {digest}\n").as_bytes());
+        }
+        Ok(hasher.finalize().to_hex().to_string())
+    }
+}
+
+fn range(from: NaiveDate, to: NaiveDate) -> String {
+    let (from, to) = (from.format("%Y%m%d"), to.format("%Y%m%d"));
+    format!("{from}-{to}")
+}
+
+fn keys(dates: &str, hour: Option<u8>) -> Attributes {
+    let mut keys = Attributes::new();
+    keys.put_text(tags::STUDY_DATE, VR::DA, dates);
+    if let Some(hour) = hour {
+        keys.put_text(tags::STUDY_TIME, VR::TM, &format!("{hour:02}0000-{hour:02}5959.999999"));
+    }
+    keys.put_text(tags::QUERY_RETRIEVE_LEVEL, VR::CS, "STUDY");
+    keys.put_empty(tags::STUDY_INSTANCE_UID, VR::UI);
+    keys.put_empty(tags::NUMBER_OF_STUDY_RELATED_INSTANCES, VR::IS);
+    keys
+}
+
+fn listed(row: &Attributes) -> Option<Listed> {
+    let study = StudyInstanceUid::parse(row.uid(tags::STUDY_INSTANCE_UID)?).ok()?;
+    let instances = row.int(tags::NUMBER_OF_STUDY_RELATED_INSTANCES);
+    Some(Listed { study, instances: instances.and_then(|count| u64::try_from(count).ok()) })
+}
+
+/// How fast it may be, all studies together.
+struct Pace {
+    bytes_a_second: Option<u64>,
+    free_at: std::sync::Mutex<Instant>,
+}
+
+impl Pace {
+    fn new(bytes_a_second: Option<u64>) -> Self {
+        Self { bytes_a_second, free_at: std::sync::Mutex::new(Instant::now()) }
+    }
+
+    fn free_at(&self) -> std::sync::MutexGuard<'_, Instant> {
+        // A panic elsewhere cannot have broken a point in time.
+        self.free_at.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// So much has come.
+    fn count(&self, bytes: u64) {
+        if let Some(rate) = self.bytes_a_second.filter(|rate| *rate > 0) {
+            let took = Duration::from_millis(bytes.saturating_mul(1000) / rate);
+            let mut free_at = self.free_at();
+            *free_at = (*free_at).max(Instant::now()) + took;
+        }
+    }
+
+    /// Waits until the next study may begin.
+    async fn wait(&self) {
+        let until = *self.free_at();
+        sleep_until(until).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lacks_is_told() {
+        let counts =
+            Counts { studies: 3, complete: 2, known: 1, expected: 40, here: 37, missing: 3, unanswered: 0 };
+        assert_eq!(
+            counts.to_string(),
+            "2 of 3 studies complete (1 of them before), 37 of 40 instances here, 3 missing"
+        );
+        assert!(!counts.is_complete());
+        assert!(Counts { complete: 3, ..counts }.is_complete());
+        assert!(!Counts { complete: 3, unanswered: 1, ..counts }.is_complete());
+    }
+
+    #[test]
+    fn a_day_with_many_is_asked_for_by_the_hour() {
+        let day = NaiveDate::from_ymd_opt(2026, 3, 1).unwrap();
+        let keys = keys(&range(day, day), Some(7));
+        assert_eq!(keys.text(tags::STUDY_DATE).as_deref(), Some("20260301-20260301"));
+        assert_eq!(keys.text(tags::STUDY_TIME).as_deref(), Some("070000-075959.999999"));
+    }
+}

@@ -1,0 +1,70 @@
+//! What somebody orders of the work with peers: it is in the queue, on stable storage, when they are answered.
+
+use std::sync::Arc;
+
+use dicom_store::Work;
+use dicom_store::model::{AeTitle, StudyInstanceUid};
+use dicom_store::queue::NewJob;
+use tokio::sync::Notify;
+
+use crate::jobs::{BringOver, Forward, Retrieve};
+use crate::migrate::Order;
+use crate::{Remotes, Result};
+
+/// Puts orders in the queue; cheap to clone.
+#[derive(Clone)]
+pub struct Orders {
+    work: Work,
+    came: Arc<Notify>,
+}
+
+impl Orders {
+    pub(crate) fn new(work: Work, came: Arc<Notify>) -> Self {
+        Self { work, came }
+    }
+
+    /// Has a study fetched from a peer.
+    ///
+    /// # Errors
+    /// When the index cannot be reached.
+    pub async fn retrieve(&self, peer: &AeTitle, study: &StudyInstanceUid) -> Result<()> {
+        self.take(Retrieve::of(peer, study, "order")?).await
+    }
+
+    /// Has a study sent to a peer, as far as it has not been delivered.
+    ///
+    /// # Errors
+    /// When the index cannot be reached.
+    pub async fn send(&self, peer: &AeTitle, study: &StudyInstanceUid) -> Result<()> {
+        self.take(Forward::by_order(peer, study)?).await
+    }
+
+    /// Has another archive come over, study by study.
+    ///
+    /// # Errors
+    /// When the index cannot be reached.
+    pub async fn import(&self, order: &Order) -> Result<()> {
+        BringOver::keep(&self.work, order, None, false).await?;
+        self.take(BringOver::of(order)?).await
+    }
+
+    async fn take(&self, job: NewJob) -> Result<()> {
+        self.work.enqueue_durably(&[job]).await?;
+        self.came.notify_one();
+        Ok(())
+    }
+}
+
+/// The work with peers: what they do at once, and what they are ordered to; cheap to clone.
+#[derive(Clone)]
+pub struct Exchange {
+    pub remotes: Arc<dyn Remotes>,
+    pub orders: Orders,
+}
+
+impl Exchange {
+    /// With a queue that whoever runs its jobs looks at by itself.
+    pub fn new(remotes: Arc<dyn Remotes>, work: Work) -> Self {
+        Self { remotes, orders: Orders::new(work, Arc::default()) }
+    }
+}

@@ -1,0 +1,136 @@
+//! What is done with studies that have come: table `[[rules]]` of the settings.
+
+use dicom_store::model::{AeTitle, DayTimes, fold};
+use dicom_store::query::Pattern;
+use serde::{Deserialize, Serialize};
+
+/// When something is done, and what.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Rule {
+    /// For people; what is done says by which rule.
+    pub name: String,
+    /// Which studies. Default all.
+    #[serde(default)]
+    pub when: When,
+    /// In any order, each by itself.
+    pub then: Vec<Action>,
+}
+
+/// Which studies a rule is about: those for which all of this holds. Of a list one is enough; an empty one says nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct When {
+    /// Modalities in Study.
+    pub modality: Vec<String>,
+    /// AE titles that any of it came from; `web` for STOW-RS, `import` for filmless import.
+    pub sender: Vec<String>,
+    /// Study Description, with wild cards; case and marks do not matter.
+    pub description: Vec<String>,
+    /// The time of the day at which it is complete, by the clock of this machine: `"19:00-06:00"`.
+    pub between: DayTimes,
+}
+
+/// Something that is done with a study.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub enum Action {
+    /// It is sent to a peer.
+    Route(Route),
+    /// What a peer has of the same patient from before is fetched.
+    Prefetch(Prefetch),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Route {
+    /// AE title of the peer.
+    pub to: AeTitle,
+}
+
+/// Which priors are fetched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Prefetch {
+    /// AE title of the peer that has them.
+    pub from: AeTitle,
+    /// Modalities that they have. Default empty: any.
+    #[serde(default)]
+    pub modality: Vec<String>,
+    /// Not older than so many years. Default 5.
+    #[serde(default = "years")]
+    pub years: u16,
+    /// So many at the most, the newest first. Default 5.
+    #[serde(default = "most")]
+    pub most: u16,
+}
+
+fn years() -> u16 {
+    5
+}
+
+fn most() -> u16 {
+    5
+}
+
+/// What is known of a study when a rule is asked about it.
+#[derive(Clone, Debug, Default)]
+pub struct Subject {
+    pub modalities: Vec<String>,
+    pub senders: Vec<String>,
+    pub description: String,
+    /// Minutes since midnight, by the clock of this machine.
+    pub minute: u16,
+}
+
+impl When {
+    /// Whether the rule is about this study.
+    pub fn holds(&self, of: &Subject) -> bool {
+        let one_of = |wanted: &[String], there: &[String]| {
+            wanted.is_empty() || wanted.iter().any(|wanted| there.iter().any(|one| one == wanted))
+        };
+        let description = fold(&of.description);
+        let is_described = self.description.is_empty()
+            || self.description.iter().any(|wanted| Pattern::new(&fold(wanted)).matches(&description));
+        one_of(&self.modality, &of.modalities)
+            && one_of(&self.sender, &of.senders)
+            && is_described
+            && self.between.contains(of.minute)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn subject() -> Subject {
+        Subject {
+            modalities: vec!["CT".to_owned(), "SR".to_owned()],
+            senders: vec!["CT1".to_owned()],
+            description: "CT Ngực có thuốc".to_owned(),
+            minute: 20 * 60,
+        }
+    }
+
+    fn list(one: &str) -> Vec<String> {
+        vec![one.to_owned()]
+    }
+
+    #[rstest]
+    #[case::anything(When::default(), true)]
+    #[case::modality(When { modality: list("SR"), ..When::default() }, true)]
+    #[case::other_modality(When { modality: list("MR"), ..When::default() }, false)]
+    #[case::one_of_two(When { modality: vec!["MR".to_owned(), "CT".to_owned()], ..When::default() }, true)]
+    #[case::sender(When { sender: list("CT1"), ..When::default() }, true)]
+    #[case::other_sender(When { sender: list("CT2"), ..When::default() }, false)]
+    #[case::description(When { description: list("*nguc*"), ..When::default() }, true)]
+    #[case::other_description(When { description: list("*so nao*"), ..When::default() }, false)]
+    #[case::at_night(When { between: "19:00-06:00".parse().unwrap(), ..When::default() }, true)]
+    #[case::by_day(When { between: "06:00-19:00".parse().unwrap(), ..When::default() }, false)]
+    #[case::all_have_to_hold(When { modality: list("CT"), sender: list("CT2"), ..When::default() }, false)]
+    fn a_rule_is_about_those_for_which_all_of_it_holds(#[case] when: When, #[case] expected: bool) {
+        assert_eq!(when.holds(&subject()), expected);
+    }
+}
