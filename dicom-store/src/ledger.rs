@@ -17,6 +17,7 @@
 mod note;
 mod order;
 mod values;
+mod written_note;
 
 use std::fmt;
 
@@ -28,6 +29,7 @@ use crate::{Error, Result};
 pub(crate) use note::Note;
 pub use order::{Order, Part};
 pub use values::Values;
+pub use written_note::rejection_note;
 
 /// One act as it stands in the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

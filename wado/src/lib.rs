@@ -9,6 +9,7 @@
 //! | `retrieve`, `renditions`, `report` | WADO-RS; images that were made lately; reports as pages |
 //! | `store` | STOW-RS |
 //! | `uri` | WADO-URI |
+//! | `rejection` | `DELETE` by a rejection note |
 //! | `acts` | deleting and correcting, and what is told of it: the API of the operator |
 //! | `text` | whose text is not in the character set that it names, of the same API |
 //! | `peers` | the table of remote AEs, of the same API |
@@ -34,6 +35,7 @@ mod multipart;
 mod negotiation;
 mod parameters;
 mod peers;
+mod rejection;
 mod renditions;
 mod report;
 mod resource;

@@ -17,7 +17,7 @@ use crate::retrieve::bulk_data::{bulk_data, pixel_data};
 use crate::retrieve::{bulk::bulk, frames::frames, instance::instances, metadata::metadata};
 use crate::retrieve::{rendered::rendered, thumbnail::thumbnail};
 use crate::state::Web;
-use crate::{acts, auth, capabilities, cors, search, store};
+use crate::{auth, capabilities, cors, rejection, search, store};
 
 /// Text shorter than this is sent as it is.
 const WORTH_COMPRESSING: u16 = 1024;
@@ -45,7 +45,7 @@ pub fn router(archive: Archive, pool: CpuPool, config: Config) -> Router {
 
 fn study() -> Router<Web> {
     Router::new()
-        .route("/studies/{study}", get(instances).post(store::store).delete(acts::delete))
+        .route("/studies/{study}", get(instances).post(store::store).delete(rejection::delete))
         .route("/studies/{study}/metadata", get(metadata))
         .route("/studies/{study}/bulkdata", get(bulk_data))
         .route("/studies/{study}/pixeldata", get(pixel_data))
@@ -57,7 +57,7 @@ fn study() -> Router<Web> {
 
 fn series() -> Router<Web> {
     let routes = Router::new()
-        .route("/", get(instances).delete(acts::delete))
+        .route("/", get(instances).delete(rejection::delete))
         .route("/metadata", get(metadata))
         .route("/bulkdata", get(bulk_data))
         .route("/pixeldata", get(pixel_data))
@@ -69,7 +69,7 @@ fn series() -> Router<Web> {
 
 fn instance() -> Router<Web> {
     let routes = Router::new()
-        .route("/", get(instances).delete(acts::delete))
+        .route("/", get(instances).delete(rejection::delete))
         .route("/metadata", get(metadata))
         .route("/bulkdata", get(bulk_data))
         .route("/pixeldata", get(pixel_data))

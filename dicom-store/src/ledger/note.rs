@@ -19,7 +19,7 @@ pub(crate) enum Title {
 }
 
 impl Title {
-    fn of(code: &str) -> Option<Self> {
+    pub(super) fn of(code: &str) -> Option<Self> {
         Some(match code {
             "113001" => Self::Quality,
             "113037" => Self::PatientSafety,

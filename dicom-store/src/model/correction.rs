@@ -179,7 +179,7 @@ fn original(step: &Step, previous: Attributes) -> Attributes {
 }
 
 /// A DT value in UTC (PS3.5 §6.2) of milliseconds since 1970.
-pub(super) fn date_time(at: u64) -> String {
+pub(crate) fn date_time(at: u64) -> String {
     const DAY: u64 = 86_400_000;
     let (days, rest) = (at / DAY, at % DAY);
     // Years begin in March: the day that comes every four years is then the last one.

@@ -56,6 +56,30 @@ async fn a_deleted_study_is_not_found_and_can_be_restored() {
 }
 
 #[tokio::test]
+async fn what_is_rejected_is_gone_with_its_note_and_does_not_come_back() {
+    let service = Service::open().await;
+    let (sample, other) = (ct(), ct());
+    let (bad, kept) = (sample.next(2), sample.next_series(2));
+    service.store(&[sample.file(), bad.file(), kept.file(), other.file()]).await;
+    let series = format!("{}/series/{}", study(&sample), sample.uid(tags::SERIES_INSTANCE_UID));
+    let wrong = delete(&service, &format!("{series}?rejection=113000")).await;
+    assert_eq!(wrong.status, StatusCode::BAD_REQUEST);
+    let done = delete(&service, &format!("{series}?rejection=113037")).await;
+    assert_eq!(done.status, StatusCode::NO_CONTENT, "{}", done.text());
+    assert_eq!(service.get(&series, "*/*").await.status, StatusCode::NOT_FOUND);
+    let left = service.get(&format!("{}/instances", study(&sample)), JSON).await.json();
+    let left: Vec<_> =
+        left.as_array().unwrap().iter().map(|row| row["00080018"]["Value"][0].clone()).collect();
+    assert_eq!(left, [json!(kept.sop_instance().as_str())], "the note is hidden as well");
+    let trash = rows(&service, "/deleted").await;
+    let rejected = trash.as_array().unwrap().iter().filter(|row| row["state"] == "rejected").count();
+    assert!(rejected >= 2, "{trash}");
+    service.store(&[sample.file()]).await;
+    assert_eq!(service.get(&series, "*/*").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(delete(&service, &format!("{series}?rejection=113037")).await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
 async fn a_corrected_name_is_in_search_metadata_and_file() {
     let service = Service::open().await;
     let sample = ct().patient_id("7").name("WRONG^NAME");
