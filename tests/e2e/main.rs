@@ -30,3 +30,4 @@ mod stow;
 mod stuck;
 mod viewer;
 mod wado;
+mod zip;

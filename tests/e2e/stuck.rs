@@ -4,8 +4,14 @@ use std::{fs, net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use http_body_util::Empty;
-use hyper::{Request, Response, body::Incoming, client::conn::http2, header::HOST};
+use futures_util::stream::{self, BoxStream, StreamExt as _};
+use http_body_util::{Empty, StreamBody};
+use hyper::{
+    Request, Response,
+    body::{Frame, Incoming},
+    client::conn::http2,
+    header::{CONTENT_TYPE, HOST},
+};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tempfile::TempDir;
 use tests::{
@@ -20,7 +26,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     task::JoinHandle,
-    time::timeout,
+    time::{interval, timeout},
 };
 
 const STUDY_ROOT_GET: &str = "1.2.840.10008.5.1.4.1.2.2.3";
@@ -171,6 +177,84 @@ async fn receivers_of_a_c_get_that_take_nothing_hold_back_nobody_and_are_ended()
     scene.assert_serves(&scene.usual, SOON).await?;
     scene.assert_serves(&scene.large, LATER).await?;
     assert_all_ended(&scene, "association ended", stuck.len()).await
+}
+
+/// The body of a request whose sender never comes to the end.
+type Dripping = StreamBody<BoxStream<'static, std::io::Result<Frame<Bytes>>>>;
+
+/// The beginning of an instance, and then a byte now and then, or none at all.
+fn dripping(file: &Bytes, pause: Option<Duration>) -> Dripping {
+    let mut beginning = b"--b\r\nContent-Type: application/dicom\r\n\r\n".to_vec();
+    beginning.extend_from_slice(&file[..10_000]);
+    let rest = match pause {
+        Some(pause) => stream::unfold(interval(pause), |mut drops| async move {
+            drops.tick().await;
+            Some((Ok(Frame::data(Bytes::from_static(b"x"))), drops))
+        })
+        .boxed(),
+        None => stream::pending().boxed(),
+    };
+    StreamBody::new(stream::iter([Ok(Frame::data(beginning.into()))]).chain(rest).boxed())
+}
+
+/// So many who store over one HTTP/2 connection and do not come to the end; their answers.
+async fn dripping_writers(
+    scene: &Scene,
+    count: usize,
+    pause: Option<Duration>,
+) -> Result<Vec<JoinHandle<hyper::Result<Response<Incoming>>>>> {
+    let stream = TcpStream::connect(scene.program.http).await?;
+    let builder = http2::Builder::new(TokioExecutor::new());
+    let (mut sender, connection) = builder.handshake::<_, Dripping>(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    let mut answers = Vec::new();
+    for _ in 0..count {
+        sender.ready().await?;
+        let request = Request::post(format!("http://{}/dicom-web/studies", scene.program.http))
+            .header(CONTENT_TYPE, "multipart/related; type=\"application/dicom\"; boundary=b")
+            .body(dripping(&scene.usual.file(), pause))?;
+        answers.push(tokio::spawn(sender.send_request(request)));
+    }
+    Ok(answers)
+}
+
+/// Somebody else stores, and finds it, within this time.
+async fn assert_stores(scene: &Scene, number: u16, within: Duration) -> Result<()> {
+    let web = Web::new(scene.program.http);
+    let file = ct_of_size(NGUYEN, number, 64).remove(usize::from(number) - 1).file();
+    let stored = timeout(within, web.store("/dicom-web/studies", &[file])).await;
+    let answer = stored.context("others are held back")??;
+    assert!(answer.status.is_success(), "{answer:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writers_that_send_a_byte_now_and_then_hold_back_nobody() -> Result<()> {
+    let scene = Scene::set("", &[]).await?;
+    let mut writers = Vec::new();
+    for _ in 0..3 {
+        writers.extend(dripping_writers(&scene, 60, Some(Duration::from_millis(200))).await?);
+    }
+    for number in 2..5 {
+        assert_stores(&scene, number, SOON).await?;
+        scene.assert_serves(&scene.usual, SOON).await?;
+    }
+    assert!(writers.iter().all(|writer| !writer.is_finished()), "they are let go on");
+    writers.iter().for_each(JoinHandle::abort);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writers_that_stop_in_the_middle_hold_back_nobody_and_are_answered() -> Result<()> {
+    let scene = Scene::set("[http]\nstall-s = 8\n", &[]).await?;
+    let writers = dripping_writers(&scene, 60, None).await?;
+    assert_stores(&scene, 2, SOON).await?;
+    scene.assert_serves(&scene.usual, SOON).await?;
+    for writer in writers {
+        let answer = timeout(LATER, writer).await.context("the server waits for ever")???;
+        assert_eq!(answer.status().as_u16(), 408);
+    }
+    assert_stores(&scene, 3, SOON).await
 }
 
 /// Accepts every association and then takes nothing; gives its address.

@@ -2,7 +2,7 @@
 //!
 //! The scripts in `peers/` print one JSON value each; what they saw is judged by the tests.
 
-use std::{ffi::OsStr, net::SocketAddr, time::Duration};
+use std::{ffi::OsStr, net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -25,6 +25,11 @@ pub async fn dicomweb_client<A: AsRef<OsStr>>(
     arguments: &[A],
 ) -> Result<Value> {
     script("web.py", &[format!("http://{server}/dicom-web"), verb.to_owned()], arguments).await
+}
+
+/// The instances of a File-set as pydicom finds them by its DICOMDIR: `peers/file_set.py` documents the fields.
+pub async fn file_set(dicomdir: &Path) -> Result<Value> {
+    script("file_set.py", &[], &[dicomdir]).await
 }
 
 /// The folder of real files that come with pydicom.
