@@ -5,29 +5,32 @@ use std::collections::BTreeSet;
 use toml::{Table, Value};
 
 /// What each crate may depend on of the house, itself left out. `viewer` holds static files and knows nobody.
-const ARROWS: [(&str, &[&str]); 8] = [
+const ARROWS: [(&str, &[&str]); 9] = [
     ("dicom-store", &[]),
-    ("worker", &["dicom-store"]),
+    ("pixel", &["dicom-store"]),
+    ("worker", &["dicom-store", "pixel"]),
     ("dicom-net", &["dicom-store", "worker"]),
     ("wado", &["dicom-store", "worker"]),
     ("his", &["dicom-store", "worker"]),
     ("viewer", &[]),
     ("filmless", &["dicom-store", "worker", "dicom-net", "wado", "his", "viewer"]),
-    ("tests", &["dicom-store", "worker", "dicom-net", "wado", "his", "viewer", "filmless"]),
+    ("tests", &["dicom-store", "pixel", "worker", "dicom-net", "wado", "his", "viewer", "filmless"]),
 ];
 
 /// What a crate must not name, dev-dependencies included: (crates, dependency).
-const FORBIDDEN: [(&[&str], &str); 9] = [
+const FORBIDDEN: [(&[&str], &str); 10] = [
     (&["dicom-store"], "axum"),
     (&["dicom-store"], "dicom-ul"),
     (&["dicom-store"], "rayon"),
-    (&["worker", "dicom-net", "wado", "his", "viewer"], "sqlx"),
-    (&["worker", "dicom-net", "wado", "his", "viewer"], "object_store"),
-    (&["dicom-net", "worker"], "axum"),
-    (&["wado", "worker"], "dicom-ul"),
+    (&["pixel", "worker", "dicom-net", "wado", "his", "viewer"], "sqlx"),
+    (&["pixel", "worker", "dicom-net", "wado", "his", "viewer"], "object_store"),
+    (&["dicom-net", "worker", "pixel"], "axum"),
+    (&["wado", "worker", "pixel"], "dicom-ul"),
+    // Pixels are computed, and nothing is waited for meanwhile.
+    (&["pixel"], "tokio"),
     // Files of settings are read by `server`; errors are typed below it.
-    (&["dicom-store", "worker", "dicom-net", "wado", "his", "viewer"], "toml"),
-    (&["dicom-store", "worker", "dicom-net", "wado", "his", "viewer"], "anyhow"),
+    (&["dicom-store", "pixel", "worker", "dicom-net", "wado", "his", "viewer"], "toml"),
+    (&["dicom-store", "pixel", "worker", "dicom-net", "wado", "his", "viewer"], "anyhow"),
 ];
 
 /// Everything that is wrong with the manifest of a member.

@@ -20,7 +20,7 @@ const BORDERS: [Border; 8] = [
     Border { folder: "dicom-net/src/dimse", root: "worker", allowed: &[] },
     Border { folder: "his/src/hl7", root: "dicom_store", allowed: &["model"] },
     Border { folder: "his/src/fhir", root: "dicom_store", allowed: &["model"] },
-    Border { folder: "worker/src/pixel", root: "crate", allowed: &["pixel"] },
+    Border { folder: "pixel/src", root: "dicom_store", allowed: &["model"] },
     Border { folder: "dicom-store/src/model", root: "crate", allowed: &["model"] },
 ];
 
@@ -30,7 +30,7 @@ pub(crate) fn bounded() -> impl Iterator<Item = &'static str> {
 }
 
 /// Crates that get everything they need as parameters.
-const PURE: [&str; 6] = ["dicom-store/", "worker/", "dicom-net/", "wado/", "his/", "viewer/"];
+const PURE: [&str; 7] = ["dicom-store/", "pixel/", "worker/", "dicom-net/", "wado/", "his/", "viewer/"];
 
 /// Paths that read the environment or wait for signals.
 const AMBIENT: [(&str, &str); 6] = [
@@ -255,8 +255,7 @@ mod tests {
         assert_fault("dicom-net/src/dimse.rs", "use dicom_store::{model, Archive};", "dicom_store::Archive");
         assert_clean("dicom-net/src/scp.rs", "use dicom_store::Session;");
         assert_clean("dicom-net/src/ul.rs", "use dicom_store::model::AeTitle;");
-        assert_fault("worker/src/pixel/decode.rs", "use crate::pool::CpuPool;", "crate::pool");
-        assert_fault("worker/src/pixel.rs", "use super::pool::CpuPool;", "super:: leaves");
+        assert_fault("pixel/src/decode.rs", "use dicom_store::Session;", "dicom_store::Session");
         assert_fault("dicom-store/src/model/uid.rs", "use super::super::session;", "super:: leaves");
         assert_fault("dicom-store/src/model/uid.rs", "use crate::query::Query;", "crate::query");
         assert_clean("dicom-store/src/model/uid.rs", "use crate::model::Phi;\nuse super::fold;");

@@ -3,7 +3,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`pool`] | the threads that compute, behind a future |
-//! | [`pixel`] | frames → samples → pictures: pure functions |
+//! | [`pixel`] | frames → samples → pictures: pure functions, a crate of its own |
 //! | [`render`] | a stored frame → an image file |
 //! | [`softcopy`] | presentation states |
 //! | [`frame`] | a frame of a stored instance, with what its data set says of it |
@@ -28,7 +28,6 @@ pub mod job;
 pub mod jobs;
 pub mod migrate;
 mod orders;
-pub mod pixel;
 pub mod pool;
 pub mod remote;
 pub mod render;
@@ -43,6 +42,7 @@ pub use destination::Destination;
 pub use error::{Error, Result};
 pub use job::{Job, Registry};
 pub use orders::{Exchange, Orders};
+pub use pixel;
 pub use pool::{CpuPool, Panicked};
 pub use remote::Remotes;
 pub use rules::Rule;

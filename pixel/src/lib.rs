@@ -1,6 +1,6 @@
 //! From the bytes of one frame to samples, and from samples to a picture.
 //!
-//! Pure functions on bytes: no waiting, no files, nothing of the rest of this crate. What is read
+//! Pure functions on bytes: no waiting, no files, nothing of the archive but its model. What is read
 //! here came over the network, so every length is checked against the data set before anything is
 //! allocated, and nothing panics on any input. They compute for milliseconds: call them through
 //! the pool.
@@ -54,6 +54,7 @@ mod shown_tests;
 
 pub use animation::{GifAnimation, GifFrame};
 pub use bitmap::{Bitmap, Channels};
+pub use color::to_bitmap;
 pub use decode::{Decoded, can_decode, decode};
 pub use encode::{Format, encode};
 pub use error::{Error, ErrorKind, Result};
@@ -66,5 +67,3 @@ pub use profile::{IccProfile, MAX_PROFILE};
 pub use scale::{Region, Viewport, fit};
 pub use transcode::{NativeFrame, to_native_le};
 pub use window::{Window, WindowFunction};
-
-pub(crate) use color::to_bitmap;

@@ -31,7 +31,7 @@ impl IccProfile {
     ///
     /// # Errors
     /// `Unsupported` when the image's own profile cannot be read or is no profile of RGB.
-    pub(crate) fn apply(self, picture: Bitmap, own: Option<&[u8]>) -> Result<(Bitmap, Option<Vec<u8>>)> {
+    pub fn apply(self, picture: Bitmap, own: Option<&[u8]>) -> Result<(Bitmap, Option<Vec<u8>>)> {
         let target = match self {
             Self::No => return Ok((picture, None)),
             Self::Yes => match own {

@@ -8,7 +8,7 @@ use super::{Bitmap, Channels, Decoded, Error, ErrorKind, ImageInfo, Photometric,
 /// # Errors
 /// `Unsupported` for four colours, for retired photometric interpretations, and for colours that are
 /// not integers; `Invalid` for PALETTE COLOR without a palette.
-pub(crate) fn to_bitmap(decoded: Decoded<'_>, shown: &Shown) -> Result<Bitmap> {
+pub fn to_bitmap(decoded: Decoded<'_>, shown: &Shown) -> Result<Bitmap> {
     let Decoded { samples, info } = decoded;
     let (width, height) = (info.columns, info.rows);
     if samples.len() != info.decoded_length()? {

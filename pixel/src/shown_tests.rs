@@ -13,7 +13,7 @@ use super::fixture::{grey, rgb};
 use super::made_elsewhere as made;
 use super::{ImageInfo, Lut, Palette, Photometric, SampleKind, Shown, decode, jpeg, to_bitmap};
 
-const DOCUMENT: &str = include_str!("../../../docs/pixels.md");
+const DOCUMENT: &str = include_str!("../../docs/pixels.md");
 
 /// Rows and columns of every image here, those of the pictures of others.
 const SIZE: (u32, u32) = (11, 13);
