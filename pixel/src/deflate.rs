@@ -1,10 +1,12 @@
 //! Frames that are deflated each by itself (PS3.5 §A.4.14).
 
-use std::io::Read;
+use std::io::{Read, Write};
 
+use flate2::Compression;
 use flate2::read::DeflateDecoder;
+use flate2::write::DeflateEncoder;
 
-use super::{Error, ImageInfo, Result};
+use super::{Error, ErrorKind, ImageInfo, Result};
 
 /// The native frame in little endian. What the stream has beyond it, such as padding, is not read.
 ///
@@ -24,21 +26,23 @@ pub(super) fn inflate(frame: &[u8], info: &ImageInfo) -> Result<Vec<u8>> {
     Ok(native)
 }
 
+/// Deflates a native frame in little endian.
+///
+/// # Errors
+/// `Internal` when the encoder fails.
+pub(super) fn deflate(native: &[u8]) -> Result<Vec<u8>> {
+    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
+    let done = encoder.write_all(native).and_then(|()| encoder.finish());
+    done.map_err(|error| Error::new(ErrorKind::Internal, format!("deflating: {error}")))
+}
+
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
-    use flate2::Compression;
-    use flate2::write::DeflateEncoder;
-
-    use super::super::ErrorKind;
     use super::super::fixture::grey;
     use super::*;
 
     fn deflated(native: &[u8]) -> Vec<u8> {
-        let mut encoder = DeflateEncoder::new(Vec::new(), Compression::fast());
-        encoder.write_all(native).unwrap();
-        encoder.finish().unwrap()
+        deflate(native).unwrap()
     }
 
     #[test]

@@ -7,9 +7,12 @@ mod header;
 mod huffman;
 mod idct;
 mod lossless;
+mod lossless_encode;
 mod scans;
 mod sequential;
 mod tables;
+
+pub(super) use lossless_encode::encode as encode_lossless;
 
 use self::header::JpegHeader;
 use super::raster::{Raster, Samples, Shape};

@@ -4,9 +4,20 @@
 //! is right for all of it. Which of them is asked, the stream says; what it would cost is known before.
 
 mod codestream;
+mod encode;
+mod geometry;
 mod header;
+mod ht;
+mod mq;
+mod packet_bits;
+mod plain;
+mod tag_tree;
+mod wavelet;
+
+pub(super) use encode::{BlockCoder, encode};
 
 use self::header::Header;
+use self::plain::Plain;
 use super::raster::{Raster, Samples};
 use super::{Error, ImageInfo, Photometric, Result, foreign};
 
@@ -15,6 +26,13 @@ const SAMPLES_OF_A_BIT: usize = 1 << 16;
 
 /// Most samples of a frame: the decoders take 8 bytes for each while they work.
 const MOST_SAMPLES: usize = 1 << 26;
+
+/// Most samples that other decoders than ours are asked for whatever the length of the stream; they take up to half a
+/// microsecond for each, blank or not.
+const FREE_SAMPLES: usize = 1 << 22;
+
+/// Beyond them a byte of the stream has to stand for no more than so many. Real frames have under 40.
+const SAMPLES_OF_A_BYTE: usize = 64;
 
 /// Decodes a frame; what was transformed to YBR_RCT or YBR_ICT is RGB again.
 ///
@@ -25,12 +43,23 @@ pub(super) fn decode(frame: &[u8], info: &ImageInfo) -> Result<Raster> {
     let stream = codestream::within(frame)?;
     let header = Header::read(stream)?;
     let precision = header.shape.precision;
-    if header.shape.check(info, "JPEG 2000", stream, SAMPLES_OF_A_BIT)? > MOST_SAMPLES {
+    let count = header.shape.check(info, "JPEG 2000", stream, SAMPLES_OF_A_BIT)?;
+    if count > MOST_SAMPLES {
         let what = format!("JPEG 2000 frame of over {MOST_SAMPLES} samples");
         return Err(Error::new(super::ErrorKind::TooLarge, what));
     }
     header.check_cost(stream)?;
-    let samples = if header.is_high_throughput {
+    let plain = match Plain::read(stream, &header) {
+        Some(plain) => plain.decode(&header)?,
+        None => None,
+    };
+    if plain.is_none() && count > FREE_SAMPLES && count / SAMPLES_OF_A_BYTE > stream.len() {
+        let what = format!("JPEG 2000 stream of {} bytes claims {count} samples", stream.len());
+        return Err(Error::new(super::ErrorKind::TooLarge, what));
+    }
+    let samples = if let Some(samples) = plain {
+        samples
+    } else if header.is_high_throughput {
         foreign::guarded("HTJ2K", || high_throughput(stream, &header))?
     } else {
         foreign::guarded("JPEG 2000", || part_1(stream, &header))?

@@ -2,8 +2,12 @@
 
 mod bits;
 mod coder;
+mod encode;
 mod header;
 mod scan;
+mod writer;
+
+pub(super) use encode::encode;
 
 use self::header::{Header, Part};
 use self::scan::Scan;

@@ -12,6 +12,7 @@
 //! | what the data set says of the image | `info`, `read`, `lut`, `palette` | PS3.3 §C.7.6.3, §C.7.6.16 |
 //! | stored bytes → samples, colour by pixel, little endian | `decode`: `native`, `rle`, `deflate`, `jpeg`, `jpeg_ls`, `jpeg2000`, `jpeg_xl`, then `raster` | PS3.5 §8, Annex A, Annex G |
 //! | stored bytes → the bytes of a native frame | `transcode` | PS3.5 §8.1, §A.2 |
+//! | stored bytes → a frame of another transfer syntax, compared with what went in | `recode`; `source`, then the encoders beside the decoders | PS3.5 §8.2, §10 |
 //! | samples → grey or RGB of 8 bits | `grayscale`, `color` | PS3.3 §C.11.1, §C.11.2, §C.7.6.3.1.2 |
 //! | region, scale, flip | `scale` | PS3.18 §8.3.5.1.3 |
 //! | colours of another space | `profile` | PS3.18 §8.3.5.1.5 |
@@ -38,8 +39,10 @@ mod picture;
 mod profile;
 mod raster;
 mod read;
+mod recode;
 mod rle;
 mod scale;
+mod source;
 mod transcode;
 mod window;
 
@@ -64,6 +67,7 @@ pub use lut::{Lut, Modality, Voi};
 pub use palette::Palette;
 pub use picture::{MAX_PICTURE, Picture, PictureKind};
 pub use profile::{IccProfile, MAX_PROFILE};
+pub use recode::{RecodedFrame, can_encode, is_within, recode};
 pub use scale::{Region, Viewport, fit};
 pub use transcode::{NativeFrame, to_native_le};
 pub use window::{Window, WindowFunction};

@@ -1,6 +1,6 @@
 //! RLE Lossless: a segment of packed bits for each byte of a sample (PS3.5 Annex G).
 
-use super::{Error, ImageInfo, Result};
+use super::{Error, ErrorKind, ImageInfo, Result};
 
 /// Bytes of the header: the number of segments and fifteen offsets (PS3.5 §G.5).
 const HEADER: usize = 64;
@@ -104,65 +104,118 @@ fn extend(segment: &[u8], length: usize, plane: &mut Vec<u8>) -> Option<()> {
     Some(())
 }
 
+/// Encodes a native frame in little endian: samples by pixel or by plane, single bits packed.
+///
+/// # Errors
+/// `Unsupported` for pixels of more than 15 bytes; `Corrupt` when the frame is too short.
+pub(super) fn encode(native: &[u8], info: &ImageInfo) -> Result<Vec<u8>> {
+    let too_short = || Error::corrupt(format!("native frame of {} bytes", native.len()));
+    let native = native.get(..info.native_length()?).ok_or_else(too_short)?;
+    if info.photometric.is_halved_when_native() {
+        return Err(Error::unsupported("RLE of halved chrominance"));
+    }
+    if info.bits_allocated == 1 {
+        return framed(&[pack(native.chunks(row_of_bits(info)), native.len())]);
+    }
+    let (sample, pixel) = (info.sample_bytes(), info.pixel_bytes());
+    let (pixels, columns) = (info.pixels()?, usize::try_from(info.columns).unwrap_or(usize::MAX));
+    let segments: Vec<Vec<u8>> = (0..pixel)
+        .map(|index| {
+            let (of_sample, byte) = (index / sample, sample - 1 - index % sample);
+            let (start, stride) = if info.is_planar && info.samples_per_pixel > 1 {
+                (of_sample * pixels * sample + byte, sample)
+            } else {
+                (of_sample * sample + byte, pixel)
+            };
+            let bytes = native.get(start..).unwrap_or_default().iter().step_by(stride).take(pixels);
+            let plane: Vec<u8> = bytes.copied().collect();
+            pack(plane.chunks(columns), pixels)
+        })
+        .collect();
+    framed(&segments)
+}
+
+/// Bytes that hold a row of single bits; rows need not begin with a byte, so that all are packed as one.
+fn row_of_bits(info: &ImageInfo) -> usize {
+    match usize::try_from(info.columns) {
+        Ok(columns) if columns.is_multiple_of(8) && columns > 0 => columns / 8,
+        _ => usize::MAX,
+    }
+}
+
+/// Runs of equal bytes, and literals of the others; each row is packed by itself (PS3.5 §G.3.1).
+fn pack<'a>(rows: impl Iterator<Item = &'a [u8]>, length: usize) -> Vec<u8> {
+    let mut packed = Vec::with_capacity(length / 2);
+    for row in rows {
+        let mut literal = 0;
+        let mut rest = row;
+        while let Some(next) = rest.get(literal) {
+            let run = rest
+                .get(literal..)
+                .unwrap_or_default()
+                .iter()
+                .take(MAX_RUN)
+                .take_while(|byte| *byte == next)
+                .count();
+            if run > 2 || (run == 2 && literal == 0) {
+                rest = put_literal(rest, literal, &mut packed);
+                literal = 0;
+                packed.extend([(257 - run).to_le_bytes()[0], *next]);
+                rest = rest.get(run..).unwrap_or_default();
+            } else {
+                literal += 1;
+                if literal == MAX_RUN {
+                    rest = put_literal(rest, literal, &mut packed);
+                    literal = 0;
+                }
+            }
+        }
+        put_literal(rest, literal, &mut packed);
+    }
+    if !packed.len().is_multiple_of(2) {
+        packed.push(0);
+    }
+    packed
+}
+
+/// Gives what is behind the literal.
+fn put_literal<'a>(rest: &'a [u8], length: usize, packed: &mut Vec<u8>) -> &'a [u8] {
+    let (literal, behind) = rest.split_at_checked(length).unwrap_or((rest, &[]));
+    if let Some(code) = length.checked_sub(1) {
+        packed.push(code.to_le_bytes()[0]);
+        packed.extend_from_slice(literal);
+    }
+    behind
+}
+
+/// The header and its segments (PS3.5 §G.5).
+fn framed(segments: &[Vec<u8>]) -> Result<Vec<u8>> {
+    let too_large = || Error::new(ErrorKind::TooLarge, "RLE frame is too large");
+    if segments.len() > 15 {
+        return Err(Error::unsupported(format!("RLE of {} bytes a pixel", segments.len())));
+    }
+    let mut words = vec![u32::try_from(segments.len()).map_err(|_| too_large())?];
+    let mut offset = HEADER;
+    for segment in segments {
+        words.push(u32::try_from(offset).map_err(|_| too_large())?);
+        offset += segment.len();
+    }
+    words.resize(HEADER / 4, 0);
+    let mut frame: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    segments.iter().for_each(|segment| frame.extend_from_slice(segment));
+    Ok(frame)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
     use rstest::rstest;
 
-    use super::super::ErrorKind;
     use super::super::fixture::{grey, rgb};
     use super::*;
 
-    /// Packs as plainly as the standard allows: runs of equal bytes, literals of the others.
-    fn pack(plane: &[u8]) -> Vec<u8> {
-        let mut packed = Vec::new();
-        let mut literal: Vec<u8> = Vec::new();
-        for run in plane.chunk_by(|a, b| a == b).flat_map(|equal| equal.chunks(128)) {
-            if run.len() < 3 && literal.len() + run.len() <= 128 {
-                literal.extend(run);
-                continue;
-            }
-            flush(&mut literal, &mut packed);
-            if run.len() < 3 {
-                literal.extend(run);
-            } else {
-                packed.extend([u8::try_from(257 - run.len()).unwrap(), run[0]]);
-            }
-        }
-        flush(&mut literal, &mut packed);
-        if !packed.len().is_multiple_of(2) {
-            packed.push(0);
-        }
-        packed
-    }
-
-    fn flush(literal: &mut Vec<u8>, packed: &mut Vec<u8>) {
-        if let Some(last) = literal.len().checked_sub(1) {
-            packed.push(u8::try_from(last).unwrap());
-            packed.append(literal);
-        }
-    }
-
-    /// A frame of the samples, which are by pixel and little endian.
-    fn encode(samples: &[u8], info: &ImageInfo) -> Vec<u8> {
-        let (sample, pixel) = (info.sample_bytes(), info.pixel_bytes());
-        let planes = (0..pixel).map(|index| {
-            let byte = index / sample * sample + sample - 1 - index % sample;
-            pack(&samples.iter().skip(byte).step_by(pixel).copied().collect::<Vec<_>>())
-        });
-        framed(&planes.collect::<Vec<_>>())
-    }
-
     fn framed(segments: &[Vec<u8>]) -> Vec<u8> {
-        let mut words = vec![u32::try_from(segments.len()).unwrap()];
-        let mut offset = 64;
-        for segment in segments {
-            words.push(offset);
-            offset += u32::try_from(segment.len()).unwrap();
-        }
-        words.resize(16, 0);
-        let header = words.iter().flat_map(|word| word.to_le_bytes());
-        header.chain(segments.concat()).collect()
+        super::framed(segments).unwrap()
     }
 
     #[test]
@@ -213,10 +266,12 @@ mod tests {
         let shapes = prop_oneof![
             (1..9_u32, 1..40_u32, prop_oneof![Just(8_u32), Just(16), Just(32)])
                 .prop_map(|(r, c, b)| grey(r, c, b)),
-            (1..9_u32, 1..40_u32).prop_map(|(r, c)| rgb(r, c)),
+            (1..9_u32, 1..40_u32).prop_map(|(r, c)| grey(r, c, 1)),
+            (1..9_u32, 1..400_u32, any::<bool>())
+                .prop_map(|(r, c, is_planar)| ImageInfo { is_planar, ..rgb(r, c) }),
         ];
         shapes.prop_flat_map(|info| {
-            let length = info.decoded_length().unwrap();
+            let length = info.native_length().unwrap();
             // Few different values, so that there are runs too.
             (Just(info), proptest::collection::vec(0..4_u8, length))
         })
@@ -225,7 +280,8 @@ mod tests {
     proptest! {
         #[test]
         fn what_was_encoded_comes_back((info, samples) in images()) {
-            prop_assert_eq!(decode(&encode(&samples, &info), &info, false).unwrap(), samples);
+            let frame = encode(&samples, &info).unwrap();
+            prop_assert_eq!(decode(&frame, &info, info.is_planar).unwrap(), samples);
         }
 
         #[test]

@@ -181,7 +181,7 @@ impl Style {
 }
 
 /// Second byte of the marker, contents and what follows.
-fn next_segment(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+pub(super) fn next_segment(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let [0xFF, marker, rest @ ..] = bytes else { return None };
     // Some markers stand alone (Table A.1).
     if matches!(marker, 0x30..=0x3F | 0x93 | 0xD9) {

@@ -3,6 +3,8 @@ use rstest::rstest;
 
 use super::super::fixture::rgb;
 use super::super::made_elsewhere::{self as made, bytes, grey_picture, picture, rgb_picture};
+use super::super::raster::Shape;
+use super::super::source::Source;
 use super::super::{ErrorKind, damage};
 use super::*;
 
@@ -79,4 +81,45 @@ fn more_bits_than_are_allocated_are_corrupt() {
 #[case::high_throughput_colours(made::HTJ2K_RGB, rgb_picture(), transfer_syntax::HTJ2K)]
 fn damaged_streams_are_survived(#[case] stream: &str, #[case] info: ImageInfo, #[case] syntax: &str) {
     damage::survives(&bytes(stream), &info, syntax);
+}
+
+/// Slopes with some noise, by pixel.
+fn source(rows: u32, columns: u32, colours: usize, precision: u32, is_signed: bool) -> Source {
+    let mut numbers = damage::Numbers(3);
+    let count = usize::try_from(rows * columns).unwrap() * colours;
+    let mask = u16::MAX >> (16 - precision);
+    let sample = |at: usize, noise: usize| u16::try_from((at * 5 + noise) & 0xFFFF).unwrap() & mask;
+    let samples = (0..count).map(|at| sample(at, numbers.below(9))).collect();
+    Source { shape: Shape { rows, columns, colours, precision }, is_signed, samples }
+}
+
+/// The other decoders read what is written here.
+#[rstest]
+#[case(source(64, 64, 1, 8, false))]
+#[case(source(200, 131, 1, 12, false))]
+#[case(source(131, 200, 1, 16, true))]
+#[case(source(1, 77, 1, 16, false))]
+#[case(source(90, 61, 3, 8, false))]
+#[case(source(513, 400, 1, 10, true))]
+fn openjpeg_and_hayro_read_what_is_written_here(#[case] source: Source) {
+    for transforms in [false, true] {
+        let stream = encode(&source, BlockCoder::HighThroughput, transforms).unwrap();
+        let header = Header::read(&stream).unwrap();
+        assert!(Plain::read(&stream, &header).is_some());
+        assert!(high_throughput(&stream, &header).unwrap() == source.samples, "OpenJPEG");
+        let stream = encode(&source, BlockCoder::Arithmetic, transforms).unwrap();
+        assert!(part_1(&stream, &Header::read(&stream).unwrap()).unwrap() == source.samples, "hayro");
+    }
+}
+
+#[test]
+fn a_blank_frame_of_few_bytes_is_decoded_where_that_is_cheap_and_refused_elsewhere() {
+    let blank = Source { samples: vec![7; 4096 * 4096], ..source(4096, 4096, 1, 8, false) };
+    let info = ImageInfo { rows: 4096, columns: 4096, ..grey_picture(8) };
+    let stream = encode(&blank, BlockCoder::HighThroughput, false).unwrap();
+    assert!(stream.len() < 10_000, "{} bytes", stream.len());
+    let Samples::Bytes(samples) = decode(&stream, &info).unwrap().samples else { panic!("bytes") };
+    assert!(samples.iter().all(|sample| *sample == 7));
+    let stream = encode(&blank, BlockCoder::Arithmetic, false).unwrap();
+    assert_eq!(decode(&stream, &info).err().map(|error| error.kind), Some(ErrorKind::TooLarge));
 }

@@ -2,6 +2,7 @@
 
 use super::bits::Bits;
 use super::header::Parameters;
+use super::writer::BitWriter;
 
 /// Contexts of differences, of which one and its negative share a place (§A.3.4).
 const REGULAR: usize = 365;
@@ -110,15 +111,49 @@ impl Coder {
         let raised = mapped + kind;
         let (is_odd, size) = (raised & 1 == 1, (raised + 1) / 2);
         let is_negative = (k != 0 || 2 * state.negative >= state.count) == is_odd;
-        state.negative += i32::from(is_negative && size > 0);
-        state.sizes = state.sizes.checked_add((mapped + 1 - kind) >> 1)?;
-        if state.count == self.parameters.reset {
-            state.sizes >>= 1;
-            state.count >>= 1;
-            state.negative >>= 1;
-        }
-        state.count += 1;
+        state.learn(mapped, kind, is_negative && size > 0, self.parameters.reset)?;
         Some(self.reconstructed(predicted, sign * if is_negative { -size } else { size }))
+    }
+
+    /// Writes a sample, without loss; context and prediction as for [`Coder::sample`].
+    pub(super) fn put(
+        &mut self,
+        bits: &mut BitWriter,
+        context: i32,
+        predicted: i32,
+        sample: i32,
+    ) -> Option<()> {
+        let Parameters { greatest, near, reset, .. } = self.parameters;
+        let sign = if context < 0 { -1 } else { 1 };
+        let state = self.contexts.get_mut(usize::try_from(context.unsigned_abs()).ok()?)?;
+        let predicted = (predicted + sign * state.correction).clamp(0, greatest);
+        let error = wrapped(sign * (sample - predicted), self.range);
+        let k = golomb_parameter(state.sizes, state.count);
+        let is_turned = k == 0 && 2 * state.bias <= -state.count;
+        put_golomb(bits, mapped(error, is_turned), k, self.limit, self.error_bits)?;
+        state.learn(error, near, reset)
+    }
+
+    /// Writes a sample that interrupts a run, as [`Coder::interruption`] reads it.
+    pub(super) fn put_interruption(
+        &mut self,
+        bits: &mut BitWriter,
+        (left, above): (i32, i32),
+        sample: i32,
+        run_bits: u32,
+    ) -> Option<()> {
+        let is_even = left == above;
+        let (predicted, sign) = if is_even { (left, 1) } else { (above, if left > above { -1 } else { 1 }) };
+        let error = wrapped(sign * (sample - predicted), self.range);
+        let state = self.runs.get_mut(usize::from(is_even))?;
+        let kind = i32::from(is_even);
+        let k = golomb_parameter(state.sizes.saturating_add((state.count >> 1) * kind), state.count);
+        let odd_is_negative = k != 0 || 2 * state.negative >= state.count;
+        let is_odd = error != 0 && (error < 0) == odd_is_negative;
+        let mapped = 2 * error.abs() - kind - i32::from(is_odd);
+        let limit = self.limit.checked_sub(run_bits + 1)?;
+        put_golomb(bits, u32::try_from(mapped).ok()?, k, limit, self.error_bits)?;
+        state.learn(mapped, kind, error < 0, self.parameters.reset)
     }
 
     /// Prediction and error, modulo the range (§A.4.4, §A.4.5).
@@ -159,6 +194,21 @@ impl Context {
     }
 }
 
+impl RunContext {
+    /// §A.7.2.2; `None` for an error that no encoder makes.
+    fn learn(&mut self, mapped: i32, kind: i32, is_negative: bool, reset: i32) -> Option<()> {
+        self.negative += i32::from(is_negative);
+        self.sizes = self.sizes.checked_add((mapped + 1 - kind) >> 1)?;
+        if self.count == reset {
+            self.sizes >>= 1;
+            self.count >>= 1;
+            self.negative >>= 1;
+        }
+        self.count += 1;
+        Some(())
+    }
+}
+
 /// The least k with N · 2^k ≥ A (§A.5.1).
 fn golomb_parameter(sizes: i32, count: i32) -> u32 {
     let mut k = 0;
@@ -173,6 +223,34 @@ fn golomb(bits: &mut Bits<'_>, k: u32, limit: u32, error_bits: u32) -> Option<u3
     let escape = limit.checked_sub(error_bits + 1)?;
     let zeros = bits.zeros(escape + 1)?;
     if zeros < escape { Some(zeros << k | bits.number(k)?) } else { Some(bits.number(error_bits)? + 1) }
+}
+
+/// Writes such a code.
+fn put_golomb(bits: &mut BitWriter, mapped: u32, k: u32, limit: u32, error_bits: u32) -> Option<()> {
+    let escape = limit.checked_sub(error_bits + 1)?;
+    let zeros = mapped >> k;
+    if zeros < escape {
+        bits.zeros(zeros);
+        bits.put(1, 1);
+        bits.put(mapped & ((1 << k) - 1), k);
+    } else {
+        bits.zeros(escape);
+        bits.put(1, 1);
+        bits.put(mapped.checked_sub(1)?, error_bits);
+    }
+    Some(())
+}
+
+/// The error that is the same modulo the range, and smallest (§A.4.5).
+fn wrapped(error: i32, range: i32) -> i32 {
+    let positive = if error < 0 { error + range } else { error };
+    if positive >= (range + 1) / 2 { positive - range } else { positive }
+}
+
+/// What [`unmapped`] turns back.
+fn mapped(error: i32, is_turned: bool) -> u32 {
+    let doubled = if error < 0 { 2 * (error + 1).unsigned_abs() } else { 2 * error.unsigned_abs() };
+    doubled + u32::from((error < 0) != is_turned)
 }
 
 /// From 0, 1, 2 … to 0, −1, 1 …, or to −1, 0, −2 … (§A.5.2).
@@ -190,6 +268,13 @@ mod tests {
     fn errors_alternate_in_sign() {
         assert_eq!([0, 1, 2, 3, 4].map(|mapped| unmapped(mapped, false)), [0, -1, 1, -2, 2]);
         assert_eq!([0, 1, 2, 3, 4].map(|mapped| unmapped(mapped, true)), [-1, 0, -2, 1, -3]);
+    }
+
+    #[test]
+    fn an_error_is_mapped_and_back() {
+        for is_turned in [false, true] {
+            assert!((-9..9).all(|error| unmapped(mapped(error, is_turned), is_turned) == error));
+        }
     }
 
     #[test]

@@ -198,6 +198,15 @@ impl<'a> Parts<'a> {
     }
 }
 
+impl Parameters {
+    /// Without loss, all as the standard has it by default (§C.2.4.1.1).
+    pub(super) fn lossless(precision: u32, interleave: Interleave) -> Self {
+        let greatest = (1 << precision) - 1;
+        let thresholds = default_thresholds(greatest, 0);
+        Self { greatest, thresholds, reset: 64, near: 0, interleave, shift: 0, restart_interval: 0 }
+    }
+}
+
 fn default_thresholds(greatest: i32, near: i32) -> [i32; 3] {
     let within = |value: i32, least: i32| if value > greatest || value < least { least } else { value };
     if greatest >= 128 {

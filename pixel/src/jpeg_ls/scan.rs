@@ -6,7 +6,7 @@ use super::coder::Coder;
 use super::header::{Interleave, Parameters};
 
 /// J: bits of a run by how long runs have been lately (§A.2.1).
-const RUN_BITS: [u32; 32] =
+pub(super) const RUN_BITS: [u32; 32] =
     [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 9, 10, 11, 12, 13, 14, 15];
 
 /// A scan under way.
@@ -83,10 +83,10 @@ impl<'a> Scan<'a> {
 
 /// The samples around one: left, above left, above.
 #[derive(Clone, Copy)]
-struct Around {
-    left: i32,
-    above_left: i32,
-    above: i32,
+pub(super) struct Around {
+    pub(super) left: i32,
+    pub(super) above_left: i32,
+    pub(super) above: i32,
 }
 
 impl Around {
@@ -100,7 +100,7 @@ impl Around {
     }
 
     /// What they let expect (§A.4.1).
-    fn predicted(self) -> i32 {
+    pub(super) fn predicted(self) -> i32 {
         let Self { left, above_left, above } = self;
         if above_left >= left.max(above) {
             left.min(above)
@@ -112,7 +112,7 @@ impl Around {
     }
 
     /// How they differ among each other, and from the one above right: −364 … 364 (§A.3).
-    fn context(self, above_right: i32, coder: &Coder) -> i32 {
+    pub(super) fn context(self, above_right: i32, coder: &Coder) -> i32 {
         let Self { left, above_left, above } = self;
         let [d1, d2, d3] = [above_right - above, above - above_left, above_left - left];
         coder.quantized(d1) * 81 + coder.quantized(d2) * 9 + coder.quantized(d3)
