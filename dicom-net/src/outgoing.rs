@@ -1,18 +1,17 @@
 //! Objects on their way out of the archive: as they are stored, or as a peer takes them; read ahead of
 //! the network, never whole in memory.
 
-mod native;
 mod outlet;
 
 use bytes::Bytes;
-use dicom_store::model::{Encoding, Error, ErrorKind, Instance, Result, TransferSyntaxUid, transfer_syntax};
+use dicom_store::model::{Error, ErrorKind, Instance, Result, TransferSyntaxUid, transfer_syntax};
 use dicom_store::{Pressure, Session};
 use futures_util::TryStreamExt;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 use worker::CpuPool;
-use worker::pixel;
+use worker::transcode;
 
 use crate::ul::PresentationContext;
 use outlet::Outlet;
@@ -22,18 +21,18 @@ use outlet::Outlet;
 const AHEAD: usize = 1;
 
 /// In which form an instance goes out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Form {
     /// Byte for byte.
     AsStored,
-    /// Written anew in an uncompressed transfer syntax, with the same SOP Instance UID: nothing is lost
-    /// that was still there (PS3.4 §C.4.2.3).
-    Native(Encoding),
+    /// Written anew in that transfer syntax, with the same SOP Instance UID: nothing is lost that was still there
+    /// (PS3.4 §C.4.2.3).
+    In(TransferSyntaxUid),
 }
 
 /// The context on which an instance goes out, and its form: in the first of the transfer syntaxes that are `wanted`, as far
 /// as they can be had and the peer takes them; as it is stored if the peer takes that; else in Explicit, else in Implicit
-/// VR Little Endian.
+/// VR Little Endian; else compressed without loss, in the first syntax of those that it takes.
 pub(crate) fn way_out<'a>(
     contexts: impl Iterator<Item = &'a PresentationContext>,
     instance: &Instance,
@@ -48,8 +47,9 @@ pub(crate) fn way_out<'a>(
     let best = forms.min_by_key(|(rank, _, form)| {
         let form = match form {
             Form::AsStored => 0,
-            Form::Native(Encoding::ExplicitLittle) => 1,
-            Form::Native(_) => 2,
+            Form::In(syntax) if syntax.is(transfer_syntax::EXPLICIT_LITTLE) => 1,
+            Form::In(syntax) if syntax.is(transfer_syntax::IMPLICIT_LITTLE) => 2,
+            Form::In(_) => 3,
         };
         (*rank, form)
     });
@@ -57,21 +57,11 @@ pub(crate) fn way_out<'a>(
 }
 
 fn form_in(context: &PresentationContext, instance: &Instance) -> Option<Form> {
-    if context.transfer_syntax == instance.transfer_syntax {
+    let wanted = &context.transfer_syntax;
+    if *wanted == instance.transfer_syntax {
         return Some(Form::AsStored);
     }
-    let encoding = match context.transfer_syntax.as_str() {
-        transfer_syntax::EXPLICIT_LITTLE => Encoding::ExplicitLittle,
-        transfer_syntax::IMPLICIT_LITTLE => Encoding::ImplicitLittle,
-        _ => return None,
-    };
-    can_be_native(instance).then_some(Form::Native(encoding))
-}
-
-/// Whether an instance can go out uncompressed.
-pub(crate) fn can_be_native(instance: &Instance) -> bool {
-    let facts = instance.transfer_syntax.facts();
-    !facts.encapsulated || instance.frames == 0 || pixel::can_decode(&instance.transfer_syntax)
+    transcode::is_possible(instance, wanted).then(|| Form::In(wanted.clone()))
 }
 
 /// A piece of a data set. Pieces have an even length, but for the last of an object.
@@ -103,9 +93,7 @@ impl Outgoing {
                 let mut outlet = Outlet::new(&pieces);
                 let read = match form {
                     Form::AsStored => as_stored(&session, instance, &mut outlet).await,
-                    Form::Native(encoding) => {
-                        native::read(&session, &pool, instance, *encoding, &mut outlet).await
-                    }
+                    Form::In(syntax) => recoded(&session, &pool, instance, syntax, &mut outlet).await,
                 };
                 outlet.close(read).await;
                 if pieces.is_closed() {
@@ -132,6 +120,24 @@ impl Outgoing {
 async fn as_stored(session: &Session, instance: &Instance, outlet: &mut Outlet<'_>) -> Result<()> {
     let mut stream = std::pin::pin!(session.open_data_set(instance));
     while let Some(chunk) = stream.try_next().await? {
+        outlet.put(chunk).await;
+    }
+    Ok(())
+}
+
+async fn recoded(
+    session: &Session,
+    pool: &CpuPool,
+    instance: &Instance,
+    syntax: &TransferSyntaxUid,
+    outlet: &mut Outlet<'_>,
+) -> Result<()> {
+    let told = |cause: worker::Error| match cause {
+        worker::Error::Store(cause) => cause,
+        cause => Error::new(ErrorKind::Invalid, format!("the pixel data cannot be recoded: {cause}")),
+    };
+    let mut data_set = transcode::data_set(session, pool, instance, syntax).await.map_err(told)?;
+    while let Some(chunk) = data_set.chunks.try_next().await.map_err(told)? {
         outlet.put(chunk).await;
     }
     Ok(())

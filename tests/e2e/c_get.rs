@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::Result;
 use tests::{
     Pacs,
-    corpus::{NGUYEN, ct, report, us_multiframe},
+    corpus::{NGUYEN, ct, ct_of_size, report, us_multiframe},
     pacs::data_set_of,
     peers::pynetdicom,
 };
@@ -56,5 +56,26 @@ async fn says_success_to_a_study_that_is_not_there_and_sends_nothing() -> Result
     let answer = pynetdicom(pacs.dimse(), "get", &["study", "2.25.404", &into]).await?;
     assert_eq!(answer["final"]["status"], 0, "{answer}");
     assert_eq!(answer["received"], serde_json::json!([]));
+    Ok(())
+}
+
+/// What leaves compressed is decoded by others: OpenJPEG for HTJ2K, GDCM and pydicom for the rest.
+#[tokio::test]
+async fn gives_a_peer_that_takes_one_compressed_syntax_alone_the_same_pixels() -> Result<()> {
+    let pacs = Pacs::start().await?;
+    let mut instances = ct_of_size(NGUYEN, 2, 129);
+    instances.push(us_multiframe(NGUYEN, 3));
+    pacs.hold(&instances).await?;
+    let pixels = async |syntax: &str| {
+        let answer = pynetdicom(pacs.dimse(), "pixels", &["study", "2.25.7001", syntax]).await?;
+        assert_eq!(answer["final"]["completed"], 3, "{syntax}: {answer}");
+        anyhow::Ok(answer["pixels"].clone())
+    };
+    let expected = pixels("1.2.840.10008.1.2.1").await?;
+    assert_eq!(expected.as_object().map(|found| found.len()), Some(3));
+    for number in ["4.201", "4.202", "4.90", "4.80", "4.70", "5"] {
+        let syntax = format!("1.2.840.10008.1.2.{number}");
+        assert_eq!(pixels(&syntax).await?, expected, "{syntax}");
+    }
     Ok(())
 }

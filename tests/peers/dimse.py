@@ -5,6 +5,8 @@ Prints one JSON value:
   store FILE…                 {file name: status}
   find MODEL LEVEL KEY=VALUE… [[status, response in the DICOM JSON Model or null], …]
   get MODEL STUDY FOLDER      {"final": {…counts…}, "received": [SOP Instance UIDs]}
+  pixels MODEL STUDY SYNTAX   {"final": …, "pixels": {SOP Instance UID: SHA-256 of the decoded samples}}; takes
+                              instances in that transfer syntax alone
   move MODEL STUDY AET PORT   the same; receives as AET on PORT itself
   retrieve JSON               a C-MOVE or C-GET with a destination that does what it is told, and what both sides saw;
                               JSON has how, level, keys, title and port, and may have priority, delay, answer,
@@ -19,6 +21,7 @@ Prints one JSON value:
 MODEL is study or patient. A file that is received goes to FOLDER/SOPInstanceUID.dcm, as it came.
 """
 
+import hashlib
 import json
 import pathlib
 import queue
@@ -144,6 +147,30 @@ def get(host, port, model, study, folder):
     responses = [counts(status) for status, _ in association.send_c_get(study_identifier(study), GET[model])]
     association.release()
     return {"final": responses[-1], "pending": responses[:-1], "received": received}
+
+
+def pixels(host, port, model, study, syntax):
+    ae = entity()
+    ae.add_requested_context(GET[model])
+    roles = []
+    for context in StoragePresentationContexts[:MOST_CONTEXTS]:
+        ae.add_requested_context(context.abstract_syntax, syntax)
+        roles.append(build_role(context.abstract_syntax, scp_role=True))
+    found = {}
+
+    def handle(event):
+        data_set = event.dataset
+        data_set.file_meta = event.file_meta
+        assert data_set.file_meta.TransferSyntaxUID == syntax
+        samples = data_set.pixel_array
+        digest = hashlib.sha256(str(samples.shape).encode() + samples.astype("<i4").tobytes()).hexdigest()
+        found[str(event.request.AffectedSOPInstanceUID)] = digest
+        return 0x0000
+
+    association = associate(ae, host, port, ext_neg=roles, evt_handlers=[(evt.EVT_C_STORE, handle)])
+    responses = [counts(status) for status, _ in association.send_c_get(study_identifier(study), GET[model])]
+    association.release()
+    return {"final": responses[-1], "pixels": found}
 
 
 def move(host, port, model, study, title, own_port):
@@ -327,6 +354,6 @@ def notified(_host, _port, own_port):
 
 if __name__ == "__main__":
     verbs = {"echo": echo, "store": store, "find": find, "get": get, "move": move}
-    verbs |= {"ask": ask, "commit": commit, "report": report, "notified": notified, "retrieve": retrieve}
+    verbs |= {"pixels": pixels, "ask": ask, "commit": commit, "report": report, "notified": notified, "retrieve": retrieve}
     peer, peer_port, verb, *rest = sys.argv[1:]
     print(json.dumps(verbs[verb](peer, int(peer_port), *rest)))

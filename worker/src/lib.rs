@@ -5,6 +5,7 @@
 //! | [`pool`] | the threads that compute, behind a future |
 //! | [`pixel`] | frames → samples → pictures: pure functions, a crate of its own |
 //! | [`render`] | a stored frame → an image file |
+//! | [`transcode`] | an instance or a frame in another transfer syntax |
 //! | [`softcopy`] | presentation states |
 //! | [`frame`] | a frame of a stored instance, with what its data set says of it |
 //! | [`job`], [`jobs`] | what a job is; the jobs of this crate |
@@ -35,6 +36,7 @@ pub mod rules;
 pub mod runner;
 mod schedule;
 pub mod softcopy;
+pub mod transcode;
 
 pub use background::Awaited;
 pub use config::Config;

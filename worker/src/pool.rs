@@ -11,6 +11,7 @@ use std::thread::available_parallelism;
 use tokio::sync::{Semaphore, oneshot};
 use tracing::Span;
 
+use crate::transcode::Recent;
 use crate::{Error, Result};
 
 /// Pieces of work that may wait for a thread, for each thread of the pool.
@@ -24,6 +25,7 @@ const WAITING_PER_THREAD: usize = 16;
 pub struct CpuPool {
     threads: Arc<rayon::ThreadPool>,
     places: Arc<Semaphore>,
+    recent: Arc<Recent>,
 }
 
 /// A piece of work panicked; the pool lives on.
@@ -50,12 +52,17 @@ impl CpuPool {
             .build()
             .map_err(Error::Pool)?;
         let places = Arc::new(Semaphore::new(count.saturating_mul(1 + WAITING_PER_THREAD)));
-        Ok(Self { threads: Arc::new(pool), places })
+        Ok(Self { threads: Arc::new(pool), places, recent: Arc::new(Recent::new()) })
     }
 
     /// How many threads compute.
     pub fn threads(&self) -> usize {
         self.threads.current_num_threads()
+    }
+
+    /// What was made lately, for others who ask for it.
+    pub(crate) fn recent(&self) -> &Recent {
+        &self.recent
     }
 
     /// Runs the work on a thread of the pool, in the caller's tracing span, first come first served.

@@ -1,6 +1,6 @@
 use dicom::dictionary_std::tags;
 use dicom_store::fixture::{self, Sample, ct};
-use dicom_store::model::{Attributes, SopClassUid, TransferSyntaxUid, VR};
+use dicom_store::model::{Attributes, Encoding, SopClassUid, VR};
 use rstest::rstest;
 
 use super::*;
@@ -56,12 +56,17 @@ async fn says_the_same_in_any_uncompressed_form(
     #[values(Encoding::ExplicitLittle, Encoding::ImplicitLittle)] encoding: Encoding,
 ) {
     let sample = with_bulk(stored);
-    let out = read(sent(&sample, Form::Native(encoding)).await, encoding);
+    let wanted = if encoding == Encoding::ExplicitLittle { EXPLICIT } else { IMPLICIT };
+    let out = read(sent(&sample, form_of(wanted)).await, encoding);
     let expected = read(sample.attributes.write(encoding), encoding);
     assert_eq!(out.len(), expected.len());
     for (out, expected) in out.iter().zip(&expected) {
         assert_eq!(out, expected);
     }
+}
+
+fn form_of(uid: &str) -> Form {
+    Form::In(TransferSyntaxUid::parse(uid).unwrap())
 }
 
 fn context(id: u8, uid: &str) -> PresentationContext {
@@ -75,10 +80,12 @@ fn context(id: u8, uid: &str) -> PresentationContext {
 
 #[rstest]
 #[case::as_stored(IMPLICIT, &[EXPLICIT, IMPLICIT], Some((3, Form::AsStored)))]
-#[case::explicit_first(transfer_syntax::RLE, &[IMPLICIT, EXPLICIT], Some((3, Form::Native(Encoding::ExplicitLittle))))]
-#[case::implicit_at_least(EXPLICIT, &[IMPLICIT], Some((1, Form::Native(Encoding::ImplicitLittle))))]
+#[case::explicit_first(transfer_syntax::RLE, &[IMPLICIT, EXPLICIT], Some((3, form_of(EXPLICIT))))]
+#[case::implicit_at_least(EXPLICIT, &[IMPLICIT], Some((1, form_of(IMPLICIT))))]
 #[case::no_codec("1.2.840.10008.1.2.4.102", &[EXPLICIT], None)]
-#[case::nothing_fits(EXPLICIT, &[transfer_syntax::RLE], None)]
+#[case::compressed(EXPLICIT, &[transfer_syntax::RLE], Some((1, form_of(transfer_syntax::RLE))))]
+#[case::without_compression_first(transfer_syntax::RLE, &[transfer_syntax::JPEG_LS, IMPLICIT], Some((3, form_of(IMPLICIT))))]
+#[case::nothing_fits(EXPLICIT, &[transfer_syntax::JPEG_BASELINE], None)]
 #[tokio::test]
 async fn an_instance_goes_out_in_the_best_form_the_peer_takes(
     #[case] stored: &str,

@@ -64,7 +64,7 @@ where
         ready: &[((u8, Form), Instance)],
         progress: &mut Progress,
     ) -> Result<bool> {
-        let objects = ready.iter().map(|((_, form), instance)| (instance.clone(), *form)).collect();
+        let objects = ready.iter().map(|((_, form), instance)| (instance.clone(), form.clone())).collect();
         let mut objects = Outgoing::new(self.session.clone(), self.shared.pool.clone(), objects);
         let limit = self.shared.config.response();
         let mut told: Option<Instant> = None;

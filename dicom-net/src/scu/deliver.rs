@@ -8,14 +8,14 @@ use dicom_store::{Peer, Session};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
-use worker::CpuPool;
+use worker::{CpuPool, transcode};
 
 use super::{TcpAssociation, connect, release, response, send};
 use crate::config::Config;
 use crate::dimse::{CStoreRq, MoveOriginator, Status};
 use crate::error::{Error, Result};
 use crate::lane::Lane;
-use crate::outgoing::{Form, Outgoing, can_be_native, way_out};
+use crate::outgoing::{Form, Outgoing, way_out};
 use crate::ul::Role;
 
 /// Presentation contexts that an association can have.
@@ -91,7 +91,7 @@ impl Errand {
     /// When an association failed: the instances that were left are told as failed.
     pub(crate) async fn run(mut self) -> Result<()> {
         let mut ended = Ok(());
-        for batch in batches(std::mem::take(&mut self.instances)) {
+        for batch in batches(std::mem::take(&mut self.instances), &self.peer.transfer_syntaxes) {
             match &ended {
                 Err(error) => self.fail(batch.instances.iter(), error).await,
                 Ok(()) if self.stop.is_cancelled() => {}
@@ -165,7 +165,7 @@ impl Errand {
         association: &mut TcpAssociation,
         ready: &[Ready],
     ) -> Result<(), (usize, Error)> {
-        let objects = ready.iter().map(|((_, form), instance)| (instance.clone(), *form)).collect();
+        let objects = ready.iter().map(|((_, form), instance)| (instance.clone(), form.clone())).collect();
         let mut objects = Outgoing::new(self.session.clone(), self.pool.clone(), objects);
         let mut message_id: u16 = 0;
         for (sent, ((context, _), instance)) in ready.iter().enumerate() {
@@ -202,22 +202,27 @@ impl Errand {
     }
 }
 
-/// What is proposed for an instance: its own transfer syntax, and what it can be converted to, each in a
-/// context of its own, so that the peer's choice among them is ours.
-fn contexts(instance: &Instance) -> Vec<Context> {
+/// What is proposed for an instance: its own transfer syntax, what the peer is said to want, and what has no compression,
+/// as far as it can be made, each in a context of its own, so that the peer's choice among them is ours.
+fn contexts(instance: &Instance, wanted: &[TransferSyntaxUid]) -> Vec<Context> {
     let native = [transfer_syntax::EXPLICIT_LITTLE, transfer_syntax::IMPLICIT_LITTLE];
-    let native =
-        native.into_iter().filter(|uid| can_be_native(instance) && !instance.transfer_syntax.is(uid));
-    let native = native.filter_map(|uid| TransferSyntaxUid::parse(uid).ok());
-    let syntaxes = std::iter::once(instance.transfer_syntax.clone()).chain(native);
+    let native = native.into_iter().filter_map(|uid| TransferSyntaxUid::parse(uid).ok());
+    let others = wanted.iter().cloned().chain(native);
+    let mut syntaxes = vec![instance.transfer_syntax.clone()];
+    for syntax in others.filter(|syntax| transcode::is_possible(instance, syntax)) {
+        if !syntaxes.contains(&syntax) {
+            syntaxes.push(syntax);
+        }
+    }
+    let syntaxes = syntaxes.into_iter();
     syntaxes.map(|syntax| (instance.sop_class.clone(), vec![syntax])).collect()
 }
 
 /// Instances in their order, in batches whose contexts fit into one association.
-fn batches(instances: Vec<Instance>) -> Vec<Batch> {
+fn batches(instances: Vec<Instance>, wanted: &[TransferSyntaxUid]) -> Vec<Batch> {
     let mut batches = vec![Batch::default()];
     for instance in instances {
-        let needed = contexts(&instance);
+        let needed = contexts(&instance, wanted);
         let missing =
             |batch: &Batch| needed.iter().filter(|context| !batch.contexts.contains(context)).count();
         if batches.last().is_none_or(|batch| batch.contexts.len() + missing(batch) > MOST_CONTEXTS) {

@@ -1,0 +1,110 @@
+use dicom_store::fixture::{self, Sample, ct};
+use dicom_store::model::AeTitle;
+use dicom_store::{Arrival, Declared, Origin};
+use futures_util::TryStreamExt;
+use rstest::rstest;
+
+use super::*;
+
+const EXPLICIT: &str = transfer_syntax::EXPLICIT_LITTLE;
+
+fn syntax(uid: &str) -> TransferSyntaxUid {
+    TransferSyntaxUid::parse(uid).unwrap()
+}
+
+async fn bytes(data_set: DataSet) -> Vec<u8> {
+    let joined: Vec<u8> = data_set
+        .chunks
+        .try_fold(Vec::new(), |all, chunk| async move { Ok([&all[..], &chunk[..]].concat()) })
+        .await
+        .unwrap();
+    assert!(data_set.length.is_none_or(|length| usize::try_from(length).unwrap() == joined.len()));
+    joined
+}
+
+/// Three frames that differ, seen by nobody before.
+fn three_frames() -> Sample {
+    let samples: Vec<u8> =
+        (0..3 * 16 * 16_u32).flat_map(|n| u16::try_from(n * 37 % 4096).unwrap().to_le_bytes()).collect();
+    let mut sample = ct().pixels(VR::OW, samples);
+    sample.attributes.put_text(tags::NUMBER_OF_FRAMES, VR::IS, "3");
+    sample
+}
+
+/// Stores a data set that was written.
+async fn take(session: &Session, like: &Instance, uid: &str, data_set: Vec<u8>) -> Instance {
+    let title = AeTitle::parse("FIXTURE").unwrap();
+    let origin = Origin::Dimse { calling: title.clone(), called: title, address: [127, 0, 0, 1].into() };
+    let declared = Declared::DataSet {
+        sop_class: like.sop_class.clone(),
+        sop_instance: like.sop_instance.clone(),
+        transfer_syntax: syntax(uid),
+    };
+    let mut incoming = session.receive(Arrival { origin, declared }).await.unwrap();
+    incoming.write(data_set.into()).await.unwrap();
+    incoming.commit().await.unwrap().instance().clone()
+}
+
+#[rstest]
+#[case(transfer_syntax::HTJ2K_RPCL)]
+#[case(transfer_syntax::JPEG_2000_LOSSLESS)]
+#[case(transfer_syntax::JPEG_LS)]
+#[case(transfer_syntax::JPEG_LOSSLESS_SV1)]
+#[case(transfer_syntax::RLE)]
+#[case(transfer_syntax::DEFLATED_FRAMES)]
+#[tokio::test]
+async fn what_was_compressed_on_the_way_is_stored_and_comes_back_as_it_was(#[case] uid: &str) {
+    let (archive, _folder) = fixture::archive().await;
+    let (session, pool) = (fixture::system(&archive), CpuPool::new(1).unwrap());
+    let sample = three_frames();
+    let stored = fixture::store(&session, &sample).await.unwrap().instance().clone();
+    assert!(is_possible(&stored, &syntax(uid)));
+    let coded = bytes(data_set(&session, &pool, &stored, &syntax(uid)).await.unwrap()).await;
+
+    // Another archive takes it, and gives it back without compression.
+    let (archive, _folder) = fixture::archive().await;
+    let session = fixture::system(&archive);
+    let taken = take(&session, &stored, uid, coded).await;
+    assert_eq!((taken.frames, &taken.transfer_syntax), (3, &syntax(uid)));
+    let back = bytes(data_set(&session, &pool, &taken, &syntax(EXPLICIT)).await.unwrap()).await;
+    let expected =
+        Attributes::read(sample.attributes.write(Encoding::ExplicitLittle).into(), Encoding::ExplicitLittle);
+    assert_eq!(Attributes::read(back.into(), Encoding::ExplicitLittle).unwrap(), expected.unwrap());
+}
+
+#[tokio::test]
+async fn who_asks_for_the_same_frame_gets_the_same_memory() {
+    let (archive, _folder) = fixture::archive().await;
+    let (session, pool) = (fixture::system(&archive), CpuPool::new(1).unwrap());
+    let instance = fixture::store(&session, &three_frames()).await.unwrap().instance().clone();
+    let (header, map) = session.header_and_frames(&instance).await.unwrap();
+    let info = ImageInfo::read(&header.attributes().unwrap(), FrameNumber::FIRST).unwrap();
+    let wanted = syntax(transfer_syntax::HTJ2K_RPCL);
+    let ask = |number| {
+        frame(&session, &pool, &instance, &map, (info.clone(), FrameNumber::new(number).unwrap()), &wanted)
+    };
+    let (first, again, other) = futures_util::join!(ask(1), ask(1), ask(2));
+    let (first, again, other) = (first.unwrap(), again.unwrap(), other.unwrap());
+    assert_eq!(first.bytes.as_ptr(), again.bytes.as_ptr());
+    assert_ne!(first.bytes, other.bytes);
+}
+
+#[tokio::test]
+async fn what_would_lose_something_or_cannot_be_is_not_offered() {
+    let (archive, _folder) = fixture::archive().await;
+    let session = fixture::system(&archive);
+    let image = fixture::store(&session, &ct()).await.unwrap().instance().clone();
+    for uid in [
+        transfer_syntax::JPEG_BASELINE,
+        transfer_syntax::DEFLATED,
+        transfer_syntax::JPEG_XL,
+        "1.2.840.10008.1.2.4.102",
+    ] {
+        assert!(!is_possible(&image, &syntax(uid)), "{uid}");
+    }
+    let other = Instance { frames: 0, ..image.clone() };
+    assert!(is_possible(&other, &syntax(transfer_syntax::IMPLICIT_LITTLE)));
+    assert!(!is_possible(&other, &syntax(transfer_syntax::RLE)));
+    let video = Instance { transfer_syntax: syntax("1.2.840.10008.1.2.4.102"), ..image };
+    assert!(!is_possible(&video, &syntax(EXPLICIT)));
+}
