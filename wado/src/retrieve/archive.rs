@@ -9,7 +9,7 @@ use std::hash::{Hash, Hasher};
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
-use dicom_store::model::{FileSet, Instance, SopInstanceUid, TransferSyntaxUid, transfer_syntax};
+use dicom_store::model::{FileSet, Instance, SopInstanceUid, TransferSyntaxUid};
 use futures_util::stream::{self, StreamExt, TryStreamExt, try_unfold};
 use http::HeaderValue;
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
@@ -96,7 +96,7 @@ impl Zipping {
         let attributes = self.source.session.header(&instance).await?.attributes()?;
         let syntax = match how {
             Delivery::AsStored => instance.transfer_syntax.clone(),
-            Delivery::Converted => TransferSyntaxUid::parse(transfer_syntax::EXPLICIT_LITTLE)?,
+            Delivery::In(wanted) => TransferSyntaxUid::parse(wanted)?,
         };
         let id = self.files.add(&instance, &attributes, &syntax);
         let head = zip.begin(id.join("/"), part.length);

@@ -13,8 +13,8 @@ use dicom::dictionary_std::tags;
 use dicom_store::model::{Attributes, Bulk, Encoding, FrameNumber, Instance, Tag, Value};
 use dicom_store::{STEP, Session};
 use futures_util::stream::{self, StreamExt};
+use worker::transcode::{little_endian, unit};
 
-use super::convert::{little_endian, unit};
 use super::parts::{Chunks, Part, multipart_of};
 use super::{Retrieval, Validator, frames, identity};
 use crate::accept::{Category, OCTET_STREAM, Offer, PDF, Wrap, XML};

@@ -5,9 +5,10 @@
 //! | `application/octet-stream`, no transfer syntax or Explicit VR LE | native bytes, decoded where the object is compressed |
 //! | `application/octet-stream; transfer-syntax=*` or the stored UID | the stored bytes, under their transfer syntax |
 //! | the media type of the stored transfer syntax (PS3.18 Table 8.7.3-5) | the stored code stream |
+//! | a media type or a transfer syntax that is encoded here, by its name | the frame in it, made on the way |
 //!
-//! Each as parts of `multipart/related`, or bare when one frame is asked for. Nothing is encoded: another compressed
-//! form than the stored one is 406. Frame numbers may come in any order, each once.
+//! Each as parts of `multipart/related`, or bare when one frame is asked for. Frame numbers may come in any order, each
+//! once.
 
 use axum::response::Response;
 use dicom_store::model::{
@@ -17,6 +18,7 @@ use dicom_store::{FrameStream, Session};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use worker::pixel;
 
+use super::convert;
 use super::image::Image;
 use super::parts::{Part, multipart, multipart_of};
 use super::{Retrieval, Validator, identity, not_convertible};
@@ -40,7 +42,7 @@ pub(super) async fn answer(
     numbers: Vec<FrameNumber>,
 ) -> Result<Response, Problem> {
     check(&instance, &numbers)?;
-    let offers = offers(&instance, numbers.len() == 1);
+    let offers = offers(&instance.transfer_syntax, numbers.len() == 1);
     let choices = request.accepts.choices(Category::Dicom, &offers)?;
     let chosen = choices.iter().find_map(|choice| {
         let is_named = request.accepts.names(choice.offer.media);
@@ -99,19 +101,51 @@ pub(super) enum Form {
     Stored,
     /// As Explicit VR Little Endian has them.
     Native,
+    /// In a compressed transfer syntax that is not the stored one.
+    Recoded(&'static str),
+}
+
+/// Media types whose transfer syntaxes are encoded here, each with its default one.
+const ENCODED: [(&str, &str); 5] = [
+    ("image/jphc", transfer_syntax::HTJ2K_LOSSLESS),
+    ("image/jls", transfer_syntax::JPEG_LS),
+    ("image/jp2", transfer_syntax::JPEG_2000_LOSSLESS),
+    ("image/jpeg", transfer_syntax::JPEG_LOSSLESS_SV1),
+    ("image/dicom-rle", transfer_syntax::RLE),
+];
+
+/// The frame in that transfer syntax, if it is made here; never for who has not named it or its media type.
+fn recoded(uid: &str, stored: &TransferSyntaxUid) -> Option<Form> {
+    let made = convert::made(uid)?;
+    let wanted =
+        TransferSyntaxUid::parse(made).ok().filter(|wanted| wanted.facts().codec != Codec::Native)?;
+    let is_readable = !stored.facts().encapsulated || pixel::can_decode(stored);
+    (pixel::is_within(stored, &wanted) || is_readable).then_some(Form::Recoded(made))
 }
 
 /// The form of frames that a choice asks for, if there is such a one; `is_named` when the client names the media type.
 pub(super) fn form(choice: &Choice, stored: &TransferSyntaxUid, is_named: bool) -> Option<Form> {
     let facts = stored.facts();
     let is_native = !facts.encapsulated;
-    if choice.offer.media != OCTET_STREAM {
-        let is_default = media_type(stored).is_some_and(|(_, is_default)| is_default);
+    let media = choice.offer.media;
+    if media != OCTET_STREAM {
+        let own = media_type(stored).filter(|(own, _)| *own == media);
+        let default = ENCODED.iter().find(|(of, _)| *of == media).map(|(_, uid)| *uid).filter(|_| is_named);
+        let made = || default.and_then(|uid| recoded(uid, stored));
         return match &choice.syntax {
-            Syntax::Any => Some(Form::Stored),
+            Syntax::Any if own.is_some() => Some(Form::Stored),
+            Syntax::Any => made(),
             // Without a transfer syntax the default one of the media type is meant (PS3.18 §8.7.3.5.2).
-            Syntax::Default => (is_default || !is_named).then_some(Form::Stored),
-            Syntax::Uid(uid) => (uid == stored.as_str()).then_some(Form::Stored),
+            Syntax::Default if own.is_some_and(|(_, is_default)| is_default || !is_named) => {
+                Some(Form::Stored)
+            }
+            Syntax::Default => made(),
+            Syntax::Uid(uid) if uid == stored.as_str() => own.map(|_| Form::Stored),
+            Syntax::Uid(uid) => {
+                let wanted = TransferSyntaxUid::parse(uid).ok()?;
+                let is_of_media = media_type(&wanted).is_some_and(|(of, _)| of == media);
+                is_of_media.then(|| recoded(uid, stored)).flatten()
+            }
         };
     }
     // Big endian goes over the wire as little endian whatever is asked for (PS3.18 §8.7.3).
@@ -123,14 +157,16 @@ pub(super) fn form(choice: &Choice, stored: &TransferSyntaxUid, is_named: bool) 
         Syntax::Any if is_native => native,
         Syntax::Any => Some(Form::Stored),
         Syntax::Uid(uid) if uid == transfer_syntax::EXPLICIT_LITTLE => native,
-        Syntax::Uid(uid) => (!is_native && uid == stored.as_str()).then_some(Form::Stored),
+        Syntax::Uid(uid) if uid == stored.as_str() => (!is_native).then_some(Form::Stored),
+        Syntax::Uid(uid) => recoded(uid, stored),
     }
 }
 
-fn offers(instance: &Instance, is_one: bool) -> Vec<Offer> {
-    let mut offers = Vec::with_capacity(4);
-    for media in [Some(OCTET_STREAM), media_type(&instance.transfer_syntax).map(|(media, _)| media)] {
-        let Some(media) = media else { continue };
+fn offers(stored: &TransferSyntaxUid, is_one: bool) -> Vec<Offer> {
+    let mut offers = Vec::with_capacity(2 * (2 + ENCODED.len()));
+    let own = media_type(stored).map(|(media, _)| media);
+    let encoded = ENCODED.iter().map(|(media, _)| *media).filter(|media| Some(*media) != own);
+    for media in [OCTET_STREAM].into_iter().chain(own).chain(encoded) {
         offers.push(Offer::multipart(media));
         if is_one {
             offers.push(Offer::single(media));
@@ -179,6 +215,7 @@ pub(super) struct Source {
 enum Frames {
     Stored(Session, Instance, FrameMap),
     Decoded(Image),
+    Recoded(Image, TransferSyntaxUid),
 }
 
 impl Source {
@@ -190,7 +227,11 @@ impl Source {
     ) -> Result<Self, Problem> {
         let stored = &instance.transfer_syntax;
         let is_native = form == Form::Native || stored.facts().codec == Codec::Native;
-        let named = if is_native { transfer_syntax::EXPLICIT_LITTLE } else { stored.as_str() };
+        let named = match form {
+            Form::Recoded(wanted) => wanted,
+            _ if is_native => transfer_syntax::EXPLICIT_LITTLE,
+            _ => stored.as_str(),
+        };
         let content_type = format!("{media}; transfer-syntax={named}");
         let url = format!("{}/frames", request.base.instance(&instance));
         let retrieval = match form {
@@ -199,6 +240,10 @@ impl Source {
                 Frames::Stored(request.session.clone(), instance, map)
             }
             Form::Native => Frames::Decoded(Image::open(&request.session, &request.pool, &instance).await?),
+            Form::Recoded(wanted) => {
+                let image = Image::open(&request.session, &request.pool, &instance).await?;
+                Frames::Recoded(image, TransferSyntaxUid::parse(wanted)?)
+            }
         };
         Ok(Self { retrieval, content_type, url })
     }
@@ -219,6 +264,9 @@ impl Source {
             Frames::Decoded(image) => {
                 let bytes = image.native(image.info(number)?, number).await?.bytes;
                 Ok(Part::of(bytes, content_type, location))
+            }
+            Frames::Recoded(image, wanted) => {
+                Ok(Part::of(image.recoded(number, wanted).await?, content_type, location))
             }
         }
     }
@@ -261,8 +309,25 @@ mod tests {
         Some(Form::Stored)
     )]
     #[case::own_media_type(RLE, "image/dicom-rle", Some(Form::Stored))]
-    #[case::other_syntax_of_it(BASELINE, "image/jpeg; transfer-syntax=1.2.840.10008.1.2.4.70", None)]
-    #[case::jpeg_means_lossless(BASELINE, "image/jpeg", None)]
+    #[case::other_syntax_of_it(
+        BASELINE,
+        "image/jpeg; transfer-syntax=1.2.840.10008.1.2.4.70",
+        Some(Form::Recoded(transfer_syntax::JPEG_LOSSLESS_SV1))
+    )]
+    #[case::jpeg_means_lossless(
+        BASELINE,
+        "image/jpeg",
+        Some(Form::Recoded(transfer_syntax::JPEG_LOSSLESS_SV1))
+    )]
+    #[case::encoded(
+        EXPLICIT,
+        "application/octet-stream; transfer-syntax=1.2.840.10008.1.2.4.202",
+        Some(Form::Recoded(transfer_syntax::HTJ2K_RPCL))
+    )]
+    #[case::by_media_type(JPEG_2000, "image/jphc", Some(Form::Recoded(transfer_syntax::HTJ2K_LOSSLESS)))]
+    #[case::syntax_of_another_media_type(EXPLICIT, "image/jls; transfer-syntax=1.2.840.10008.1.2.4.90", None)]
+    #[case::not_by_a_wildcard(EXPLICIT, "image/*", None)]
+    #[case::not_made(EXPLICIT, "application/octet-stream; transfer-syntax=1.2.840.10008.1.2.4.110", None)]
     #[case::jpeg_by_uid(BASELINE, "image/jpeg; transfer-syntax=1.2.840.10008.1.2.4.50", Some(Form::Stored))]
     #[case::jpeg_any(BASELINE, "image/jpeg; transfer-syntax=*", Some(Form::Stored))]
     #[case::decoded_by_default(JPEG_2000, "*/*", Some(Form::Native))]
@@ -271,15 +336,15 @@ mod tests {
     #[case::video_has_a_media_type(H264, "*/*", Some(Form::Stored))]
     #[case::video_by_its_default(H264, "video/mp4", Some(Form::Stored))]
     #[case::other_video(H264, "video/mpeg", None)]
-    #[case::other_media_type(RLE, "image/jls", None)]
+    #[case::other_media_type(RLE, "image/jls", Some(Form::Recoded(transfer_syntax::JPEG_LS)))]
+    #[case::unknown_media_type(RLE, "image/jxl", None)]
     fn gives_the_form_that_is_asked_for(
         #[case] stored: &str,
         #[case] accept: &str,
         #[case] expected: Option<Form>,
     ) {
         let stored = TransferSyntaxUid::parse(stored).unwrap();
-        let mut offers = vec![Offer::single(OCTET_STREAM)];
-        offers.extend(media_type(&stored).map(|(media, _)| Offer::single(media)));
+        let offers = offers(&stored, true);
         let accepts = Accepts::parse(accept);
         let choices = accepts.choices(Category::Dicom, &offers).unwrap();
         let found =

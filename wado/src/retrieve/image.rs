@@ -3,10 +3,11 @@
 use bytes::Bytes;
 use dicom::dictionary_std::tags;
 use dicom_store::Session;
-use dicom_store::model::{Attributes, Bulk, FrameMap, FrameNumber, Instance, Value};
+use dicom_store::model::{Attributes, Bulk, FrameMap, FrameNumber, Instance, TransferSyntaxUid, Value};
 use worker::frame;
 use worker::pixel::{ImageInfo, MAX_PROFILE, NativeFrame};
 use worker::pool::CpuPool;
+use worker::transcode;
 
 use crate::error::Problem;
 
@@ -57,6 +58,16 @@ impl Image {
     /// The stored bytes of a frame.
     pub(super) async fn stored(&self, frame: FrameNumber) -> Result<Bytes, Problem> {
         Ok(self.session.open_mapped_frame(&self.instance, &self.frames, frame).await?)
+    }
+
+    /// A frame in another transfer syntax.
+    pub(super) async fn recoded(
+        &self,
+        number: FrameNumber,
+        wanted: &TransferSyntaxUid,
+    ) -> Result<Bytes, Problem> {
+        let of = (self.info(number)?, number);
+        Ok(transcode::frame(&self.session, &self.pool, &self.instance, &self.frames, of, wanted).await?.bytes)
     }
 
     /// The exact bytes of a frame in Explicit VR Little Endian.

@@ -4,7 +4,8 @@
 //! - Without a transfer syntax Explicit VR Little Endian is given: what is stored otherwise is rewritten, RLE and JPEG
 //!   baseline are decoded where the pixels were stored without loss. Pixels stored with loss come as they are stored,
 //!   which PS3.18 §8.7.3.4 allows.
-//! - `transfer-syntax=*` gives the stored file byte for byte, a UID gives that transfer syntax or nothing.
+//! - `transfer-syntax=*` gives the stored file byte for byte, a UID gives that transfer syntax or nothing: those that are
+//!   encoded here are made on the way, without loss.
 //! - `application/octet-stream` gives the bulk data of the same resource ([`bulk_data`]).
 //! - `application/zip` gives a File-set with its DICOMDIR ([`archive`]), in the transfer syntaxes of the rules above.
 //! - Of several instances those that cannot be given are left out under status 206; 406 when none can.
@@ -20,8 +21,7 @@ use worker::pool::CpuPool;
 
 use super::archive;
 use super::bulk_data::{self, Which};
-use super::convert::{self, Conversion};
-use super::image::Image;
+use super::convert;
 use super::parts::{Part, multipart, multipart_of};
 use super::{Retrieval, Validator, identity, not_convertible};
 use crate::accept::{Category, DICOM, OCTET_STREAM, Offer, Refusal, Syntax, Wrap, ZIP};
@@ -88,26 +88,27 @@ pub(crate) async fn instances(request: Retrieval) -> Result<Response, Problem> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Delivery {
     AsStored,
-    /// In Explicit VR Little Endian.
-    Converted,
+    /// In another transfer syntax.
+    In(&'static str),
 }
 
 fn delivery(instance: &Instance, asked: &Syntax) -> Option<Delivery> {
     let stored = instance.transfer_syntax.as_str();
     let is_explicit = stored == transfer_syntax::EXPLICIT_LITTLE;
-    let converted = || convert::is_possible(instance).then_some(Delivery::Converted);
+    let made = |uid: &str| {
+        convert::made(uid).filter(|wanted| convert::is_possible(instance, wanted)).map(Delivery::In)
+    };
     match asked {
         Syntax::Any => Some(Delivery::AsStored),
         Syntax::Default if is_explicit || instance.transfer_syntax.facts().lossy => Some(Delivery::AsStored),
-        Syntax::Default => converted(),
+        Syntax::Default => made(transfer_syntax::EXPLICIT_LITTLE),
         Syntax::Uid(uid) if uid == stored => {
             // Never offered by name (PS3.18 §8.7.3).
             let is_retired =
                 stored == transfer_syntax::IMPLICIT_LITTLE || stored == transfer_syntax::EXPLICIT_BIG;
             (!is_retired).then_some(Delivery::AsStored)
         }
-        Syntax::Uid(uid) if uid == transfer_syntax::EXPLICIT_LITTLE => converted(),
-        Syntax::Uid(_) => None,
+        Syntax::Uid(uid) => made(uid),
     }
 }
 
@@ -151,15 +152,14 @@ impl Source {
 
     /// The instance that is number `n` of the answer, from 0.
     pub(super) async fn part(&self, n: usize, instance: &Instance, how: Delivery) -> Result<Part, Problem> {
-        if how == Delivery::AsStored {
+        let Delivery::In(wanted) = how else {
             let length = self.session.length(instance).await?;
             return Ok(self.stored(n, instance, length));
-        }
+        };
         self.ahead.reached(n);
-        let conversion = Conversion::plan(Image::open(&self.session, &self.pool, instance).await?).await?;
-        let content_type = format!("{DICOM}; transfer-syntax={}", transfer_syntax::EXPLICIT_LITTLE);
-        let (location, length) = (self.base.instance(instance), Some(conversion.length));
-        Ok(Part::new(content_type, location, length, conversion.into_chunks()))
+        let (length, chunks) = convert::file(&self.session, &self.pool, instance, wanted).await?;
+        let content_type = format!("{DICOM}; transfer-syntax={wanted}");
+        Ok(Part::new(content_type, self.base.instance(instance), length, chunks))
     }
 
     fn stored(&self, n: usize, instance: &Instance, length: Option<u64>) -> Part {

@@ -17,8 +17,8 @@ use futures_util::stream::{self, StreamExt};
 use worker::pixel::{IccProfile, ImageInfo};
 use worker::render::{self, Presentation};
 use worker::softcopy::{Softcopy, references};
+use worker::transcode::{little_endian, unit};
 
-use super::convert::{little_endian, unit};
 use super::image::Image;
 use super::parts::{Part, multipart};
 use super::presentation::Wanted;

@@ -81,7 +81,30 @@ async fn decodes_compressed_instances_and_frames_unless_told_otherwise() {
     );
     let own = service.get(&frame, "image/dicom-rle").await;
     assert_eq!((own.status, &own.body), (StatusCode::OK, &viewers.parts()[0].body));
-    assert_eq!(service.get(&frame, "image/jls").await.status, StatusCode::NOT_ACCEPTABLE);
+    assert_eq!(service.get(&frame, "image/jxl").await.status, StatusCode::NOT_ACCEPTABLE);
+}
+
+#[tokio::test]
+async fn compresses_instances_and_frames_for_who_asks_by_name() {
+    let service = Service::open().await;
+    service.store(&[explicit(&image("1.2", "1.3", "1.4"))]).await;
+    let frame = format!("{INSTANCE}/frames/1");
+    let jls = service.get(&frame, "image/jls").await;
+    assert_eq!((jls.status, &jls.body[..4]), (StatusCode::OK, &[0xFF, 0xD8, 0xFF, 0xF7][..]));
+    let named = |media: &str| {
+        format!("multipart/related; type=\"{media}\"; transfer-syntax={}", transfer_syntax::HTJ2K_RPCL)
+    };
+    let answer = service.get(&frame, &named("application/octet-stream")).await;
+    let part = &answer.parts()[0];
+    assert!(part.head.contains(transfer_syntax::HTJ2K_RPCL), "{}", part.head);
+    assert_eq!(part.body[..4], [0xFF, 0x4F, 0xFF, 0x51]);
+    let answer = service.get(INSTANCE, &named("application/dicom")).await;
+    let file = &answer.parts()[0].body;
+    let meta = dicom_store::model::FileMeta::read(file, true).unwrap().unwrap();
+    assert_eq!(meta.transfer_syntax.as_str(), transfer_syntax::HTJ2K_RPCL);
+    assert!(file.windows(part.body.len()).any(|window| window == part.body));
+    let lossy = named("application/dicom").replace("4.202", "4.50");
+    assert_eq!(service.get(INSTANCE, &lossy).await.status, StatusCode::NOT_ACCEPTABLE);
 }
 
 #[tokio::test]
