@@ -5,6 +5,7 @@
 //! | [`pool`] | the threads that compute, behind a future |
 //! | [`pixel`] | frames → samples → pictures: pure functions, a crate of its own |
 //! | [`render`] | a stored frame → an image file |
+//! | [`drawn`] | thumbnails of what has no frame that can be shown |
 //! | [`transcode`] | an instance or a frame in another transfer syntax |
 //! | [`softcopy`] | presentation states |
 //! | [`frame`] | a frame of a stored instance, with what its data set says of it |
@@ -23,6 +24,7 @@ mod clock;
 mod config;
 pub mod destination;
 pub mod dispatch;
+pub mod drawn;
 mod error;
 pub mod frame;
 pub mod job;

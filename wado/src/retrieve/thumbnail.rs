@@ -1,14 +1,15 @@
 //! Thumbnails (PS3.18 §10.4.1.1.7): one small JPEG without any text, of a study, series, instance or frame.
 //!
 //! A series is shown by the middle one of its images, a study by its first series that has images. What the worker
-//! made of a series beforehand is given as it is; where it has not come to it yet, the thumbnail is made and kept.
+//! made of a series beforehand is given as it is; where it has not come to it yet, the thumbnail is made and kept. What
+//! has no image that can be shown, such as a report, a waveform or a video, is drawn.
 
 use axum::response::Response;
 use bytes::Bytes;
 use dicom_store::DerivedKey;
 use dicom_store::model::{FrameNumber, Instance};
 use worker::pixel::can_decode;
-use worker::render;
+use worker::{drawn, render};
 
 use super::image::Image;
 use super::parts::Part;
@@ -23,8 +24,7 @@ pub(crate) async fn thumbnail(request: Retrieval) -> Result<Response, Problem> {
     request.accepts.best_rendered(OFFERS)?;
     let numbers = request.target.frames()?;
     let instances = request.instances().await?;
-    let instance =
-        representative(&instances).ok_or_else(|| Problem::not_acceptable("there is no image to show"))?;
+    let Some(instance) = representative(&instances) else { return of_no_image(&request, &instances).await };
     if request.target.instance.is_none() {
         return of_series(&request, instance).await;
     }
@@ -55,6 +55,20 @@ fn representative(instances: &[Instance]) -> Option<&Instance> {
 
 fn middle(instance: &Instance) -> FrameNumber {
     FrameNumber::new(instance.frames.div_ceil(2)).unwrap_or(FrameNumber::FIRST)
+}
+
+/// What has no image that can be shown has a drawing of what it is, where that is known.
+async fn of_no_image(request: &Retrieval, instances: &[Instance]) -> Result<Response, Problem> {
+    let nothing = || Problem::not_acceptable("there is no image to show");
+    let instance = instances.first().ok_or_else(nothing)?;
+    let bytes = drawn::thumbnail(&request.session, instance).await?.ok_or_else(nothing)?;
+    let validator = Validator::strong(&bytes);
+    if let Some(response) = validator.not_modified(&request.headers) {
+        return Ok(response);
+    }
+    let location = format!("{}/thumbnail", request.base.instance(instance));
+    let part = Part::of(bytes.into(), JPEG.to_owned(), location);
+    Ok(validator.mark(part.into_single(&request.headers, &validator).await?))
 }
 
 /// It changes while the series grows: the browser asks each time whether its own is still the one.

@@ -16,7 +16,7 @@ use tracing::debug;
 
 use crate::job::{Job, new_job};
 use crate::pixel::can_decode;
-use crate::{CpuPool, Error, Result, frame, render};
+use crate::{CpuPool, Error, Result, drawn, frame, render};
 
 /// A series to which nothing was added for so long counts as settled.
 const SETTLED_AFTER: Duration = Duration::from_secs(3);
@@ -93,12 +93,18 @@ impl Job for Thumbnail {
             Err(error) if error.kind == ErrorKind::NotFound => return Ok(()),
             instances => instances?,
         };
-        let Some(instance) = middle(instances) else {
-            debug!(%series, "series has no image that can be shown");
-            return Ok(());
+        let first = instances.first().cloned();
+        let made = match (middle(instances), first) {
+            (Some(instance), _) => self.make(instance).await.map(Some),
+            (None, Some(first)) => drawn::thumbnail(&self.session, &first).await,
+            (None, None) => Ok(None),
         };
-        match self.make(instance).await {
-            Ok(jpeg) => Ok(self.session.put_derived(&key, jpeg.into()).await?),
+        match made {
+            Ok(Some(file)) => Ok(self.session.put_derived(&key, file.into()).await?),
+            Ok(None) => {
+                debug!(%series, "series has no image that can be shown");
+                Ok(())
+            }
             // Nothing will ever come of these pixels, and nobody can do anything about it.
             Err(Error::Pixel(error)) if error.is_permanent() => {
                 debug!(%series, %error, "series gets no thumbnail");

@@ -1,0 +1,81 @@
+//! Thumbnails of what has no frame that can be shown: drawn, so that a list of series tells what is there.
+//!
+//! | what | drawn |
+//! |---|---|
+//! | waveforms | the first channels as curves |
+//! | RT structure sets | the outlines of the plane that has most of them, in their colours |
+//! | video, reports, documents, presentation states, plans and the like | a card with its kind, and how long it is |
+//!
+//! Nothing on a drawing names the patient, or is a text that somebody wrote.
+
+mod canvas;
+mod kind;
+mod outlines;
+mod waveform;
+
+use dicom_store::Session;
+use dicom_store::model::{Element, Encoding, Instance, Value};
+
+use crate::Result;
+use crate::pixel::{Bitmap, Format, encode};
+use crate::transcode::{little_endian, unit};
+use canvas::Canvas;
+
+/// The form of thumbnails.
+const FORMAT: Format = Format::Jpeg { quality: 90 };
+
+/// Width and height of a drawing.
+const SIZE: (i32, i32) = (256, 192);
+
+/// Bytes of the values that one drawing is made of.
+const MOST_BYTES: u64 = 4 << 20;
+
+/// A thumbnail for an instance without a frame that can be shown; `None` where nothing is known of its kind.
+///
+/// # Errors
+/// What the archive answers; `Pixel` when the drawing cannot be encoded.
+pub async fn thumbnail(session: &Session, instance: &Instance) -> Result<Option<Vec<u8>>> {
+    let drawing = drawing(session, instance).await?;
+    Ok(drawing.map(|bitmap| encode(&bitmap, FORMAT, None)).transpose()?)
+}
+
+async fn drawing(session: &Session, instance: &Instance) -> Result<Option<Bitmap>> {
+    let header = session.header(instance).await?;
+    let attributes = header.attributes()?;
+    let mut source = Source { session, instance, encoding: header.encoding(), left: MOST_BYTES };
+    let mut drawing = waveform::draw(&attributes, &mut source).await?;
+    if drawing.is_none() {
+        drawing = outlines::draw(&attributes, &mut source).await?;
+    }
+    Ok(drawing.or_else(|| kind::card(instance, &attributes)).map(Canvas::into_bitmap))
+}
+
+/// Values that may lie in the object.
+struct Source<'a> {
+    session: &'a Session,
+    instance: &'a Instance,
+    encoding: Encoding,
+    /// Bytes that may still be read.
+    left: u64,
+}
+
+impl Source<'_> {
+    /// The beginning of a value, little endian; empty where there is none, or too much has been read.
+    async fn value(&mut self, element: Option<&Element>) -> Result<Vec<u8>> {
+        let Some(element) = element else { return Ok(Vec::new()) };
+        match &element.value {
+            Value::Bytes(bytes) => Ok(bytes.to_vec()),
+            Value::Bulk(bulk) if !bulk.encapsulated => {
+                let length = bulk.length.min(self.left) & !7;
+                self.left -= length;
+                let bytes = self.session.read(self.instance, bulk.offset..bulk.offset + length).await?;
+                let unit = if self.encoding == Encoding::ExplicitBig { unit(element.vr) } else { 1 };
+                Ok(little_endian(bytes, unit).to_vec())
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
