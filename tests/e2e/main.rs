@@ -24,6 +24,7 @@ mod memory;
 mod outages;
 mod peers;
 mod qido;
+mod rendering;
 mod retrieve;
 mod search;
 mod stow;

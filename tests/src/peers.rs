@@ -32,6 +32,11 @@ pub async fn file_set(dicomdir: &Path) -> Result<Value> {
     script("file_set.py", &[], &[dicomdir]).await
 }
 
+/// Compares rendered frames of real files with an independent rendering: `peers/rendering.py` tells how.
+pub async fn renderings<A: AsRef<OsStr>>(server: SocketAddr, files: &[A]) -> Result<Value> {
+    script("rendering.py", &[format!("http://{server}/dicom-web")], files).await
+}
+
 /// The folder of real files that come with pydicom.
 pub async fn pydicom_data() -> Result<String> {
     let mut command = Command::new(python()?);
