@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 use tokio::sync::{Mutex, Semaphore};
@@ -49,6 +50,8 @@ pub(crate) struct Inner {
     pub(crate) follow: Follow,
     /// Bytes a second; 0 for never.
     pub(crate) verify_pace: u64,
+    /// How long what was deleted stays in the packs.
+    pub(crate) keep_deleted: Duration,
     changes: Changes,
     /// Gone once the archive is closed: nothing more comes in.
     store: RwLock<Option<Arc<Store>>>,
@@ -174,6 +177,7 @@ impl Archive {
                 rewriting: Turn::default(),
                 follow: Follow::default(),
                 verify_pace: Config::bytes(config.verify_mib_s),
+                keep_deleted: Duration::from_secs(config.keep_deleted_days.saturating_mul(24 * 3600)),
                 changes,
                 store,
                 threads: Mutex::new(Some(log.threads)),

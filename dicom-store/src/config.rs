@@ -64,6 +64,9 @@ pub struct Config {
     /// Every pack is read again within a month or so and compared with the digests of what came, at so many MiB a
     /// second. 0 leaves that to `filmless scrub`. Default 8.
     pub verify_mib_s: u64,
+    /// Days after which the bytes of what was deleted, or kept aside and discarded, leave the packs; until then it can
+    /// be restored. What was destroyed goes at once.
+    pub keep_deleted_days: u64,
     /// What is known of the text of senders that do not say it, or say it wrong. Default none.
     pub sources: Vec<TextSource>,
     pub s3: S3,
@@ -120,6 +123,7 @@ impl Default for Config {
             on_conflict: OnConflict::Quarantine,
             seal_idle_s: 300,
             verify_mib_s: 8,
+            keep_deleted_days: 30,
             sources: Vec::new(),
             s3: S3::default(),
         }

@@ -399,6 +399,10 @@ pub trait Index: fmt::Debug + Send + Sync + 'static {
     /// Everything that came under these UIDs, shown or not, with where it lies.
     fn pack_entries_of<'a>(&'a self, uids: &'a [SopInstanceUid]) -> BoxFuture<'a, Result<Vec<PackEntry>>>;
 
+    /// Of what is hidden, with where it lies, what is to leave the packs: what was destroyed, and what was deleted or,
+    /// kept aside, discarded before a time in milliseconds since 1970.
+    fn pack_entries_due(&self, deleted_before: u64, limit: u32) -> BoxFuture<'_, Result<Vec<PackEntry>>>;
+
     /// Remembers a pack that is going to be written from others.
     fn begin_pack(&self, pack: PackId) -> BoxFuture<'_, Result<()>>;
 

@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 use tracing::info;
 
 use crate::archive::Archive;
-use crate::index::{Index, PackEntry, PackRow, Stage};
+use crate::index::{EntryRow, Index, PackEntry, PackRow, Stage};
 use crate::model::{PackId, SopInstanceUid};
 use crate::node;
 use crate::objects::DerivedKey;
@@ -28,6 +28,8 @@ const GATHERED: u64 = 64 << 20;
 const GATHERED_PACKS: usize = 1000;
 /// A pack is rewritten when the dead part of it is one of so many.
 const DEAD_PART: u64 = 3;
+/// What was deleted leaves the packs so many at a time.
+const DUE: u32 = 1000;
 /// A pack is compared with its digests this often.
 const VERIFY_EVERY: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How long a pack that has to be rewritten at once may take to leave the log.
@@ -89,16 +91,31 @@ impl Upkeep {
     pub async fn due(&self) -> Result<Due> {
         let rows = self.rows().await?;
         let tidy = rows.iter().any(|row| row.stage == Stage::Retired)
+            || !self.entries_due(1).await?.is_empty()
             || next_inputs(&self.sealed(&rows), self.archive.inner.pack_size).is_some();
         Ok(Due { tidy, verify: self.stalest(&rows).await?.is_some() })
     }
 
-    /// Gathers and rewrites until nothing is left to do; gives how many packs it made others of.
+    /// Takes out what is to leave the packs, then gathers and rewrites until nothing is left to do; gives how many packs
+    /// it made others of.
     ///
     /// # Errors
     /// `Exhausted` when the disk has no room for a copy.
     pub async fn tidy(&self) -> Result<u64> {
         let mut count = 0;
+        loop {
+            let due = self.entries_due(DUE).await?;
+            if due.is_empty() {
+                break;
+            }
+            let rows: HashSet<EntryRow> = due.iter().map(|entry| entry.row).collect();
+            let dropped = self.take_out(&due, &|entry| rows.contains(&entry.row)).await?;
+            info!(dropped, "what was deleted has left the packs");
+            count += dropped;
+            if dropped == 0 {
+                break;
+            }
+        }
         loop {
             let _turn = self.archive.inner.rewriting.lock().await;
             self.recover().await?;
@@ -155,6 +172,24 @@ impl Upkeep {
     pub async fn destroy(&self, instances: &[SopInstanceUid]) -> Result<u64> {
         let entries = self.index().pack_entries_of(instances).await?;
         let uids: HashSet<&SopInstanceUid> = instances.iter().collect();
+        let dropped = self.take_out(&entries, &|entry| uids.contains(&entry.sop_instance)).await?;
+        info!(instances = dropped, "instances destroyed");
+        Ok(dropped)
+    }
+
+    /// Hidden instances and data sets whose bytes are to go.
+    async fn entries_due(&self, limit: u32) -> Result<Vec<PackEntry>> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let before = now.saturating_sub(self.archive.inner.keep_deleted).as_millis();
+        self.index().pack_entries_due(u64::try_from(before).unwrap_or(u64::MAX), limit).await
+    }
+
+    /// Rewrites the packs in which these lie without what is dropped, and removes what was made of them.
+    async fn take_out(
+        &self,
+        entries: &[PackEntry],
+        is_dropped: &(dyn Fn(&PackEntry) -> bool + Send + Sync),
+    ) -> Result<u64> {
         let mut packs: Vec<PackId> = entries.iter().map(|entry| entry.location.pack).collect();
         packs.sort_unstable();
         packs.dedup();
@@ -165,14 +200,13 @@ impl Upkeep {
         self.recover().await?;
         let mut dropped = 0;
         for pack in packs {
-            let rewritten = self.rewrite(&[pack], &|entry| uids.contains(&entry.sop_instance)).await?;
+            let rewritten = self.rewrite(&[pack], is_dropped).await?;
             dropped += rewritten.dropped as u64;
         }
         let series: HashSet<_> = entries.iter().map(|entry| (&entry.study, &entry.series)).collect();
         for (study, series) in series {
             self.packs().objects.delete_derived(&DerivedKey::thumbnail(study, series)).await?;
         }
-        info!(instances = dropped, "instances destroyed");
         Ok(dropped)
     }
 

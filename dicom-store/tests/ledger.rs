@@ -439,3 +439,19 @@ async fn a_study_stays_whose_it_was_first_and_the_audit_says_that_an_instance_di
     let told: Vec<_> = audit.iter().filter(|(_, row)| row.outcome.contains("another patient")).collect();
     assert!(told.len() == 1 && told[0].1.what.contains(second.sop_instance().as_str()), "{audit:?}");
 }
+
+#[tokio::test]
+async fn an_index_made_anew_from_rewritten_packs_tells_the_same() {
+    let house = House::new().await;
+    let (other, first) = (ct(), ct().with(tags::STUDY_DESCRIPTION, VR::LO, "first"));
+    let first = first.with(tags::SERIES_INSTANCE_UID, VR::UI, "1.2.999.2");
+    // Of the same study; its series would be the first by its UID.
+    let second = first.next(2).with(tags::SERIES_INSTANCE_UID, VR::UI, "1.2.999.1");
+    let second = second.with(tags::STUDY_DESCRIPTION, VR::LO, "second");
+    for sample in [&other, &first, &second] {
+        house.store(sample).await;
+    }
+    house.archive.upkeep().destroy(&[other.sop_instance()]).await.unwrap();
+    assert_eq!(house.texts(Level::Study, tags::STUDY_DESCRIPTION).await, ["first"]);
+    assert_eq!(house.reindexed().await.texts(Level::Study, tags::STUDY_DESCRIPTION).await, ["first"]);
+}

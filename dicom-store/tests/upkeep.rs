@@ -228,3 +228,59 @@ async fn what_was_fetched_ahead_is_there_when_its_reader_comes() {
         assert!(asked <= 48, "{asked} requests for 48 blocks");
     }
 }
+
+#[tokio::test]
+async fn what_was_deleted_leaves_the_packs_in_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = Config { keep_deleted_days: 0, ..fixture::config(&folder) };
+    let archive = Archive::open(&config).await.unwrap();
+    let session = system(&archive);
+    let (kept, gone) = (ct(), ct().name("ZWICKY^DELETED"));
+    for sample in [&kept, &gone] {
+        store(&session, sample).await.unwrap();
+    }
+    assert!(!archive.upkeep().due().await.unwrap().tidy);
+    let delete = format!(r#"{{"kind":"delete","of":{{"study":"{}"}}}}"#, gone.study());
+    session.act(&serde_json::from_str(&delete).unwrap(), "").await.unwrap();
+    // In the millisecond of the act it is not older than that.
+    let began = Instant::now();
+    while !archive.upkeep().due().await.unwrap().tidy {
+        assert!(began.elapsed() < Duration::from_secs(30));
+    }
+    assert_eq!(archive.upkeep().tidy().await.unwrap(), 1);
+    for pack in packs_of(&config) {
+        assert!(!std::fs::read(pack).unwrap().windows(7).any(|window| window == b"ZWICKY^"));
+    }
+    let restore = delete.replace("delete", "restore");
+    let error = session.act(&serde_json::from_str(&restore).unwrap(), "").await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::NotFound);
+    holds(&session, std::slice::from_ref(&kept)).await;
+    assert!(!archive.upkeep().due().await.unwrap().tidy);
+}
+
+#[tokio::test]
+async fn a_destruction_goes_on_when_nobody_waits_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = fixture::config(&folder);
+    let archive = Archive::open(&config).await.unwrap();
+    let (session, gone) = (system(&archive), ct());
+    store(&session, &gone).await.unwrap();
+    let order = format!(r#"{{"kind":"destroy","of":{{"study":"{}"}}}}"#, gone.study());
+    let order = serde_json::from_str(&order).unwrap();
+    // Ends the asking once the act is there.
+    let asking = async { session.act(&order, "court order").await.map(drop) };
+    let recorded = async {
+        while session.acts(None, 1).await.unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! { biased; () = recorded => {}, _ = asking => {} }
+    let began = Instant::now();
+    let rows = archive.upkeep();
+    while rows.report().await.unwrap().bytes > 1024 || !session.hidden(1).await.unwrap().is_empty() {
+        assert!(began.elapsed() < Duration::from_secs(30), "{:?}", rows.report().await.unwrap());
+        tokio::task::yield_now().await;
+    }
+    let restore = format!(r#"{{"kind":"restore","of":{{"study":"{}"}}}}"#, gone.study());
+    assert!(session.act(&serde_json::from_str(&restore).unwrap(), "").await.is_err());
+}

@@ -431,6 +431,10 @@ impl Index for PostgresIndex {
         self.pool.read(Begin::Snapshot, async move |c| packs::entries_of(c, &uids).await).boxed()
     }
 
+    fn pack_entries_due(&self, deleted_before: u64, limit: u32) -> BoxFuture<'_, Result<Vec<PackEntry>>> {
+        self.pool.one(async move |c| packs::entries_due(c, deleted_before, limit).await).boxed()
+    }
+
     fn begin_pack(&self, pack: PackId) -> BoxFuture<'_, Result<()>> {
         self.pool.one(async move |c| packs::begin(c, pack).await).boxed()
     }

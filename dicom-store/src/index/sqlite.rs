@@ -455,6 +455,10 @@ impl Index for SqliteIndex {
         self.read(async move |c| packs::entries_of(c, &uids).await).boxed()
     }
 
+    fn pack_entries_due(&self, deleted_before: u64, limit: u32) -> BoxFuture<'_, Result<Vec<PackEntry>>> {
+        self.read(async move |c| packs::entries_due(c, deleted_before, limit).await).boxed()
+    }
+
     fn begin_pack(&self, pack: PackId) -> BoxFuture<'_, Result<()>> {
         self.write(async move |c| packs::begin(c, pack).await).boxed()
     }
@@ -463,7 +467,7 @@ impl Index for SqliteIndex {
         let by = by.clone();
         let leaves_traces = !by.dropped.is_empty();
         let replace = async move |c: &mut SqliteConnection| {
-            c.run(if leaves_traces { "PRAGMA secure_delete = ON" } else { "PRAGMA secure_delete = OFF" })?;
+            c.run(if leaves_traces { "PRAGMA secure_delete = ON" } else { "PRAGMA secure_delete = FAST" })?;
             packs::replace(c, &by).await
         };
         async move {

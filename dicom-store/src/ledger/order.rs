@@ -1,5 +1,7 @@
 //! What somebody asks for, and the acts that it becomes: checked here, against what the archive has.
 
+use std::collections::BTreeSet;
+
 use serde::Deserialize;
 
 use super::{Act, Values};
@@ -144,12 +146,17 @@ async fn shown(index: &dyn Index, of: &Part) -> Result<Vec<SopInstanceUid>> {
 
 async fn hidden(index: &dyn Index, of: &Part) -> Result<Vec<SopInstanceUid>> {
     let of = of.resource()?;
-    let found: Vec<_> =
-        index.hidden(Some(&of), MOST).await?.into_iter().map(|hidden| hidden.instance).collect();
-    if found.is_empty() {
+    let hidden = index.hidden(Some(&of), MOST).await?;
+    if hidden.is_empty() {
         return Err(Error::not_found(format!("nothing of {of} is deleted or rejected")));
     }
-    Ok(found)
+    let acts: BTreeSet<u64> = hidden.iter().map(|hidden| hidden.act).collect();
+    for number in acts {
+        if index.act_of(number).await?.is_some_and(|act| matches!(act.entry.act, Act::Destroy { .. })) {
+            return Err(Error::conflict(format!("act {number} destroys some of {of}; that is for good")));
+        }
+    }
+    Ok(hidden.into_iter().map(|hidden| hidden.instance).collect())
 }
 
 async fn all(index: &dyn Index, of: &Part) -> Result<Vec<SopInstanceUid>> {

@@ -50,7 +50,7 @@ struct Piece {
     entry: Option<PackEntry>,
 }
 
-/// Rewrites sealed packs into one, ordered by study, series and arrival, without those that `is_dropped` names.
+/// Rewrites sealed packs into one, study by study and series by series as they arrived, without those that `is_dropped` names.
 /// One at a time; the caller sees to that.
 ///
 /// # Errors
@@ -75,7 +75,7 @@ pub(crate) async fn rewrite(
             }
         }
     }
-    pieces.sort_by(|a, b| order(a).cmp(&order(b)));
+    in_order_of_arrival(&mut pieces);
     let (kept, gone) = (pieces.len(), dropped.len());
     let output = if pieces.is_empty() { None } else { Some(packs.next_id_for_good().await?) };
     let done = put_in_place(packs, index, inputs, locals, pieces, dropped, output).await;
@@ -105,10 +105,32 @@ async fn in_use(index: &Arc<dyn Index>, inputs: &[PackId]) -> Result<HashMap<Pac
     Ok(rows)
 }
 
-/// Records first, then by study and series, then as they arrived.
-fn order(piece: &Piece) -> (Option<(&str, &str)>, usize, u64) {
-    let series = piece.entry.as_ref().map(|entry| (entry.study.as_str(), entry.series.as_str()));
-    (series, piece.input, piece.at)
+/// Records first; then study by study, and within each series by series, as the first of each arrived, since an index
+/// that is made anew takes what it tells of a study from what it reads of it first; then as they arrived.
+fn in_order_of_arrival(pieces: &mut [Piece]) {
+    let (mut studies, mut series) = (HashMap::new(), HashMap::new());
+    for entry in pieces.iter().filter_map(|piece| piece.entry.as_ref()) {
+        let arrived = arrived(entry);
+        let first = studies.entry(entry.study.clone()).or_insert(arrived);
+        *first = arrived.min(*first);
+        let first = series.entry((entry.study.clone(), entry.series.clone())).or_insert(arrived);
+        *first = arrived.min(*first);
+    }
+    pieces.sort_by_cached_key(|piece| {
+        let place = piece.entry.as_ref().map(|entry| {
+            let of_series = series.get(&(entry.study.clone(), entry.series.clone())).copied();
+            (studies.get(&entry.study).copied(), of_series, arrived(entry))
+        });
+        (place, piece.input, piece.at)
+    });
+}
+
+/// Rows are numbered as their instances arrived. What was kept aside came after what it was kept aside for.
+fn arrived(entry: &PackEntry) -> (bool, i64) {
+    match entry.row {
+        EntryRow::Instance(id) => (false, id),
+        EntryRow::Conflict(id) => (true, id),
+    }
 }
 
 /// What a pack holds that is not dead: the instances of the index, and the archive's own records.

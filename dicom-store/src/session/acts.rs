@@ -31,10 +31,19 @@ impl Session {
         let acts = order.acts(&*self.archive.inner.index).await?;
         let mut done = Vec::with_capacity(acts.len());
         for act in acts {
-            let entry = store.act(self.caller.author(), reason.to_owned(), act).await?;
-            if let Act::Destroy { instances } = &entry.act {
-                self.archive.upkeep().destroy(instances).await?;
-            }
+            let (store, upkeep, author, reason) =
+                (store.clone(), self.archive.upkeep(), self.caller.author(), reason.to_owned());
+            // Whoever asked may go; it is done all the same. Where the server stops, it is finished after its start.
+            let doing = tokio::spawn(async move {
+                let entry = store.act(author, reason, act).await?;
+                if let Act::Destroy { instances } = &entry.act {
+                    upkeep.destroy(instances).await?;
+                }
+                Ok::<_, Error>(entry)
+            });
+            let entry = doing
+                .await
+                .map_err(|cause| Error::internal("an act did not finish").with_source(cause))??;
             done.push(entry);
         }
         Ok(done)

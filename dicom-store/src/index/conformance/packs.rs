@@ -7,7 +7,7 @@ use super::{find, known, new};
 use crate::ErrorKind;
 use crate::fixture::{Sample, ct};
 use crate::index::{Index, InstanceState, Mark, OPEN, PackEntry, PackRow, Replacement, Stage};
-use crate::ledger::Act;
+use crate::ledger::{Act, Entry};
 use crate::model::{Level, Location, PackId, Resource, VR};
 
 async fn commit(index: &dyn Index, pack: u64, samples: &[Sample]) {
@@ -156,6 +156,8 @@ pub async fn tells_nothing_of_what_was_destroyed(index: &dyn Index) {
     );
     destroy(index, 3).await;
     assert_eq!(patients().await, [""; 0]);
+    let values = serde_json::from_str(r#"{"PatientName":"CORRECTED^A"}"#).unwrap();
+    let correct = Act::CorrectPatient { patient: key("3"), values };
     // It is as if it had never come; what was decided of the patient is.
     commit(index, 4, &[merged.clone(), gone.clone()]).await;
     assert_eq!(patients().await, ["1"]);
@@ -165,4 +167,64 @@ pub async fn tells_nothing_of_what_was_destroyed(index: &dyn Index) {
     expected.sort();
     assert_eq!(studies, expected);
     assert!(known(index, &gone).await.is_some());
+    // A correction is as well.
+    let third = ct().patient_id("3").name("THIRD^C");
+    commit(index, 5, std::slice::from_ref(&third)).await;
+    index.act(&entry(2, correct)).await.unwrap();
+    destroy(index, 5).await;
+    commit(index, 6, &[ct().patient_id("3").name("AGAIN^C")]).await;
+    for level in [Level::Patient, Level::Study] {
+        let names = find(index, level, &[(tags::PATIENT_ID, VR::LO, "3")], tags::PATIENT_NAME).await;
+        assert_eq!(names, ["CORRECTED^A"]);
+    }
+}
+
+/// Of a patient whose studies all came as somebody else's, what came of the patient is not told any more.
+pub async fn tells_nothing_of_whoever_was_destroyed(index: &dyn Index) {
+    let (owner, moved) = (ct().patient_id("A").name("OWNER^A"), ct().patient_id("B").name("OTHER^B"));
+    commit(index, 1, std::slice::from_ref(&owner)).await;
+    commit(index, 2, std::slice::from_ref(&moved)).await;
+    index.act(&entry(1, Act::MoveStudy { study: moved.study(), to: key("A") })).await.unwrap();
+    destroy(index, 1).await;
+    assert_eq!(find(index, Level::Study, &[], tags::PATIENT_ID).await, ["A"]);
+    assert_eq!(find(index, Level::Study, &[], tags::PATIENT_NAME).await, [""]);
+    assert_eq!(
+        find(index, Level::Study, &[(tags::PATIENT_NAME, VR::PN, "owner")], tags::PATIENT_ID).await,
+        [""; 0]
+    );
+    commit(index, 3, &[ct().patient_id("A").name("BACK^A")]).await;
+    assert_eq!(find(index, Level::Study, &[], tags::PATIENT_NAME).await, ["BACK^A", "BACK^A"]);
+}
+
+pub async fn says_what_is_to_leave_the_packs(index: &dyn Index) {
+    let (first, at) = (ct(), 1_000_000);
+    let all = [first.clone(), first.next(2), first.next(3), first.next(4)];
+    commit(index, 1, &all).await;
+    commit(index, 2, &[first.clone().name("OTHER^NAME")]).await;
+    let uids = |n: usize| vec![all[n].sop_instance()];
+    let aside = index.kept_aside(None, 10).await.unwrap().remove(0);
+    let acts = [
+        Act::Delete { instances: uids(1) },
+        Act::Destroy { instances: uids(2) },
+        Act::Delete { instances: uids(3) },
+        Act::Restore { instances: uids(3) },
+        Act::Discard { instance: first.sop_instance(), digest: aside.digest },
+    ];
+    for (n, act) in acts.into_iter().enumerate() {
+        let number = n as u64 + 1;
+        index.act(&Entry { at: at + number, ..entry(number, act) }).await.unwrap();
+    }
+    let due = async |before| {
+        let due = index.pack_entries_due(before, 10).await.unwrap();
+        due.iter().map(|entry| (entry.location.pack.0, entry.sop_instance.clone())).collect::<Vec<_>>()
+    };
+    let [deleted, destroyed, discarded] =
+        [(1, &all[1]), (1, &all[2]), (2, &first)].map(|(pack, sample)| (pack, sample.sop_instance()));
+    assert_eq!(due(at).await, std::slice::from_ref(&destroyed));
+    assert_eq!(due(at + 2).await, [deleted.clone(), destroyed.clone()]);
+    let mut everything = due(at + 100).await;
+    everything.sort();
+    let mut expected = [deleted, destroyed, discarded];
+    expected.sort();
+    assert_eq!(everything, expected);
 }

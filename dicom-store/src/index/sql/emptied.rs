@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Connection, Statement, words};
+use super::{Connection, Statement, who, words};
 use crate::Result;
 
 /// Removes the series of which no instance is left, the studies of which no series is, and their patients where they
@@ -42,12 +42,16 @@ async fn remove_study<C: Connection>(connection: &mut C, id: i64) -> Result<Vec<
     came.iter().chain(&told).map(|row| row.int(0)).collect()
 }
 
+/// A patient without a study goes; of one whose studies all came as somebody else's, only what was decided is told.
 async fn remove_patient<C: Connection>(connection: &mut C, id: i64) -> Result<()> {
-    for table in ["studies", "received_studies"] {
-        let left = Statement::new(format!("SELECT 1 FROM {table} WHERE patient = ? LIMIT 1")).bind(id);
-        if connection.fetch_optional(left).await?.is_some() {
-            return Ok(());
-        }
+    let came = "SELECT 1 FROM studies s LEFT JOIN received_studies r ON r.study = s.id
+                WHERE coalesce(r.patient, s.patient) = ? LIMIT 1";
+    if connection.fetch_optional(Statement::new(came).bind(id)).await?.is_some() {
+        return Ok(());
+    }
+    let told = Statement::new("SELECT 1 FROM studies WHERE patient = ? LIMIT 1").bind(id);
+    if connection.fetch_optional(told).await?.is_some() {
+        return who::forget_what_came(connection, id).await;
     }
     let came = Statement::new("DELETE FROM received_patients WHERE patient = ?").bind(id);
     connection.execute(came).await?;

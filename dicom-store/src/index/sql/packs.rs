@@ -107,6 +107,28 @@ pub(in crate::index) async fn entries_of<C: Connection>(
     Ok(found)
 }
 
+/// What is to leave the packs: what was destroyed, and what was deleted or discarded before a time.
+pub(in crate::index) async fn entries_due<C: Connection>(
+    connection: &mut C,
+    deleted_before: u64,
+    limit: u32,
+) -> Result<Vec<PackEntry>> {
+    let before = signed(deleted_before)?;
+    let mut select = Statement::new(INSTANCE);
+    select.push(
+        "i.state = 1 AND i.uid IN (SELECT a.uid FROM instance_acts a JOIN ledger l ON l.number = a.act
+             WHERE a.state = 1 AND a.act = (SELECT max(b.act) FROM instance_acts b WHERE b.uid = a.uid)
+             AND (l.kind = 'destroy' OR l.at < ",
+    );
+    select.push_bind(before).push("))").push(CONFLICT);
+    select.push(
+        "state = 1 AND EXISTS (SELECT 1 FROM ledger l WHERE l.subject = 'instance\\' || conflicts.uid
+             AND l.kind = 'discard' AND l.undone_by IS NULL AND l.at < ",
+    );
+    select.push_bind(before).push(") ORDER BY place LIMIT ").push_bind(limit);
+    connection.fetch(select).await?.iter().map(entry).collect()
+}
+
 /// Remembers a pack that is going to be written from others.
 pub(in crate::index) async fn begin<C: Connection>(connection: &mut C, pack: PackId) -> Result<()> {
     let sql = "INSERT INTO packs (id, mark, state) VALUES (?, 0, ?)";

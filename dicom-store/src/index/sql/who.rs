@@ -51,11 +51,7 @@ async fn row_of<C: Connection>(connection: &mut C, key: &PatientKey) -> Result<(
     if let Some(found) = find(connection, key).await? {
         return Ok(found);
     }
-    let mut attributes = Attributes::new();
-    attributes.put_text(tags::PATIENT_ID, VR::LO, &key.id);
-    if !key.issuer.is_empty() {
-        attributes.put_text(tags::ISSUER_OF_PATIENT_ID, VR::LO, &key.issuer);
-    }
+    let attributes = of_identifier(key);
     let bytes = attributes.write(Encoding::ExplicitLittle);
     let sql = "INSERT INTO patients (issuer, patient_id, scope, name, attributes) VALUES (?, ?, '', '', ?) RETURNING id";
     let insert = Statement::new(sql).bind(key.issuer.as_str()).bind(key.id.as_str()).bind(bytes.as_slice());
@@ -63,6 +59,29 @@ async fn row_of<C: Connection>(connection: &mut C, key: &PatientKey) -> Result<(
     let sql = "INSERT INTO received_patients (patient, is_received, attributes) VALUES (?, 0, ?)";
     connection.execute(Statement::new(sql).bind(id).bind(bytes)).await?;
     Ok((id, attributes))
+}
+
+/// A patient of whom nothing else is known.
+fn of_identifier(key: &PatientKey) -> Attributes {
+    let mut attributes = Attributes::new();
+    attributes.put_text(tags::PATIENT_ID, VR::LO, &key.id);
+    if !key.issuer.is_empty() {
+        attributes.put_text(tags::ISSUER_OF_PATIENT_ID, VR::LO, &key.issuer);
+    }
+    attributes
+}
+
+/// Nothing that came of a patient is left: the studies that are told as theirs came as somebody else's. What is told
+/// of the patient is what was corrected.
+pub(super) async fn forget_what_came<C: Connection>(connection: &mut C, id: i64) -> Result<()> {
+    let select = Statement::new("SELECT issuer, patient_id FROM patients WHERE id = ?").bind(id);
+    let row = connection.fetch_one(select).await?;
+    let key = PatientKey { issuer: row.text(0)?.to_owned(), id: row.text(1)?.to_owned() };
+    let bytes = of_identifier(&key).write(Encoding::ExplicitLittle);
+    let sql = "INSERT INTO received_patients (patient, is_received, attributes) VALUES (?, 0, ?)
+               ON CONFLICT (patient) DO UPDATE SET is_received = 0, attributes = excluded.attributes";
+    connection.execute(Statement::new(sql).bind(id).bind(bytes)).await?;
+    settle_patient(connection, &key).await
 }
 
 /// Who a patient is after all merges, and the last of them.
@@ -286,6 +305,16 @@ fn kept(person: &Attributes) -> Option<Vec<u8>> {
     has_any.then(|| person.write(Encoding::ExplicitLittle))
 }
 
+/// Whether there are corrections of a patient whose row does not have them.
+async fn is_told_as_it_came<C: Connection>(connection: &mut C, key: &PatientKey) -> Result<bool> {
+    if corrections_of(connection, key).await?.is_empty() {
+        return Ok(false);
+    }
+    let Some((id, _)) = find(connection, key).await? else { return Ok(false) };
+    let kept = Statement::new("SELECT 1 FROM received_patients WHERE patient = ?").bind(id);
+    Ok(connection.fetch_optional(kept).await?.is_none())
+}
+
 /// What came for a study and a patient of whom there may be acts; gives whether rows of studies changed.
 pub(super) async fn settle_new<C: Connection>(connection: &mut C, new: &NewInstance) -> Result<bool> {
     let key = new.levels.patient.expose();
@@ -298,7 +327,9 @@ pub(super) async fn settle_new<C: Connection>(connection: &mut C, new: &NewInsta
             .bind(new.levels.patient_attributes.expose().as_slice())
             .bind(key.id.as_str())
             .bind(key.issuer.as_str());
-        if connection.execute(update).await? > 0 {
+        let is_made = connection.execute(update).await? > 0;
+        // A patient who was corrected, of whom all had been destroyed, comes again.
+        if is_made || is_told_as_it_came(connection, key).await? {
             settle_patient(connection, key).await?;
             has_changed = true;
         }

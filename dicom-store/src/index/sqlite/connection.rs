@@ -41,7 +41,7 @@ impl SqliteConnection {
         connection.set_up()?;
         connection.run(&format!(
             "PRAGMA page_size = {PAGE}; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
-             PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -32768"
+             PRAGMA secure_delete = FAST; PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -32768"
         ))?;
         connection.migrate()?;
         Ok(connection)
@@ -143,17 +143,20 @@ pub(crate) fn renew(file: &Path) -> Result<()> {
     if !file.exists() {
         return Ok(());
     }
-    let register = match register_of(file) {
-        Ok(register) => register,
-        Err(error) => {
+    let (register, is_damaged) = match register_of(file) {
+        Ok(register) => (register, false),
+        Err(error) if error.kind == ErrorKind::Corrupt => {
             let error = error.chain();
             tracing::error!(%error, "index: its register cannot be read; peers have to be told again");
-            Vec::new()
+            (Vec::new(), true)
         }
+        // Somebody else holds the file, or the disk is full: the register is there.
+        Err(error) => return Err(error),
     };
     let new = beside(file, "-new");
     remove(&new)?;
     let mut connection = SqliteConnection(rusqlite::Connection::open(&new).map_err(sql_error)?);
+    connection.run(&format!("PRAGMA page_size = {PAGE}"))?;
     connection.migrate()?;
     for row in &register {
         let insert = Statement::new(
@@ -167,6 +170,10 @@ pub(crate) fn renew(file: &Path) -> Result<()> {
         connection.0.execute("COMMIT", ()).map_err(sql_error)?;
     }
     connection.close()?;
+    if is_damaged {
+        // Somebody may still get something out of it.
+        std::fs::rename(file, beside(file, "-damaged"))?;
+    }
     for suffix in BESIDE {
         remove_file(&beside(file, suffix))?;
     }

@@ -91,3 +91,33 @@ async fn an_older_index_is_thrown_away_and_a_newer_one_is_left_alone() {
     set(1_000);
     assert_eq!(SqliteIndex::open(&file).await.unwrap_err().kind, crate::ErrorKind::Conflict);
 }
+
+#[tokio::test]
+async fn a_register_that_somebody_else_locks_is_not_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("index.sqlite");
+    SqliteIndex::open(&file).await.unwrap().close().await;
+    let other = rusqlite::Connection::open(&file).unwrap();
+    other
+        .execute_batch(
+            "PRAGMA locking_mode = EXCLUSIVE; INSERT INTO register VALUES ('peer', 'CT', '{}', 1, 1, 1)",
+        )
+        .unwrap();
+    assert_eq!(renew(&file).unwrap_err().kind, crate::ErrorKind::Unavailable);
+    drop(other);
+    renew(&file).unwrap();
+    let made = rusqlite::Connection::open(&file).unwrap();
+    let number = |sql: &str| made.query_row(sql, (), |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!((number("SELECT count(*) FROM register"), number("PRAGMA page_size")), (1, 2048));
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_kept_beside_the_index_that_is_made_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("index.sqlite");
+    std::fs::write(&file, b"not an index at all, whatever its name says").unwrap();
+    renew(&file).unwrap();
+    let kept = std::fs::read(folder.path().join("index.sqlite-damaged")).unwrap();
+    assert!(kept.starts_with(b"not an index"));
+    SqliteIndex::open(&file).await.unwrap().close().await;
+}
