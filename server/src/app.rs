@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use worker::CpuPool;
 
 use crate::config::Config;
-use crate::http;
+use crate::http::{self, Listening, Tls};
 
 /// A server that is open and does not listen yet.
 pub struct App {
@@ -23,24 +23,26 @@ pub struct App {
 }
 
 /// The sockets that it will listen on.
-#[derive(Debug)]
 pub struct Listeners {
     pub dimse: TcpListener,
     pub http: TcpListener,
+    tls: Option<Tls>,
 }
 
 impl Listeners {
-    /// Binds the addresses of the settings; port 0 takes any.
+    /// Binds the addresses of the settings; port 0 takes any. Reads the certificate, where there is one.
     ///
     /// # Errors
-    /// Names the address that cannot be had.
+    /// Names the address that cannot be had, or the file that cannot be used.
     pub async fn bind(config: &Config) -> anyhow::Result<Self> {
         let bind = async |name: &str, address| {
             TcpListener::bind(address).await.with_context(|| format!("{name} cannot listen on {address}"))
         };
+        let tls = Tls::open(&config.http.tls)?;
         Ok(Self {
             dimse: bind("dimse", config.dimse.listen).await?,
             http: bind("http", config.http.listen).await?,
+            tls,
         })
     }
 }
@@ -89,7 +91,8 @@ impl App {
         info!(%address, ae_title = %config.dimse.ae_title, "dimse listening");
         let address = on.http.local_addr()?;
         let routes = http::routes(&config, &archive, &pool, exchange, &stop);
-        let serving = http::serve(on.http, routes, config.http.clone(), archive.pressure(), stop.clone());
+        let listening = Listening { listener: on.http, tls: on.tls };
+        let serving = http::serve(listening, routes, config.http.clone(), archive.pressure(), stop.clone());
         let http = AbortOnDropHandle::new(tokio::spawn(serving));
         info!(%address, "http listening");
         tokio::select! {

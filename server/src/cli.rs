@@ -106,6 +106,12 @@ pub struct Flags {
     /// Trial: everybody on this machine is let in without a sign-in; loopback addresses only
     #[arg(long)]
     pub open: bool,
+    /// Certificate of HTTPS in PEM, with those between it and an authority that clients know
+    #[arg(long, value_name = "FILE")]
+    pub tls_certificate: Option<PathBuf>,
+    /// Private key of the certificate in PEM, without a passphrase
+    #[arg(long, value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
     /// HTTP may listen on other addresses than loopback: a proxy in front adds TLS
     #[arg(long)]
     pub behind_proxy: bool,

@@ -14,7 +14,7 @@ use tracing::info;
 use crate::app::{App, Listeners};
 use crate::cli::{Command, CommandLine, Flags};
 use crate::config::Config;
-use crate::{import, open_files, samples, scrub, telemetry};
+use crate::{http, import, open_files, samples, scrub, telemetry};
 
 /// Runs a command to its end.
 ///
@@ -62,6 +62,7 @@ async fn serve(mut config: Config, with_samples: bool) -> anyhow::Result<ExitCod
     let (http, dimse) = (listeners.http.local_addr()?, listeners.dimse.local_addr()?);
     let title = config.dimse.ae_title.clone();
     let is_open = config.open;
+    let scheme = if config.http.tls.is_set() { "https" } else { "http" };
     // A task of its own: reading a long log anew must not keep a signal from being heard.
     let opening = AbortOnDropHandle::new(tokio::spawn(open_app(config, with_samples)));
     let app = tokio::select! {
@@ -71,7 +72,7 @@ async fn serve(mut config: Config, with_samples: bool) -> anyhow::Result<ExitCod
             return Ok(ExitCode::SUCCESS);
         }
     };
-    say(&format!("viewer  http://{http}/"));
+    say(&format!("viewer  {scheme}://{http}/"));
     say(&format!("dimse   {title}@{dimse}"));
     if is_open {
         say("trial   everybody on this machine is let in without a sign-in (--open)");
@@ -107,6 +108,7 @@ async fn open_app(config: Config, with_samples: bool) -> anyhow::Result<App> {
 }
 
 fn check_config(config: &Config) -> anyhow::Result<ExitCode> {
+    http::Tls::open(&config.http.tls)?;
     say(toml::to_string(config).context("settings")?.trim_end());
     Ok(ExitCode::SUCCESS)
 }

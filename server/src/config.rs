@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::cli::Flags;
+use crate::http::TlsFiles;
 
 const FILE: &str = "filmless.toml";
 const PREFIX: &str = "FILMLESS_";
@@ -35,7 +36,7 @@ pub struct Config {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Http {
-    /// Default `127.0.0.1:8080`. Another address than loopback needs `behind-proxy`.
+    /// Default `127.0.0.1:8080`. Another address than loopback needs `tls` or `behind-proxy`.
     pub listen: SocketAddr,
     /// A proxy in front adds TLS and tells the outside address by `Forwarded` or `X-Forwarded-*`.
     pub behind_proxy: bool,
@@ -48,6 +49,8 @@ pub struct Http {
     /// Seconds from being told to stop to the end of the process, at most. Associations and requests have three
     /// quarters of it. Default 30.
     pub drain_s: u64,
+    /// Certificate and key of HTTPS, with which HTTP/2 is spoken as well.
+    pub tls: TlsFiles,
 }
 
 impl Http {
@@ -65,6 +68,7 @@ impl Default for Http {
             max_connections: 1024,
             stall_s: 60,
             drain_s: 30,
+            tls: TlsFiles::default(),
         }
     }
 }
@@ -124,6 +128,12 @@ impl Config {
         if let Some(objects) = &flags.objects {
             self.store.objects.clone_from(objects);
         }
+        if let Some(certificate) = &flags.tls_certificate {
+            self.http.tls.certificate.clone_from(certificate);
+        }
+        if let Some(key) = &flags.tls_key {
+            self.http.tls.key.clone_from(key);
+        }
         if let Some(title) = &flags.ae_title {
             self.dimse.ae_title = title.parse().context("--ae-title")?;
         }
@@ -154,10 +164,11 @@ impl Config {
         for peer in &self.dimse.peers {
             peer.check().with_context(|| format!("peer {}", peer.ae_title))?;
         }
+        self.http.tls.check()?;
         ensure!(
-            self.http.listen.ip().is_loopback() || self.http.behind_proxy,
-            "http listens on {}, where passwords and images would pass in clear text; \
-             put a proxy with TLS in front and say --behind-proxy",
+            self.http.listen.ip().is_loopback() || self.http.behind_proxy || self.http.tls.is_set(),
+            "http listens on {}, where passwords and images would pass in clear text; give it a certificate \
+             (--tls-certificate, --tls-key), or put a proxy with TLS in front and say --behind-proxy",
             self.http.listen
         );
         Ok(())
@@ -246,6 +257,13 @@ mod tests {
             |behind_proxy| Flags { http: "0.0.0.0:80".parse().ok(), behind_proxy, ..Flags::default() };
         assert!(load(flags(false), &[]).unwrap_err().to_string().contains("--behind-proxy"));
         assert!(load(flags(true), &[]).unwrap().web.behind_proxy);
+        let tls = |key: Option<&str>| Flags {
+            tls_certificate: Some("certificate.pem".into()),
+            tls_key: key.map(Into::into),
+            ..flags(false)
+        };
+        assert!(load(tls(Some("key.pem")), &[]).unwrap().http.tls.is_set());
+        assert!(load(tls(None), &[]).unwrap_err().to_string().contains("--tls-key"));
     }
 
     #[test]

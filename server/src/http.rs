@@ -7,6 +7,7 @@ mod host;
 mod patient;
 mod status;
 mod streams;
+mod tls;
 
 use std::sync::Arc;
 
@@ -22,7 +23,9 @@ use worker::{CpuPool, Exchange};
 
 use crate::config::Config;
 
-pub(crate) use connections::serve;
+pub(crate) use connections::{Listening, serve};
+pub(crate) use tls::Tls;
+pub use tls::TlsFiles;
 
 /// Operator's pages, DICOMweb, the viewer.
 pub(crate) fn routes(

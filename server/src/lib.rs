@@ -16,3 +16,4 @@ mod telemetry;
 pub use app::{App, Listeners};
 pub use commands::run;
 pub use config::{Config, Http, Log, LogFormat};
+pub use http::TlsFiles;

@@ -20,6 +20,7 @@ mod far;
 mod forward;
 mod hostile;
 mod hostile_web;
+mod https;
 mod memory;
 mod outages;
 mod peers;

@@ -37,6 +37,18 @@ pub async fn renderings<A: AsRef<OsStr>>(server: SocketAddr, files: &[A]) -> Res
     script("rendering.py", &[format!("http://{server}/dicom-web")], files).await
 }
 
+/// As [`dicomweb_client`] over TLS, trusting this certificate alone.
+pub async fn dicomweb_client_over_tls<A: AsRef<OsStr>>(
+    server: SocketAddr,
+    trusted: &Path,
+    verb: &str,
+    arguments: &[A],
+) -> Result<Value> {
+    let mut command = python_script("web.py")?;
+    command.env("REQUESTS_CA_BUNDLE", trusted).arg(format!("https://{server}/dicom-web")).arg(verb);
+    answer("web.py", command.args(arguments)).await
+}
+
 /// The folder of real files that come with pydicom.
 pub async fn pydicom_data() -> Result<String> {
     let mut command = Command::new(python()?);
@@ -45,8 +57,16 @@ pub async fn pydicom_data() -> Result<String> {
 }
 
 async fn script<A: AsRef<OsStr>>(name: &str, server: &[String], arguments: &[A]) -> Result<Value> {
+    answer(name, python_script(name)?.args(server).args(arguments)).await
+}
+
+fn python_script(name: &str) -> Result<Command> {
     let mut command = Command::new(python()?);
-    command.arg(scripts().join("peers").join(name)).args(server).args(arguments);
-    let finished = run(&mut command, LIMIT).await?.well().with_context(|| format!("{name} {server:?}"))?;
+    command.arg(scripts().join("peers").join(name));
+    Ok(command)
+}
+
+async fn answer(name: &str, command: &mut Command) -> Result<Value> {
+    let finished = run(command, LIMIT).await?.well().with_context(|| name.to_owned())?;
     serde_json::from_str(&finished.stdout).with_context(|| format!("{name} printed {:?}", finished.stdout))
 }

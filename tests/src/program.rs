@@ -75,7 +75,7 @@ impl Program {
         let mut child = command.spawn().context("start filmless")?;
         let stdout = child.stdout.take().context("filmless has no output")?;
         let addresses = time::timeout(START, addresses(stdout)).await;
-        let (http, dimse) = match addresses {
+        let Addresses { http, dimse, is_https } = match addresses {
             Ok(Ok(addresses)) => addresses,
             Ok(Err(error)) => bail!("{error:#}; its log:\n{}", fs::read_to_string(&log)?),
             Err(_) => {
@@ -83,7 +83,10 @@ impl Program {
             }
         };
         let program = Self { child, dimse, http, log };
-        program.wait_until_ready().await?;
+        // Whoever speaks TLS with it is kept waiting by the system until it accepts.
+        if !is_https {
+            program.wait_until_ready().await?;
+        }
         Ok(program)
     }
 
@@ -139,14 +142,23 @@ impl Program {
     }
 }
 
-/// HTTP and DIMSE, from the lines that say so: `viewer  http://ADDRESS/` and `dimse   AET@ADDRESS`.
-async fn addresses(stdout: ChildStdout) -> Result<(SocketAddr, SocketAddr)> {
+/// Where it listens.
+struct Addresses {
+    http: SocketAddr,
+    dimse: SocketAddr,
+    is_https: bool,
+}
+
+/// From the lines that say so: `viewer  http://ADDRESS/` and `dimse   AET@ADDRESS`.
+async fn addresses(stdout: ChildStdout) -> Result<Addresses> {
     let mut lines = BufReader::new(stdout).lines();
-    let (mut http, mut dimse) = (None, None);
+    let (mut http, mut dimse, mut is_https) = (None, None, false);
     while let Some(line) = lines.next_line().await? {
         match line.split_once(' ') {
             Some(("viewer", url)) => {
-                let address = url.trim().trim_start_matches("http://").trim_end_matches('/');
+                let (scheme, address) = url.trim().split_once("://").context("no address of the viewer")?;
+                is_https = scheme == "https";
+                let address = address.trim_end_matches('/');
                 http = Some(address.parse().context("address of the viewer")?);
             }
             Some(("dimse", entity)) => {
@@ -155,10 +167,10 @@ async fn addresses(stdout: ChildStdout) -> Result<(SocketAddr, SocketAddr)> {
             }
             _ => {}
         }
-        if let Some(both) = http.zip(dimse) {
+        if let Some((http, dimse)) = http.zip(dimse) {
             // The rest is drained, so that it never waits for us to read.
             tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-            return Ok(both);
+            return Ok(Addresses { http, dimse, is_https });
         }
     }
     bail!("filmless ended before it named its addresses")

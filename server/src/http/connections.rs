@@ -1,19 +1,22 @@
 //! Connections: bounded in number, with limits on how long a client may keep one waiting.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::ConnectInfo;
 use axum::http::Request as HttpRequest;
+use axum::http::uri::Scheme;
 use axum::response::Response;
 use dicom_store::Pressure;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -25,67 +28,143 @@ use crate::config::Http;
 
 use super::patient::{Patient, Stall};
 use super::streams::Streams;
+use super::tls::Tls;
 
 /// A client that sends the head of its request slower than this is let go.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(20);
 /// Frames of one page that may be under way on one connection (HTTP/2).
 const MAX_STREAMS: u32 = 256;
 const WINDOW: u32 = 1 << 20;
+/// How often a client that is silent on HTTP/2 is asked whether it is there, and how long it may take to say so.
+const ASK: Duration = Duration::from_secs(30);
+/// A connection on which nothing is asked for so long is ended, so that it keeps no place from others.
+const IDLE: Duration = Duration::from_secs(300);
+
+/// What is listened on.
+pub(crate) struct Listening {
+    pub(crate) listener: TcpListener,
+    /// Clear text without.
+    pub(crate) tls: Option<Tls>,
+}
 
 /// Accepts until `stop`, then waits for the requests under way. Dropped before, it cuts them off.
 pub(crate) async fn serve(
-    listener: TcpListener,
+    Listening { listener, tls }: Listening,
     routes: Router,
     config: Http,
     pressure: Pressure,
     stop: CancellationToken,
 ) {
-    let builder = builder();
     let places = Arc::new(Semaphore::new(config.max_connections.max(1)));
-    let stall = Stall { usual: config.stall(), pressure };
-    let graceful = GracefulShutdown::new();
+    let server = Arc::new(Server {
+        builder: builder(),
+        routes,
+        tls,
+        stall: Stall { usual: config.stall(), pressure },
+        stop: stop.clone(),
+    });
     let mut connections = JoinSet::new();
     loop {
-        let (stream, place) = tokio::select! {
+        let (stream, client, place) = tokio::select! {
             biased;
             () = stop.cancelled() => break,
             Some(_) = connections.join_next() => continue,
             accepted = accept(&listener, &places) => accepted,
         };
-        let streams = Streams::default();
-        let service = TowerToHyperService::new(watched(&routes, &streams));
-        let stream = TokioIo::new(Patient::new(stream, stall.clone()));
-        let connection = builder.serve_connection_with_upgrades(stream, service).into_owned();
-        let (connection, stall) = (graceful.watch(connection), stall.clone());
+        let server = server.clone();
         connections.spawn(async move {
-            tokio::select! {
-                ended = connection => if let Err(error) = ended {
-                    debug!(%error, "http: a connection ended early");
-                },
-                () = streams.stuck(&stall) => {
-                    debug!("http: a connection ended, the client takes nothing of an answer on it");
-                }
-            }
+            server.connection(stream, client).await;
             drop(place);
         });
     }
     drop(listener);
-    graceful.shutdown().await;
     while connections.join_next().await.is_some() {}
+}
+
+/// Who speaks, and how.
+#[derive(Clone)]
+struct Client {
+    address: SocketAddr,
+    scheme: Scheme,
+}
+
+/// What all connections share.
+struct Server {
+    builder: Builder<TokioExecutor>,
+    routes: Router,
+    tls: Option<Tls>,
+    stall: Stall,
+    stop: CancellationToken,
+}
+
+impl Server {
+    async fn connection(&self, stream: TcpStream, address: SocketAddr) {
+        let Some(tls) = &self.tls else {
+            return self.speak(stream, Client { address, scheme: Scheme::HTTP }).await;
+        };
+        let agreed = tokio::select! {
+            agreed = tls.accept(stream) => agreed,
+            () = self.stop.cancelled() => return,
+        };
+        match agreed {
+            // On the heap, as it is larger than one without TLS.
+            Ok(stream) => Box::pin(self.speak(stream, Client { address, scheme: Scheme::HTTPS })).await,
+            Err(error) => debug!(%error, "http: no TLS with a client"),
+        }
+    }
+
+    /// Answers until the client leaves, takes nothing of an answer, or asks for nothing; what is under way when the
+    /// server is to stop is still answered.
+    async fn speak<S>(&self, stream: S, client: Client)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let streams = Streams::default();
+        let service = TowerToHyperService::new(watched(&self.routes, &streams, client));
+        let stream = TokioIo::new(Patient::new(stream, self.stall.clone()));
+        let connection = self.builder.serve_connection_with_upgrades(stream, service);
+        tokio::pin!(connection);
+        let mut is_ending = false;
+        loop {
+            tokio::select! {
+                ended = connection.as_mut() => {
+                    if let Err(error) = ended {
+                        debug!(%error, "http: a connection ended early");
+                    }
+                    return;
+                }
+                () = streams.stuck(&self.stall) => {
+                    debug!("http: a connection ended, the client takes nothing of an answer on it");
+                    return;
+                }
+                () = self.stop.cancelled(), if !is_ending => {}
+                () = streams.idle(IDLE), if !is_ending => {}
+            }
+            is_ending = true;
+            connection.as_mut().graceful_shutdown();
+        }
+    }
 }
 
 /// The routes with an eye on the answers of one connection.
 fn watched(
     routes: &Router,
     streams: &Streams,
+    client: Client,
 ) -> impl Service<HttpRequest<Incoming>, Response = Response, Error = Infallible, Future: Send>
 + Clone
 + Send
 + use<> {
     let (routes, streams) = (routes.clone(), streams.clone());
-    service_fn(move |request: HttpRequest<Incoming>| {
+    service_fn(move |mut request: HttpRequest<Incoming>| {
         let (routes, streams) = (routes.clone(), streams.clone());
-        async move { Ok(streams.watch(routes.oneshot(request.map(Body::new)).await?)) }
+        request.extensions_mut().insert(ConnectInfo(client.address));
+        request.extensions_mut().insert(client.scheme.clone());
+        async move {
+            let under_way = streams.begin();
+            let response = routes.oneshot(request.map(Body::new)).await?;
+            Ok(streams.watch(response, under_way))
+        }
     })
 }
 
@@ -96,21 +175,26 @@ fn builder() -> Builder<TokioExecutor> {
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
+        .keep_alive_interval(ASK)
+        .keep_alive_timeout(ASK)
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(4 * WINDOW);
     builder
 }
 
 /// The next connection, once there is a place for it.
-async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> (TcpStream, OwnedSemaphorePermit) {
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
     let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, client)) => {
                 if let Err(error) = stream.set_nodelay(true) {
                     debug!(%error, "http: no TCP_NODELAY");
                 }
-                return (stream, place);
+                return (stream, client, place);
             }
             Err(error) => {
                 // Out of file descriptors, mostly: it passes when somebody leaves.
@@ -134,7 +218,7 @@ mod tests {
     async fn silent(
         places: usize,
         stop: &CancellationToken,
-    ) -> (std::net::SocketAddr, mpsc::Receiver<()>, AbortOnDropHandle<()>) {
+    ) -> (SocketAddr, mpsc::Receiver<()>, AbortOnDropHandle<()>) {
         let (asked, is_asked) = mpsc::channel(8);
         let page = get(async move || {
             asked.send(()).await.unwrap();
@@ -143,12 +227,13 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let config = Http { max_connections: places, ..Http::default() };
+        let listening = Listening { listener, tls: None };
         let serving =
-            serve(listener, Router::new().route("/", page), config, Pressure::default(), stop.clone());
+            serve(listening, Router::new().route("/", page), config, Pressure::default(), stop.clone());
         (address, is_asked, AbortOnDropHandle::new(tokio::spawn(serving)))
     }
 
-    async fn ask(server: std::net::SocketAddr) -> TcpStream {
+    async fn ask(server: SocketAddr) -> TcpStream {
         let mut stream = TcpStream::connect(server).await.unwrap();
         stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
         stream

@@ -6,7 +6,7 @@
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::response::Response;
@@ -21,10 +21,28 @@ const SLICE: usize = 64 << 10;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Streams(Arc<Mutex<Table>>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Table {
     next: u64,
     waiting: Vec<(u64, Instant)>,
+    /// Requests that are not answered to their end, and when that last changed.
+    under_way: usize,
+    changed: Instant,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self { next: 0, waiting: Vec::new(), under_way: 0, changed: Instant::now() }
+    }
+}
+
+/// A request that is not answered to its end.
+pub(super) struct UnderWay(Streams);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.count(|under_way| under_way.saturating_sub(1));
+    }
 }
 
 impl Streams {
@@ -33,16 +51,44 @@ impl Streams {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn count(&self, change: impl FnOnce(usize) -> usize) {
+        let mut table = self.table();
+        table.under_way = change(table.under_way);
+        table.changed = Instant::now();
+    }
+
+    /// A request has come.
+    pub(super) fn begin(&self) -> UnderWay {
+        self.count(|under_way| under_way.saturating_add(1));
+        UnderWay(self.clone())
+    }
+
+    /// Waits until nothing has been asked for so long.
+    pub(super) async fn idle(&self, limit: Duration) {
+        loop {
+            let left = {
+                let table = self.table();
+                if table.under_way > 0 { limit } else { limit.saturating_sub(table.changed.elapsed()) }
+            };
+            if left.is_zero() {
+                return;
+            }
+            tokio::time::sleep(left).await;
+        }
+    }
+
     /// Sees to the body of an answer.
-    pub(super) fn watch(&self, response: Response) -> Response {
+    pub(super) fn watch(&self, response: Response, under_way: UnderWay) -> Response {
         let number = {
             let mut table = self.table();
             table.next += 1;
             table.next
         };
         let streams = self.clone();
-        response
-            .map(|body| Body::new(Watched { body, has_begun: false, rest: Bytes::new(), streams, number }))
+        response.map(|body| {
+            let rest = Bytes::new();
+            Body::new(Watched { body, has_begun: false, rest, streams, number, _under_way: under_way })
+        })
     }
 
     /// Waits until one of them has waited for too long.
@@ -71,6 +117,7 @@ struct Watched {
     rest: Bytes,
     streams: Streams,
     number: u64,
+    _under_way: UnderWay,
 }
 
 impl HttpBody for Watched {
@@ -131,7 +178,7 @@ mod tests {
     #[tokio::test]
     async fn a_body_that_nobody_asks_for_any_more_is_stuck_until_it_is_dropped() {
         let streams = Streams::default();
-        let response = streams.watch(Response::new(Body::from(vec![7; 2 * SLICE])));
+        let response = streams.watch(Response::new(Body::from(vec![7; 2 * SLICE])), streams.begin());
         let mut body = response.into_body().into_data_stream();
         let is_stuck = |streams: &Streams| streams.table().waiting.len();
         assert_eq!(is_stuck(&streams), 0, "nothing was given yet");
@@ -145,9 +192,24 @@ mod tests {
     #[tokio::test]
     async fn a_body_is_given_whole() {
         let bytes: Vec<u8> = (0..=250).cycle().take(3 * SLICE + 5).collect();
-        let response = Streams::default().watch(Response::new(Body::from(bytes.clone())));
+        let streams = Streams::default();
+        let response = streams.watch(Response::new(Body::from(bytes.clone())), streams.begin());
         assert_eq!(HttpBody::size_hint(response.body()).exact(), Some(bytes.len() as u64));
         let read = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
         assert!(read == bytes);
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_idle_when_nothing_is_asked_for_and_not_before() {
+        let streams = Streams::default();
+        let under_way = streams.begin();
+        let response = streams.watch(Response::new(Body::from("a")), under_way);
+        let limit = Duration::from_millis(20);
+        assert!(
+            tokio::time::timeout(10 * limit, streams.idle(limit)).await.is_err(),
+            "an answer is under way"
+        );
+        drop(response);
+        streams.idle(limit).await;
     }
 }
