@@ -5,7 +5,6 @@ mod connections;
 mod health;
 mod host;
 mod patient;
-mod status;
 mod streams;
 mod tls;
 
@@ -39,9 +38,8 @@ pub(crate) fn routes(
     let pages = Router::new()
         .nest("/dicom-web", dicomweb.clone())
         .route_service("/dicom-web/", dicomweb.map_request(at_root))
-        .nest("/api/v1", wado::api_router(archive.clone(), pool.clone(), config.web.clone(), exchange))
-        .merge(wado::uri_router(archive.clone(), pool.clone(), config.web.clone()))
-        .merge(status::routes(config.open));
+        .merge(wado::api_router(archive.clone(), pool.clone(), config.web.clone(), about(config), exchange))
+        .merge(wado::uri_router(archive.clone(), pool.clone(), config.web.clone()));
     let pages = if config.open {
         pages.merge(viewer::router())
     } else {
@@ -53,6 +51,14 @@ pub(crate) fn routes(
         .layer(from_fn_with_state(config.http.stall(), body::keep_coming));
     let all = if config.open { all.layer(from_fn(host::this_machine_only)) } else { all };
     all.layer(from_fn(guard))
+}
+
+fn about(config: &Config) -> wado::About {
+    wado::About {
+        version: env!("CARGO_PKG_VERSION"),
+        ae_title: config.dimse.ae_title.to_string(),
+        max_instance_bytes: config.store.max_instance_mib.saturating_mul(1 << 20),
+    }
 }
 
 /// A slash behind the service's root is the root itself.

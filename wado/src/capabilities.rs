@@ -1,4 +1,8 @@
 //! Retrieve Capabilities (PS3.18 §8.9, Annex H): what this service can do, as WADL in XML or JSON.
+//!
+//! The table is that of the OpenAPI document as well. A test asks for every line of it.
+
+use std::fmt::Write as _;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -6,119 +10,323 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method};
+use serde_json::{Value, json};
 
 use crate::accept::{
-    Category, DICOM, DICOM_JSON, DICOM_XML, GIF, JPEG, JSON, OCTET_STREAM, Offer, PNG, WEBP, ZIP,
+    Category, DICOM, DICOM_JSON, DICOM_XML, GIF, HTML, JPEG, JSON, OCTET_STREAM, Offer, PDF, PNG, TEXT, WEBP,
+    XML, ZIP,
 };
-use crate::error::Problem;
+use crate::base_url::BaseUrl;
+use crate::error::{PROBLEM_JSON, Problem};
 use crate::negotiation;
+use crate::operation::{Answer, Kind, Media, Operation, Parameter, Place, Schema, kind_of, variables};
 use crate::parameters::Parameters;
 use crate::state::Web;
 
 const WADL: &str = "application/vnd.sun.wadl+xml";
-const OFFERS: &[Offer] = &[Offer::single(WADL), Offer::single("application/xml"), Offer::single(JSON)];
+const PLAIN_XML: &str = "application/xml";
+const OFFERS: &[Offer] = &[Offer::single(WADL), Offer::single(PLAIN_XML), Offer::single(JSON)];
 
-/// A kind of resource: its path templates, its method, the media types of its answers.
-struct Capability {
-    method: &'static str,
-    name: &'static str,
-    paths: &'static [&'static str],
-    answers: &'static [&'static str],
+/// An operation, and the templates of the paths that it is at.
+pub(crate) struct Capability {
+    pub(crate) paths: &'static [&'static str],
+    pub(crate) operation: Operation,
 }
 
-const CAPABILITIES: &[Capability] = &[
+const fn opaque(name: &'static str) -> Media {
+    Media::new(name, Schema::Opaque)
+}
+
+const MULTIPART_DICOM: Media = opaque("multipart/related; type=\"application/dicom\"");
+const MULTIPART_XML: Media = opaque("multipart/related; type=\"application/dicom+xml\"");
+const MULTIPART_OCTETS: Media = opaque("multipart/related; type=\"application/octet-stream\"");
+const DATA_SETS: &[Media] = &[opaque(DICOM_JSON), opaque(JSON), MULTIPART_XML];
+const IMAGES: &[Media] = &[
+    opaque(JPEG),
+    opaque(PNG),
+    opaque(GIF),
+    opaque(WEBP),
+    opaque(HTML),
+    opaque(TEXT),
+    opaque(XML),
+    opaque("video/mp4"),
+    opaque("video/mpeg"),
+    opaque("video/H265"),
+    opaque("multipart/related; type=\"image/jpeg\""),
+    opaque("multipart/related; type=\"image/png\""),
+    opaque("multipart/related; type=\"image/gif\""),
+    opaque("multipart/related; type=\"image/webp\""),
+    opaque(PDF),
+];
+const STORED: &[Media] =
+    &[opaque(DICOM_JSON), opaque(JSON), opaque(DICOM_XML), MULTIPART_XML, opaque(PROBLEM_JSON)];
+const URI: &[Media] = &[
+    opaque(JPEG),
+    opaque(PNG),
+    opaque(GIF),
+    opaque(WEBP),
+    opaque(HTML),
+    opaque(TEXT),
+    opaque(XML),
+    opaque(PDF),
+    opaque("video/mp4"),
+    opaque("video/mpeg"),
+    opaque("video/H265"),
+    opaque(DICOM),
+];
+const INSTANCES: &[Media] = &[MULTIPART_DICOM, opaque(DICOM), MULTIPART_OCTETS, opaque(ZIP)];
+const OCTETS: &[Media] = &[MULTIPART_OCTETS, opaque(OCTET_STREAM)];
+const VALUES: &[Media] =
+    &[MULTIPART_OCTETS, opaque(OCTET_STREAM), opaque(PDF), opaque("video/mp4"), opaque("video/mpeg")];
+const NONE: &[Answer] = &[Answer::new(204, &[])];
+const NOT_MODIFIED: Answer = Answer::new(304, &[]);
+const FOUND: &[Answer] = &[Answer::new(200, DATA_SETS), Answer::new(204, &[])];
+
+const ACCEPT: Parameter =
+    Parameter::query("accept", Kind::Text, "As the header field, which it goes before.");
+const LIMIT: Parameter = Parameter::query("limit", Kind::Number, "Results at the most.");
+const OFFSET: Parameter = Parameter::query("offset", Kind::Number, "Results that are left out before them.");
+const INCLUDE: Parameter =
+    Parameter::query("includefield", Kind::Text, "Attributes beyond the usual, with commas; or all.");
+const FUZZY: Parameter =
+    Parameter::query("fuzzymatching", Kind::Flag, "Every word of a name may be the beginning of one.");
+const STUDY_DATE: Parameter = Parameter::query("StudyDate", Kind::Text, "A date or a range of dates.");
+const STUDY_TIME: Parameter = Parameter::query("StudyTime", Kind::Text, "A time or a range of times.");
+const ACCESSION: Parameter = Parameter::query("AccessionNumber", Kind::Text, "With wild cards.");
+const MODALITIES: Parameter =
+    Parameter::query("ModalitiesInStudy", Kind::Text, "One, or several with commas.");
+const REFERRING: Parameter = Parameter::query("ReferringPhysicianName", Kind::Text, "With wild cards.");
+const PATIENT_NAME: Parameter =
+    Parameter::query("PatientName", Kind::Text, "With or without marks, with wild cards.");
+const PATIENT_ID: Parameter = Parameter::query("PatientID", Kind::Text, "With wild cards.");
+const STUDY_UID: Parameter = Parameter::query("StudyInstanceUID", Kind::Text, "One, or several with commas.");
+const STUDY_ID: Parameter = Parameter::query("StudyID", Kind::Text, "With wild cards.");
+const MODALITY: Parameter = Parameter::query("Modality", Kind::Text, "With wild cards.");
+const SERIES_UID: Parameter =
+    Parameter::query("SeriesInstanceUID", Kind::Text, "One, or several with commas.");
+const SERIES_NUMBER: Parameter = Parameter::query("SeriesNumber", Kind::Text, "A whole number.");
+const STEP_DATE: Parameter =
+    Parameter::query("PerformedProcedureStepStartDate", Kind::Text, "A date or a range of dates.");
+const STEP_TIME: Parameter =
+    Parameter::query("PerformedProcedureStepStartTime", Kind::Text, "A time or a range of times.");
+const CLASS_UID: Parameter = Parameter::query("SOPClassUID", Kind::Text, "One, or several with commas.");
+const INSTANCE_UID: Parameter =
+    Parameter::query("SOPInstanceUID", Kind::Text, "One, or several with commas.");
+const INSTANCE_NUMBER: Parameter = Parameter::query("InstanceNumber", Kind::Text, "A whole number.");
+const VIEWPORT: Parameter = Parameter::query(
+    "viewport",
+    Kind::Text,
+    "Width and height to fit into, then a part of the image: w,h,x,y,w,h.",
+);
+const WINDOW: Parameter =
+    Parameter::query("window", Kind::Text, "Center, width and function: linear, linear-exact or sigmoid.");
+const QUALITY: Parameter = Parameter::query("quality", Kind::Number, "1 to 100, of JPEG.");
+const REASON: Parameter = Parameter::query("reason", Kind::Text, "Why; it is kept with the act.");
+const REJECTION: Parameter =
+    Parameter::query("rejection", Kind::Text, "The code of a reason of IHE: a rejection note hides it.");
+const IF_NONE_MATCH: Parameter =
+    Parameter::head("If-None-Match", Kind::Text, "ETag of an answer that the client has.");
+
+/// What there is below [`crate::Config::path`].
+pub(crate) const CAPABILITIES: &[Capability] = &[
     Capability {
-        method: "GET",
-        name: "Search",
-        paths: &[
-            "studies",
-            "series",
-            "instances",
-            "studies/{study}/series",
-            "studies/{study}/instances",
-            "studies/{study}/series/{series}/instances",
-        ],
-        answers: &[DICOM_JSON, DICOM_XML],
+        paths: &[""],
+        operation: Operation::of(
+            "OPTIONS",
+            "RetrieveCapabilities",
+            "What this service can do; so at every resource",
+            &[Answer::new(200, &[opaque(WADL), opaque(PLAIN_XML), opaque(JSON)])],
+        )
+        .with(&[ACCEPT]),
     },
     Capability {
-        method: "GET",
-        name: "Retrieve",
+        paths: &["studies"],
+        operation: Operation::get("SearchForStudies", "Studies that match; every attribute of theirs may be a key, by keyword, tag or path", FOUND).with(&[
+            ACCEPT, LIMIT, OFFSET, INCLUDE, FUZZY, STUDY_DATE, STUDY_TIME, ACCESSION, MODALITIES, REFERRING,
+            PATIENT_NAME, PATIENT_ID, STUDY_UID, STUDY_ID,
+        ]),
+    },
+    Capability {
+        paths: &["series", "studies/{study}/series"],
+        operation: Operation::get("SearchForSeries", "Series that match", FOUND).with(&[
+            ACCEPT, LIMIT, OFFSET, INCLUDE, FUZZY, STUDY_DATE, STUDY_TIME, ACCESSION, MODALITIES, REFERRING,
+            PATIENT_NAME, PATIENT_ID, STUDY_UID, STUDY_ID, MODALITY, SERIES_UID, SERIES_NUMBER, STEP_DATE, STEP_TIME,
+        ]),
+    },
+    Capability {
+        paths: &["instances", "studies/{study}/instances", "studies/{study}/series/{series}/instances"],
+        operation: Operation::get("SearchForInstances", "Instances that match", FOUND).with(&[
+            ACCEPT, LIMIT, OFFSET, INCLUDE, FUZZY, STUDY_DATE, STUDY_TIME, ACCESSION, MODALITIES, REFERRING,
+            PATIENT_NAME, PATIENT_ID, STUDY_UID, STUDY_ID, MODALITY, SERIES_UID, SERIES_NUMBER, STEP_DATE, STEP_TIME,
+            CLASS_UID, INSTANCE_UID, INSTANCE_NUMBER,
+        ]),
+    },
+    Capability {
         paths: &[
             "studies/{study}",
             "studies/{study}/series/{series}",
             "studies/{study}/series/{series}/instances/{instance}",
         ],
-        answers: &[DICOM, OCTET_STREAM, ZIP],
+        operation: Operation::get(
+            "RetrieveInstances",
+            "Instances: in Explicit VR Little Endian, or as stored with transfer-syntax=*; bare where it is one",
+            &[Answer::new(200, INSTANCES), Answer::new(206, INSTANCES), NOT_MODIFIED],
+        )
+        .with(&[ACCEPT, IF_NONE_MATCH]),
     },
     Capability {
-        method: "GET",
-        name: "RetrieveMetadata",
         paths: &[
             "studies/{study}/metadata",
             "studies/{study}/series/{series}/metadata",
             "studies/{study}/series/{series}/instances/{instance}/metadata",
         ],
-        answers: &[DICOM_JSON, DICOM_XML],
+        operation: Operation::get(
+            "RetrieveMetadata",
+            "Data sets, with URLs in place of large values",
+            &[Answer::new(200, DATA_SETS), NOT_MODIFIED],
+        )
+        .with(&[ACCEPT, IF_NONE_MATCH]),
     },
     Capability {
-        method: "GET",
-        name: "RetrieveRendered",
         paths: &[
             "studies/{study}/rendered",
             "studies/{study}/series/{series}/rendered",
             "studies/{study}/series/{series}/instances/{instance}/rendered",
             "studies/{study}/series/{series}/instances/{instance}/frames/{frames}/rendered",
         ],
-        answers: &[JPEG, PNG, GIF, WEBP],
+        operation: Operation::get(
+            "RetrieveRendered",
+            "Images as they are seen; a document as it is",
+            &[Answer::new(200, IMAGES), Answer::new(206, IMAGES), NOT_MODIFIED],
+        )
+        .with(&[ACCEPT, VIEWPORT, WINDOW, QUALITY, IF_NONE_MATCH]),
     },
     Capability {
-        method: "GET",
-        name: "RetrieveThumbnail",
         paths: &[
             "studies/{study}/thumbnail",
             "studies/{study}/series/{series}/thumbnail",
             "studies/{study}/series/{series}/instances/{instance}/thumbnail",
             "studies/{study}/series/{series}/instances/{instance}/frames/{frames}/thumbnail",
         ],
-        answers: &[JPEG],
+        operation: Operation::get(
+            "RetrieveThumbnail",
+            "One small image",
+            &[Answer::new(200, &[opaque(JPEG)]), NOT_MODIFIED],
+        )
+        .with(&[ACCEPT, IF_NONE_MATCH]),
     },
     Capability {
-        method: "GET",
-        name: "RetrieveBulkData",
+        paths: &["studies/{study}/series/{series}/instances/{instance}/frames/{frames}"],
+        operation: Operation::get(
+            "RetrieveFrames",
+            "Pixels of frames, by their numbers with commas between: decoded, or as stored under transfer-syntax=* or the media type of their syntax",
+            &[Answer::new(200, OCTETS), Answer::new(206, OCTETS), NOT_MODIFIED],
+        )
+        .with(&[ACCEPT, IF_NONE_MATCH]),
+    },
+    Capability {
+        paths: &["studies/{study}/series/{series}/instances/{instance}/bulkdata/{attribute}"],
+        operation: Operation::get(
+            "RetrieveBulkData",
+            "The value of an attribute, as metadata name it",
+            &[Answer::new(200, VALUES), Answer::new(206, VALUES), NOT_MODIFIED],
+        )
+        .with(&[ACCEPT, IF_NONE_MATCH]),
+    },
+    Capability {
         paths: &[
-            "studies/{study}/series/{series}/instances/{instance}/frames/{frames}",
-            "studies/{study}/series/{series}/instances/{instance}/bulkdata/{attribute}",
+            "studies/{study}/bulkdata",
+            "studies/{study}/series/{series}/bulkdata",
+            "studies/{study}/series/{series}/instances/{instance}/bulkdata",
         ],
-        answers: &[OCTET_STREAM],
+        operation: Operation::get(
+            "RetrieveAllBulkData",
+            "All large values, one part each",
+            &[Answer::new(200, &[MULTIPART_OCTETS]), Answer::new(206, &[MULTIPART_OCTETS]), NOT_MODIFIED],
+        )
+        .with(&[ACCEPT, IF_NONE_MATCH]),
     },
     Capability {
-        method: "DELETE",
-        name: "Delete",
+        paths: &[
+            "studies/{study}/pixeldata",
+            "studies/{study}/series/{series}/pixeldata",
+            "studies/{study}/series/{series}/instances/{instance}/pixeldata",
+        ],
+        operation: Operation::get(
+            "RetrievePixelData",
+            "The pixels of all images, one part each",
+            &[Answer::new(200, &[MULTIPART_OCTETS]), Answer::new(206, &[MULTIPART_OCTETS]), NOT_MODIFIED],
+        )
+        .with(&[ACCEPT, IF_NONE_MATCH]),
+    },
+    Capability {
+        paths: &["studies", "studies/{study}"],
+        operation: Operation::of(
+            "POST",
+            "StoreInstances",
+            "Stores instances; each is accounted for",
+            &[
+                Answer::new(200, STORED),
+                Answer::new(202, STORED),
+                // None of them was stored; each has its reason.
+                Answer::new(409, STORED),
+            ],
+        )
+        .with(&[ACCEPT])
+        .taking(&[
+            MULTIPART_DICOM,
+            opaque("multipart/related; type=\"application/dicom+json\""),
+            MULTIPART_XML,
+            opaque(DICOM),
+            opaque(DICOM_JSON),
+            opaque(DICOM_XML),
+        ]),
+    },
+    Capability {
         paths: &[
             "studies/{study}",
             "studies/{study}/series/{series}",
             "studies/{study}/series/{series}/instances/{instance}",
         ],
-        answers: &[],
-    },
-    Capability {
-        method: "POST",
-        name: "Store",
-        paths: &["studies", "studies/{study}"],
-        answers: &[DICOM_JSON, DICOM_XML],
+        operation: Operation::of("DELETE", "Delete", "Deletes what is shown of it; not of the standard", NONE)
+            .with(&[REASON, REJECTION]),
     },
 ];
+
+/// WADO-URI, which has one resource beside them (PS3.18 §9).
+pub(crate) const WADO_URI: &[Operation] = &[Operation::get(
+    "RetrieveInstance",
+    "An instance by its UIDs, as it is or rendered",
+    &[Answer::new(200, URI), Answer::new(206, URI), NOT_MODIFIED],
+)
+.with(&[
+    Parameter::query("requestType", Kind::OneOf(&["WADO"]), "WADO.").required(),
+    Parameter::query("studyUID", Kind::Uid, "Study Instance UID.").required(),
+    Parameter::query("seriesUID", Kind::Uid, "Series Instance UID.").required(),
+    Parameter::query("objectUID", Kind::Uid, "SOP Instance UID.").required(),
+    Parameter::query("contentType", Kind::Text, "Media types, the better one first."),
+    Parameter::query("transferSyntax", Kind::Uid, "Of application/dicom."),
+    Parameter::query("frameNumber", Kind::Number, "From 1."),
+    Parameter::query("rows", Kind::Number, "Height to fit into."),
+    Parameter::query("columns", Kind::Number, "Width to fit into."),
+    Parameter::query("region", Kind::Text, "Left, upper, right and lower edge, from 0 to 1, with commas."),
+    Parameter::query("windowCenter", Kind::Text, "With windowWidth."),
+    Parameter::query("windowWidth", Kind::Text, "With windowCenter."),
+    Parameter::query("imageQuality", Kind::Number, "1 to 100."),
+])];
 
 /// Answers every OPTIONS request; preflights were answered before.
 pub(crate) async fn answer(State(web): State<Web>, request: Request, next: Next) -> Response {
     if request.method() != Method::OPTIONS {
         return next.run(request).await;
     }
-    let parameters = Parameters::of(request.uri());
-    let accepts = negotiation::accepts_or_anything(request.headers(), &parameters);
+    let (parts, _) = request.into_parts();
+    let parameters = Parameters::of(&parts.uri);
+    let accepts = negotiation::accepts_or_anything(&parts.headers, &parameters);
     match accepts.best(Category::Any, OFFERS) {
         Ok(offer) => {
-            let text = if offer.media == JSON { as_json(&web.config.path) } else { as_xml(&web.config.path) };
+            let base = BaseUrl::of(&parts, &web.config);
+            let text = if offer.media == JSON { as_json(&base).to_string() } else { as_xml(&base) };
             let mut response = Response::new(Body::from(text));
             response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(offer.media));
             response
@@ -127,59 +335,122 @@ pub(crate) async fn answer(State(web): State<Web>, request: Request, next: Next)
     }
 }
 
-fn as_xml(base: &str) -> String {
-    let mut text = format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
-         <application xmlns=\"http://wadl.dev.java.net/2009/02\">\n <resources base=\"{base}\">\n"
-    );
+/// Each path, with what can be done there.
+fn resources() -> Vec<(&'static str, Vec<&'static Operation>)> {
+    let mut resources: Vec<(&str, Vec<&Operation>)> = Vec::new();
     for capability in CAPABILITIES {
         for path in capability.paths {
-            text.push_str(&format!(
-                "  <resource path=\"{path}\">\n   <method name=\"{}\" id=\"{}\">\n    <response status=\"200\">\n",
-                capability.method, capability.name
-            ));
-            for answer in capability.answers {
-                text.push_str(&format!("     <representation mediaType=\"{answer}\"/>\n"));
+            match resources.iter_mut().find(|(known, _)| known == path) {
+                Some((_, operations)) => operations.push(&capability.operation),
+                None => resources.push((path, vec![&capability.operation])),
             }
-            text.push_str("    </response>\n   </method>\n  </resource>\n");
         }
+    }
+    resources
+}
+
+fn as_xml(base: &BaseUrl) -> String {
+    let mut text = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+         <application xmlns=\"http://wadl.dev.java.net/2009/02\" xmlns:xs=\"http://www.w3.org/2001/XMLSchema\">\n \
+         <resources base=\"{}/\">\n",
+        escaped(base.as_str())
+    );
+    for (path, operations) in resources() {
+        let _ = writeln!(text, "  <resource path=\"{path}\">");
+        for variable in variables(path) {
+            let kind = xml_kind(kind_of(variable));
+            let _ = writeln!(
+                text,
+                "   <param name=\"{variable}\" style=\"template\" required=\"true\" type=\"{kind}\"/>"
+            );
+        }
+        operations.into_iter().for_each(|operation| method_as_xml(operation, path, &mut text));
+        text.push_str("  </resource>\n");
     }
     text.push_str(" </resources>\n</application>\n");
     text
 }
 
-fn as_json(base: &str) -> String {
-    let resources: Vec<_> = CAPABILITIES
-        .iter()
-        .flat_map(|capability| capability.paths.iter().map(move |path| (capability, path)))
-        .map(|(capability, path)| {
-            let representations: Vec<_> =
-                capability.answers.iter().map(|answer| serde_json::json!({ "@mediaType": answer })).collect();
-            serde_json::json!({
-                "@path": path,
-                "method": {
-                    "@name": capability.method,
-                    "@id": capability.name,
-                    "response": { "@status": "200", "representation": representations },
-                },
-            })
-        })
-        .collect();
-    serde_json::json!({ "application": { "resources": { "@base": base, "resource": resources } } })
-        .to_string()
+fn method_as_xml(operation: &Operation, path: &str, text: &mut String) {
+    let _ = writeln!(text, "   <method name=\"{}\" id=\"{}\">", operation.method, operation.name_at(path));
+    let _ = writeln!(text, "    <doc title=\"{}\"/>\n    <request>", escaped(operation.summary));
+    for Parameter { name, kind, is_required, .. } in operation.parameters {
+        let style = style(operation, name);
+        let kind = xml_kind(*kind);
+        let _ = writeln!(
+            text,
+            "     <param name=\"{name}\" style=\"{style}\" required=\"{is_required}\" type=\"{kind}\"/>"
+        );
+    }
+    for media in operation.body {
+        let _ = writeln!(text, "     <representation mediaType=\"{}\"/>", escaped(media.name));
+    }
+    text.push_str("    </request>\n");
+    for Answer { status, media } in operation.answers {
+        let _ = writeln!(text, "    <response status=\"{status}\">");
+        for media in *media {
+            let _ = writeln!(text, "     <representation mediaType=\"{}\"/>", escaped(media.name));
+        }
+        text.push_str("    </response>\n");
+    }
+    text.push_str("   </method>\n");
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn style(operation: &Operation, name: &str) -> &'static str {
+    let is_head = |parameter: &&Parameter| parameter.name == name && parameter.place == Place::Head;
+    if operation.parameters.iter().any(|parameter| is_head(&parameter)) { "header" } else { "query" }
+}
 
-    #[test]
-    fn lists_every_resource_in_both_forms() {
-        let xml = as_xml("/dicom-web");
-        let json = as_json("/dicom-web");
-        serde_json::from_str::<serde_json::Value>(&json).unwrap();
-        for path in CAPABILITIES.iter().flat_map(|capability| capability.paths) {
-            assert!(xml.contains(&format!("\"{path}\"")) && json.contains(&format!("\"{path}\"")), "{path}");
-        }
+fn xml_kind(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Number => "xs:nonNegativeInteger",
+        Kind::Flag => "xs:boolean",
+        Kind::Text | Kind::Uid | Kind::Uids | Kind::OneOf(_) => "xs:string",
     }
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;")
+}
+
+/// The same as the XML, attributes with `@` (PS3.18 §H).
+fn as_json(base: &BaseUrl) -> Value {
+    let resources: Vec<Value> = resources()
+        .into_iter()
+        .map(|(path, operations)| {
+            let params: Vec<Value> = variables(path)
+                .map(|name| {
+                    let kind = xml_kind(kind_of(name));
+                    json!({ "@name": name, "@style": "template", "@required": true, "@type": kind })
+                })
+                .collect();
+            let methods: Vec<Value> =
+                operations.into_iter().map(|operation| method_as_json(operation, path)).collect();
+            json!({ "@path": path, "param": params, "method": methods })
+        })
+        .collect();
+    json!({ "application": { "resources": { "@base": format!("{base}/"), "resource": resources } } })
+}
+
+fn method_as_json(operation: &Operation, path: &str) -> Value {
+    let representations = |media: &[Media]| -> Vec<Value> {
+        media.iter().map(|media| json!({ "@mediaType": media.name })).collect()
+    };
+    let parameters = operation.parameters.iter().map(|parameter| {
+        json!({
+            "@name": parameter.name, "@style": style(operation, parameter.name),
+            "@required": parameter.is_required, "@type": xml_kind(parameter.kind),
+        })
+    });
+    let answers = operation.answers.iter().map(|answer| {
+        json!({ "@status": answer.status.to_string(), "representation": representations(answer.media) })
+    });
+    json!({
+        "@name": operation.method,
+        "@id": operation.name_at(path),
+        "doc": { "@title": operation.summary },
+        "request": { "param": parameters.collect::<Vec<_>>(), "representation": representations(operation.body) },
+        "response": answers.collect::<Vec<_>>(),
+    })
 }

@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::accept::Negotiation;
+use crate::api::WindowPreset;
 
 /// Settings of DICOMweb, table `[web]`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Config {
     /// Whether everybody is let in without signing in. Only for trials on loopback; with it off every request is
@@ -29,6 +30,8 @@ pub struct Config {
     /// Path under which the router is mounted, without a slash at its end. Links are wrong when it differs from the
     /// mount. Default: `/dicom-web`.
     pub path: String,
+    /// Windows that readers choose, by modality. Default: five of CT.
+    pub window_presets: Vec<WindowPreset>,
 }
 
 impl Default for Config {
@@ -41,6 +44,7 @@ impl Default for Config {
             max_results: 5000,
             rendered_cache_mib: 64,
             path: "/dicom-web".into(),
+            window_presets: WindowPreset::usual(),
         }
     }
 }

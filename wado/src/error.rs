@@ -1,4 +1,5 @@
-//! The one table from [`ErrorKind`] to HTTP status (PS3.18 §8.5), and the Status Report that a refusal carries.
+//! The one table from [`ErrorKind`] to HTTP status (PS3.18 §8.5), and the Status Report that a refusal carries: a problem
+//! of RFC 9457.
 //!
 //! The client hears what went wrong when it can do something about it (4xx). Otherwise it hears a sentence and an id;
 //! the log has the rest under the same id. No patient data is in either.
@@ -28,11 +29,15 @@ pub(crate) struct Problem {
     field: Option<(HeaderName, HeaderValue)>,
 }
 
-/// Status Report (PS3.18 §8.5).
+/// Media type of a refusal.
+pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
+
+/// Status Report (PS3.18 §8.5). Its type is `about:blank`, which is not said.
 #[derive(Serialize)]
 struct Report<'a> {
+    title: &'a str,
     status: u16,
-    what: &'a str,
+    detail: &'a str,
 }
 
 /// The status of each kind of error.
@@ -176,11 +181,12 @@ impl From<Panicked> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let report = Report { status: self.status.as_u16(), what: &self.what };
-        let body = serde_json::to_vec(&report).expect("a number and a text are always JSON");
+        let title = self.status.canonical_reason().unwrap_or("Problem");
+        let report = Report { title, status: self.status.as_u16(), detail: &self.what };
+        let body = serde_json::to_vec(&report).expect("a number and texts are always JSON");
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = self.status;
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
         if let Some((name, value)) = self.field {
             response.headers_mut().insert(name, value);
         }

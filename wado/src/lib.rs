@@ -1,4 +1,4 @@
-//! DICOMweb over the archive: QIDO-RS, WADO-RS, STOW-RS (PS3.18).
+//! DICOMweb over the archive: QIDO-RS, WADO-RS, STOW-RS (PS3.18), and the own API.
 //!
 //! | module | what |
 //! |---|---|
@@ -10,17 +10,14 @@
 //! | `store` | STOW-RS |
 //! | `uri` | WADO-URI |
 //! | `rejection` | `DELETE` by a rejection note |
-//! | `acts` | deleting and correcting, and what is told of it: the API of the operator |
-//! | `text` | whose text is not in the character set that it names, of the same API |
-//! | `peers` | the table of remote AEs, of the same API |
-//! | `exchange` | what is searched, fetched and sent there, of the same API |
-//! | `capabilities` | what there is |
+//! | `api` | the own API: opening a study, deleting and correcting, what is told of the archive |
+//! | `operation`, `capabilities` | what there is |
 //!
 //! [`router`] gives all of it as one service, to be mounted at [`Config::path`]. Everything streams: neither an
 //! instance nor a list of instances is ever held as bytes, and a client that leaves stops the work for it.
 
 mod accept;
-mod acts;
+mod api;
 mod attribute;
 mod auth;
 mod base_url;
@@ -30,11 +27,10 @@ mod cors;
 mod dicom_json;
 mod dicom_xml;
 mod error;
-mod exchange;
 mod multipart;
 mod negotiation;
+mod operation;
 mod parameters;
-mod peers;
 mod rejection;
 mod renditions;
 mod report;
@@ -44,12 +40,11 @@ mod router;
 mod search;
 mod state;
 mod store;
-mod text;
 mod uri;
 mod zip;
 
 pub use accept::Negotiation;
-pub use acts::api_router;
+pub use api::{About, WindowPreset, api_router};
 pub use config::Config;
 pub use router::router;
 pub use uri::uri_router;

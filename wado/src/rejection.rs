@@ -13,7 +13,7 @@ use dicom_store::model::{Encoding, SopClassUid, SopInstanceUid, TransferSyntaxUi
 use dicom_store::{Arrival, Caller, Declared, Origin, Session};
 use http::StatusCode;
 
-use crate::acts;
+use crate::api::acts;
 use crate::error::Problem;
 use crate::parameters::Parameters;
 use crate::resource::Target;

@@ -11,6 +11,7 @@ use tower_http::compression::predicate::{Predicate, SizeAbove};
 use tower_http::compression::{CompressionLayer, CompressionLevel};
 use worker::pool::CpuPool;
 
+use crate::api::not_allowed;
 use crate::config::Config;
 use crate::error::Problem;
 use crate::retrieve::bulk_data::{bulk_data, pixel_data};
@@ -36,6 +37,7 @@ pub fn router(archive: Archive, pool: CpuPool, config: Config) -> Router {
         .merge(series())
         .merge(instance())
         .fallback(unknown)
+        .method_not_allowed_fallback(not_allowed)
         .layer(from_fn_with_state(web.clone(), capabilities::answer))
         .layer(from_fn_with_state(web.clone(), auth::challenge))
         .layer(from_fn_with_state(web.clone(), cors::allow))

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod acts;
 #[cfg(test)]
+mod api;
+#[cfg(test)]
 mod conditional;
 #[cfg(test)]
 mod described;

@@ -19,7 +19,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
-use wado::Config;
+use wado::{About, Config};
 use worker::remote::{Fetched, Found};
 use worker::{CpuPool, Destination, Exchange, Remotes};
 
@@ -110,15 +110,9 @@ impl Service {
         let (archive, folder) = dicom_store::fixture::archive().await;
         let pool = CpuPool::new(1).unwrap();
         let uri = wado::uri_router(archive.clone(), pool.clone(), config.clone());
-        let router = Router::new().nest(
-            "/api/v1",
-            wado::api_router(
-                archive.clone(),
-                pool.clone(),
-                config.clone(),
-                Exchange::new(Arc::new(NobodyElse), archive.work()),
-            ),
-        );
+        let about = About { version: "0", ae_title: "FILMLESS".into(), max_instance_bytes: 1 << 30 };
+        let exchange = Exchange::new(Arc::new(NobodyElse), archive.work());
+        let router = wado::api_router(archive.clone(), pool.clone(), config.clone(), about, exchange);
         let router =
             router.nest_service("/dicom-web", wado::router(archive.clone(), pool, config)).merge(uri);
         Self { router, archive, _folder: folder }

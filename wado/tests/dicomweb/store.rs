@@ -150,7 +150,7 @@ async fn more_parts_than_the_limit_are_refused_and_those_before_are_kept() {
     let answer = service.post("/studies", &content_type, body).await;
     assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
     let told = "the body has more parts than the limit of 100000; 1 instances that came before are stored";
-    assert_eq!(answer.json()["what"], told);
+    assert_eq!(answer.json()["detail"], told);
     assert_eq!(service.get("/studies/1.2", AS_STORED).await.status, StatusCode::OK);
 }
 

@@ -1,18 +1,8 @@
-//! The table of peers, as an operator changes it while the server runs; of the API of the operator.
-//!
-//! | resource | |
-//! |---|---|
-//! | `GET /peers` | all of them; those with `"fixed": true` are of the settings and cannot be changed here |
-//! | `GET`, `PUT`, `DELETE /peers/{aet}` | one; the body of `PUT` has the fields of `[[dimse.peers]]` but the title |
-//! | `POST /peers/{aet}/echo` | C-ECHO: `{"milliseconds": 3}`, or 502 with what the peer did instead |
-//! | `GET /senders` | who has called and is in no table: to be named |
+//! The table of peers, as an operator changes it while the server runs.
 
-use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{FromRef, Path, Request, State};
-use axum::middleware::from_fn_with_state;
+use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use dicom_store::access::Action;
 use dicom_store::model::AeTitle;
 use dicom_store::{Peer, Sender};
@@ -20,59 +10,23 @@ use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use serde_json::{Value, json};
-use worker::Exchange;
 
-use crate::acts::answer;
+use super::{Api, answer};
 use crate::error::Problem;
-use crate::state::Web;
-use crate::{auth, cors, exchange};
 
 /// Bytes of a peer, at the most.
 const MOST_BYTES: usize = 64 << 10;
 
-/// What the handlers have at hand.
-#[derive(Clone)]
-pub(crate) struct Api {
-    pub(crate) web: Web,
-    pub(crate) exchange: Exchange,
-}
-
-impl FromRef<Api> for Web {
-    fn from_ref(api: &Api) -> Self {
-        api.web.clone()
-    }
-}
-
-/// Routes of the API of the operator.
-pub(crate) fn router(web: Web, exchange: Exchange) -> Router {
-    let layered = web.clone();
-    Router::new()
-        .route("/peers", get(peers))
-        .route("/peers/{aet}", get(peer).put(put).delete(remove))
-        .route("/peers/{aet}/echo", post(echo))
-        .route("/peers/{aet}/studies", get(exchange::studies))
-        .route("/peers/{aet}/retrieve", post(exchange::retrieve))
-        .route("/peers/{aet}/send", post(exchange::send))
-        .route("/peers/{aet}/import", post(exchange::import))
-        .route("/imports", get(exchange::imports))
-        .route("/retrievals", get(exchange::retrievals))
-        .route("/deliveries", get(exchange::deliveries))
-        .route("/senders", get(senders))
-        .layer(from_fn_with_state(layered.clone(), auth::challenge))
-        .layer(from_fn_with_state(layered, cors::allow))
-        .with_state(Api { web, exchange })
-}
-
-async fn peers(State(api): State<Api>, request: Request) -> Result<Response, Problem> {
+pub(super) async fn peers(State(api): State<Api>, request: Request) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
     let of_register = api.web.session(&parts).peers().await?;
     let fixed = api.exchange.remotes.fixed();
     let is_hidden = |peer: &&Peer| fixed.iter().any(|fixed| fixed.ae_title == peer.ae_title);
     let rest = of_register.iter().filter(|peer| !is_hidden(peer)).map(|peer| shown(peer, false));
-    Ok(answer(&fixed.iter().map(|peer| shown(peer, true)).chain(rest).collect()))
+    Ok(answer(&fixed.iter().map(|peer| shown(peer, true)).chain(rest).collect::<Vec<_>>()))
 }
 
-async fn peer(
+pub(super) async fn peer(
     State(api): State<Api>,
     Path(aet): Path<String>,
     request: Request,
@@ -88,7 +42,11 @@ async fn peer(
     Ok(object(StatusCode::OK, &shown))
 }
 
-async fn put(State(api): State<Api>, Path(aet): Path<String>, request: Request) -> Result<Response, Problem> {
+pub(super) async fn put(
+    State(api): State<Api>,
+    Path(aet): Path<String>,
+    request: Request,
+) -> Result<Response, Problem> {
     let ae_title = AeTitle::parse(&aet)?;
     let (parts, body) = request.into_parts();
     must_be_json(&parts)?;
@@ -105,7 +63,7 @@ async fn put(State(api): State<Api>, Path(aet): Path<String>, request: Request) 
     Ok(object(status, &shown(&peer, false)))
 }
 
-async fn remove(
+pub(super) async fn remove(
     State(api): State<Api>,
     Path(aet): Path<String>,
     request: Request,
@@ -120,7 +78,7 @@ async fn remove(
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-async fn echo(
+pub(super) async fn echo(
     State(api): State<Api>,
     Path(aet): Path<String>,
     request: Request,
@@ -134,7 +92,7 @@ async fn echo(
     ))
 }
 
-async fn senders(State(api): State<Api>, request: Request) -> Result<Response, Problem> {
+pub(super) async fn senders(State(api): State<Api>, request: Request) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
     let found = api.web.session(&parts).senders().await?;
     let rows = found.iter().map(|(Sender { ae_title, address }, row)| {
@@ -143,12 +101,12 @@ async fn senders(State(api): State<Api>, request: Request) -> Result<Response, P
             "associations": row.times,
         })
     });
-    Ok(answer(&rows.collect()))
+    Ok(answer(&rows.collect::<Vec<_>>()))
 }
 
 impl Api {
     /// Whether the caller may have peers asked, who may do this here.
-    pub(crate) fn allowed(&self, parts: &Parts, action: Action) -> Result<(), Problem> {
+    pub(super) fn allowed(&self, parts: &Parts, action: Action) -> Result<(), Problem> {
         let session = self.web.session(parts);
         if session.caller().may(action) {
             return Ok(());
@@ -172,7 +130,7 @@ impl Api {
 }
 
 /// A page elsewhere can send any other type without being asked.
-pub(crate) fn must_be_json(parts: &Parts) -> Result<(), Problem> {
+pub(super) fn must_be_json(parts: &Parts) -> Result<(), Problem> {
     let media = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if media.split(';').next().unwrap_or_default().trim() == "application/json" {
         return Ok(());
@@ -201,8 +159,8 @@ fn shown(peer: &Peer, is_fixed: bool) -> Value {
     value
 }
 
-pub(crate) fn object(status: StatusCode, value: &Value) -> Response {
-    let mut response = answer(&Vec::new());
+pub(super) fn object(status: StatusCode, value: &Value) -> Response {
+    let mut response = answer(&[]);
     *response.body_mut() = value.to_string().into();
     *response.status_mut() = status;
     response

@@ -11,13 +11,13 @@ use dicom_store::model::{StudyInstanceUid, TextReading};
 use dicom_store::{StudyText, TextCount, TextQuery};
 use serde_json::{Map, Value, json};
 
-use crate::acts::{Page, answer};
+use super::{Page, answer};
 use crate::error::Problem;
 use crate::parameters::Parameters;
 use crate::state::Web;
 
 /// `GET /text`: senders, and how what they sent is read.
-pub(crate) async fn senders(State(web): State<Web>, request: Request) -> Result<Response, Problem> {
+pub(super) async fn senders(State(web): State<Web>, request: Request) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
     let counts = web.session(&parts).text_counts().await?;
     let row = |count: &TextCount| {
@@ -27,11 +27,11 @@ pub(crate) async fn senders(State(web): State<Web>, request: Request) -> Result<
         row.insert("newest".to_owned(), json!(count.newest));
         Value::Object(row)
     };
-    Ok(answer(&counts.iter().map(row).collect()))
+    Ok(answer(&counts.iter().map(row).collect::<Vec<_>>()))
 }
 
 /// `GET /text/studies`: studies from the one that came last, each with all that is read of it.
-pub(crate) async fn studies(State(web): State<Web>, request: Request) -> Result<Response, Problem> {
+pub(super) async fn studies(State(web): State<Web>, request: Request) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
     let page = Page::of(&parts.uri)?;
     let parameters = Parameters::of(&parts.uri);
@@ -48,7 +48,8 @@ pub(crate) async fn studies(State(web): State<Web>, request: Request) -> Result<
         let text: Vec<Value> = rows.iter().map(part).collect();
         Some(json!({ "place": first.place, "study": first.study, "text": text }))
     };
-    Ok(answer(&found.chunk_by(|one, next| one.place == next.place).filter_map(of_study).collect()))
+    let rows = found.chunk_by(|one, next| one.place == next.place).filter_map(of_study);
+    Ok(answer(&rows.collect::<Vec<_>>()))
 }
 
 fn part(text: &StudyText) -> Value {

@@ -1,15 +1,4 @@
-//! What is exchanged with peers, for an operator: what they have, what is fetched from them and sent to them; of the API of
-//! the operator.
-//!
-//! | resource | |
-//! |---|---|
-//! | `GET /peers/{aet}/studies` | studies that a peer has, in the DICOM JSON Model: attributes as of QIDO-RS are keys, `limit` (100) |
-//! | `POST /peers/{aet}/retrieve` | `{"studies": ["1.2"]}` are fetched by a job; 202 |
-//! | `POST /peers/{aet}/send` | the same to a peer, at whatever hour; what was delivered is not sent again |
-//! | `POST /peers/{aet}/import` | `{"since": "20200101", "until": …, "at-a-time": 2, "mib-s": 10}`: all of it comes over, by a job; 202 |
-//! | `GET /imports` | how far that is |
-//! | `GET /retrievals` | what is fetched and how far it is; `study`, or `after` a `name`; `limit` |
-//! | `GET /deliveries` | the same of what is sent; of one `study` with what became of each instance |
+//! What is exchanged with peers: what they have, what is fetched from them and sent to them.
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Request, State};
@@ -27,12 +16,12 @@ use worker::jobs::forward::{DELIVERY, Delivery, Proof};
 use worker::jobs::retrieve::{RETRIEVAL, Retrieval};
 use worker::migrate::Order;
 
-use crate::acts::{Page, answer};
+use super::peers::{must_be_json, object};
+use super::{Api, Page, answer};
 use crate::attribute::{AttributePath, vr};
 use crate::dicom_json;
 use crate::error::Problem;
 use crate::parameters::Parameters;
-use crate::peers::{Api, must_be_json, object};
 
 /// Rows of a search at a peer that says nothing else, and at the most.
 const ROWS: usize = 100;
@@ -65,7 +54,7 @@ struct Asked {
     studies: Vec<StudyInstanceUid>,
 }
 
-pub(crate) async fn studies(
+pub(super) async fn studies(
     State(api): State<Api>,
     Path(aet): Path<String>,
     request: Request,
@@ -82,7 +71,7 @@ pub(crate) async fn studies(
         dicom_json::write(&row.in_utf8(), None, &mut body);
     }
     body.push(b']');
-    let mut response = answer(&Vec::new());
+    let mut response = answer(&[]);
     *response.body_mut() = body.into();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/dicom+json"));
@@ -120,7 +109,7 @@ fn keys(parameters: &Parameters) -> Result<(Attributes, usize), Problem> {
     Ok((keys, limit.min(MOST_ROWS)))
 }
 
-pub(crate) async fn retrieve(
+pub(super) async fn retrieve(
     State(api): State<Api>,
     Path(aet): Path<String>,
     request: Request,
@@ -132,7 +121,7 @@ pub(crate) async fn retrieve(
     Ok(object(StatusCode::ACCEPTED, &json!({ "peer": peer, "studies": studies })))
 }
 
-pub(crate) async fn send(
+pub(super) async fn send(
     State(api): State<Api>,
     Path(aet): Path<String>,
     request: Request,
@@ -163,7 +152,7 @@ impl Default for AskedImport {
     }
 }
 
-pub(crate) async fn import(
+pub(super) async fn import(
     State(api): State<Api>,
     Path(aet): Path<String>,
     request: Request,
@@ -197,7 +186,7 @@ pub(crate) async fn import(
     Ok(object(StatusCode::ACCEPTED, &json!(order)))
 }
 
-pub(crate) async fn imports(State(api): State<Api>, request: Request) -> Result<Response, Problem> {
+pub(super) async fn imports(State(api): State<Api>, request: Request) -> Result<Response, Problem> {
     let (rows, _) = noted(&api, request, IMPORT).await?;
     let shown = rows.iter().filter_map(|row| {
         let import: Import = serde_json::from_str(&row.body).ok()?;
@@ -207,7 +196,7 @@ pub(crate) async fn imports(State(api): State<Api>, request: Request) -> Result<
             "complete": is_complete, "asked": row.made, "changed": row.written,
         }))
     });
-    Ok(answer(&shown.collect()))
+    Ok(answer(&shown.collect::<Vec<_>>()))
 }
 
 async fn read(body: Body) -> Result<Bytes, Problem> {
@@ -244,7 +233,7 @@ async fn order(
     Ok((peer, asked.studies))
 }
 
-pub(crate) async fn retrievals(State(api): State<Api>, request: Request) -> Result<Response, Problem> {
+pub(super) async fn retrievals(State(api): State<Api>, request: Request) -> Result<Response, Problem> {
     let (rows, _) = noted(&api, request, RETRIEVAL).await?;
     let shown = rows.iter().filter_map(|row| {
         let Retrieval { peer, study, by, state, expected, here, missing } =
@@ -254,10 +243,10 @@ pub(crate) async fn retrievals(State(api): State<Api>, request: Request) -> Resu
             "here": here, "missing": missing, "asked": row.made, "changed": row.written,
         }))
     });
-    Ok(answer(&shown.collect()))
+    Ok(answer(&shown.collect::<Vec<_>>()))
 }
 
-pub(crate) async fn deliveries(State(api): State<Api>, request: Request) -> Result<Response, Problem> {
+pub(super) async fn deliveries(State(api): State<Api>, request: Request) -> Result<Response, Problem> {
     let (rows, is_of_one) = noted(&api, request, DELIVERY).await?;
     let shown = rows.iter().filter_map(|row| {
         let delivery: Delivery = serde_json::from_str(&row.body).ok()?;
@@ -277,7 +266,7 @@ pub(crate) async fn deliveries(State(api): State<Api>, request: Request) -> Resu
         }
         Some(value)
     });
-    Ok(answer(&shown.collect()))
+    Ok(answer(&shown.collect::<Vec<_>>()))
 }
 
 /// The lines of a kind that are asked for, and whether they are of one study.
