@@ -76,6 +76,16 @@ impl Web {
         self.send(request.body(Full::from(body))?).await
     }
 
+    /// POST of a body as it is; what is answered is the test's to judge.
+    pub async fn post(&self, path: &str, content_type: &str, body: Bytes) -> Result<Answer> {
+        let request = Request::builder().method(Method::POST).uri(path).header(CONTENT_TYPE, content_type);
+        self.send(request.header(ACCEPT, "*/*").body(Full::from(body))?).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Result<Answer> {
+        self.send(Request::builder().method(Method::DELETE).uri(path).body(Full::default())?).await
+    }
+
     /// PUT of JSON, which has to be taken.
     pub async fn put_json(&self, path: &str, body: &Value) -> Result<Answer> {
         let answer = self.send_json(Method::PUT, path, body).await?;
