@@ -339,7 +339,9 @@ impl Page {
                 .transpose()
         };
         let limit = number("limit")?.map_or(ROWS, |limit| u32::try_from(limit).unwrap_or(MOST_ROWS));
-        Ok(Self { before: number("before")?, limit: limit.min(MOST_ROWS) })
+        // Nothing has a place behind this one.
+        let before = number("before")?.map(|before| before.min(i64::MAX.unsigned_abs()));
+        Ok(Self { before, limit: limit.min(MOST_ROWS) })
     }
 }
 

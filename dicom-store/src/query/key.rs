@@ -8,6 +8,9 @@ use super::{Options, Pattern};
 use crate::model::{Attributes, Element, Tag, VR, Value};
 use crate::{Error, Result};
 
+/// Sequences within each other: a key is walked with a call for each.
+const DEEPEST: usize = 32;
+
 /// An attribute, in a sequence where the path is longer than one, and what it has to match.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
@@ -63,6 +66,9 @@ impl Key {
     /// # Errors
     /// As [`Key::parse`].
     pub fn parse_with(path: &[Tag], vr: VR, value: &str, options: Options) -> Result<Self> {
+        if path.len() > DEEPEST {
+            return Err(Error::invalid(format!("a key lies in more than {DEEPEST} sequences")));
+        }
         let (first, rest) = path.split_first().ok_or_else(|| Error::invalid("a key names no attribute"))?;
         let matching = if rest.is_empty() {
             Matching::parse(*first, vr, value, options)?

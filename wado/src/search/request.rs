@@ -16,6 +16,8 @@ use crate::resource::Target;
 /// where the key has components.
 const FLAGS: &[&str] = &["fuzzymatching", "emptyvaluematching", "multiplevaluematching"];
 
+const FARTHEST: u64 = u32::MAX as u64;
+
 /// Parameters that are no attributes and handled elsewhere.
 const OTHERS: &[&str] = &["accept", "charset"];
 
@@ -49,7 +51,8 @@ impl Search {
             match name {
                 "includefield" => search.include.add(value)?,
                 "limit" => search.limit = Some(number(name, value)?),
-                "offset" => search.query.page.offset = number(name, value)?,
+                // No archive has more.
+                "offset" => search.query.page.offset = number(name, value)?.min(FARTHEST),
                 name if FLAGS.contains(&name) => flag(name, value)?,
                 name if OTHERS.contains(&name) => {}
                 name => {
