@@ -16,6 +16,7 @@ export CARGO_TERM_PROGRESS_WHEN ?= never
 target   := $(CARGO_TARGET_DIR)
 step     := scripts/step
 peers    := $(target)/peers/requirements.txt
+ohif     := $(target)/ohif-3.13.2/dist/index.html
 browser  := tests/browser/node_modules/.package-lock.json
 modules  := viewer/node_modules/.package-lock.json
 dist     := viewer/dist/index.html
@@ -63,7 +64,7 @@ fmt: ## formats the Rust sources
 
 clean: ## removes everything that was built, the trial's studies too
 	@cargo clean --quiet
-	@rm -rf viewer/dist viewer/node_modules tests/browser/node_modules '$(target)/peers' '$(DATA)'
+	@rm -rf viewer/dist viewer/node_modules tests/browser/node_modules '$(target)/peers' '$(target)/ohif-3.13.2' '$(DATA)'
 
 # The parts of `make test`.
 
@@ -76,7 +77,7 @@ test-viewer: $(dist)
 clippy: $(dist)
 	@$(step) 'rust: clippy' cargo clippy --locked --workspace --all-targets --features filmless/embed -- -D warnings
 
-test-rust: program $(peers) $(browser)
+test-rust: program $(peers) $(browser) $(ohif)
 	@scripts/test-rust
 
 # The end-to-end tests start the program itself, which cargo builds for them only with all targets.
@@ -96,6 +97,9 @@ $(dist): $(modules) $(sources)
 $(browser): tests/browser/package.json tests/browser/package-lock.json
 	@$(step) 'tests: browser driver' npm --prefix tests/browser ci --no-audit --no-fund
 	@touch $@
+
+$(ohif): scripts/ohif
+	@$(step) 'tests: OHIF' scripts/ohif '$(target)/ohif-3.13.2'
 
 $(garage):
 	@$(step) 'tests: Garage 2.5.0 (it takes many minutes)' cargo install garage --version 2.5.0 --locked --debug \

@@ -1,6 +1,9 @@
 //! A server for one test, over a data folder that goes with it.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Result, ensure};
 use bytes::Bytes;
@@ -50,6 +53,11 @@ impl Pacs {
         self.program.log()
     }
 
+    /// The most physical memory that it has held, in bytes.
+    pub fn peak_memory(&self) -> Result<u64> {
+        self.program.peak_memory()
+    }
+
     pub fn dimse(&self) -> SocketAddr {
         self.program.dimse
     }
@@ -76,6 +84,17 @@ impl Pacs {
     /// Puts instances in by STOW-RS, for tests of something else.
     pub async fn hold(&self, instances: &[Synthetic]) -> Result<()> {
         let files: Vec<Bytes> = instances.iter().map(Synthetic::file).collect();
+        let answer = self.web().store("/dicom-web/studies", &files).await?;
+        ensure!(answer.status == StatusCode::OK, "store: {answer:?}");
+        Ok(())
+    }
+
+    /// Puts the files of a folder in by STOW-RS.
+    pub async fn store_folder(&self, folder: &Path) -> Result<()> {
+        let mut files = Vec::new();
+        for entry in std::fs::read_dir(folder)? {
+            files.push(Bytes::from(std::fs::read(entry?.path())?));
+        }
         let answer = self.web().store("/dicom-web/studies", &files).await?;
         ensure!(answer.status == StatusCode::OK, "store: {answer:?}");
         Ok(())

@@ -49,6 +49,11 @@ pub async fn dicomweb_client_over_tls<A: AsRef<OsStr>>(
     answer("web.py", command.args(arguments)).await
 }
 
+/// Writes the studies into a folder that OHIF is shown: `peers/ohif_study.py` says which. Gives their UIDs.
+pub async fn ohif_study(folder: &Path) -> Result<Value> {
+    script("ohif_study.py", &[], &[folder]).await
+}
+
 /// The folder of real files that come with pydicom.
 pub async fn pydicom_data() -> Result<String> {
     let mut command = Command::new(python()?);

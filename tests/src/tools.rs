@@ -45,6 +45,14 @@ pub fn python() -> Result<PathBuf> {
     Ok(path)
 }
 
+/// The built OHIF viewer.
+pub fn ohif() -> Result<PathBuf> {
+    let target = profile_folder()?.parent().context("a profile lies in the target folder")?.to_owned();
+    let path = target.join("ohif-3.13.2/dist");
+    ensure!(path.join("index.html").is_file(), "{} is missing: `make test` fetches it", path.display());
+    Ok(path)
+}
+
 /// Chromium or Chrome: `CHROMIUM`, else the first that is installed.
 pub fn chromium() -> Result<PathBuf> {
     if let Some(path) = env::var_os("CHROMIUM") {
