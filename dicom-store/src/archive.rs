@@ -2,13 +2,13 @@
 
 use std::fs::{File, OpenOptions};
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, Semaphore, broadcast};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -28,6 +28,7 @@ use crate::packs::serving::Pressure;
 use crate::packs::writer::{Limits, Log};
 use crate::packs::{Packs, replay, writer};
 use crate::session::Session;
+use crate::session::workitems::{BEHIND, Notice};
 use crate::upkeep::{Turn, Upkeep};
 use crate::work::Work;
 use crate::{Error, Result};
@@ -53,6 +54,10 @@ pub(crate) struct Inner {
     /// How long what was deleted stays in the packs.
     pub(crate) keep_deleted: Duration,
     changes: Changes,
+    /// What becomes of workitems, for whoever listens.
+    pub(crate) notices: broadcast::Sender<Notice>,
+    /// When room was made among them last, in milliseconds since 1970.
+    pub(crate) room_made: AtomicU64,
     /// Gone once the archive is closed: nothing more comes in.
     store: RwLock<Option<Arc<Store>>>,
     /// Those of the log.
@@ -181,6 +186,8 @@ impl Archive {
                 changes,
                 store,
                 threads: Mutex::new(Some(log.threads)),
+                notices: broadcast::Sender::new(BEHIND),
+                room_made: AtomicU64::new(0),
                 adopting: log.adopting,
                 died: log.died,
                 locks: Mutex::new(locks),

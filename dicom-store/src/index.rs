@@ -374,6 +374,14 @@ pub trait Index: fmt::Debug + Send + Sync + 'static {
         by: Option<&'a AuditRow>,
     ) -> BoxFuture<'a, Result<()>>;
 
+    /// Writes a line in the place of one that has been written so often, 0 for none; gives whether it was still so.
+    fn register_if<'a>(
+        &'a self,
+        entry: &'a Registration,
+        times: u64,
+        by: Option<&'a AuditRow>,
+    ) -> BoxFuture<'a, Result<bool>>;
+
     /// Removes a line; gives whether it was there.
     fn unregister<'a>(
         &'a self,

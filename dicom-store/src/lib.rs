@@ -35,8 +35,10 @@ pub mod queue;
 mod reach;
 pub mod register;
 mod session;
+mod subscriber;
 mod upkeep;
 mod work;
+pub mod workitem;
 
 pub use access::{Caller, Subject};
 pub use archive::Archive;
@@ -54,5 +56,7 @@ pub use peer::{Peer, PeerRight, PeerRights, PeerText, Sender};
 pub use query::{Counted, Key, Matching, Options, Page, Query, Row, Rows};
 pub use queue::{JobId, Lease, NewJob, QueueDepth};
 pub use session::{FrameStream, Proof, STEP, Session};
+pub use subscriber::{Filter, Subscription};
 pub use upkeep::{Due, PackReport, Upkeep};
 pub use work::Work;
+pub use workitem::{Reached, StepEvent, StepRefusal, StepReport, StepState, Workitem};

@@ -5,6 +5,7 @@ mod frame;
 mod peers;
 mod proof;
 mod rewritten;
+pub(crate) mod workitems;
 
 use std::ops::Range;
 

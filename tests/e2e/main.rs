@@ -35,4 +35,5 @@ mod stow;
 mod stuck;
 mod viewer;
 mod wado;
+mod workitems;
 mod zip;

@@ -49,6 +49,11 @@ pub async fn dicomweb_client_over_tls<A: AsRef<OsStr>>(
     answer("web.py", command.args(arguments)).await
 }
 
+/// Works a workitem through all its states and listens to it: `peers/workitems.py` says how, and what it prints.
+pub async fn workitems(server: SocketAddr) -> Result<Value> {
+    script("workitems.py", &[format!("http://{server}/dicom-web")], &[""; 0]).await
+}
+
 /// Writes the studies into a folder that OHIF is shown: `peers/ohif_study.py` says which. Gives their UIDs.
 pub async fn ohif_study(folder: &Path) -> Result<Value> {
     script("ohif_study.py", &[], &[folder]).await

@@ -78,6 +78,9 @@ const INSTANCES: &[Media] = &[MULTIPART_DICOM, opaque(DICOM), MULTIPART_OCTETS, 
 const OCTETS: &[Media] = &[MULTIPART_OCTETS, opaque(OCTET_STREAM)];
 const VALUES: &[Media] =
     &[MULTIPART_OCTETS, opaque(OCTET_STREAM), opaque(PDF), opaque("video/mp4"), opaque("video/mpeg")];
+const WORKITEM: &[Media] = &[opaque(DICOM_JSON), opaque(JSON), opaque(DICOM_XML), MULTIPART_XML];
+const OK: &[Answer] = &[Answer::new(200, &[])];
+const CREATED: &[Answer] = &[Answer::new(201, &[])];
 const NONE: &[Answer] = &[Answer::new(204, &[])];
 const NOT_MODIFIED: Answer = Answer::new(304, &[]);
 const FOUND: &[Answer] = &[Answer::new(200, DATA_SETS), Answer::new(204, &[])];
@@ -281,6 +284,61 @@ pub(crate) const CAPABILITIES: &[Capability] = &[
             opaque(DICOM_JSON),
             opaque(DICOM_XML),
         ]),
+    },
+    Capability {
+        paths: &["workitems"],
+        operation: Operation::get("SearchForWorkitems", "Workitems that match; every attribute of theirs may be a key", FOUND)
+            .with(&[
+                ACCEPT, LIMIT, OFFSET, INCLUDE, FUZZY, PATIENT_NAME, PATIENT_ID,
+                Parameter::query("ProcedureStepState", Kind::Text, "SCHEDULED, IN PROGRESS, COMPLETED or CANCELED."),
+                Parameter::query("ScheduledProcedureStepStartDateTime", Kind::Text, "A moment or a range of moments."),
+                Parameter::query("ProcedureStepLabel", Kind::Text, "With wild cards."),
+            ]),
+    },
+    Capability {
+        paths: &["workitems"],
+        operation: Operation::of("POST", "CreateWorkitem", "Puts a workitem on the list; its UID is the whole query, or in the data set", CREATED)
+            .with(&[Parameter::query("workitem", Kind::Uid, "Its UID.")])
+            .taking(WORKITEM),
+    },
+    Capability {
+        paths: &["workitems/{workitem}"],
+        operation: Operation::get("RetrieveWorkitem", "A workitem, but for its Transaction UID", &[Answer::new(200, DATA_SETS)])
+            .with(&[ACCEPT]),
+    },
+    Capability {
+        paths: &["workitems/{workitem}"],
+        operation: Operation::of("POST", "UpdateWorkitem", "Changes a workitem; of one in progress with its Transaction UID, which is the whole query or in the data set", OK)
+            .with(&[Parameter::query("transaction-uid", Kind::Uid, "The lock of one in progress.")])
+            .taking(WORKITEM),
+    },
+    Capability {
+        paths: &["workitems/{workitem}/state"],
+        operation: Operation::of("PUT", "ChangeWorkitemState", "Claims a workitem, or brings it to its end", OK).taking(WORKITEM),
+    },
+    Capability {
+        paths: &["workitems/{workitem}/cancelrequest"],
+        operation: Operation::of("POST", "RequestWorkitemCancellation", "Asks that it be canceled", &[Answer::new(202, &[])]),
+    },
+    Capability {
+        paths: &["workitems/{workitem}/subscribers/{aet}"],
+        operation: Operation::of("POST", "Subscribe", "Tells a subscriber of a workitem, or of all (1.2.840.10008.5.1.4.34.5), or of those that match (1.2.840.10008.5.1.4.34.5.1)", CREATED)
+            .with(&[
+                Parameter::query("deletionlock", Kind::Flag, "Whether they are kept until it ends the subscription."),
+                Parameter::query("filter", Kind::Text, "attribute=value, with commas between several."),
+            ]),
+    },
+    Capability {
+        paths: &["workitems/{workitem}/subscribers/{aet}"],
+        operation: Operation::of("DELETE", "Unsubscribe", "Ends it", OK),
+    },
+    Capability {
+        paths: &["workitems/{workitem}/subscribers/{aet}/suspend"],
+        operation: Operation::of("POST", "SuspendSubscription", "Tells nothing of workitems that are new", OK),
+    },
+    Capability {
+        paths: &["subscribers/{aet}"],
+        operation: Operation::get("OpenNotificationConnection", "A WebSocket, on which reports come as data sets in JSON", &[Answer::new(101, &[])]),
     },
     Capability {
         paths: &[

@@ -1,4 +1,4 @@
-//! DICOMweb over the archive: QIDO-RS, WADO-RS, STOW-RS (PS3.18), and the own API.
+//! DICOMweb over the archive: QIDO-RS, WADO-RS, STOW-RS, UPS-RS (PS3.18), and the own API.
 //!
 //! | module | what |
 //! |---|---|
@@ -8,6 +8,7 @@
 //! | `search` | QIDO-RS |
 //! | `retrieve`, `renditions`, `report` | WADO-RS; images that were made lately; reports as pages |
 //! | `store` | STOW-RS |
+//! | `workitems` | UPS-RS |
 //! | `uri` | WADO-URI |
 //! | `rejection` | `DELETE` by a rejection note |
 //! | `api` | the own API: opening a study, deleting and correcting, what is told of the archive |
@@ -41,6 +42,7 @@ mod search;
 mod state;
 mod store;
 mod uri;
+mod workitems;
 mod zip;
 
 pub use accept::Negotiation;

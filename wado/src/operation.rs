@@ -136,5 +136,5 @@ pub(crate) fn variables(path: &str) -> impl Iterator<Item = &str> {
 
 /// What values a variable of a path has.
 pub(crate) fn kind_of(variable: &str) -> Kind {
-    if matches!(variable, "study" | "series" | "instance") { Kind::Uid } else { Kind::Text }
+    if matches!(variable, "study" | "series" | "instance" | "workitem") { Kind::Uid } else { Kind::Text }
 }

@@ -1,4 +1,4 @@
-//! Paths → handlers (PS3.18 Tables 10.3-1, 10.4.1-1, 10.5.1-1, 10.6.1-1).
+//! Paths → handlers (PS3.18 Tables 10.3-1, 10.4.1-1, 10.5.1-1, 10.6.1-1, 11.3-1).
 
 use axum::Router;
 use axum::extract::Request;
@@ -18,7 +18,7 @@ use crate::retrieve::bulk_data::{bulk_data, pixel_data};
 use crate::retrieve::{bulk::bulk, frames::frames, instance::instances, metadata::metadata};
 use crate::retrieve::{rendered::rendered, thumbnail::thumbnail};
 use crate::state::Web;
-use crate::{auth, capabilities, cors, rejection, search, store};
+use crate::{auth, capabilities, cors, rejection, search, store, workitems};
 
 /// Text shorter than this is sent as it is.
 const WORTH_COMPRESSING: u16 = 1024;
@@ -36,6 +36,7 @@ pub fn router(archive: Archive, pool: CpuPool, config: Config) -> Router {
         .merge(study())
         .merge(series())
         .merge(instance())
+        .merge(workitems::router())
         .fallback(unknown)
         .method_not_allowed_fallback(not_allowed)
         .layer(from_fn_with_state(web.clone(), capabilities::answer))

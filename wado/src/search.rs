@@ -32,13 +32,14 @@ use crate::resource::Target;
 use crate::state::Web;
 use crate::{dicom_json, dicom_xml};
 
-use request::Search;
+pub(crate) use request::Search;
 use result::Shape;
 
 /// Results that are counted behind a page.
 const MOST_COUNTED: u64 = 250;
 
-const OFFERS: &[Offer] = &[Offer::single(DICOM_JSON), Offer::single(JSON), Offer::multipart(DICOM_XML)];
+pub(crate) const OFFERS: &[Offer] =
+    &[Offer::single(DICOM_JSON), Offer::single(JSON), Offer::multipart(DICOM_XML)];
 
 /// All that a search needs of its request.
 pub(crate) struct SearchRequest {
@@ -128,7 +129,7 @@ async fn remaining(session: &Session, mut query: Query, shown: u64) -> Result<St
 }
 
 /// Results in the form that was asked for. Bounded by the number of results: each takes some kilobytes.
-struct Answer {
+pub(crate) struct Answer {
     offer: Offer,
     boundary: Boundary,
     bytes: Vec<u8>,
@@ -136,11 +137,11 @@ struct Answer {
 }
 
 impl Answer {
-    fn new(offer: Offer) -> Self {
+    pub(crate) fn new(offer: Offer) -> Self {
         Self { offer, boundary: Boundary::new(), bytes: Vec::new(), count: 0 }
     }
 
-    fn add(&mut self, result: &dicom_store::model::Attributes) {
+    pub(crate) fn add(&mut self, result: &dicom_store::model::Attributes) {
         match self.offer.wrap {
             Wrap::Single => {
                 self.bytes.push(if self.count == 0 { b'[' } else { b',' });
@@ -155,8 +156,12 @@ impl Answer {
         self.count += 1;
     }
 
+    pub(crate) fn count(&self) -> u64 {
+        self.count
+    }
+
     /// 204 without a body when there is no result (PS3.18 §8.3.4.4.1).
-    fn finish(mut self) -> Response {
+    pub(crate) fn finish(mut self) -> Response {
         let mut response = Response::new(Body::empty());
         if self.count == 0 {
             *response.status_mut() = StatusCode::NO_CONTENT;

@@ -59,7 +59,7 @@ macro_rules! index_conformance {
             tells_each_study_with_the_person_that_it_came_with, finds_a_patient_by_each_name_and_tells_them_once,
             takes_names_that_differ_in_form_for_one_person, corrects_whatever_a_study_says_of_its_patient,
             counts_how_text_is_read, counts_text_as_it_is_hidden_and_shown,
-            counts_the_text_of_whichever_data_set_is_shown, belongs_to_one_archive, registers_by_kind_and_name,
+            counts_the_text_of_whichever_data_set_is_shown, belongs_to_one_archive, registers_by_kind_and_name, registers_over_what_was_read_and_nothing_else,
             commits_what_the_gate_lets_through, finds_a_study_once_that_was_corrected_before_it_came);
     };
     (@each $make:path: $($test:ident),+) => {

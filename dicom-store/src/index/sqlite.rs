@@ -423,6 +423,16 @@ impl Index for SqliteIndex {
         self.write(async move |c| register::write(c, &entries, by.as_ref()).await).boxed()
     }
 
+    fn register_if<'a>(
+        &'a self,
+        entry: &'a Registration,
+        times: u64,
+        by: Option<&'a AuditRow>,
+    ) -> BoxFuture<'a, Result<bool>> {
+        let (entry, by) = (entry.clone(), by.cloned());
+        self.write(async move |c| register::write_if(c, &entry, times, by.as_ref()).await).boxed()
+    }
+
     fn unregister<'a>(
         &'a self,
         kind: &'a str,

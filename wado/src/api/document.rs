@@ -82,6 +82,7 @@ fn described(operation: &Operation, tag: &str, path: &str) -> Value {
 
 fn describe(status: u16) -> &'static str {
     match status {
+        101 => "It goes on in another protocol.",
         200 => "What was asked for.",
         201 => "It was made; Location says where.",
         202 => "Some of it.",

@@ -22,12 +22,12 @@ const FARTHEST: u64 = u32::MAX as u64;
 const OTHERS: &[&str] = &["accept", "charset"];
 
 /// A search as the request puts it.
-pub(super) struct Search {
-    pub(super) query: Query,
+pub(crate) struct Search {
+    pub(crate) query: Query,
     pub(super) include: Include,
-    pub(super) limit: Option<u64>,
+    pub(crate) limit: Option<u64>,
     /// Texts for the `Warning` header field.
-    pub(super) warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
 }
 
 impl Search {
@@ -36,7 +36,7 @@ impl Search {
     /// # Errors
     /// 400 for an invalid value of a known parameter, for an attribute that is given twice, and for `all` beside
     /// other fields in `includefield`.
-    pub(super) fn read(level: Level, target: &Target, parameters: &Parameters) -> Result<Self, Problem> {
+    pub(crate) fn read(level: Level, target: &Target, parameters: &Parameters) -> Result<Self, Problem> {
         let fuzzy_names = parameters.get("fuzzymatching").is_some_and(|value| value.trim() == "true");
         let options = Options { combined_date_time: true, fuzzy_names };
         let mut search = Self {

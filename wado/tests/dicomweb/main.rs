@@ -24,3 +24,5 @@ mod store;
 mod text;
 #[cfg(test)]
 mod uri;
+#[cfg(test)]
+mod workitems;

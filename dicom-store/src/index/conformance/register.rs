@@ -37,3 +37,19 @@ pub async fn registers_by_kind_and_name(index: &dyn Index) {
     let actions: Vec<_> = audit.iter().map(|(_, row)| row.action.as_str()).collect();
     assert_eq!(actions, ["remove", "put"]);
 }
+
+pub async fn registers_over_what_was_read_and_nothing_else(index: &dyn Index) {
+    let entry = |body: &str| Entry::new("workitem", "1.2", body);
+    let times = async || index.registered_as("workitem", "1.2").await.unwrap().map(|row| row.times);
+    assert!(!index.register_if(&entry("a"), 1, None).await.unwrap(), "there is none yet");
+    assert!(index.register_if(&entry("a"), 0, None).await.unwrap());
+    assert!(!index.register_if(&entry("b"), 0, None).await.unwrap(), "there is one");
+    assert_eq!(times().await, Some(1));
+    // Two that have read the same: the second is told.
+    let by = AuditRow::new("somebody", "change", "1.2", "done");
+    assert!(index.register_if(&entry("b"), 1, Some(&by)).await.unwrap());
+    assert!(!index.register_if(&entry("c"), 1, Some(&by)).await.unwrap());
+    let row = index.registered_as("workitem", "1.2").await.unwrap().unwrap();
+    assert_eq!((row.body.as_str(), row.times), ("b", 2));
+    assert_eq!(index.audit(None, 10).await.unwrap().len(), 1, "what was not done is not audited");
+}

@@ -58,6 +58,35 @@ pub(in crate::index) async fn write<C: Connection>(
     record(connection, by).await
 }
 
+/// Writes a line in the place of one that has been written so often, 0 for none; gives whether it was still so.
+pub(in crate::index) async fn write_if<C: Connection>(
+    connection: &mut C,
+    entry: &Entry,
+    times: u64,
+    by: Option<&AuditRow>,
+) -> Result<bool> {
+    let now = C::DIALECT.clock();
+    let statement = if times == 0 {
+        let insert = format!(
+            "INSERT INTO register (kind, name, body, made, written, times) VALUES (?, ?, ?, {now}, {now}, 1)
+             ON CONFLICT (kind, name) DO NOTHING"
+        );
+        Statement::new(insert).bind(entry.kind).bind(entry.name.as_str()).bind(entry.body.as_str())
+    } else {
+        let update = format!(
+            "UPDATE register SET body = ?, written = {now}, times = times + 1 WHERE kind = ? AND name = ? AND times = ?"
+        );
+        let update =
+            Statement::new(update).bind(entry.body.as_str()).bind(entry.kind).bind(entry.name.as_str());
+        update.bind(signed(times)?)
+    };
+    let is_written = connection.execute(statement).await? > 0;
+    if is_written {
+        record(connection, by).await?;
+    }
+    Ok(is_written)
+}
+
 /// Removes a line; gives whether it was there.
 pub(in crate::index) async fn remove<C: Connection>(
     connection: &mut C,
