@@ -1,11 +1,15 @@
 //! Settings of DIMSE: table `[dimse]`.
 
+mod tls;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use dicom_store::Peer;
 use dicom_store::model::AeTitle;
 use serde::{Deserialize, Serialize};
+
+pub use tls::{Tls, Trust};
 
 /// Where and how associations are accepted and requested.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +59,8 @@ pub struct Config {
     /// Whether objects in private transfer syntaxes are taken, read as Explicit VR Little Endian; what cannot
     /// be read so is refused one by one. Default false: what cannot be read back is no archive.
     pub accept_unknown_transfer_syntaxes: bool,
+    /// DICOM TLS: a listener of its own, and what is believed of peers.
+    pub tls: Tls,
 }
 
 impl Default for Config {
@@ -77,6 +83,7 @@ impl Default for Config {
             grace_s: 10,
             accept_unknown_storage: true,
             accept_unknown_transfer_syntaxes: false,
+            tls: Tls::default(),
         }
     }
 }

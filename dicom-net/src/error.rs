@@ -24,6 +24,9 @@ pub enum Error {
     /// The peer broke PS3.8 or PS3.7; it is told by an A-ABORT with this reason.
     #[error("the peer broke the protocol: {what}")]
     Protocol { reason: AbortReason, what: &'static str },
+    /// Without TLS there is no association, and never one in clear text instead.
+    #[error("{0}")]
+    Tls(String),
     #[error("the association was rejected ({0})")]
     Rejected(Rejection),
     /// The peer answered a request of ours with a failure.
@@ -41,6 +44,6 @@ impl Error {
 
     /// Whether the association is already gone, so that nothing can be sent on it any more.
     pub(crate) fn is_gone(&self) -> bool {
-        matches!(self, Self::Io(_) | Self::Closed | Self::Aborted { .. })
+        matches!(self, Self::Io(_) | Self::Closed | Self::Aborted { .. } | Self::Tls(_))
     }
 }

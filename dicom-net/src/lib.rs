@@ -25,7 +25,7 @@ mod scu;
 mod senders;
 pub mod ul;
 
-pub use config::Config;
+pub use config::{Config, Tls, Trust};
 pub use destination::DimseDestination;
 pub use dicom_store::Peer;
 pub use error::{Error, Result};

@@ -18,6 +18,7 @@ pub(crate) mod status;
 mod waiting;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use dicom_store::Archive;
@@ -32,6 +33,8 @@ use crate::commitment::StorageCommitment;
 use crate::config::Config;
 use crate::peers::Peers;
 use crate::remotes::DimseRemotes;
+use crate::ul::tls::Acceptor;
+use connection::Connection;
 use places::Places;
 use waiting::Waiting;
 
@@ -53,6 +56,8 @@ struct Shared {
     commitment: StorageCommitment,
     associations: Places,
     waiting: Waiting,
+    /// Of the next connection.
+    number: AtomicU64,
 }
 
 impl Server {
@@ -66,6 +71,7 @@ impl Server {
             peers,
             associations: Places::new(config.max_associations),
             waiting: Waiting::new(config.max_waiting),
+            number: AtomicU64::new(1),
             config,
         };
         Self { shared: Arc::new(shared) }
@@ -94,11 +100,27 @@ impl Server {
     /// Accepts connections until `shutdown`; then lets associations go on for the grace of the settings,
     /// and aborts what is left.
     pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) {
-        let connections = TaskTracker::new();
-        let abort = CancellationToken::new();
-        let mut number: u64 = 0;
         let peers = self.shared.peers.clone();
         let senders = AbortOnDropHandle::new(tokio::spawn(async move { peers.keep_senders().await }));
+        self.accept(listener, None, shutdown).await;
+        drop(senders);
+        self.shared.peers.write_senders().await;
+    }
+
+    /// The same on a listener where everything is within TLS.
+    pub async fn serve_tls(self, listener: TcpListener, acceptor: Acceptor, shutdown: CancellationToken) {
+        self.accept(listener, Some(Arc::new(acceptor)), shutdown).await;
+        self.shared.peers.write_senders().await;
+    }
+
+    async fn accept(
+        &self,
+        listener: TcpListener,
+        acceptor: Option<Arc<Acceptor>>,
+        shutdown: CancellationToken,
+    ) {
+        let connections = TaskTracker::new();
+        let abort = CancellationToken::new();
         loop {
             let accepted = tokio::select! {
                 () = shutdown.cancelled() => break,
@@ -112,11 +134,13 @@ impl Server {
                     continue;
                 }
             };
-            number += 1;
-            let span = info_span!("association", association = number, peer = %address);
+            let number = self.shared.number.fetch_add(1, Ordering::Relaxed);
+            let span =
+                info_span!("association", association = number, peer = %address, tls = acceptor.is_some());
             // A listener for both versions sees IPv4 peers as IPv4-mapped IPv6 addresses.
             let address = address.ip().to_canonical();
-            let serve = connection::serve(Arc::clone(&self.shared), stream, address, abort.clone());
+            let connection = Connection { shared: Arc::clone(&self.shared), address, abort: abort.clone() };
+            let serve = connection.serve(stream, acceptor.clone());
             connections.spawn(serve.instrument(span));
         }
         drop(listener);
@@ -126,8 +150,6 @@ impl Server {
         }
         abort.cancel();
         connections.wait().await;
-        drop(senders);
-        self.shared.peers.write_senders().await;
     }
 }
 

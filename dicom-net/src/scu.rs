@@ -13,15 +13,15 @@ use std::time::Duration;
 
 use dicom_store::Peer;
 use dicom_store::model::{SopClassUid, TransferSyntaxUid};
-use tokio::io::AsyncRead;
+use tokio::io::{AsyncRead, AsyncWrite, split};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 use tracing::debug;
 
 use crate::config::Config;
 use crate::dimse::{Request, Response};
 use crate::error::{Error, Result};
+use crate::ul::tls::{self, Callee};
 use crate::ul::{self, AbortReason, Association, PduReader, Proposal, Received, Role};
 
 pub(crate) use availability::notify;
@@ -32,7 +32,11 @@ pub(crate) use inquiry::{Found, Inquiry, find};
 pub(crate) use n_event_report::n_event_report;
 pub(crate) use retrieval::{Retrieval, Retrieved};
 
-type TcpAssociation = Association<OwnedReadHalf, OwnedWriteHalf>;
+type Reading = Box<dyn AsyncRead + Send + Sync + Unpin>;
+type Writing = Box<dyn AsyncWrite + Send + Sync + Unpin>;
+
+/// An association over TCP, in clear text or within TLS.
+type TcpAssociation = Association<Reading, Writing>;
 
 /// Requests an association with a peer, in this role on all contexts.
 ///
@@ -44,17 +48,11 @@ pub(crate) async fn connect(
     contexts: &[(SopClassUid, Vec<TransferSyntaxUid>)],
     config: &Config,
 ) -> Result<TcpAssociation> {
-    if peer.tls {
-        return Err(Error::GivenUp(format!(
-            "{} wants TLS, which is not part of this version",
-            peer.ae_title
-        )));
-    }
     let limit = config.connect();
     let connecting = TcpStream::connect((peer.host.as_str(), peer.port));
     let stream = timeout(limit, connecting).await.map_err(|_| Error::Silent(limit))??;
     stream.set_nodelay(true)?;
-    let (reader, writer) = stream.into_split();
+    let (reader, writer) = halves(peer, config, stream).await?;
     let (calling, called) = (&config.ae_title, &peer.ae_title);
     let (max_length, patience) = (config.max_pdu_length(), config.stall());
     let proposal = Proposal { calling, called, contexts, role, max_length, patience };
@@ -64,10 +62,22 @@ pub(crate) async fn connect(
     match requested {
         Ok(association) => Ok(association),
         Err(refused) => {
-            debug!(called = %peer.ae_title, error = %refused.error, "no association");
-            Err(refused.error)
+            let error = tls::explained(refused.error);
+            debug!(called = %peer.ae_title, %error, "no association");
+            Err(error)
         }
     }
+}
+
+/// Both directions of a connection, within TLS where the peer is called so.
+async fn halves(peer: &Peer, config: &Config, stream: TcpStream) -> Result<(Reading, Writing)> {
+    if !peer.tls {
+        let (reader, writer) = stream.into_split();
+        return Ok((Box::new(reader), Box::new(writer)));
+    }
+    let callee = Callee { ae_title: &peer.ae_title, host: &peer.host };
+    let (reader, writer) = split(callee.secure(&config.tls, stream).await?);
+    Ok((Box::new(reader), Box::new(writer)))
 }
 
 /// Releases an association that is done, or drops it when the peer does not answer in time.

@@ -11,6 +11,7 @@ mod association;
 mod negotiation;
 mod pdu;
 mod reader;
+pub mod tls;
 mod writer;
 
 pub use association::{Association, Linger, Proposal, Refused, Requested, Role, accept, request};

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use dicom_net::ul::tls;
 use dicom_store::Archive;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout_at};
@@ -25,12 +26,14 @@ pub struct App {
 /// The sockets that it will listen on.
 pub struct Listeners {
     pub dimse: TcpListener,
+    /// DICOM TLS, where it is set up.
+    pub dimse_tls: Option<(TcpListener, tls::Acceptor)>,
     pub http: TcpListener,
     tls: Option<Tls>,
 }
 
 impl Listeners {
-    /// Binds the addresses of the settings; port 0 takes any. Reads the certificate, where there is one.
+    /// Binds the addresses of the settings; port 0 takes any. Reads the certificates of TLS first.
     ///
     /// # Errors
     /// Names the address that cannot be had, or the file that cannot be used.
@@ -39,8 +42,17 @@ impl Listeners {
             TcpListener::bind(address).await.with_context(|| format!("{name} cannot listen on {address}"))
         };
         let tls = Tls::open(&config.http.tls)?;
+        let of_dimse = &config.dimse.tls;
+        tls::check(of_dimse).context("dimse.tls")?;
+        let acceptor =
+            of_dimse.is_accepting().then(|| tls::Acceptor::new(of_dimse).context("dimse.tls")).transpose()?;
+        let dimse_tls = match acceptor {
+            Some(acceptor) => Some((bind("dimse.tls", of_dimse.listen).await?, acceptor)),
+            None => None,
+        };
         Ok(Self {
             dimse: bind("dimse", config.dimse.listen).await?,
+            dimse_tls,
             http: bind("http", config.http.listen).await?,
             tls,
         })
@@ -86,8 +98,23 @@ impl App {
             stop.clone(),
         )));
         info!("jobs running");
+        let secured = match on.dimse_tls {
+            Some((listener, acceptor)) => {
+                let address = listener.local_addr()?;
+                let serving = dimse.clone().serve_tls(listener, acceptor, stop.clone());
+                info!(%address, mutual = config.dimse.tls.mutual, "dimse listening, within TLS");
+                Some(AbortOnDropHandle::new(tokio::spawn(serving)))
+            }
+            None => None,
+        };
         let address = on.dimse.local_addr()?;
-        let dimse = AbortOnDropHandle::new(tokio::spawn(dimse.serve(on.dimse, stop.clone())));
+        let serving = dimse.serve(on.dimse, stop.clone());
+        let dimse = AbortOnDropHandle::new(tokio::spawn(async move {
+            serving.await;
+            if let Some(secured) = secured {
+                let _ = secured.await;
+            }
+        }));
         info!(%address, ae_title = %config.dimse.ae_title, "dimse listening");
         let address = on.http.local_addr()?;
         let routes = http::routes(&config, &archive, &pool, exchange, &stop);

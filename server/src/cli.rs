@@ -88,6 +88,18 @@ pub struct Flags {
     /// Where DIMSE listens
     #[arg(long, value_name = "ADDR")]
     pub dimse: Option<SocketAddr>,
+    /// Where DIMSE listens within TLS; 0.0.0.0:2762 where a certificate is set
+    #[arg(long, value_name = "ADDR")]
+    pub dimse_tls: Option<SocketAddr>,
+    /// Certificate of DICOM TLS, PEM
+    #[arg(long, value_name = "FILE")]
+    pub dimse_tls_cert: Option<PathBuf>,
+    /// Its key, PEM
+    #[arg(long, value_name = "FILE")]
+    pub dimse_tls_key: Option<PathBuf>,
+    /// The CAs that certificates of peers come from, PEM
+    #[arg(long, value_name = "FILE")]
+    pub dimse_tls_ca: Option<PathBuf>,
     /// Our AE title
     #[arg(long, value_name = "AET")]
     pub ae_title: Option<String>,

@@ -60,6 +60,7 @@ async fn serve(mut config: Config, with_samples: bool) -> anyhow::Result<ExitCod
     config.http.max_connections = open_files::left_for_http(config.http.max_connections, open_files::raise());
     let listeners = Listeners::bind(&config).await?;
     let (http, dimse) = (listeners.http.local_addr()?, listeners.dimse.local_addr()?);
+    let secured = listeners.dimse_tls.as_ref().map(|(listener, _)| listener.local_addr()).transpose()?;
     let title = config.dimse.ae_title.clone();
     let is_open = config.open;
     let scheme = if config.http.tls.is_set() { "https" } else { "http" };
@@ -72,6 +73,9 @@ async fn serve(mut config: Config, with_samples: bool) -> anyhow::Result<ExitCod
             return Ok(ExitCode::SUCCESS);
         }
     };
+    if let Some(secured) = secured {
+        say(&format!("tls     {title}@{secured}"));
+    }
     say(&format!("viewer  {scheme}://{http}/"));
     say(&format!("dimse   {title}@{dimse}"));
     if is_open {

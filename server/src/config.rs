@@ -144,6 +144,7 @@ impl Config {
             None if self.open && is_default => SocketAddr::from(([127, 0, 0, 1], self.dimse.listen.port())),
             None => self.dimse.listen,
         };
+        self.apply_tls(flags);
         for peer in &flags.peer {
             self.dimse.peers.push(peer.parse().with_context(|| format!("--peer {peer}"))?);
         }
@@ -154,8 +155,32 @@ impl Config {
         Ok(())
     }
 
+    fn apply_tls(&mut self, flags: &Flags) {
+        let tls = &mut self.dimse.tls;
+        let files = [
+            (&mut tls.certificate, &flags.dimse_tls_cert),
+            (&mut tls.key, &flags.dimse_tls_key),
+            (&mut tls.ca, &flags.dimse_tls_ca),
+        ];
+        for (setting, flag) in files {
+            if flag.is_some() {
+                setting.clone_from(flag);
+            }
+        }
+        // As the listener in clear text, a trial's stays on this machine.
+        let is_default = tls.listen == dicom_net::Tls::default().listen;
+        tls.listen = match flags.dimse_tls {
+            Some(given) => given,
+            None if self.open && is_default => SocketAddr::from(([127, 0, 0, 1], tls.listen.port())),
+            None => tls.listen,
+        };
+    }
+
     fn check(&self) -> anyhow::Result<()> {
-        for (name, address) in [("http", self.http.listen), ("dimse", self.dimse.listen)] {
+        let tls = &self.dimse.tls;
+        let tls_listen = tls.is_accepting().then_some(("dimse.tls", tls.listen));
+        let listening = [("http", self.http.listen), ("dimse", self.dimse.listen)];
+        for (name, address) in listening.into_iter().chain(tls_listen) {
             ensure!(
                 !self.open || address.ip().is_loopback(),
                 "--open lets everybody in without a sign-in and is for loopback addresses only; {name} listens on {address}"

@@ -33,6 +33,7 @@ mod retrieve;
 mod search;
 mod stow;
 mod stuck;
+mod tls;
 mod viewer;
 mod wado;
 mod workitems;

@@ -17,6 +17,9 @@ Prints one JSON value:
   report PORT                 the report that comes to PORT
   notified PORT               the instance availability notification that comes to PORT:
                               {"study": …, "instances": {SOP Instance UID: [availability, retrieve AE title]}}
+  echo-tls CA CERTIFICATE KEY VERSION CIPHER   {"status", "version", "cipher"} of an echo within TLS, or {"error"};
+                              - for no certificate, VERSION as 1.3, an empty CIPHER for any
+  serial-tls CA CERTIFICATE KEY   the serial number of the certificate that the server shows
 
 MODEL is study or patient. A file that is received goes to FOLDER/SOPInstanceUID.dcm, as it came.
 """
@@ -25,6 +28,8 @@ import hashlib
 import json
 import pathlib
 import queue
+import socket
+import ssl
 import sys
 import tempfile
 import time
@@ -350,10 +355,44 @@ def notified(_host, _port, own_port):
         return came.get(timeout=90)
     finally:
         server.shutdown()
+def client_context(ca, certificate, key):
+    context = ssl.create_default_context(cafile=ca)
+    if certificate != "-":
+        context.load_cert_chain(certificate, key)
+    return context
+
+
+def echo_tls(host, port, ca, certificate, key, version, cipher):
+    context = client_context(ca, certificate, key)
+    # As old peers are: what is refused shall be refused by the server.
+    context.set_ciphers(f"{cipher or 'ALL'}:@SECLEVEL=0")
+    context.minimum_version = context.maximum_version = getattr(ssl.TLSVersion, f"TLSv{version.replace('.', '_').replace('_0', '')}")
+    try:
+        with socket.create_connection((host, port), timeout=30) as plain:
+            with context.wrap_socket(plain, server_hostname=host) as stream:
+                found = {"version": stream.version(), "cipher": stream.cipher()[0]}
+    except (ssl.SSLError, OSError) as error:
+        return {"error": str(error)}
+    ae = entity()
+    ae.add_requested_context(Verification)
+    association = ae.associate(host, port, ae_title="FILMLESS", tls_args=(context, host))
+    if not association.is_established:
+        return {"error": "no association"}
+    response = association.send_c_echo()
+    association.release()
+    return {"status": status_of(response), **found}
+
+
+def serial_tls(host, port, ca, certificate, key):
+    context = client_context(ca, certificate, key)
+    with socket.create_connection((host, port), timeout=30) as plain:
+        with context.wrap_socket(plain, server_hostname=host) as stream:
+            return stream.getpeercert()["serialNumber"]
 
 
 if __name__ == "__main__":
     verbs = {"echo": echo, "store": store, "find": find, "get": get, "move": move}
     verbs |= {"pixels": pixels, "ask": ask, "commit": commit, "report": report, "notified": notified, "retrieve": retrieve}
+    verbs |= {"echo-tls": echo_tls, "serial-tls": serial_tls}
     peer, peer_port, verb, *rest = sys.argv[1:]
     print(json.dumps(verbs[verb](peer, int(peer_port), *rest)))

@@ -8,6 +8,7 @@
 //! Nothing outlives its test: every process is killed when its handle is dropped, and every wait has a limit.
 
 pub mod archives;
+pub mod authority;
 pub mod browser;
 pub mod by_hand;
 pub mod corpus;

@@ -37,7 +37,12 @@ impl Modality {
 
     /// C-ECHO (PS3.4 Annex A).
     pub async fn echo(&self) -> Result<Finished> {
-        run(&mut self.program("echoscu", &["-v"]), LIMIT).await
+        self.echo_with(&[]).await
+    }
+
+    /// The same with further options of `echoscu`.
+    pub async fn echo_with(&self, options: &[&str]) -> Result<Finished> {
+        run(&mut self.program("echoscu", &[&["-v"], options].concat()), LIMIT).await
     }
 
     /// C-STORE with `storescu`; `options` choose the transfer syntaxes that it proposes.

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use hyper::StatusCode;
 use tempfile::TempDir;
@@ -60,6 +60,14 @@ impl Pacs {
 
     pub fn dimse(&self) -> SocketAddr {
         self.program.dimse
+    }
+
+    /// DIMSE within TLS.
+    ///
+    /// # Errors
+    /// When it is not set up.
+    pub fn dimse_tls(&self) -> Result<SocketAddr> {
+        self.program.dimse_tls.context("no address of DICOM TLS")
     }
 
     pub fn http(&self) -> SocketAddr {

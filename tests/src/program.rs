@@ -33,6 +33,8 @@ pub struct Program {
     child: Child,
     pub dimse: SocketAddr,
     pub http: SocketAddr,
+    /// DIMSE within TLS, where that is set up.
+    pub dimse_tls: Option<SocketAddr>,
     log: PathBuf,
 }
 
@@ -75,14 +77,14 @@ impl Program {
         let mut child = command.spawn().context("start filmless")?;
         let stdout = child.stdout.take().context("filmless has no output")?;
         let addresses = time::timeout(START, addresses(stdout)).await;
-        let Addresses { http, dimse, is_https } = match addresses {
+        let Addresses { http, dimse, dimse_tls, is_https } = match addresses {
             Ok(Ok(addresses)) => addresses,
             Ok(Err(error)) => bail!("{error:#}; its log:\n{}", fs::read_to_string(&log)?),
             Err(_) => {
                 bail!("filmless names no address within {START:?}; its log:\n{}", fs::read_to_string(&log)?)
             }
         };
-        let program = Self { child, dimse, http, log };
+        let program = Self { child, dimse, http, dimse_tls, log };
         // Whoever speaks TLS with it is kept waiting by the system until it accepts.
         if !is_https {
             program.wait_until_ready().await?;
@@ -146,13 +148,15 @@ impl Program {
 struct Addresses {
     http: SocketAddr,
     dimse: SocketAddr,
+    dimse_tls: Option<SocketAddr>,
     is_https: bool,
 }
 
-/// From the lines that say so: `viewer  http://ADDRESS/` and `dimse   AET@ADDRESS`.
+/// From the lines that say so: `tls     AET@ADDRESS`, `viewer  http://ADDRESS/` and `dimse   AET@ADDRESS`.
 async fn addresses(stdout: ChildStdout) -> Result<Addresses> {
     let mut lines = BufReader::new(stdout).lines();
-    let (mut http, mut dimse, mut is_https) = (None, None, false);
+    let (mut http, mut dimse, mut dimse_tls, mut is_https) = (None, None, None, false);
+    let of = |entity: &str| entity.split_once('@').map_or("", |(_, address)| address).parse();
     while let Some(line) = lines.next_line().await? {
         match line.split_once(' ') {
             Some(("viewer", url)) => {
@@ -161,16 +165,14 @@ async fn addresses(stdout: ChildStdout) -> Result<Addresses> {
                 let address = address.trim_end_matches('/');
                 http = Some(address.parse().context("address of the viewer")?);
             }
-            Some(("dimse", entity)) => {
-                let address = entity.split_once('@').map_or("", |(_, address)| address);
-                dimse = Some(address.parse().context("address of DIMSE")?);
-            }
+            Some(("dimse", entity)) => dimse = Some(of(entity).context("address of DIMSE")?),
+            Some(("tls", entity)) => dimse_tls = Some(of(entity).context("address of DICOM TLS")?),
             _ => {}
         }
         if let Some((http, dimse)) = http.zip(dimse) {
             // The rest is drained, so that it never waits for us to read.
             tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-            return Ok(Addresses { http, dimse, is_https });
+            return Ok(Addresses { http, dimse, dimse_tls, is_https });
         }
     }
     bail!("filmless ended before it named its addresses")

@@ -4,9 +4,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use dicom_store::model::AeTitle;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, split};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -14,20 +15,58 @@ use super::dispatch::Conversation;
 use super::services::Offered;
 use super::{Shared, without_delay};
 use crate::error::{Error, Result};
+use crate::ul::tls::Acceptor;
 use crate::ul::{self, Linger, Rejection, Requested, Terms};
 
-/// Serves a connection until it is closed; `abort` ends it at once.
-pub(super) async fn serve(shared: Arc<Shared>, stream: TcpStream, address: IpAddr, abort: CancellationToken) {
-    without_delay(&stream);
-    let (reader, writer) = stream.into_split();
-    let linger = match negotiated(&shared, reader, writer).await {
-        Begun::Association(requested) => converse(&shared, requested, address, &abort).await,
-        Begun::Nothing(linger) => linger,
-    };
-    if let Some(linger) = linger {
-        tokio::select! {
-            () = linger.wait(shared.config.artim()) => {}
-            () = abort.cancelled() => {}
+/// A connection that was accepted.
+pub(super) struct Connection {
+    pub shared: Arc<Shared>,
+    pub address: IpAddr,
+    /// Ends it at once.
+    pub abort: CancellationToken,
+}
+
+impl Connection {
+    /// Serves it until it is closed, within TLS where there is an acceptor of that.
+    pub(super) async fn serve(self, stream: TcpStream, acceptor: Option<Arc<Acceptor>>) {
+        without_delay(&stream);
+        let Some(acceptor) = acceptor else {
+            let (reader, writer) = stream.into_split();
+            return self.talk(reader, writer).await;
+        };
+        if let Some(stream) = self.secured(stream, &acceptor).await {
+            let (reader, writer) = split(stream);
+            self.talk(reader, writer).await;
+        }
+    }
+
+    /// The handshake; nothing when it fails, least of all clear text.
+    async fn secured(&self, stream: TcpStream, acceptor: &Acceptor) -> Option<TlsStream<TcpStream>> {
+        let place = self.shared.waiting.enter();
+        let accepted = tokio::select! {
+            accepted = acceptor.accept(stream) => accepted,
+            () = place.gives_way.cancelled() => Err(Error::GivenUp("too many connections wait".to_owned())),
+            () = self.abort.cancelled() => Err(Error::GivenUp("the server stops".to_owned())),
+        };
+        accepted.inspect_err(|error| warn!(%error, "no TLS with a peer, its connection was closed")).ok()
+    }
+
+    async fn talk<R, W>(&self, reader: R, writer: W)
+    where
+        R: AsyncRead + Unpin + Send,
+        W: AsyncWrite + Unpin + Send,
+    {
+        let linger = match negotiated(&self.shared, reader, writer).await {
+            Begun::Association(requested) => {
+                converse(&self.shared, requested, self.address, &self.abort).await
+            }
+            Begun::Nothing(linger) => linger,
+        };
+        if let Some(linger) = linger {
+            tokio::select! {
+                () = linger.wait(self.shared.config.artim()) => {}
+                () = self.abort.cancelled() => {}
+            }
         }
     }
 }

@@ -78,7 +78,13 @@ impl<W: AsyncWrite + Unpin> PduWriter<W> {
                 timeout(patience, self.stream.write(rest)).await.map_err(|_| Error::Silent(patience))??;
         }
         self.queued.clear();
-        Ok(())
+        self.push_out().await
+    }
+
+    /// What a stream keeps back for itself, as one within TLS does.
+    async fn push_out(&mut self) -> Result<()> {
+        let patience = self.patience;
+        Ok(timeout(patience, self.stream.flush()).await.map_err(|_| Error::Silent(patience))??)
     }
 
     /// Sends a part of a data set, after what is queued and together with it.
@@ -121,7 +127,7 @@ impl<W: AsyncWrite + Unpin> PduWriter<W> {
             }
             IoSlice::advance_slices(&mut slices, sent);
         }
-        Ok(())
+        self.push_out().await
     }
 
     /// Sends a PDU that is no P-DATA-TF, after what is queued.
