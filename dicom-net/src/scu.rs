@@ -22,7 +22,7 @@ use crate::config::Config;
 use crate::dimse::{Request, Response};
 use crate::error::{Error, Result};
 use crate::ul::tls::{self, Callee};
-use crate::ul::{self, AbortReason, Association, PduReader, Proposal, Received, Role};
+use crate::ul::{self, AbortReason, Association, Limits, PduReader, Proposal, Received, Role};
 
 pub(crate) use availability::notify;
 pub use c_echo::echo;
@@ -54,12 +54,10 @@ pub(crate) async fn connect(
     stream.set_nodelay(true)?;
     let (reader, writer) = halves(peer, config, stream).await?;
     let (calling, called) = (&config.ae_title, &peer.ae_title);
-    let (max_length, patience) = (config.max_pdu_length(), config.stall());
-    let proposal = Proposal { calling, called, contexts, role, max_length, patience };
-    let limit = config.artim();
-    let requested =
-        timeout(limit, ul::request(reader, writer, &proposal)).await.map_err(|_| Error::Silent(limit))?;
-    match requested {
+    let limits = Limits { artim: config.artim(), patience: config.stall() };
+    let max_length = config.max_pdu_length();
+    let proposal = Proposal { calling, called, contexts, role, max_length, limits };
+    match ul::request(reader, writer, &proposal).await {
         Ok(association) => Ok(association),
         Err(refused) => {
             let error = tls::explained(refused.error);

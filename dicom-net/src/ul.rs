@@ -11,13 +11,14 @@ mod association;
 mod negotiation;
 mod pdu;
 mod reader;
+mod state;
 pub mod tls;
 mod writer;
 
-pub use association::{Association, Linger, Proposal, Refused, Requested, Role, accept, request};
+pub use association::{Association, Limits, Linger, Proposal, Refused, Requested, Role, accept, request};
 pub use negotiation::{
     Agreement, PresentationContext, PresentationContexts, Service, Services, Terms, agree,
 };
 pub use pdu::{APPLICATION_CONTEXT, AbortReason, Rejection};
-pub use reader::{Fragment, PduReader, Received, Release};
+pub use reader::{Fragment, PduReader, Received};
 pub use writer::PduWriter;

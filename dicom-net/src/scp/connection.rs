@@ -6,7 +6,6 @@ use std::sync::Arc;
 use dicom_store::model::AeTitle;
 use tokio::io::{AsyncRead, AsyncWrite, split};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -16,7 +15,7 @@ use super::services::Offered;
 use super::{Shared, without_delay};
 use crate::error::{Error, Result};
 use crate::ul::tls::Acceptor;
-use crate::ul::{self, Linger, Rejection, Requested, Terms};
+use crate::ul::{self, Limits, Linger, Rejection, Requested, Terms};
 
 /// A connection that was accepted.
 pub(super) struct Connection {
@@ -64,7 +63,7 @@ impl Connection {
         };
         if let Some(linger) = linger {
             tokio::select! {
-                () = linger.wait(self.shared.config.artim()) => {}
+                () = linger.wait() => {}
                 () = self.abort.cancelled() => {}
             }
         }
@@ -77,31 +76,27 @@ enum Begun<R, W> {
     Nothing(Option<Linger<R, W>>),
 }
 
-/// Waits for the request for an association: not longer than ARTIM (PS3.8 §9.2 AE-5, AA-2), and no
-/// longer than newer connections leave room.
+/// Waits for the request for an association: not longer than ARTIM runs, and no longer than newer connections leave
+/// room.
 async fn negotiated<R, W>(shared: &Shared, reader: R, writer: W) -> Begun<R, W>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
     let place = shared.waiting.enter();
-    let request = timeout(shared.config.artim(), ul::accept(reader, writer, shared.config.stall()));
+    let limits = Limits { artim: shared.config.artim(), patience: shared.config.stall() };
     let accepted = tokio::select! {
-        accepted = request => accepted,
+        accepted = ul::accept(reader, writer, limits) => accepted,
         () = place.gives_way.cancelled() => {
             warn!("a silent connection was closed, too many were waiting");
             return Begun::Nothing(None);
         }
     };
     match accepted {
-        Ok(Ok(requested)) => Begun::Association(requested),
-        Ok(Err(refused)) => {
+        Ok(requested) => Begun::Association(requested),
+        Err(refused) => {
             debug!(error = %refused.error, "no association was asked for");
             Begun::Nothing(refused.linger)
-        }
-        Err(_) => {
-            debug!("no association was asked for in time");
-            Begun::Nothing(None)
         }
     }
 }

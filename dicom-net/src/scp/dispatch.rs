@@ -19,7 +19,7 @@ use super::services::{Offered, Purpose};
 use crate::dimse::{Identity, NActionRq, Request, Response, Status};
 use crate::error::{Error, Result};
 use crate::pace::Pace;
-use crate::ul::{AbortReason, Association, Fragment, PduReader, PresentationContext, Received, Release};
+use crate::ul::{AbortReason, Association, Fragment, PduReader, PresentationContext, Received};
 
 /// An identifier may be this long; a list of 10,000 UIDs fits.
 const LONGEST_IDENTIFIER: usize = 1024 * 1024;
@@ -95,13 +95,7 @@ where
             };
             match received.map_err(|_| Error::Silent(idle))?? {
                 Received::Command { context, command } => self.dispatch(context, command).await?,
-                Received::Release(Release::Request) => return Ok(()),
-                Received::Release(Release::Reply) => {
-                    return Err(Error::protocol(
-                        AbortReason::UnexpectedPdu,
-                        "a release was answered, none was asked",
-                    ));
-                }
+                Received::Release => return Ok(()),
             }
         }
     }
@@ -232,7 +226,8 @@ pub(super) fn read_command(command: Bytes) -> Result<Request> {
         .ok_or_else(|| Error::protocol(AbortReason::InvalidParameter, "a command set cannot be read"))
 }
 
-/// Listens for a request to cancel while an operation runs; the only thing that may come then.
+/// Listens for a request to cancel while an operation runs. Anything else that comes is held until the operation has
+/// ended: a peer that does not wait for its answer gets its answers in the order in which it asked.
 ///
 /// Ends only with one for `message_id`. May be dropped and called again.
 ///
@@ -242,26 +237,20 @@ pub(super) async fn cancelled<R: AsyncRead + Unpin>(
     reader: &mut PduReader<R>,
     message_id: u16,
 ) -> Result<()> {
-    loop {
+    while !reader.is_holding() {
         match reader.next().await? {
-            Received::Command { command, .. } => match read_command(command)? {
+            Received::Command { context, command } => match read_command(command.clone())? {
                 Request::CCancel(cancel) if cancel.message_id_being_responded_to == message_id => {
                     return Ok(());
                 }
                 Request::CCancel(_) => {}
-                _ => {
-                    let what = "a message came while an operation was under way, one at a time was agreed";
-                    return Err(Error::protocol(AbortReason::ServiceUser, what));
-                }
+                _ => reader.hold(Received::Command { context, command }),
             },
-            Received::Release(_) => {
-                return Err(Error::protocol(
-                    AbortReason::UnexpectedPdu,
-                    "a release came during an operation",
-                ));
-            }
+            Received::Release => reader.hold(Received::Release),
         }
     }
+    // What is behind it in the stream comes later.
+    std::future::pending().await
 }
 
 /// Whether a request to cancel is here already, without waiting for it.

@@ -138,7 +138,7 @@ impl<'a> Inquiry<'a> {
                 debug!(%error, "a question was not answered");
                 let why = Error::GivenUp("a question was not answered".to_owned());
                 if let Some(linger) = self.association.abort(why).await.linger {
-                    linger.wait(self.config.artim()).await;
+                    linger.wait().await;
                 }
             }
         }

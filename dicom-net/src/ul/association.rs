@@ -1,9 +1,9 @@
 //! The life of an association on a connection: accepted or requested, released or aborted
 //! (PS3.8 §7, §9.2).
 //!
-//! The states of PS3.8 §9.2 and where they are here: Sta2 and Sta3 [`accept`], Sta4 and Sta5 [`request`],
-//! Sta6 [`PduReader`] between the two, Sta7–Sta12 [`Association::release`] and
-//! [`Association::answer_release`], Sta13 [`Linger`].
+//! What may happen when is in the table of [`state`](super::state); here each action is carried out: Sta2 and Sta3 are
+//! [`accept`], Sta5 is [`request`], Sta7 and Sta9 to Sta12 [`Association::release`], Sta8 [`Association::answer_release`],
+//! and Sta13 [`Linger`].
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -16,13 +16,12 @@ use dicom_ul::pdu::{
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
-use super::associate::{read_ac, read_rj, read_rq};
 use super::negotiation::{Agreement, PresentationContext, PresentationContexts, max_length, ours};
 use super::pdu::{
-    APPLICATION_CONTEXT, ASSOCIATE_AC, ASSOCIATE_RJ, ASSOCIATE_RQ, AbortReason, Rejection, abort, associate,
-    associate_rj, release_rp, release_rq,
+    APPLICATION_CONTEXT, AbortReason, Rejection, abort, associate, associate_rj, release_rp, release_rq,
 };
-use super::reader::{PduReader, Release};
+use super::reader::{Associate, PduReader};
+use super::state::{Action, Event, Machine, State};
 use super::writer::PduWriter;
 use crate::error::{Error, Result};
 
@@ -43,19 +42,34 @@ pub struct Association<R, W> {
 pub struct Linger<R, W> {
     reader: PduReader<R>,
     writer: PduWriter<W>,
-    is_aborted: bool,
+    /// Nobody knows where the next PDU begins.
+    is_broken: bool,
 }
 
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Linger<R, W> {
-    /// Waits for the peer to close, at most `artim` long, so that it gets to read our last word.
-    pub async fn wait(mut self, artim: Duration) {
-        // When time is up the connection is closed all the same (PS3.8 §9.2 AA-2).
-        let _ = if self.is_aborted {
-            timeout(artim, self.reader.drain()).await
-        } else {
-            timeout(artim, self.reader.pass_over()).await
-        };
+    /// Waits for the peer to close, as long as ARTIM runs, so that it gets to read our last word.
+    pub async fn wait(mut self) {
+        let machine = self.reader.machine().clone();
+        while machine.state() == State::Sta13 {
+            tokio::select! {
+                biased;
+                () = machine.artim() => {
+                    machine.on(Event::ArtimExpired);
+                }
+                () = self.late() => {}
+            }
+        }
         self.writer.shut_down().await;
+    }
+
+    /// The next thing that comes. May be dropped while it waits.
+    async fn late(&mut self) {
+        if self.is_broken {
+            return self.reader.drain().await;
+        }
+        if self.reader.late().await == Some(Action::Aa7) {
+            self.is_broken = self.writer.send_pdu(&abort(AbortReason::UnexpectedPdu)).await.is_ok();
+        }
     }
 }
 
@@ -66,28 +80,42 @@ pub struct Requested<R, W> {
     writer: PduWriter<W>,
 }
 
-/// Waits for a request for an association on a new connection (Sta2).
-///
-/// The caller limits the time (ARTIM, PS3.8 §9.1.5). `patience`: how long a peer may take nothing.
+/// How long things may take on a connection.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// ARTIM (PS3.8 §9.1.5): how long a peer may take to ask for an association, to answer ours, and to close.
+    pub artim: Duration,
+    /// How long the peer may take nothing of what is sent.
+    pub patience: Duration,
+}
+
+/// Waits for a request for an association on a new connection (Sta2), as long as ARTIM runs.
 ///
 /// # Errors
 /// The error, and the connection for [`Linger::wait`] when the peer was told of it by an A-ABORT.
-pub async fn accept<R, W>(reader: R, writer: W, patience: Duration) -> Result<Requested<R, W>, Refused<R, W>>
+pub async fn accept<R, W>(reader: R, writer: W, limits: Limits) -> Result<Requested<R, W>, Refused<R, W>>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    let mut reader = PduReader::new(reader);
-    let writer = PduWriter::new(writer, patience);
-    let request = match reader.associate_pdu().await {
-        Ok((ASSOCIATE_RQ, body)) => read_rq(body),
-        Ok(_) => {
-            Err(Error::protocol(AbortReason::ServiceUser, "an answer came where a request was expected"))
+    let machine = Machine::new(false, limits.artim);
+    let mut reader = PduReader::new(reader, machine.clone());
+    let writer = PduWriter::new(writer, limits.patience, machine.clone());
+    machine.on(Event::TransportIndication);
+    let came = tokio::select! {
+        came = reader.associate() => came,
+        () = machine.artim() => {
+            machine.on(Event::ArtimExpired);
+            return Err(Refused { error: Error::Silent(limits.artim), linger: None });
         }
-        Err(error) => Err(error),
     };
-    match request {
-        Ok(request) => Ok(Requested { request, reader, writer }),
+    match came {
+        Ok(Associate::Request(request)) => Ok(Requested { request, reader, writer }),
+        // The table lets nothing else through.
+        Ok(Associate::Accepted(_) | Associate::Rejected(_)) => {
+            let what = "an answer came where a request was expected";
+            Err(abort_after(Error::protocol(AbortReason::UnexpectedPdu, what), reader, writer).await)
+        }
         Err(error) => Err(abort_after(error, reader, writer).await),
     }
 }
@@ -98,18 +126,32 @@ pub struct Refused<R, W> {
     pub linger: Option<Linger<R, W>>,
 }
 
-/// Tells the peer of an error by the A-ABORT that fits, unless it is gone.
+/// Tells the peer of an error by the A-ABORT that the table asks for, unless it is gone.
 async fn abort_after<R, W>(error: Error, reader: PduReader<R>, mut writer: PduWriter<W>) -> Refused<R, W>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    let reason = match &error {
-        Error::Protocol { reason, .. } => *reason,
-        _ => AbortReason::ServiceUser,
+    let machine = reader.machine();
+    let (reason, is_broken) = match &error {
+        Error::Protocol { reason, .. } => (*reason, true),
+        _ => (AbortReason::ServiceUser, false),
     };
-    let is_told = !error.is_gone() && writer.send_pdu(&abort(reason)).await.is_ok();
-    Refused { error, linger: is_told.then_some(Linger { reader, writer, is_aborted: true }) }
+    let reason = match machine.state() {
+        State::Sta1 => None,
+        // It is the table's own answer to what came.
+        State::Sta13 => Some(reason),
+        _ if reason == AbortReason::ServiceUser => machine.on(Event::AbortRequest).map(|_| reason),
+        _ => match machine.on(Event::InvalidPdu) {
+            Some(Action::Aa1) => Some(AbortReason::ServiceUser),
+            action => action.map(|_| reason),
+        },
+    };
+    let is_told = match reason {
+        Some(reason) if !error.is_gone() => writer.send_pdu(&abort(reason)).await.is_ok(),
+        _ => false,
+    };
+    Refused { error, linger: is_told.then_some(Linger { reader, writer, is_broken }) }
 }
 
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Requested<R, W> {
@@ -118,8 +160,9 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Requested<R, W> {
     /// # Errors
     /// When it cannot be sent.
     pub async fn reject(mut self, rejection: Rejection) -> Result<Linger<R, W>> {
+        self.reader.machine().ask(Event::AssociateReject)?;
         self.writer.send_pdu(&associate_rj(rejection)).await?;
-        Ok(Linger { reader: self.reader, writer: self.writer, is_aborted: false })
+        Ok(Linger { reader: self.reader, writer: self.writer, is_broken: false })
     }
 
     /// Sends the A-ASSOCIATE-AC (AE-7). `max_length` is what the agreement announces.
@@ -127,6 +170,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Requested<R, W> {
     /// # Errors
     /// When it cannot be sent.
     pub async fn accept(mut self, agreement: Agreement, max_length: u32) -> Result<Association<R, W>> {
+        self.reader.machine().ask(Event::AssociateAccept)?;
         self.writer.send_pdu(&associate(&Pdu::AssociationAC(agreement.answer))?).await?;
         self.reader.establish(max_length, agreement.contexts.clone());
         self.writer.establish(agreement.peer_max_length);
@@ -172,16 +216,14 @@ pub struct Proposal<'a> {
     pub role: Role,
     /// The longest P-DATA-TF that we take.
     pub max_length: u32,
-    /// How long the peer may take nothing of what is sent.
-    pub patience: Duration,
+    pub limits: Limits,
 }
 
-/// Requests an association on a new connection (Sta4, Sta5).
-///
-/// The caller limits the time.
+/// Requests an association on a connection that has just been opened (Sta5), and waits for the answer as long as ARTIM
+/// would run.
 ///
 /// # Errors
-/// `Rejected` when the peer says no, and as [`accept`].
+/// `Rejected` when the peer says no, `Silent` when it says nothing, and as [`accept`].
 pub async fn request<R, W>(
     reader: R,
     writer: W,
@@ -191,9 +233,14 @@ where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    let mut reader = PduReader::new(reader);
-    let mut writer = PduWriter::new(writer, proposal.patience);
-    match exchange(&mut reader, &mut writer, proposal).await {
+    let Limits { artim, patience } = proposal.limits;
+    let machine = Machine::new(true, artim);
+    let mut reader = PduReader::new(reader, machine.clone());
+    let mut writer = PduWriter::new(writer, patience, machine.clone());
+    machine.on(Event::AssociateRequest);
+    machine.on(Event::TransportConfirmation);
+    let exchanged = timeout(artim, exchange(&mut reader, &mut writer, proposal)).await;
+    match exchanged.unwrap_or(Err(Error::Silent(artim))) {
         Ok(accepted) => {
             let contexts = accepted_contexts(proposal, &accepted);
             reader.establish(proposal.max_length, contexts.clone());
@@ -217,10 +264,13 @@ where
     W: AsyncWrite + Unpin,
 {
     writer.send_pdu(&associate(&Pdu::AssociationRQ(associate_rq(proposal)))?).await?;
-    match reader.associate_pdu().await? {
-        (ASSOCIATE_AC, body) => read_ac(body),
-        (ASSOCIATE_RJ, body) => Err(Error::Rejected(read_rj(&body))),
-        _ => Err(Error::protocol(AbortReason::UnexpectedPdu, "a request came where an answer was expected")),
+    match reader.associate().await? {
+        Associate::Accepted(accepted) => Ok(accepted),
+        Associate::Rejected(rejection) => Err(Error::Rejected(rejection)),
+        // The table lets none through.
+        Associate::Request(_) => {
+            Err(Error::protocol(AbortReason::UnexpectedPdu, "a request came where an answer was expected"))
+        }
     }
 }
 
@@ -295,23 +345,34 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Association<R, W> {
     /// # Errors
     /// When it cannot be sent.
     pub async fn answer_release(mut self) -> Result<Linger<R, W>> {
+        self.reader.machine().ask(Event::ReleaseResponse)?;
         self.writer.send_pdu(&release_rp()).await?;
-        Ok(Linger { reader: self.reader, writer: self.writer, is_aborted: false })
+        Ok(Linger { reader: self.reader, writer: self.writer, is_broken: false })
     }
 
-    /// Releases the association as its requestor (Sta7), and closes.
+    /// Releases the association (Sta7), and closes.
     ///
-    /// What still comes of data is passed over (AR-6). When the peer asks for release at the same time it
-    /// is answered, and its answer awaited (AR-8, AR-9). The caller limits the time.
+    /// What still comes of data is passed over (AR-6). When the peer asks for release at the same time, the requestor of
+    /// the association answers first and the acceptor last (AR-8 to AR-10). The caller limits the time.
     ///
     /// # Errors
     /// When the connection breaks or the peer aborts instead.
     pub async fn release(mut self) -> Result<()> {
+        let machine = self.reader.machine().clone();
+        machine.ask(Event::ReleaseRequest)?;
         self.writer.send_pdu(&release_rq()).await?;
         loop {
             match self.reader.release().await? {
-                Release::Reply => break,
-                Release::Request => self.writer.send_pdu(&release_rp()).await?,
+                Action::Ar8 if machine.state() == State::Sta9 => {
+                    machine.ask(Event::ReleaseResponse)?;
+                    self.writer.send_pdu(&release_rp()).await?;
+                }
+                Action::Ar8 => {}
+                Action::Ar10 => {
+                    self.answer_release().await?.wait().await;
+                    return Ok(());
+                }
+                _ => break,
             }
         }
         self.writer.shut_down().await;
@@ -325,49 +386,4 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Association<R, W> {
 }
 
 #[cfg(test)]
-mod tests {
-    use rstest::rstest;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-    use super::*;
-
-    const RELEASE_RQ_PDU: [u8; 10] = [5, 0, 0, 0, 0, 4, 0, 0, 0, 0];
-    const RELEASE_RP_PDU: [u8; 10] = [6, 0, 0, 0, 0, 4, 0, 0, 0, 0];
-    /// A last word that crosses our request: data on context 1.
-    const LATE_DATA: [u8; 14] = [4, 0, 0, 0, 0, 8, 0, 0, 0, 4, 1, 2, b'a', b'b'];
-
-    #[rstest]
-    #[case::answered(&RELEASE_RP_PDU, &[RELEASE_RQ_PDU])]
-    #[case::after_data(&[&LATE_DATA[..], &RELEASE_RP_PDU].concat(), &[RELEASE_RQ_PDU])]
-    #[case::collision(&[RELEASE_RQ_PDU, RELEASE_RP_PDU].concat(), &[RELEASE_RQ_PDU, RELEASE_RP_PDU])]
-    #[tokio::test]
-    async fn a_release_ends_also_when_both_sides_ask_for_it(
-        #[case] theirs: &[u8],
-        #[case] ours: &[[u8; 10]],
-    ) {
-        let (mut peer, stream) = tokio::io::duplex(1 << 10);
-        let (reader, writer) = tokio::io::split(stream);
-        let title = AeTitle::parse("FILMLESS").unwrap();
-        let context = PresentationContext {
-            id: 1,
-            abstract_syntax: SopClassUid::parse("1.2.840.10008.1.1").unwrap(),
-            transfer_syntax: TransferSyntaxUid::parse("1.2.840.10008.1.2").unwrap(),
-            requestor_is_scp: false,
-        };
-        let contexts: PresentationContexts = [context].into_iter().collect();
-        let mut association = Association {
-            calling: title.clone(),
-            called: title,
-            contexts: contexts.clone(),
-            extended: Vec::new(),
-            reader: PduReader::new(reader),
-            writer: PduWriter::new(writer, Duration::from_secs(5)),
-        };
-        association.reader.establish(16384, contexts);
-        peer.write_all(theirs).await.unwrap();
-        association.release().await.unwrap();
-        let mut sent = Vec::new();
-        peer.read_to_end(&mut sent).await.unwrap();
-        assert_eq!(sent, ours.concat());
-    }
-}
+mod tests;

@@ -5,13 +5,16 @@
 //! Every method may be dropped while it waits and called again; nothing is lost.
 
 use bytes::{Buf, Bytes, BytesMut};
+use dicom_ul::pdu::{AssociationAC, AssociationRQ};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use super::associate::{read_ac, read_rj, read_rq};
 use super::negotiation::PresentationContexts;
 use super::pdu::{
     ABORT, ASSOCIATE_AC, ASSOCIATE_RJ, ASSOCIATE_RQ, AbortReason, HEADER_LENGTH, Header, IS_COMMAND, IS_LAST,
-    P_DATA_TF, PDV_HEADER_LENGTH, RELEASE_RP, RELEASE_RQ,
+    P_DATA_TF, PDV_HEADER_LENGTH, RELEASE_RP, RELEASE_RQ, Rejection,
 };
+use super::state::{Action, Event, Machine};
 use crate::error::{Error, Result};
 
 /// Read at once while the association is asked for; most requests fit.
@@ -47,23 +50,37 @@ pub struct Fragment {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Received {
     /// A whole command set; a data set may follow, as the command says.
-    Command {
-        context: u8,
-        command: Bytes,
-    },
-    Release(Release),
+    Command { context: u8, command: Bytes },
+    /// It asks for release.
+    Release,
 }
 
-/// A-RELEASE-RQ or A-RELEASE-RP.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Release {
-    Request,
-    Reply,
+/// What belongs to the establishment of an association.
+pub(super) enum Associate {
+    Request(AssociationRQ),
+    Accepted(AssociationAC),
+    Rejected(Rejection),
 }
 
-enum Event {
+/// What came on an established association.
+enum Came {
     Fragment(Fragment),
-    Release(Release),
+    /// A release PDU, and what the table says of it: AR-2, AR-3, AR-8 or AR-10.
+    Release(Action),
+}
+
+/// The event of a PDU, by its type.
+fn event_of(kind: u8) -> Event {
+    match kind {
+        ASSOCIATE_RQ => Event::AssociateRqPdu,
+        ASSOCIATE_AC => Event::AssociateAcPdu,
+        ASSOCIATE_RJ => Event::AssociateRjPdu,
+        P_DATA_TF => Event::PDataTfPdu,
+        RELEASE_RQ => Event::ReleaseRqPdu,
+        RELEASE_RP => Event::ReleaseRpPdu,
+        ABORT => Event::AbortPdu,
+        _ => Event::InvalidPdu,
+    }
 }
 
 /// Header of the PDV under way and what is still to come of it.
@@ -77,6 +94,7 @@ struct Pdv {
 /// Reads PDUs from a byte stream.
 pub struct PduReader<R> {
     stream: R,
+    machine: Machine,
     buffer: BytesMut,
     read_size: usize,
     /// The maximum length that we announced; 0 before the association is established.
@@ -91,12 +109,15 @@ pub struct PduReader<R> {
     skip: usize,
     /// The command set under way, and its context.
     command: Option<(u8, BytesMut)>,
+    /// What was read and is not to be dealt with yet.
+    held: Option<Received>,
 }
 
 impl<R: AsyncRead + Unpin> PduReader<R> {
-    pub(super) fn new(stream: R) -> Self {
+    pub(super) fn new(stream: R, machine: Machine) -> Self {
         Self {
             stream,
+            machine,
             buffer: BytesMut::new(),
             read_size: FIRST_READ,
             max_length: 0,
@@ -106,7 +127,12 @@ impl<R: AsyncRead + Unpin> PduReader<R> {
             empty: 0,
             skip: 0,
             command: None,
+            held: None,
         }
+    }
+
+    pub(super) fn machine(&self) -> &Machine {
+        &self.machine
     }
 
     /// From here on P-DATA-TF of up to `max_length` bytes are taken, on these contexts.
@@ -128,38 +154,59 @@ impl<R: AsyncRead + Unpin> PduReader<R> {
         if self.buffer.capacity() - self.buffer.len() < LEAST_ROOM.min(self.read_size) {
             self.buffer.reserve(self.read_size);
         }
-        match self.stream.read_buf(&mut self.buffer).await? {
+        let read = self.stream.read_buf(&mut self.buffer).await;
+        if !matches!(read, Ok(1..)) {
+            self.machine.on(Event::TransportClosed);
+        }
+        match read? {
             0 => Err(Error::Closed),
             _ => Ok(()),
         }
     }
 
-    /// A whole PDU of the association's establishment: its type and its body.
+    async fn header(&mut self) -> Result<Header> {
+        loop {
+            if let Some(header) = self.buffer.first_chunk::<HEADER_LENGTH>() {
+                return Ok(Header::read(*header));
+            }
+            self.fill().await?;
+        }
+    }
+
+    /// The PDU that the establishment of an association waits for.
     ///
     /// # Errors
     /// `Protocol` for any other PDU, without waiting for its body; `Aborted`, `Closed`, `Io`.
-    pub(super) async fn associate_pdu(&mut self) -> Result<(u8, Bytes)> {
-        let header = loop {
-            if let Some(header) = self.buffer.first_chunk::<HEADER_LENGTH>() {
-                break Header::read(*header);
-            }
-            self.fill().await?;
-        };
-        match header.kind {
-            ASSOCIATE_RQ | ASSOCIATE_AC | ASSOCIATE_RJ => {}
+    pub(super) async fn associate(&mut self) -> Result<Associate> {
+        let header = self.header().await?;
+        let event = match header.kind {
             ABORT => return Err(self.aborted().await),
+            ASSOCIATE_RQ | ASSOCIATE_AC | ASSOCIATE_RJ => event_of(header.kind),
             P_DATA_TF | RELEASE_RQ | RELEASE_RP => {
-                return Err(Error::protocol(AbortReason::ServiceUser, "a PDU came before the association"));
+                self.machine.receive(event_of(header.kind))?;
+                return Err(Error::protocol(AbortReason::UnexpectedPdu, "a PDU came before the association"));
             }
-            _ => return Err(Error::protocol(AbortReason::ServiceUser, "a PDU of unknown type came first")),
-        }
+            _ => {
+                return Err(Error::protocol(
+                    AbortReason::UnrecognizedPdu,
+                    "a PDU of unknown type came first",
+                ));
+            }
+        };
         if header.length > LONGEST_ASSOCIATE {
             return Err(Error::protocol(AbortReason::InvalidParameter, "an A-ASSOCIATE PDU is too long"));
         }
         let total = HEADER_LENGTH + usize::try_from(header.length).unwrap_or(usize::MAX);
         self.need(total).await?;
         let body = self.buffer.split_to(total).freeze().slice(HEADER_LENGTH..);
-        Ok((header.kind, body))
+        // One that cannot be read is not the PDU that it says it is.
+        let associate = match header.kind {
+            ASSOCIATE_RQ => Associate::Request(read_rq(body)?),
+            ASSOCIATE_AC => Associate::Accepted(read_ac(body)?),
+            _ => Associate::Rejected(read_rj(&body)),
+        };
+        self.machine.receive(event)?;
+        Ok(associate)
     }
 
     /// The source and reason of the A-ABORT PDU at the front of the buffer (PS3.8 §9.3.8).
@@ -167,6 +214,7 @@ impl<R: AsyncRead + Unpin> PduReader<R> {
         if let Err(error) = self.need(HEADER_LENGTH + 4).await {
             return error;
         }
+        self.machine.on(Event::AbortPdu);
         let at = |index: usize| self.buffer.get(index).copied().unwrap_or(0);
         Error::Aborted { source_code: at(HEADER_LENGTH + 2), reason: at(HEADER_LENGTH + 3) }
     }
@@ -176,15 +224,28 @@ impl<R: AsyncRead + Unpin> PduReader<R> {
     /// # Errors
     /// `Protocol` when a data set comes instead, or a PDU that is not allowed here; `Aborted`, `Closed`, `Io`.
     pub async fn next(&mut self) -> Result<Received> {
+        if let Some(held) = self.held.take() {
+            return Ok(held);
+        }
         loop {
-            let fragment = match self.event().await? {
-                Event::Fragment(fragment) => fragment,
-                Event::Release(release) => return Ok(Received::Release(release)),
+            let fragment = match self.came().await? {
+                Came::Fragment(fragment) => fragment,
+                Came::Release(_) => return Ok(Received::Release),
             };
             if let Some((context, command)) = self.take_command(fragment)? {
                 return Ok(Received::Command { context, command });
             }
         }
+    }
+
+    /// Puts back what [`next`](Self::next) has given, to be dealt with later.
+    pub fn hold(&mut self, received: Received) {
+        self.held = Some(received);
+    }
+
+    /// Whether something was put back: nothing behind it may be read before.
+    pub fn is_holding(&self) -> bool {
+        self.held.is_some()
     }
 
     /// Adds a fragment to the command under way and gives the command when that was its last.
@@ -220,29 +281,29 @@ impl<R: AsyncRead + Unpin> PduReader<R> {
     /// # Errors
     /// `Protocol` when anything else comes; `Aborted`, `Closed`, `Io`.
     pub async fn data(&mut self, context: u8) -> Result<Fragment> {
-        match self.event().await? {
-            Event::Fragment(fragment) if !fragment.is_command && fragment.context == context => Ok(fragment),
-            Event::Fragment(_) => {
+        match self.came().await? {
+            Came::Fragment(fragment) if !fragment.is_command && fragment.context == context => Ok(fragment),
+            Came::Fragment(_) => {
                 let what = "another message began before the data set was complete";
                 Err(Error::protocol(AbortReason::UnexpectedParameter, what))
             }
-            Event::Release(_) => Err(Error::protocol(
+            Came::Release(_) => Err(Error::protocol(
                 AbortReason::UnexpectedPdu,
                 "a release came before the data set was complete",
             )),
         }
     }
 
-    /// The next release PDU; data before it is passed over (PS3.8 §9.2 AR-6).
-    pub(super) async fn release(&mut self) -> Result<Release> {
+    /// What is to be done about the next release PDU: AR-2, AR-3, AR-8 or AR-10. Data before it are passed over (AR-6).
+    pub(super) async fn release(&mut self) -> Result<Action> {
         loop {
-            if let Event::Release(release) = self.event().await? {
-                return Ok(release);
+            if let Came::Release(action) = self.came().await? {
+                return Ok(action);
             }
         }
     }
 
-    async fn event(&mut self) -> Result<Event> {
+    async fn came(&mut self) -> Result<Came> {
         loop {
             if self.skip > 0 {
                 self.need(1).await?;
@@ -259,11 +320,11 @@ impl<R: AsyncRead + Unpin> PduReader<R> {
                 } else if fragment.bytes.is_empty() {
                     self.count_empty()?;
                 }
-                return Ok(Event::Fragment(fragment));
+                return Ok(Came::Fragment(fragment));
             } else if self.pdu_left > 0 {
                 self.begin_pdv().await?;
-            } else if let Some(event) = self.begin_pdu().await? {
-                return Ok(event);
+            } else if let Some(came) = self.begin_pdu().await? {
+                return Ok(came);
             }
         }
     }
@@ -314,20 +375,16 @@ impl<R: AsyncRead + Unpin> PduReader<R> {
         Ok(())
     }
 
-    /// Reads the header of a PDU on an established association (PS3.8 Table 9-10, Sta6).
-    async fn begin_pdu(&mut self) -> Result<Option<Event>> {
-        let header = loop {
-            if let Some(header) = self.buffer.first_chunk::<HEADER_LENGTH>() {
-                break Header::read(*header);
-            }
-            self.fill().await?;
-        };
+    /// Reads the header of a PDU on an established association; the table says whether it may come now.
+    async fn begin_pdu(&mut self) -> Result<Option<Came>> {
+        let header = self.header().await?;
         match header.kind {
             P_DATA_TF => {
                 if header.length > self.max_length {
                     let what = "a P-DATA-TF is longer than the maximum length that was announced";
                     return Err(Error::protocol(AbortReason::InvalidParameter, what));
                 }
+                self.machine.receive(Event::PDataTfPdu)?;
                 self.buffer.advance(HEADER_LENGTH);
                 self.pdu_left = usize::try_from(header.length).unwrap_or(usize::MAX);
                 if self.pdu_left == 0 {
@@ -339,39 +396,36 @@ impl<R: AsyncRead + Unpin> PduReader<R> {
                 if header.length > self.max_length.max(4) {
                     return Err(Error::protocol(AbortReason::InvalidParameter, "a release PDU is too long"));
                 }
+                let action = self.machine.receive(event_of(header.kind))?;
                 self.buffer.advance(HEADER_LENGTH);
                 self.skip = usize::try_from(header.length).unwrap_or(usize::MAX);
-                let is_request = header.kind == RELEASE_RQ;
-                Ok(Some(Event::Release(if is_request { Release::Request } else { Release::Reply })))
+                Ok(Some(Came::Release(action)))
             }
             ABORT => Err(self.aborted().await),
             ASSOCIATE_RQ | ASSOCIATE_AC | ASSOCIATE_RJ => {
+                self.machine.receive(event_of(header.kind))?;
                 Err(Error::protocol(AbortReason::UnexpectedPdu, "an A-ASSOCIATE PDU came on the association"))
             }
             _ => Err(Error::protocol(AbortReason::UnrecognizedPdu, "a PDU of unknown type came")),
         }
     }
 
-    /// Passes over the PDUs that still come, until the peer closes or aborts (PS3.8 §9.2 AA-2, AA-6).
-    pub(super) async fn pass_over(&mut self) {
-        loop {
-            if self.need(self.skip + HEADER_LENGTH).await.is_err() {
-                return;
-            }
-            self.buffer.advance(self.skip);
-            let Some(header) = self.buffer.first_chunk::<HEADER_LENGTH>() else { return };
-            let header = Header::read(*header);
-            if header.kind == ABORT || header.length > self.max_length.max(LONGEST_ASSOCIATE) {
-                return;
-            }
-            self.buffer.advance(HEADER_LENGTH);
-            self.skip = usize::try_from(header.length).unwrap_or(usize::MAX);
-        }
+    /// What is to be done about the next PDU after the last word was said (Sta13): its body is passed over by the next
+    /// call. `None` when the connection is closed.
+    pub(super) async fn late(&mut self) -> Option<Action> {
+        self.need(self.skip + HEADER_LENGTH).await.ok()?;
+        self.buffer.advance(self.skip);
+        let header = self.header().await.ok()?;
+        self.buffer.advance(HEADER_LENGTH);
+        let is_too_long = header.length > self.max_length.max(LONGEST_ASSOCIATE);
+        self.skip = usize::try_from(header.length).unwrap_or(usize::MAX);
+        self.machine.on(if is_too_long { Event::InvalidPdu } else { event_of(header.kind) })
     }
 
     /// Throws away what still comes, until the peer closes: after a broken PDU nobody knows where the next
     /// one begins.
     pub(super) async fn drain(&mut self) {
+        self.buffer.clear();
         while self.fill().await.is_ok() {
             self.buffer.clear();
         }

@@ -9,6 +9,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::pdu::{HEADER_LENGTH, Header, IS_COMMAND, IS_LAST, P_DATA_TF, PDV_HEADER_LENGTH};
+use super::state::{Event, Machine};
 use crate::error::{Error, Result};
 
 /// The longest P-DATA-TF that we send, however much more a peer would take.
@@ -25,12 +26,13 @@ pub struct PduWriter<W> {
     /// What was queued and not sent yet.
     queued: BytesMut,
     patience: Duration,
+    machine: Machine,
 }
 
 impl<W: AsyncWrite + Unpin> PduWriter<W> {
     /// `patience`: how long the peer may take nothing of what is sent.
-    pub(super) fn new(stream: W, patience: Duration) -> Self {
-        Self { stream, fragment: fragment_length(0), queued: BytesMut::new(), patience }
+    pub(super) fn new(stream: W, patience: Duration, machine: Machine) -> Self {
+        Self { stream, fragment: fragment_length(0), queued: BytesMut::new(), patience, machine }
     }
 
     /// From here on nothing longer than `max_length` is sent; 0 is no limit (PS3.8 §D.1).
@@ -69,8 +71,15 @@ impl<W: AsyncWrite + Unpin> PduWriter<W> {
     /// Sends what is queued, in as few writes as the system allows.
     ///
     /// # Errors
-    /// `Io`, and `Silent` when the peer takes nothing for too long.
+    /// `Io`, `Silent` when the peer takes nothing for too long, and `GivenUp` when it may not be sent anything any more.
     pub async fn flush(&mut self) -> Result<()> {
+        if !self.queued.is_empty() {
+            self.machine.ask(Event::PDataRequest)?;
+        }
+        self.push_all().await
+    }
+
+    async fn push_all(&mut self) -> Result<()> {
         let patience = self.patience;
         let mut sent = 0;
         while let Some(rest) = self.queued.get(sent..).filter(|rest| !rest.is_empty()) {
@@ -94,6 +103,7 @@ impl<W: AsyncWrite + Unpin> PduWriter<W> {
     /// # Errors
     /// As [`flush`](Self::flush).
     pub async fn send_data(&mut self, context: u8, bytes: &[u8], is_last: bool) -> Result<()> {
+        self.machine.ask(Event::PDataRequest)?;
         let queued = self.queued.split().freeze();
         let mut headers = Vec::with_capacity(bytes.len() / self.fragment + 1);
         let mut left = bytes.len();
@@ -130,13 +140,13 @@ impl<W: AsyncWrite + Unpin> PduWriter<W> {
         self.push_out().await
     }
 
-    /// Sends a PDU that is no P-DATA-TF, after what is queued.
+    /// Sends a PDU that is no P-DATA-TF, after what is queued. The event that asks for it was taken before.
     ///
     /// # Errors
     /// As [`flush`](Self::flush).
     pub(super) async fn send_pdu(&mut self, pdu: &Bytes) -> Result<()> {
         self.queued.put_slice(pdu);
-        self.flush().await
+        self.push_all().await
     }
 
     /// Tells the peer that no more comes.
@@ -178,7 +188,7 @@ mod tests {
     /// Lengths of the P-DATA-TF, and the data sets' bytes joined.
     async fn sent(max_length: u32, bytes: &[u8], is_queued: bool) -> (Vec<u32>, Vec<u8>, u8) {
         let (ours, mut theirs) = tokio::io::duplex(1 << 20);
-        let mut writer = PduWriter::new(ours, Duration::from_secs(5));
+        let mut writer = PduWriter::new(ours, Duration::from_secs(5), Machine::established());
         writer.establish(max_length);
         if is_queued {
             writer.queue_pdus(3, 0, bytes);

@@ -18,7 +18,7 @@ fn contexts() -> PresentationContexts {
 }
 
 fn established(bytes: &[u8]) -> PduReader<&[u8]> {
-    let mut reader = PduReader::new(bytes);
+    let mut reader = PduReader::new(bytes, Machine::established());
     reader.establish(16384, contexts());
     reader
 }
@@ -73,7 +73,7 @@ async fn joins_a_message_from_tiny_fragments_and_several_pdvs_in_a_pdu() {
 #[tokio::test]
 async fn hands_on_what_is_here_of_a_pdv_before_its_end() {
     let (mut theirs, ours) = tokio::io::duplex(1 << 16);
-    let mut reader = PduReader::new(ours);
+    let mut reader = PduReader::new(ours, Machine::established());
     reader.establish(16384, contexts());
     let bytes = p_data(&[pdv(1, 2, b"abcdef")]);
     let (first, rest) = bytes.split_at(bytes.len() - 2);
@@ -88,7 +88,7 @@ async fn hands_on_what_is_here_of_a_pdv_before_its_end() {
 #[tokio::test]
 async fn loses_nothing_when_a_wait_is_given_up() {
     let (mut theirs, ours) = tokio::io::duplex(1 << 16);
-    let mut reader = PduReader::new(ours);
+    let mut reader = PduReader::new(ours, Machine::established());
     reader.establish(16384, contexts());
     for byte in p_data(&[pdv(1, 1, b"ab"), pdv(1, 3, b"cd")]) {
         let waited = tokio::time::timeout(std::time::Duration::ZERO, reader.next()).await;
@@ -139,10 +139,10 @@ async fn a_message_has_not_more_than_a_thousand_empty_fragments(#[case] empty: &
     let last = p_data(&[pdv(1, control | IS_LAST, b"ab")]);
     let bytes = [&empty[..], &last, &empty, &last, &empty, &p_data(&[pdv(1, control, b"")])].concat();
     let mut reader = established(&bytes);
-    let (mut messages, mut outcome) = (0, reader.event().await);
-    while let Ok(Event::Fragment(fragment)) = outcome {
+    let (mut messages, mut outcome) = (0, reader.came().await);
+    while let Ok(Came::Fragment(fragment)) = outcome {
         messages += usize::from(fragment.is_last);
-        outcome = reader.event().await;
+        outcome = reader.came().await;
     }
     assert_eq!(messages, 2);
     assert_eq!(outcome.err().map(reason), Some(AbortReason::InvalidParameter));
@@ -157,17 +157,34 @@ async fn an_abort_is_told_with_its_source_and_reason() {
 #[tokio::test]
 async fn passes_over_data_until_the_release() {
     let bytes = [p_data(&[pdv(1, 2, b"ab")]), vec![6, 0, 0, 0, 0, 4, 0, 0, 0, 0]].concat();
-    assert_eq!(established(&bytes).release().await.unwrap(), Release::Reply);
+    let mut reader = established(&bytes);
+    reader.machine().on(Event::ReleaseRequest);
+    assert_eq!(reader.release().await.unwrap(), Action::Ar3);
+}
+
+#[tokio::test]
+async fn what_was_held_comes_before_anything_else() {
+    let bytes = p_data(&[pdv(1, 3, b"second")]);
+    let mut reader = established(&bytes);
+    let first = Received::Command { context: 3, command: Bytes::from_static(b"first") };
+    reader.hold(first.clone());
+    assert!(reader.is_holding());
+    assert_eq!(reader.next().await.unwrap(), first);
+    assert!(!reader.is_holding());
+    let second = Received::Command { context: 1, command: Bytes::from_static(b"second") };
+    assert_eq!(reader.next().await.unwrap(), second);
 }
 
 #[rstest]
 #[case::data(vec![4, 0, 0, 0, 0, 10], AbortReason::ServiceUser)]
 #[case::release(vec![5, 0, 0, 0, 0, 4], AbortReason::ServiceUser)]
-#[case::http(b"GET / HTTP/1.1\r\n\r\n".to_vec(), AbortReason::ServiceUser)]
+#[case::http(b"GET / HTTP/1.1\r\n\r\n".to_vec(), AbortReason::UnrecognizedPdu)]
 #[case::too_long(vec![1, 0, 0x7F, 0, 0, 0], AbortReason::InvalidParameter)]
 #[tokio::test]
 async fn only_a_request_may_come_first(#[case] bytes: Vec<u8>, #[case] expected: AbortReason) {
-    assert_eq!(reason(PduReader::new(&bytes[..]).associate_pdu().await.unwrap_err()), expected);
+    let machine = Machine::new(false, std::time::Duration::from_secs(1));
+    machine.on(Event::TransportIndication);
+    assert_eq!(reason(PduReader::new(&bytes[..], machine).associate().await.err().unwrap()), expected);
 }
 
 proptest! {
@@ -189,12 +206,13 @@ proptest! {
 }
 
 #[tokio::test]
-async fn an_abort_ends_the_wait_for_the_peer_to_close() {
+async fn what_comes_late_is_passed_over_until_an_abort() {
     let (mut theirs, ours) = tokio::io::duplex(1 << 10);
-    let mut reader = PduReader::new(ours);
+    let mut reader = PduReader::new(ours, Machine::established());
     reader.establish(16384, contexts());
+    reader.machine().on(Event::AbortRequest);
     let bytes = [p_data(&[pdv(1, 2, b"late")]), vec![7, 0, 0, 0, 0, 4, 0, 0, 0, 0]].concat();
     tokio::io::AsyncWriteExt::write_all(&mut theirs, &bytes).await.unwrap();
-    let limit = std::time::Duration::from_secs(10);
-    assert!(tokio::time::timeout(limit, reader.pass_over()).await.is_ok());
+    assert_eq!(reader.late().await, Some(Action::Aa6));
+    assert_eq!(reader.late().await, Some(Action::Aa2));
 }
