@@ -3,6 +3,7 @@
 mod tls;
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use dicom_store::Peer;
@@ -59,6 +60,14 @@ pub struct Config {
     /// Whether objects in private transfer syntaxes are taken, read as Explicit VR Little Endian; what cannot
     /// be read so is refused one by one. Default false: what cannot be read back is no archive.
     pub accept_unknown_transfer_syntaxes: bool,
+    /// C-STOREs that a peer may have under way at the same time on one association, where it asks for that
+    /// (asynchronous operations window). Default 16.
+    pub max_operations: u16,
+    /// What becomes of the user identity of a requestor: `ignored`, `checked` by `users` where there is one, or
+    /// `required`. Default `ignored`.
+    pub user_identity: UserIdentityPolicy,
+    /// Who is let in where identities are checked. Default none.
+    pub users: Vec<User>,
     /// DICOM TLS: a listener of its own, and what is believed of peers.
     pub tls: Tls,
 }
@@ -83,9 +92,34 @@ impl Default for Config {
             grace_s: 10,
             accept_unknown_storage: true,
             accept_unknown_transfer_syntaxes: false,
+            max_operations: 16,
+            user_identity: UserIdentityPolicy::Ignored,
+            users: Vec::new(),
             tls: Tls::default(),
         }
     }
+}
+
+/// What becomes of the user identity of a requestor (PS3.7 §D.3.3.7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UserIdentityPolicy {
+    /// Nobody looks at it.
+    Ignored,
+    /// One that is sent has to be of `users`; none need be sent.
+    Checked,
+    /// It has to be sent, and of `users`.
+    Required,
+}
+
+/// A user by name, or by name and passcode.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct User {
+    pub name: String,
+    /// A file with the passcode; without one the name alone is enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passcode_file: Option<PathBuf>,
 }
 
 /// Less than this in a PDU would be nearly all headers.

@@ -9,46 +9,81 @@ use tracing::{debug, warn};
 use crate::dimse::{Identity, Response, Status};
 use crate::error::Result;
 use crate::pace::Pace;
-use crate::ul::{PduReader, PresentationContext};
+use crate::ul::{Fragment, PduReader, PresentationContext};
+
+/// The data set that follows a command, as its parts come.
+pub(crate) trait DataSet {
+    fn next(&mut self) -> impl Future<Output = Result<Fragment>> + Send;
+}
+
+/// One on an association where nothing else is to be done meanwhile.
+struct Paced<'a, R> {
+    reader: &'a mut PduReader<R>,
+    pace: &'a mut Pace,
+    context: u8,
+}
+
+impl<R: AsyncRead + Unpin + Send> DataSet for Paced<'_, R> {
+    async fn next(&mut self) -> Result<Fragment> {
+        self.pace.keep(self.reader.data(self.context)).await
+    }
+}
 
 /// Takes in the whole data set, also when the archive does not want it (any more): the association
 /// goes on. Dropped on the way, it gives everything back.
-pub(crate) async fn receive<R: AsyncRead + Unpin>(
+pub(crate) async fn receive<R: AsyncRead + Unpin + Send>(
     reader: &mut PduReader<R>,
     pace: &mut Pace,
     context: u8,
     session: &Session,
     arrival: Arrival,
 ) -> Result<dicom_store::Result<Stored>> {
+    let taken = take_in(&mut Paced { reader, pace, context }, session, arrival).await?;
+    Ok(match taken {
+        Ok(incoming) => Incoming::commit(incoming).await,
+        Err(error) => Err(error),
+    })
+}
+
+/// The same without storing it yet.
+pub(crate) async fn take_in(
+    data_set: &mut impl DataSet,
+    session: &Session,
+    arrival: Arrival,
+) -> Result<dicom_store::Result<Incoming>> {
     let mut incoming = match session.receive(arrival).await {
         Ok(incoming) => incoming,
         Err(error) => {
-            drain(reader, pace, context).await?;
+            pass_over(data_set).await?;
             return Ok(Err(error));
         }
     };
     loop {
-        let fragment = pace.keep(reader.data(context)).await?;
+        let fragment = data_set.next().await?;
         if let Err(error) = incoming.write(fragment.bytes).await {
             drop(incoming);
             if !fragment.is_last {
-                drain(reader, pace, context).await?;
+                pass_over(data_set).await?;
             }
             return Ok(Err(error));
         }
         if fragment.is_last {
-            return Ok(Incoming::commit(incoming).await);
+            return Ok(Ok(incoming));
         }
     }
 }
 
 /// Passes over the data set that follows a command.
-pub(crate) async fn drain<R: AsyncRead + Unpin>(
+pub(crate) async fn drain<R: AsyncRead + Unpin + Send>(
     reader: &mut PduReader<R>,
     pace: &mut Pace,
     context: u8,
 ) -> Result<()> {
-    while !pace.keep(reader.data(context)).await?.is_last {}
+    pass_over(&mut Paced { reader, pace, context }).await
+}
+
+async fn pass_over(data_set: &mut impl DataSet) -> Result<()> {
+    while !data_set.next().await?.is_last {}
     Ok(())
 }
 

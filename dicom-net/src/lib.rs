@@ -25,7 +25,7 @@ mod scu;
 mod senders;
 pub mod ul;
 
-pub use config::{Config, Tls, Trust};
+pub use config::{Config, Tls, Trust, User, UserIdentityPolicy};
 pub use destination::DimseDestination;
 pub use dicom_store::Peer;
 pub use error::{Error, Result};

@@ -10,11 +10,13 @@ mod connection;
 mod dispatch;
 mod events;
 mod identifier;
+mod identity;
 mod n_action;
 mod places;
 mod retrieve;
 mod services;
 pub(crate) mod status;
+mod storing;
 mod waiting;
 
 use std::sync::Arc;

@@ -17,7 +17,8 @@ mod writer;
 
 pub use association::{Association, Limits, Linger, Proposal, Refused, Requested, Role, accept, request};
 pub use negotiation::{
-    Agreement, PresentationContext, PresentationContexts, Service, Services, Terms, agree,
+    Agreement, CommonExtended, PresentationContext, PresentationContexts, Service, Services, Terms, agree,
+    common_extended, lesser,
 };
 pub use pdu::{APPLICATION_CONTEXT, AbortReason, Rejection};
 pub use reader::{Fragment, PduReader, Received};

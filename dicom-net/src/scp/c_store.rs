@@ -1,18 +1,17 @@
 //! C-STORE (PS3.4 Annex B, PS3.7 §9.1.1): the data set goes to the archive PDV by PDV, and the answer
 //! comes when it is kept.
 
-use dicom_store::{Arrival, Origin, Stored};
+use dicom_store::model::SopInstanceUid;
+use dicom_store::{Arrival, Incoming, Origin, Stored};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::dispatch::Conversation;
 use super::status;
-use crate::dimse::{CStoreRq, Response};
+use super::storing::Done;
+use crate::dimse::{CStoreRq, Identity, Response};
 use crate::error::Result;
-use crate::incoming::{declared, receive, response};
-use crate::ul::PresentationContext;
-
-/// Studies of one association that are looked at when it ends; the others when nothing comes for a while.
-const MOST_BROUGHT: usize = 1000;
+use crate::incoming::{DataSet, declared, receive, response, take_in};
+use crate::ul::{Fragment, PresentationContext};
 
 impl<R, W> Conversation<'_, R, W>
 where
@@ -32,16 +31,68 @@ where
             called: self.association.called.clone(),
             address: self.address,
         };
-        let (reader, arrival) = (&mut self.association.reader, Arrival { origin, declared });
-        let outcome = receive(reader, &mut self.pace, context.id, &self.session, arrival).await?;
-        if let Ok(Stored::New(new)) = &outcome
-            && self.brought.len() < MOST_BROUGHT
-        {
-            self.brought.insert(new.study.clone());
+        let arrival = Arrival { origin, declared };
+        if self.storing.is_asynchronous() {
+            return self.store_meanwhile(context, request, instance, arrival).await;
         }
-        let response = response(request, &instance, &outcome, |error| {
-            (status::of_store(error.kind), status::comment(error))
+        let reader = &mut self.association.reader;
+        let outcome = receive(reader, &mut self.pace, context.id, &self.session, arrival).await?;
+        if let Ok(Stored::New(new)) = &outcome {
+            self.storing.brought.note(&new.study);
+        }
+        self.respond(context, &answer(request, &instance, &outcome), None).await
+    }
+
+    /// Takes in a data set, and leaves the rest to be done while others come.
+    async fn store_meanwhile(
+        &mut self,
+        context: &PresentationContext,
+        request: &Identity,
+        instance: SopInstanceUid,
+        arrival: Arrival,
+    ) -> Result<()> {
+        let session = self.session.clone();
+        let mut data_set = Meanwhile { conversation: self, context };
+        let incoming = match take_in(&mut data_set, &session, arrival).await? {
+            Ok(incoming) => incoming,
+            Err(error) => return self.respond(context, &answer(request, &instance, &Err(error)), None).await,
+        };
+        while self.storing.is_full()
+            && let Some(done) = self.storing.next().await
+        {
+            done?.answer(&mut self.association.writer).await?;
+        }
+        let request = request.clone();
+        let context = context.id;
+        self.storing.begin(async move {
+            let outcome = Incoming::commit(incoming).await;
+            let response = answer(&request, &instance, &outcome);
+            let brought = outcome.ok().and_then(|stored| match stored {
+                Stored::New(new) => Some(new.study),
+                _ => None,
+            });
+            Done { context, response, brought }
         });
-        self.respond(context, &response, None).await
+        Ok(())
+    }
+}
+
+fn answer(request: &Identity, instance: &SopInstanceUid, outcome: &dicom_store::Result<Stored>) -> Response {
+    response(request, instance, outcome, |error| (status::of_store(error.kind), status::comment(error)))
+}
+
+/// A data set that comes while others are being stored.
+struct Meanwhile<'c, 'a, R, W> {
+    conversation: &'c mut Conversation<'a, R, W>,
+    context: &'c PresentationContext,
+}
+
+impl<R, W> DataSet for Meanwhile<'_, '_, R, W>
+where
+    R: AsyncRead + Unpin + Send,
+    W: AsyncWrite + Unpin + Send,
+{
+    async fn next(&mut self) -> Result<Fragment> {
+        self.conversation.data(self.context).await
     }
 }

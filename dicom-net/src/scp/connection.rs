@@ -12,7 +12,7 @@ use tracing::{debug, info, warn};
 
 use super::dispatch::Conversation;
 use super::services::Offered;
-use super::{Shared, without_delay};
+use super::{Shared, identity, without_delay};
 use crate::error::{Error, Result};
 use crate::ul::tls::Acceptor;
 use crate::ul::{self, Limits, Linger, Rejection, Requested, Terms};
@@ -113,14 +113,19 @@ where
     W: AsyncWrite + Unpin + Send,
 {
     let config = &shared.config;
-    let offered = Offered {
-        accept_unknown_storage: config.accept_unknown_storage,
-        accept_unknown_transfer_syntaxes: config.accept_unknown_transfer_syntaxes,
-    };
+    let offered = Offered::to(&requested.request, config);
+    let identity = identity::admit(config, &requested.request).await;
     let called: &[AeTitle] =
         if config.accept_any_called { &[] } else { std::slice::from_ref(&config.ae_title) };
-    let terms = Terms { called, max_length: config.max_pdu_length(), services: &offered };
-    let agreement = match ul::agree(&requested.request, &terms) {
+    let terms = Terms {
+        called,
+        max_length: config.max_pdu_length(),
+        operations: config.max_operations,
+        confirms_identity: identity.is_ok_and(|is_confirmed| is_confirmed),
+        services: &offered,
+    };
+    let agreed = ul::agree(&requested.request, &terms);
+    let agreement = match agreed.and_then(|agreement| identity.map(|_| agreement)) {
         Ok(agreement) => agreement,
         Err(rejection) => return reject(requested, rejection).await,
     };

@@ -1,11 +1,10 @@
 //! The messages of an association, each to its service.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use dicom_store::model::StudyInstanceUid;
 use dicom_store::{Caller, Session};
 use futures_util::FutureExt;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -16,6 +15,7 @@ use worker::jobs::AssociationEnded;
 use super::Shared;
 use super::events::Events;
 use super::services::{Offered, Purpose};
+use super::storing::Storing;
 use crate::dimse::{Identity, NActionRq, Request, Response, Status};
 use crate::error::{Error, Result};
 use crate::pace::Pace;
@@ -31,8 +31,7 @@ pub(super) struct Conversation<'a, R, W> {
     pub(super) session: Session,
     pub(super) address: IpAddr,
     pub(super) events: Events,
-    /// Studies of which something new came.
-    pub(super) brought: BTreeSet<StudyInstanceUid>,
+    pub(super) storing: Storing,
     offered: Offered,
     pub(super) pace: Pace,
 }
@@ -52,7 +51,8 @@ where
         let session = shared.archive.acting_as(caller);
         let pace = Pace::new(shared.config.stall());
         let events = Events::new(Arc::clone(&shared.commitment.open));
-        Self { association, shared, session, address, events, brought: BTreeSet::new(), offered, pace }
+        let storing = Storing::new(association.operations);
+        Self { association, shared, session, address, events, storing, offered, pace }
     }
 
     /// Serves message after message, and sends reports between them, until the peer asks for release.
@@ -68,7 +68,7 @@ where
     /// What an association has brought is looked at when it ends: it may be all of a study.
     async fn tell_what_came(&mut self) {
         let calling = &self.association.calling;
-        let brought = std::mem::take(&mut self.brought);
+        let brought = std::mem::take(&mut self.storing.brought.0);
         let jobs: worker::Result<Vec<_>> =
             brought.iter().map(|study| AssociationEnded::with(calling, study)).collect();
         let told = match jobs {
@@ -87,6 +87,10 @@ where
         loop {
             let received = tokio::select! {
                 biased;
+                Some(done) = self.storing.next() => {
+                    done?.answer(&mut self.association.writer).await?;
+                    continue;
+                }
                 received = timeout(idle, self.association.reader.next()) => received,
                 handover = self.events.next() => {
                     self.report(handover).await?;
@@ -95,7 +99,7 @@ where
             };
             match received.map_err(|_| Error::Silent(idle))?? {
                 Received::Command { context, command } => self.dispatch(context, command).await?,
-                Received::Release => return Ok(()),
+                Received::Release => return self.settle().await,
             }
         }
     }
@@ -111,6 +115,13 @@ where
             ));
         };
         let purpose = self.offered.purpose(context.abstract_syntax.as_str());
+        // What asks for more than its own data set comes behind everything that was stored before it.
+        if !matches!(
+            request,
+            Request::CStore(_) | Request::CEcho(_) | Request::Response(_) | Request::CCancel(_)
+        ) {
+            self.settle().await?;
+        }
         match (request, purpose) {
             (Request::CEcho(request), Some(Purpose::Verification)) => {
                 self.c_echo(&context, &request.identity).await
@@ -174,9 +185,26 @@ where
         self.association.writer.flush().await
     }
 
-    /// The next part of the data set that follows the command.
+    /// Answers all that is being stored.
+    async fn settle(&mut self) -> Result<()> {
+        while let Some(done) = self.storing.next().await {
+            done?.answer(&mut self.association.writer).await?;
+        }
+        Ok(())
+    }
+
+    /// The next part of the data set that follows the command. What has been stored meanwhile is answered.
     pub(super) async fn data(&mut self, context: &PresentationContext) -> Result<Fragment> {
-        self.pace.keep(self.association.reader.data(context.id)).await
+        let Self { association, pace, storing, .. } = self;
+        let Association { reader, writer, .. } = &mut **association;
+        let mut next = pin!(pace.keep(reader.data(context.id)));
+        loop {
+            tokio::select! {
+                biased;
+                Some(done) = storing.next() => done?.answer(writer).await?,
+                fragment = &mut next => return fragment,
+            }
+        }
     }
 
     /// Passes over the data set that follows the command.

@@ -2,8 +2,11 @@
 
 use dicom_store::model::transfer_syntax;
 
+use dicom_ul::pdu::AssociationRQ;
+
 use crate::commitment::STORAGE_COMMITMENT;
-use crate::ul::{Service, Services};
+use crate::config::Config;
+use crate::ul::{Service, Services, common_extended, lesser};
 
 pub(super) const VERIFICATION: &str = "1.2.840.10008.1.1";
 
@@ -26,10 +29,17 @@ pub(super) enum Purpose {
 }
 
 /// The acceptor's side of the negotiation.
+#[derive(Debug, Clone, Default)]
 pub(super) struct Offered {
     pub accept_unknown_storage: bool,
     pub accept_unknown_transfer_syntaxes: bool,
+    /// Classes that we do not know, and that the requestor says to be special kinds of some that we store (PS3.7
+    /// §D.3.3.6).
+    pub related_storage: Vec<String>,
 }
+
+/// The Storage Service Class, as a service class (PS3.6 Table A-1).
+const STORAGE_SERVICE_CLASS: &str = "1.2.840.10008.4.2";
 
 /// All UIDs that DICOM registers itself begin with this (PS3.6 Annex A).
 const STANDARD: &str = "1.2.840.10008.";
@@ -51,6 +61,21 @@ const RETRIEVE_EXTENDED: &[u8] = &[0, 0];
 const STORAGE_EXTENDED: &[u8] = &[2, 0, 0, 0, 0, 0];
 
 impl Offered {
+    /// What the settings offer, to whoever asks so.
+    pub(super) fn to(request: &AssociationRQ, config: &Config) -> Self {
+        let mut offered = Self {
+            accept_unknown_storage: config.accept_unknown_storage,
+            accept_unknown_transfer_syntaxes: config.accept_unknown_transfer_syntaxes,
+            related_storage: Vec::new(),
+        };
+        let is_stored = |uid: &String| offered.purpose(uid) == Some(Purpose::Storage);
+        let special = common_extended(request).into_iter().filter(|special| {
+            special.service_class == STORAGE_SERVICE_CLASS && special.related.iter().any(is_stored)
+        });
+        offered.related_storage = special.map(|special| special.sop_class).collect();
+        offered
+    }
+
     /// What an abstract syntax is for; `None` when it is not supported.
     pub(super) fn purpose(&self, abstract_syntax: &str) -> Option<Purpose> {
         Some(match abstract_syntax {
@@ -64,6 +89,7 @@ impl Offered {
             "1.2.840.10008.5.1.4.1.2.2.3" => Purpose::Get(Model::StudyRoot),
             uid if uid.starts_with(STORAGE) || OTHER_STORAGE.contains(&uid) => Purpose::Storage,
             "" => return None,
+            uid if self.related_storage.iter().any(|related| related == uid) => Purpose::Storage,
             uid if uid.starts_with(STANDARD) => return None,
             _ if self.accept_unknown_storage => Purpose::Storage,
             _ => return None,
@@ -91,18 +117,20 @@ impl Services for Offered {
             || below.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     }
 
-    fn extended(&self, abstract_syntax: &str) -> Option<&'static [u8]> {
+    fn extended(&self, abstract_syntax: &str, offered: &[u8]) -> Option<Vec<u8>> {
         match self.purpose(abstract_syntax)? {
             Purpose::Verification | Purpose::Commitment => None,
-            Purpose::Storage => Some(STORAGE_EXTENDED),
-            Purpose::Find(_) => Some(FIND_EXTENDED),
-            Purpose::Move(_) | Purpose::Get(_) => Some(RETRIEVE_EXTENDED),
+            // What we do is told whatever the requestor does (PS3.4 §B.3.1).
+            Purpose::Storage => Some(STORAGE_EXTENDED.iter().copied().take(offered.len()).collect()),
+            Purpose::Find(_) => Some(lesser(offered, FIND_EXTENDED)),
+            Purpose::Move(_) | Purpose::Get(_) => Some(lesser(offered, RETRIEVE_EXTENDED)),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use dicom_ul::pdu::UserVariableItem;
     use rstest::rstest;
 
     use super::*;
@@ -125,7 +153,7 @@ mod tests {
     #[case::media_directory("1.2.840.10008.1.3.10", None)]
     #[case::nothing("", None)]
     fn each_sop_class_has_its_purpose(#[case] uid: &str, #[case] purpose: Option<Purpose>) {
-        let offered = Offered { accept_unknown_storage: true, accept_unknown_transfer_syntaxes: false };
+        let offered = Offered { accept_unknown_storage: true, ..Offered::default() };
         assert_eq!(offered.purpose(uid), purpose);
     }
 
@@ -133,8 +161,35 @@ mod tests {
     #[case(true, Some(Purpose::Storage))]
     #[case(false, None)]
     fn private_classes_are_archived_by_policy(#[case] policy: bool, #[case] purpose: Option<Purpose>) {
-        let offered = Offered { accept_unknown_storage: policy, accept_unknown_transfer_syntaxes: false };
+        let offered = Offered { accept_unknown_storage: policy, ..Offered::default() };
         assert_eq!(offered.purpose("1.3.12.2.1107.5.9.1"), purpose);
+    }
+
+    #[rstest]
+    #[case::of_ct(STORAGE_SERVICE_CLASS, "1.2.840.10008.5.1.4.1.1.2", Some(Purpose::Storage))]
+    #[case::of_what_is_not_stored(STORAGE_SERVICE_CLASS, "1.2.840.10008.5.1.1.9", None)]
+    #[case::of_another_service("1.2.840.10008.4.3", "1.2.840.10008.5.1.4.1.1.2", None)]
+    fn a_special_kind_of_a_class_that_is_stored_is_stored(
+        #[case] service_class: &str,
+        #[case] related: &str,
+        #[case] purpose: Option<Purpose>,
+    ) {
+        let counted =
+            |text: &str| [&u16::try_from(text.len()).unwrap().to_be_bytes(), text.as_bytes()].concat();
+        let list = counted(related);
+        let mut value = [counted("1.3.12.2.1107.5.9.1"), counted(service_class)].concat();
+        value.extend(u16::try_from(list.len()).unwrap().to_be_bytes());
+        value.extend(list);
+        let request = AssociationRQ {
+            protocol_version: 1,
+            calling_ae_title: String::new(),
+            called_ae_title: String::new(),
+            application_context_name: String::new(),
+            presentation_contexts: Vec::new(),
+            user_variables: vec![UserVariableItem::Unknown(0x57, value)],
+        };
+        let config = Config { accept_unknown_storage: false, ..Config::default() };
+        assert_eq!(Offered::to(&request, &config).purpose("1.3.12.2.1107.5.9.1"), purpose);
     }
 
     #[rstest]
@@ -148,7 +203,7 @@ mod tests {
     #[case("1.2.840.113619.5.2", false)]
     #[case("1.2.3.4.5.6.7", false)]
     fn objects_come_in_syntaxes_that_can_be_read_back(#[case] uid: &str, #[case] expected: bool) {
-        let offered = Offered { accept_unknown_storage: true, accept_unknown_transfer_syntaxes: false };
+        let offered = Offered { accept_unknown_storage: true, ..Offered::default() };
         assert_eq!(offered.knows(uid), expected);
         assert!(Offered { accept_unknown_transfer_syntaxes: true, ..offered }.knows(uid));
     }

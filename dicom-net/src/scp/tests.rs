@@ -2,5 +2,6 @@
 
 mod association;
 mod commitment;
+mod operations;
 mod peer;
 mod services;

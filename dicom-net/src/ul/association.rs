@@ -34,6 +34,8 @@ pub struct Association<R, W> {
     pub contexts: PresentationContexts,
     /// What extended negotiation agreed on: abstract syntax and answer.
     pub extended: Vec<(String, Vec<u8>)>,
+    /// Operations that the requestor may have under way at the same time.
+    pub operations: u16,
     pub reader: PduReader<R>,
     pub writer: PduWriter<W>,
 }
@@ -179,6 +181,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Requested<R, W> {
             called: agreement.called,
             contexts: agreement.contexts,
             extended: agreement.extended,
+            operations: agreement.operations,
             reader: self.reader,
             writer: self.writer,
         })
@@ -246,7 +249,7 @@ where
             reader.establish(proposal.max_length, contexts.clone());
             writer.establish(max_length(&accepted.user_variables));
             let (calling, called) = (proposal.calling.clone(), proposal.called.clone());
-            Ok(Association { calling, called, contexts, extended: Vec::new(), reader, writer })
+            Ok(Association { calling, called, contexts, extended: Vec::new(), operations: 1, reader, writer })
         }
         // The acceptor of a rejection waits for nothing: the requestor closes (AE-4).
         Err(error @ Error::Rejected(_)) => Err(Refused { error, linger: None }),

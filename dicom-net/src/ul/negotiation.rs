@@ -15,8 +15,9 @@ use dicom_ul::pdu::{
 
 use super::pdu::{APPLICATION_CONTEXT, Rejection};
 
-/// Sub-items that `dicom-ul` has no name for (PS3.7 §D.3.3.3, §D.3.3.7.2).
+/// Sub-items that `dicom-ul` has no name for (PS3.7 §D.3.3.3, §D.3.3.6, §D.3.3.7.2).
 const ASYNCHRONOUS_OPERATIONS: u8 = 0x53;
+const SOP_CLASS_COMMON_EXTENDED: u8 = 0x57;
 const USER_IDENTITY_AC: u8 = 0x59;
 
 /// How an abstract syntax is served.
@@ -34,9 +35,9 @@ pub trait Services {
     fn service(&self, abstract_syntax: &str) -> Option<Service>;
     /// Whether objects may come in a transfer syntax.
     fn knows(&self, transfer_syntax: &str) -> bool;
-    /// Our side of the SOP class extended negotiation (PS3.7 §D.3.3.5): what we support, byte by byte.
-    /// Bytes that are not there are 0. `None` when nothing is negotiated for this abstract syntax.
-    fn extended(&self, abstract_syntax: &str) -> Option<&'static [u8]>;
+    /// The answer of SOP class extended negotiation (PS3.7 §D.3.3.5), not longer than the offer. `None` when nothing is
+    /// negotiated for this abstract syntax.
+    fn extended(&self, abstract_syntax: &str, offered: &[u8]) -> Option<Vec<u8>>;
 }
 
 /// A presentation context that was accepted.
@@ -78,6 +79,10 @@ pub struct Terms<'a> {
     pub called: &'a [AeTitle],
     /// The longest P-DATA-TF that we take.
     pub max_length: u32,
+    /// Operations that the requestor may have under way at the same time, at the most.
+    pub operations: u16,
+    /// The requestor is who it says: it is told so, as it wishes (PS3.7 §D.3.3.7.2).
+    pub confirms_identity: bool,
     pub services: &'a (dyn Services + Sync),
 }
 
@@ -90,6 +95,8 @@ pub struct Agreement {
     pub peer_max_length: u32,
     /// What was agreed in extended negotiation: abstract syntax and answer.
     pub extended: Vec<(String, Vec<u8>)>,
+    /// Operations that the requestor may have under way at the same time: one, unless it has asked for more.
+    pub operations: u16,
     pub answer: AssociationAC,
 }
 
@@ -128,6 +135,7 @@ pub fn agree(request: &AssociationRQ, terms: &Terms<'_>) -> Result<Agreement, Re
         _ => None,
     });
     Ok(Agreement {
+        operations: operations(&request.user_variables, terms).map_or(1, |(invoked, _)| invoked),
         extended: extended.collect(),
         contexts: contexts.into_iter().collect(),
         peer_max_length: max_length(&request.user_variables),
@@ -225,22 +233,78 @@ fn answer_variables(
                 answer.push(UserVariableItem::ScuScpRoleSelectionSubItem(uid.clone(), roles));
             }
             UserVariableItem::SopClassExtendedNegotiationSubItem(uid, offered) => {
-                if let Some(ours) = terms.services.extended(uid) {
-                    let agreed = extended(offered, ours);
+                if let Some(agreed) = terms.services.extended(uid, offered) {
                     answer.push(UserVariableItem::SopClassExtendedNegotiationSubItem(uid.clone(), agreed));
                 }
-            }
-            // One operation at a time each way (PS3.7 §D.3.3.3).
-            UserVariableItem::Unknown(ASYNCHRONOUS_OPERATIONS, _) => {
-                answer.push(UserVariableItem::Unknown(ASYNCHRONOUS_OPERATIONS, vec![0, 1, 0, 1]));
-            }
-            UserVariableItem::UserIdentityItem(identity) if identity.positive_response_requested() => {
-                answer.push(UserVariableItem::Unknown(USER_IDENTITY_AC, vec![0, 0]));
             }
             _ => {}
         }
     }
+    if let Some((invoked, performed)) = operations(&request.user_variables, terms) {
+        let window = [invoked.to_be_bytes(), performed.to_be_bytes()].concat();
+        answer.push(UserVariableItem::Unknown(ASYNCHRONOUS_OPERATIONS, window));
+    }
+    if terms.confirms_identity {
+        answer.push(UserVariableItem::Unknown(USER_IDENTITY_AC, vec![0, 0]));
+    }
     answer
+}
+
+/// The asynchronous operations window (PS3.7 §D.3.3.3): operations that the requestor may invoke at the same time, and
+/// that it may be asked to perform, of which we ask for one; `None` when it does not negotiate them. 0 is no limit.
+fn operations(variables: &[UserVariableItem], terms: &Terms<'_>) -> Option<(u16, u16)> {
+    variables.iter().find_map(|variable| match variable {
+        UserVariableItem::Unknown(ASYNCHRONOUS_OPERATIONS, offered) => {
+            let &[a, b, ..] = offered.as_slice() else { return None };
+            let most = terms.operations.max(1);
+            let invoked = match u16::from_be_bytes([a, b]) {
+                0 => most,
+                offered => offered.min(most),
+            };
+            Some((invoked, 1))
+        }
+        _ => None,
+    })
+}
+
+/// What a requestor says of a SOP class that the acceptor may not know (PS3.7 §D.3.3.6).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommonExtended {
+    pub sop_class: String,
+    pub service_class: String,
+    /// Classes of which it is a special kind.
+    pub related: Vec<String>,
+}
+
+/// All of these that a request has; what cannot be read is as if it were not there.
+pub fn common_extended(request: &AssociationRQ) -> Vec<CommonExtended> {
+    let items = request.user_variables.iter().filter_map(|variable| match variable {
+        UserVariableItem::Unknown(SOP_CLASS_COMMON_EXTENDED, value) => Some(value.as_slice()),
+        _ => None,
+    });
+    items.filter_map(read_common_extended).collect()
+}
+
+fn read_common_extended(value: &[u8]) -> Option<CommonExtended> {
+    let (sop_class, rest) = counted(value)?;
+    let (service_class, rest) = counted(rest)?;
+    let (mut list, _) = counted(rest).unwrap_or_default();
+    let mut related = Vec::new();
+    while let Some((uid, rest)) = counted(list) {
+        related.push(uid_text(uid));
+        list = rest;
+    }
+    Some(CommonExtended { sop_class: uid_text(sop_class), service_class: uid_text(service_class), related })
+}
+
+/// A value behind its length of two bytes, and what follows it.
+fn counted(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk()?;
+    rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))
+}
+
+fn uid_text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).trim_matches([' ', '\0']).to_owned()
 }
 
 /// What either side tells of itself (PS3.7 §D.3.3.1, §D.3.3.2).
@@ -252,8 +316,8 @@ pub(super) fn ours(max_length: u32) -> Vec<UserVariableItem> {
     ]
 }
 
-/// As many bytes as were offered, each the lesser of the offer and what we have.
-fn extended(offered: &[u8], ours: &[u8]) -> Vec<u8> {
+/// As many bytes as were offered, each the lesser of the offer and what we have; what we leave out is 0.
+pub fn lesser(offered: &[u8], ours: &[u8]) -> Vec<u8> {
     let ours = ours.iter().copied().chain(std::iter::repeat(0));
     offered.iter().zip(ours).map(|(&theirs, ours)| theirs.min(ours)).collect()
 }

@@ -65,6 +65,7 @@ pub struct Rejection {
 }
 
 impl Rejection {
+    pub const NO_REASON_GIVEN: Self = Self::new(1, 1, 1);
     pub const APPLICATION_CONTEXT_NOT_SUPPORTED: Self = Self::new(1, 1, 2);
     pub const CALLING_AE_TITLE_NOT_RECOGNIZED: Self = Self::new(1, 1, 3);
     pub const CALLED_AE_TITLE_NOT_RECOGNIZED: Self = Self::new(1, 1, 7);

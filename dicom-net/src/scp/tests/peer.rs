@@ -69,6 +69,15 @@ pub(super) struct Peer {
 }
 
 pub(super) fn request(calling: &str, contexts: &[(&str, &str)]) -> Vec<u8> {
+    request_with(calling, contexts, Vec::new())
+}
+
+/// The same with more user information.
+pub(super) fn request_with(
+    calling: &str,
+    contexts: &[(&str, &str)],
+    variables: Vec<UserVariableItem>,
+) -> Vec<u8> {
     let ids = (1..=u8::MAX).step_by(2);
     let contexts =
         ids.zip(contexts).map(|(id, (abstract_syntax, transfer_syntax))| PresentationContextProposed {
@@ -82,7 +91,7 @@ pub(super) fn request(calling: &str, contexts: &[(&str, &str)]) -> Vec<u8> {
         called_ae_title: "FILMLESS".to_owned(),
         application_context_name: crate::ul::APPLICATION_CONTEXT.to_owned(),
         presentation_contexts: contexts.collect(),
-        user_variables: vec![UserVariableItem::MaxLength(16384)],
+        user_variables: [vec![UserVariableItem::MaxLength(16384)], variables].concat(),
     };
     let mut bytes = Vec::new();
     write_pdu(&mut bytes, &Pdu::AssociationRQ(request)).unwrap();
@@ -96,8 +105,18 @@ impl Peer {
 
     /// An association; all contexts have to be accepted.
     pub(super) async fn associate(to: &Running, calling: &str, contexts: &[(&str, &str)]) -> Self {
+        Self::associate_with(to, calling, contexts, Vec::new()).await
+    }
+
+    /// The same with more user information.
+    pub(super) async fn associate_with(
+        to: &Running,
+        calling: &str,
+        contexts: &[(&str, &str)],
+        variables: Vec<UserVariableItem>,
+    ) -> Self {
         let mut peer = Self::connect(to).await;
-        peer.send(&request(calling, contexts)).await;
+        peer.send(&request_with(calling, contexts, variables)).await;
         let (kind, _) = peer.pdu().await.unwrap();
         assert_eq!(kind, 2, "no A-ASSOCIATE-AC");
         peer

@@ -68,6 +68,7 @@ fn established(is_requestor: bool) -> (Ours, DuplexStream) {
         called: title(),
         contexts: contexts.clone(),
         extended: Vec::new(),
+        operations: 1,
         reader: PduReader::new(reader, machine.clone()),
         writer: PduWriter::new(writer, LIMITS.patience, machine),
     };

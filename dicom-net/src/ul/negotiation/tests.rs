@@ -1,4 +1,3 @@
-use dicom_ul::pdu::{UserIdentity, UserIdentityType};
 use rstest::rstest;
 
 use super::*;
@@ -25,8 +24,8 @@ impl Services for Ours {
         [IMPLICIT, EXPLICIT, JPEG, RLE].contains(&transfer_syntax)
     }
 
-    fn extended(&self, abstract_syntax: &str) -> Option<&'static [u8]> {
-        (abstract_syntax == FIND).then_some(&[1, 1, 0])
+    fn extended(&self, abstract_syntax: &str, offered: &[u8]) -> Option<Vec<u8>> {
+        (abstract_syntax == FIND).then(|| lesser(offered, &[1, 1, 0]))
     }
 }
 
@@ -49,14 +48,20 @@ fn request(contexts: Vec<PresentationContextProposed>, variables: Vec<UserVariab
     }
 }
 
+fn terms(called: &[AeTitle], confirms_identity: bool) -> Terms<'_> {
+    Terms { called, max_length: 16384, operations: 8, confirms_identity, services: &Ours }
+}
+
 fn answer(request: &AssociationRQ) -> Result<Agreement, Rejection> {
     let called = [AeTitle::parse("FILMLESS").unwrap()];
-    agree(request, &Terms { called: &called, max_length: 16384, services: &Ours })
+    agree(request, &terms(&called, true))
 }
 
 fn answered(variables: Vec<UserVariableItem>) -> Vec<UserVariableItem> {
     let request = request(vec![context(1, CT, &[EXPLICIT]), context(3, FIND, &[EXPLICIT])], variables);
-    answer(&request).map_err(|r| r.to_string()).unwrap().answer.user_variables.split_off(3)
+    let called = [AeTitle::parse("FILMLESS").unwrap()];
+    let mut agreement = agree(&request, &terms(&called, false)).map_err(|r| r.to_string()).unwrap();
+    agreement.answer.user_variables.split_off(3)
 }
 
 #[rstest]
@@ -160,16 +165,56 @@ fn extended_negotiation_grants_what_both_have(
     assert_eq!(answered(vec![item(offered)]), agreed.map(item).into_iter().collect::<Vec<_>>());
 }
 
+#[rstest]
+#[case::less_than_ours(&[0, 4, 0, 4], Some((4, [0, 4, 0, 1])))]
+#[case::more_than_ours(&[1, 0, 0, 0], Some((8, [0, 8, 0, 1])))]
+#[case::no_limit(&[0, 0, 0, 0], Some((8, [0, 8, 0, 1])))]
+#[case::one(&[0, 1, 0, 1], Some((1, [0, 1, 0, 1])))]
+#[case::broken(&[0], None)]
+fn the_window_of_operations_is_the_lesser_of_both(
+    #[case] offered: &[u8],
+    #[case] agreed: Option<(u16, [u8; 4])>,
+) {
+    let offer = UserVariableItem::Unknown(0x53, offered.to_vec());
+    let expected: Vec<_> =
+        agreed.iter().map(|(_, window)| UserVariableItem::Unknown(0x53, window.to_vec())).collect();
+    assert_eq!(answered(vec![offer.clone()]), expected);
+    let agreement = answer(&request(vec![], vec![offer])).map_err(|r| r.to_string()).unwrap();
+    assert_eq!(agreement.operations, agreed.map_or(1, |(operations, _)| operations));
+}
+
 #[test]
-fn does_one_operation_at_a_time() {
-    let offer = UserVariableItem::Unknown(0x53, vec![0, 4, 0, 4]);
-    assert_eq!(answered(vec![offer]), [UserVariableItem::Unknown(0x53, vec![0, 1, 0, 1])]);
+fn who_does_not_negotiate_the_window_has_one_operation() {
+    assert!(answered(vec![]).is_empty());
+    assert_eq!(answer(&request(vec![], vec![])).map_err(|r| r.to_string()).unwrap().operations, 1);
+}
+
+#[test]
+fn an_identity_is_confirmed_where_that_was_decided() {
+    let agreement = answer(&request(vec![], vec![])).map_err(|r| r.to_string()).unwrap();
+    let variables = agreement.answer.user_variables;
+    assert_eq!(variables.last(), Some(&UserVariableItem::Unknown(0x59, vec![0, 0])));
 }
 
 #[rstest]
-#[case(true, 1)]
-#[case(false, 0)]
-fn confirms_a_user_identity_when_asked_to(#[case] is_asked: bool, #[case] answers: usize) {
-    let identity = UserIdentity::new(is_asked, UserIdentityType::Username, b"user".to_vec(), vec![]);
-    assert_eq!(answered(vec![UserVariableItem::UserIdentityItem(identity)]).len(), answers);
+#[case::related(b"\0\x031.2\0\x031.3\0\x05\0\x031.4", Some(("1.2", "1.3", vec!["1.4"])))]
+#[case::two(b"\0\x031.2\0\x031.3\0\x0A\0\x031.4\0\x031.5", Some(("1.2", "1.3", vec!["1.4", "1.5"])))]
+#[case::none_related(b"\0\x031.2\0\x031.3\0\0", Some(("1.2", "1.3", vec![])))]
+#[case::no_list(b"\0\x031.2\0\x031.3", Some(("1.2", "1.3", vec![])))]
+#[case::too_short(b"\0\x031.2\0\x09x", None)]
+fn reads_what_is_said_of_a_sop_class(
+    #[case] value: &[u8],
+    #[case] expected: Option<(&str, &str, Vec<&str>)>,
+) {
+    let request = request(vec![], vec![UserVariableItem::Unknown(0x57, value.to_vec())]);
+    let read = common_extended(&request);
+    let expected: Vec<_> = expected
+        .into_iter()
+        .map(|(sop_class, service_class, related)| CommonExtended {
+            sop_class: sop_class.to_owned(),
+            service_class: service_class.to_owned(),
+            related: related.into_iter().map(str::to_owned).collect(),
+        })
+        .collect();
+    assert_eq!(read, expected);
 }
