@@ -10,6 +10,7 @@ mod associate;
 mod association;
 mod negotiation;
 mod pdu;
+pub mod preference;
 mod reader;
 mod state;
 pub mod tls;

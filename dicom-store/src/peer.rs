@@ -37,7 +37,8 @@ pub struct Peer {
     /// What it may do, and be used for. Default everything.
     #[serde(default = "all_rights")]
     pub may: Vec<PeerRight>,
-    /// Transfer syntaxes that it wants objects in, the best first. What cannot be had so is sent as it is stored, or
+    /// Transfer syntaxes that it wants objects in, the best first; and that objects of it are taken in where it offers
+    /// several. What cannot be had so is sent as it is stored, or
     /// uncompressed. Default none: as it is stored is the best.
     #[serde(default)]
     pub transfer_syntaxes: Vec<TransferSyntaxUid>,

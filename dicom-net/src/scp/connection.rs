@@ -117,11 +117,16 @@ where
     let identity = identity::admit(config, &requested.request).await;
     let called: &[AeTitle] =
         if config.accept_any_called { &[] } else { std::slice::from_ref(&config.ae_title) };
+    let peer = match AeTitle::parse(&requested.request.calling_ae_title) {
+        Ok(calling) => shared.peers.get(&calling).await,
+        Err(_) => None,
+    };
     let terms = Terms {
         called,
         max_length: config.max_pdu_length(),
         operations: config.max_operations,
         confirms_identity: identity.is_ok_and(|is_confirmed| is_confirmed),
+        wanted: peer.as_deref().map_or(&[], |peer| peer.transfer_syntaxes.as_slice()),
         services: &offered,
     };
     let agreed = ul::agree(&requested.request, &terms);

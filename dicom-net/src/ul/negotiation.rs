@@ -1,11 +1,8 @@
 //! What is agreed on when an association is asked for (PS3.8 §9.3.2–9.3.4, PS3.7 Annex D).
 //!
-//! Pure: a request and our terms give an answer. The choice of a transfer syntax is
-//!
-//! * for storage the first in the proposer's order that the archive knows, so that objects come as they
-//!   are; only that Explicit VR Little Endian goes before Implicit VR Little Endian when both are there,
-//!   because it says what private elements are;
-//! * for everything else Explicit VR Little Endian before Implicit VR Little Endian.
+//! Pure: a request and our terms give an answer. The choice of a transfer syntax is ours, not that of the proposer's
+//! order: for storage by [`preference`](super::preference), for everything else Explicit VR Little Endian before
+//! Implicit VR Little Endian.
 
 use dicom_store::model::{AeTitle, FileMeta, SopClassUid, TransferSyntaxUid, transfer_syntax};
 use dicom_ul::pdu::{
@@ -14,6 +11,7 @@ use dicom_ul::pdu::{
 };
 
 use super::pdu::{APPLICATION_CONTEXT, Rejection};
+use super::preference::rank;
 
 /// Sub-items that `dicom-ul` has no name for (PS3.7 §D.3.3.3, §D.3.3.6, §D.3.3.7.2).
 const ASYNCHRONOUS_OPERATIONS: u8 = 0x53;
@@ -83,6 +81,8 @@ pub struct Terms<'a> {
     pub operations: u16,
     /// The requestor is who it says: it is told so, as it wishes (PS3.7 §D.3.3.7.2).
     pub confirms_identity: bool,
+    /// Transfer syntaxes that objects of this requestor are taken in first, the best first.
+    pub wanted: &'a [TransferSyntaxUid],
     pub services: &'a (dyn Services + Sync),
 }
 
@@ -123,7 +123,7 @@ pub fn agree(request: &AssociationRQ, terms: &Terms<'_>) -> Result<Agreement, Re
     let mut results = Vec::with_capacity(request.presentation_contexts.len());
     for proposed in &request.presentation_contexts {
         let is_repeated = results.iter().any(|result: &PresentationContextResult| result.id == proposed.id);
-        let judged = if is_repeated { Err(ResultReason::NoReason) } else { judge(proposed, terms.services) };
+        let judged = if is_repeated { Err(ResultReason::NoReason) } else { judge(proposed, terms) };
         results.push(result(proposed, &judged));
         contexts.extend(judged);
     }
@@ -163,8 +163,9 @@ pub(super) fn max_length(variables: &[UserVariableItem]) -> u32 {
 
 fn judge(
     proposed: &PresentationContextProposed,
-    services: &dyn Services,
+    terms: &Terms<'_>,
 ) -> Result<PresentationContext, ResultReason> {
+    let services = terms.services;
     // PS3.8 §9.3.2.2: ids are odd.
     if proposed.id.is_multiple_of(2) {
         return Err(ResultReason::NoReason);
@@ -174,22 +175,17 @@ fn judge(
     let abstract_syntax = SopClassUid::parse(&proposed.abstract_syntax)
         .map_err(|_| ResultReason::AbstractSyntaxNotSupported)?;
     let chosen = match service {
-        Service::Storage => first_known(&proposed.transfer_syntaxes, services),
+        Service::Storage => {
+            let known =
+                proposed.transfer_syntaxes.iter().map(String::as_str).filter(|uid| services.knows(uid));
+            known.min_by_key(|uid| rank(uid, terms.wanted))
+        }
         Service::Messages => little_endian(&proposed.transfer_syntaxes),
     };
     let transfer_syntax = chosen
         .and_then(|uid| TransferSyntaxUid::parse(uid).ok())
         .ok_or(ResultReason::TransferSyntaxesNotSupported)?;
     Ok(PresentationContext { id: proposed.id, abstract_syntax, transfer_syntax, requestor_is_scp: false })
-}
-
-fn first_known<'a>(proposed: &'a [String], services: &dyn Services) -> Option<&'a str> {
-    let first = proposed.iter().map(String::as_str).find(|uid| services.knows(uid))?;
-    let explicit = proposed.iter().map(String::as_str).find(|&uid| uid == transfer_syntax::EXPLICIT_LITTLE);
-    match explicit {
-        Some(explicit) if first == transfer_syntax::IMPLICIT_LITTLE => Some(explicit),
-        _ => Some(first),
-    }
 }
 
 fn little_endian(proposed: &[String]) -> Option<&str> {

@@ -49,7 +49,7 @@ fn request(contexts: Vec<PresentationContextProposed>, variables: Vec<UserVariab
 }
 
 fn terms(called: &[AeTitle], confirms_identity: bool) -> Terms<'_> {
-    Terms { called, max_length: 16384, operations: 8, confirms_identity, services: &Ours }
+    Terms { called, max_length: 16384, operations: 8, confirms_identity, wanted: &[], services: &Ours }
 }
 
 fn answer(request: &AssociationRQ) -> Result<Agreement, Rejection> {
@@ -92,7 +92,8 @@ fn rejects_with_result_source_and_reason(
 #[rstest]
 #[case::as_sent(CT, &[JPEG, EXPLICIT], Some(JPEG))]
 #[case::first_known(CT, &["1.2.3", RLE, EXPLICIT], Some(RLE))]
-#[case::explicit_before_implicit(CT, &[IMPLICIT, JPEG, EXPLICIT], Some(EXPLICIT))]
+#[case::as_sent_whatever_the_order(CT, &[IMPLICIT, EXPLICIT, JPEG], Some(JPEG))]
+#[case::explicit_before_implicit(CT, &[IMPLICIT, EXPLICIT], Some(EXPLICIT))]
 #[case::implicit_alone(CT, &[IMPLICIT], Some(IMPLICIT))]
 #[case::unknown(CT, &["1.2.3"], None)]
 #[case::messages(FIND, &[JPEG, IMPLICIT, EXPLICIT], Some(EXPLICIT))]
@@ -217,4 +218,22 @@ fn reads_what_is_said_of_a_sop_class(
         })
         .collect();
     assert_eq!(read, expected);
+}
+
+#[test]
+fn a_requestor_may_be_wanted_to_send_otherwise() {
+    let called = [AeTitle::parse("FILMLESS").unwrap()];
+    let wanted = [RLE, EXPLICIT].map(|uid| TransferSyntaxUid::parse(uid).unwrap());
+    let request = request(
+        vec![
+            context(1, CT, &[JPEG, EXPLICIT, RLE]),
+            context(3, CT, &[JPEG, IMPLICIT, EXPLICIT]),
+            context(5, CT, &[JPEG]),
+        ],
+        vec![],
+    );
+    let agreement = agree(&request, &Terms { wanted: &wanted, ..terms(&called, false) });
+    let agreement = agreement.map_err(|r| r.to_string()).unwrap();
+    let chosen: Vec<_> = agreement.contexts.iter().map(|context| context.transfer_syntax.as_str()).collect();
+    assert_eq!(chosen, [RLE, EXPLICIT, JPEG], "nothing is refused for it");
 }
