@@ -22,6 +22,7 @@ mod forward;
 mod hostile;
 mod hostile_web;
 mod https;
+mod many;
 mod memory;
 mod ohif;
 mod orthanc;
