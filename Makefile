@@ -32,7 +32,7 @@ DATA     ?= $(target)/trial
 garage   := $(target)/garage-2.5.0/bin/garage
 GARAGE   ?= $(garage)
 
-.PHONY: help run test crash-test test-cluster bench viewer lint fmt fmt-check clippy test-viewer test-rust program clean packages-run packages-test
+.PHONY: help run test crash-test test-cluster bench fuzz viewer lint fmt fmt-check clippy test-viewer test-rust program clean packages-run packages-test
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -53,6 +53,10 @@ test-cluster: packages-test program $(GARAGE) ## the nodes' tests over a cluster
 bench: packages-run $(dist) ## measures the archive: storing, finding, reading its packs again; a study in a bucket beside one in files
 	@$(step) 'filmless: build' cargo build --locked --release -p filmless
 	@cargo bench --locked --quiet -p tests --bench archive --bench far
+
+fuzz: packages-run $(dist) ## feeds the parsers with changed inputs, each for FUZZ_SECONDS=3600; TARGET=NAME for one of them
+	@$(step) 'fuzz: build' cargo bench --locked --quiet --profile dev --no-run -p tests --bench fuzz
+	@cargo bench --locked --quiet --profile dev -p tests --bench fuzz -- $(TARGET)
 
 viewer: packages-run $(dist) ## builds the viewer into viewer/dist
 

@@ -14,6 +14,8 @@ mod destination;
 pub mod dimse;
 mod error;
 mod fetch;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod incoming;
 mod lane;
 mod outgoing;

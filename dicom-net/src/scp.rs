@@ -162,5 +162,11 @@ fn without_delay(stream: &TcpStream) {
     }
 }
 
+/// What is offered to a requestor by the settings of a new server, for the fuzzer.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn offered(request: &dicom_ul::pdu::AssociationRQ) -> impl crate::ul::Services + Sync + use<> {
+    services::Offered::to(request, &Config::default())
+}
+
 #[cfg(test)]
 mod tests;

@@ -16,11 +16,15 @@ mod state;
 pub mod tls;
 mod writer;
 
+#[cfg(feature = "fuzzing")]
+pub(crate) use associate::{read_ac, read_rq};
 pub use association::{Association, Limits, Linger, Proposal, Refused, Requested, Role, accept, request};
 pub use negotiation::{
     Agreement, CommonExtended, PresentationContext, PresentationContexts, Service, Services, Terms, agree,
     common_extended, lesser,
 };
+#[cfg(feature = "fuzzing")]
+pub(crate) use pdu::associate as write;
 pub use pdu::{APPLICATION_CONTEXT, AbortReason, Rejection};
 pub use reader::{Fragment, PduReader, Received};
 pub use writer::PduWriter;

@@ -12,6 +12,7 @@ pub mod authority;
 pub mod browser;
 pub mod by_hand;
 pub mod corpus;
+pub mod fuzz;
 pub mod gate;
 pub mod modality;
 pub mod pacs;

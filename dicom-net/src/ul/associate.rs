@@ -83,7 +83,7 @@ fn fixed_fields(body: &mut Bytes) -> Result<Fixed> {
 ///
 /// # Errors
 /// `Protocol` when fixed fields are missing or the length of an item is a lie.
-pub(super) fn read_rq(mut body: Bytes) -> Result<AssociationRQ> {
+pub(crate) fn read_rq(mut body: Bytes) -> Result<AssociationRQ> {
     let fixed = fixed_fields(&mut body)?;
     let mut request = AssociationRQ {
         protocol_version: fixed.protocol_version,
@@ -109,7 +109,7 @@ pub(super) fn read_rq(mut body: Bytes) -> Result<AssociationRQ> {
 ///
 /// # Errors
 /// As [`read_rq`].
-pub(super) fn read_ac(mut body: Bytes) -> Result<AssociationAC> {
+pub(crate) fn read_ac(mut body: Bytes) -> Result<AssociationAC> {
     let fixed = fixed_fields(&mut body)?;
     let mut accepted = AssociationAC {
         protocol_version: fixed.protocol_version,

@@ -139,7 +139,7 @@ pub(super) fn associate_rj(rejection: Rejection) -> Bytes {
 }
 
 /// An A-ASSOCIATE-RQ or A-ASSOCIATE-AC as it goes on the wire.
-pub(super) fn associate(pdu: &Pdu) -> Result<Bytes> {
+pub(crate) fn associate(pdu: &Pdu) -> Result<Bytes> {
     let mut out = Vec::with_capacity(4096);
     write_pdu(&mut out, pdu)
         .map_err(|e| Error::GivenUp(format!("the A-ASSOCIATE PDU cannot be written: {e}")))?;

@@ -131,6 +131,14 @@ impl<R: AsyncRead + Unpin> PduReader<R> {
         }
     }
 
+    /// One on an association that was accepted, for the fuzzer.
+    #[cfg(feature = "fuzzing")]
+    pub(crate) fn on_established(stream: R, max_length: u32, contexts: PresentationContexts) -> Self {
+        let mut reader = Self::new(stream, Machine::established());
+        reader.establish(max_length, contexts);
+        reader
+    }
+
     pub(super) fn machine(&self) -> &Machine {
         &self.machine
     }

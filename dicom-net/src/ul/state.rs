@@ -281,7 +281,7 @@ impl Machine {
     }
 
     /// That of an association that was accepted.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn established() -> Self {
         let machine = Self::new(false, Duration::from_secs(30));
         machine.now().state = State::Sta6;
