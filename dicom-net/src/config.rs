@@ -31,6 +31,8 @@ pub struct Config {
     /// Whether anybody may store who is not in the table of peers, as a hospital's new modality: it is noted as a sender
     /// to be named. Default true.
     pub accept_unknown_senders: bool,
+    /// Whether AEs that are not in the table of peers may have an association at all. Default true.
+    pub accept_unknown_calling: bool,
     /// Associations at the same time, of which one address other than loopback has half at most; one more is
     /// rejected for the moment. Default 64.
     pub max_associations: usize,
@@ -81,6 +83,7 @@ impl Default for Config {
             open: false,
             peers: Vec::new(),
             accept_unknown_senders: true,
+            accept_unknown_calling: true,
             max_associations: 64,
             max_waiting: 256,
             max_pdu_length: 256 * 1024,

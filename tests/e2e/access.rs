@@ -89,3 +89,34 @@ async fn the_log_holds_no_patient() -> Result<()> {
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn users_are_known_by_name_and_passcode_where_that_is_required_and_no_passcode_is_logged() -> Result<()>
+{
+    let folder = tempfile::tempdir()?;
+    let (settings, passcode) = (folder.path().join("filmless.toml"), folder.path().join("passcode"));
+    std::fs::write(&passcode, "Sesame-4711\n")?;
+    std::fs::write(
+        &settings,
+        format!(
+            "[dimse]\nuser-identity = \"required\"\nusers = [{{ name = \"ct1\", passcode-file = {:?} }}]\n\
+             [log]\nlevel = \"debug\"\n",
+            passcode.to_string_lossy()
+        ),
+    )?;
+    let pacs = Pacs::with(&["--config", &settings.to_string_lossy()]).await?;
+    let slice = ct(NGUYEN, 1).remove(0);
+    let file = slice.write_to(folder.path())?;
+    let modality = pacs.modality("CT1");
+    let file = [file];
+    let said = async |options: &[&str]| Ok::<_, anyhow::Error>(modality.store(options, &file).await?.success);
+    assert!(!said(&[]).await?, "nobody was named");
+    assert!(!said(&["-usr", "ct1"]).await?, "a name alone");
+    assert!(!said(&["-usr", "ct1", "-pwd", "Sesame-4712"]).await?, "another passcode");
+    assert!(!said(&["-usr", "mr1", "-pwd", "Sesame-4711"]).await?, "another name");
+    // It wants the positive response.
+    assert!(said(&["-usr", "ct1", "-pwd", "Sesame-4711", "-rsp"]).await?);
+    let log = pacs.log();
+    assert!(!log.contains("Sesame"), "{log}");
+    Ok(())
+}

@@ -1,6 +1,7 @@
 //! DICOM TLS (PS3.15 Annex B): OpenSSL, DCMTK and pynetdicom judge both sides of it.
 
 use std::{
+    net::SocketAddr,
     path::Path,
     process::Stdio,
     time::{Duration, Instant},
@@ -20,8 +21,11 @@ use tests::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
     process::{Child, Command},
+    task::JoinSet,
 };
+use tokio_util::task::AbortOnDropHandle;
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -335,5 +339,50 @@ async fn a_start_is_refused_with_the_reason_when_a_certificate_is_wrong() -> Res
         assert!(!finished.success, "started with {flags:?}");
         assert!(finished.stderr.contains(reason), "{reason}: {}", finished.stderr);
     }
+    Ok(())
+}
+
+/// Listens, and spoils the first byte of application data that each client sends in TLS 1.2.
+async fn spoiling(behind: SocketAddr) -> Result<(SocketAddr, AbortOnDropHandle<()>)> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    let serving = tokio::spawn(async move {
+        let mut connections = JoinSet::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            // Whoever is cut off meets the error himself.
+            connections.spawn(async move { drop(spoil(stream, behind).await) });
+        }
+    });
+    Ok((address, AbortOnDropHandle::new(serving)))
+}
+
+async fn spoil(client: TcpStream, behind: SocketAddr) -> Result<()> {
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_server, mut to_server) = connect(behind).await?.into_split();
+    let back = tokio::spawn(async move { tokio::io::copy(&mut from_server, &mut to_client).await });
+    let _back = AbortOnDropHandle::new(back);
+    loop {
+        let mut head = [0; 5];
+        from_client.read_exact(&mut head).await?;
+        let mut record = vec![0; usize::from(u16::from_be_bytes([head[3], head[4]]))];
+        from_client.read_exact(&mut record).await?;
+        if let (23, Some(last)) = (head[0], record.last_mut()) {
+            *last ^= 1;
+        }
+        to_server.write_all(&[&head[..], &record].concat()).await?;
+    }
+}
+
+#[tokio::test]
+async fn what_was_changed_on_its_way_ends_the_connection() -> Result<()> {
+    let security = Security::new().await?;
+    let pacs = security.pacs("").await?;
+    let client = security.ours.issue("client").await?;
+    let (spoilt, _serving) = spoiling(pacs.dimse_tls()?).await?;
+    let ca = security.ours.certificate();
+    let arguments = [text(&ca), text(&client.certificate), text(&client.key), "1.2", ""];
+    let seen = pynetdicom(spoilt, "echo-tls", &arguments).await?;
+    assert_eq!(seen, json!({"error": "no association"}));
+    until("the log says why", SOON, async || pacs.log().contains("cannot decrypt").then_some(())).await?;
     Ok(())
 }

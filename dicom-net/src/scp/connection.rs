@@ -4,6 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use dicom_store::model::AeTitle;
+use dicom_store::{Caller, PeerRights};
+use dicom_ul::pdu::AssociationRQ;
 use tokio::io::{AsyncRead, AsyncWrite, split};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
@@ -14,8 +16,8 @@ use super::dispatch::Conversation;
 use super::services::Offered;
 use super::{Shared, identity, without_delay};
 use crate::error::{Error, Result};
-use crate::ul::tls::Acceptor;
-use crate::ul::{self, Limits, Linger, Rejection, Requested, Terms};
+use crate::ul::tls::{self, Acceptor};
+use crate::ul::{self, Agreement, Limits, Linger, Rejection, Requested, Terms};
 
 /// A connection that was accepted.
 pub(super) struct Connection {
@@ -55,7 +57,7 @@ impl Connection {
         R: AsyncRead + Unpin + Send,
         W: AsyncWrite + Unpin + Send,
     {
-        let linger = match negotiated(&self.shared, reader, writer).await {
+        let linger = match negotiated(&self.shared, reader, writer, &self.abort).await {
             Begun::Association(requested) => {
                 converse(&self.shared, requested, self.address, &self.abort).await
             }
@@ -78,7 +80,7 @@ enum Begun<R, W> {
 
 /// Waits for the request for an association: not longer than ARTIM runs, and no longer than newer connections leave
 /// room.
-async fn negotiated<R, W>(shared: &Shared, reader: R, writer: W) -> Begun<R, W>
+async fn negotiated<R, W>(shared: &Shared, reader: R, writer: W, abort: &CancellationToken) -> Begun<R, W>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
@@ -91,11 +93,17 @@ where
             warn!("a silent connection was closed, too many were waiting");
             return Begun::Nothing(None);
         }
+        () = abort.cancelled() => return Begun::Nothing(None),
     };
     match accepted {
         Ok(requested) => Begun::Association(requested),
         Err(refused) => {
-            debug!(error = %refused.error, "no association was asked for");
+            match tls::explained(refused.error) {
+                error @ Error::Tls(_) => {
+                    warn!(%error, "TLS with a peer ended before it asked for an association")
+                }
+                error => debug!(%error, "no association was asked for"),
+            }
             Begun::Nothing(refused.linger)
         }
     }
@@ -112,32 +120,14 @@ where
     R: AsyncRead + Unpin + Send,
     W: AsyncWrite + Unpin + Send,
 {
-    let config = &shared.config;
-    let offered = Offered::to(&requested.request, config);
-    let identity = identity::admit(config, &requested.request).await;
-    let called: &[AeTitle] =
-        if config.accept_any_called { &[] } else { std::slice::from_ref(&config.ae_title) };
-    let peer = match AeTitle::parse(&requested.request.calling_ae_title) {
-        Ok(calling) => shared.peers.get(&calling).await,
-        Err(_) => None,
-    };
-    let terms = Terms {
-        called,
-        max_length: config.max_pdu_length(),
-        operations: config.max_operations,
-        confirms_identity: identity.is_ok_and(|is_confirmed| is_confirmed),
-        wanted: peer.as_deref().map_or(&[], |peer| peer.transfer_syntaxes.as_slice()),
-        services: &offered,
-    };
-    let agreed = ul::agree(&requested.request, &terms);
-    let agreement = match agreed.and_then(|agreement| identity.map(|_| agreement)) {
-        Ok(agreement) => agreement,
+    let (agreement, offered) = match agreed(shared, &requested.request, address).await {
+        Ok(agreed) => agreed,
         Err(rejection) => return reject(requested, rejection).await,
     };
     let Some(place) = shared.associations.enter(address) else {
         return reject(requested, Rejection::LOCAL_LIMIT_EXCEEDED).await;
     };
-    let mut association = match requested.accept(agreement, config.max_pdu_length()).await {
+    let mut association = match requested.accept(agreement, shared.config.max_pdu_length()).await {
         Ok(association) => association,
         Err(error) => {
             debug!(%error, "the association could not be accepted");
@@ -168,6 +158,42 @@ where
             association.abort(error).await.linger
         }
     }
+}
+
+/// What is agreed on with a requestor, and what is offered to it.
+///
+/// # Errors
+/// The rejection.
+async fn agreed(
+    shared: &Shared,
+    request: &AssociationRQ,
+    address: IpAddr,
+) -> Result<(Agreement, Offered), Rejection> {
+    let config = &shared.config;
+    let offered = Offered::to(request, config);
+    let identity = identity::admit(config, request).await;
+    let peer = match AeTitle::parse(&request.calling_ae_title) {
+        Ok(calling) => shared.peers.get(&calling).await,
+        Err(_) => None,
+    };
+    let ours = std::slice::from_ref(&config.ae_title);
+    let terms = Terms {
+        called: if config.accept_any_called { &[] } else { ours },
+        max_length: config.max_pdu_length(),
+        operations: config.max_operations,
+        confirms_identity: identity.is_ok_and(|is_confirmed| is_confirmed),
+        wanted: peer.as_deref().map_or(&[], |peer| peer.transfer_syntaxes.as_slice()),
+        services: &offered,
+    };
+    let agreement = ul::agree(request, &terms)?;
+    if !config.accept_unknown_calling {
+        let caller = shared.peers.caller(&agreement.calling, &agreement.called, address).await;
+        if !matches!(caller, Caller::Peer { rights: PeerRights { known: true, .. }, .. }) {
+            return Err(Rejection::CALLING_AE_TITLE_NOT_RECOGNIZED);
+        }
+    }
+    identity?;
+    Ok((agreement, offered))
 }
 
 async fn reject<R, W>(requested: Requested<R, W>, rejection: Rejection) -> Option<Linger<R, W>>

@@ -1,6 +1,13 @@
+use std::time::Duration;
+
+use dicom_store::fixture::ct;
+use dicom_ul::pdu::UserVariableItem;
 use rstest::rstest;
 
-use super::peer::{CT, EXPLICIT, IMPLICIT, Peer, VERIFICATION, command, message, p_data, request, serve};
+use super::peer::{
+    CT, EXPLICIT, FIND, IMPLICIT, Peer, Running, VERIFICATION, command, message, p_data, request,
+    request_with, serve,
+};
 use crate::Config;
 use crate::dimse::Status;
 
@@ -99,4 +106,100 @@ async fn when_the_server_stops_associations_end_after_the_grace() {
     server.stop.cancel();
     assert_eq!(peer.pdu().await, abort(0, 0));
     server.serving.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_request_of_another_protocol_version_is_rejected() {
+    let server = serve(Config::default()).await;
+    let mut peer = Peer::connect(&server).await;
+    let mut old = request("CT1", &[(VERIFICATION, IMPLICIT)]);
+    // Behind the head of six bytes: bit 0 is the only version that there is (PS3.8 Table 9-11).
+    old[6..8].copy_from_slice(&[0, 2]);
+    peer.send(&old).await;
+    assert_eq!(peer.pdu().await, Some((3, vec![0, 1, 2, 2])));
+}
+
+#[tokio::test]
+async fn a_long_transfer_is_not_idle() {
+    let server = serve(Config { idle_s: 1, ..Config::default() }).await;
+    let mut peer = Peer::associate(&server, "CT1", &[(CT, EXPLICIT)]).await;
+    let sample = ct();
+    let store = command(CT, 1, true, &[(0x1000, sample.sop_instance().as_str())]);
+    peer.send(&message(1, &store, None)).await;
+    let data = sample.data_set();
+    let parts: Vec<&[u8]> = data.chunks(data.len().div_ceil(6)).collect();
+    let mut pace = tokio::time::interval(Duration::from_millis(300));
+    for (index, part) in parts.iter().enumerate() {
+        pace.tick().await;
+        peer.send(&p_data(1, if index + 1 == parts.len() { 2 } else { 0 }, part)).await;
+    }
+    assert_eq!(peer.response().await.0.status, Status::SUCCESS);
+}
+
+/// The value of the sub-item of extended negotiation in an A-ASSOCIATE-AC.
+async fn negotiated(server: &Running, class: &str, offered: &[u8]) -> (Peer, Option<Vec<u8>>) {
+    let mut peer = Peer::connect(server).await;
+    let item = UserVariableItem::SopClassExtendedNegotiationSubItem(class.to_owned(), offered.to_vec());
+    let variables = if offered.is_empty() { Vec::new() } else { vec![item] };
+    peer.send(&request_with("WS1", &[(class, EXPLICIT)], variables)).await;
+    let (kind, body) = peer.pdu().await.unwrap();
+    assert_eq!(kind, 2);
+    let head = [&u16::try_from(class.len()).unwrap().to_be_bytes(), class.as_bytes()].concat();
+    let item = body
+        .windows(head.len())
+        .enumerate()
+        .find(|(at, window)| *at > 4 && *window == head && body[at - 4] == 0x56);
+    let value = item.map(|(at, _)| {
+        let length = usize::from(u16::from_be_bytes([body[at - 2], body[at - 1]]));
+        body[at + head.len()..at + length].to_vec()
+    });
+    (peer, value)
+}
+
+#[rstest]
+#[case::full_storage(CT, &[2, 1, 1, 1, 1, 1], Some(vec![2, 0, 0, 0, 0, 0]))]
+#[case::shorter(CT, &[0, 0, 0, 0], Some(vec![2, 0, 0, 0]))]
+#[case::all_of_a_query(FIND, &[1, 1, 1, 1, 1, 1, 1], Some(vec![1, 1, 1, 0, 0, 0, 0]))]
+#[case::none(FIND, &[], None)]
+#[tokio::test]
+async fn extended_negotiation_is_answered(
+    #[case] class: &str,
+    #[case] offered: &[u8],
+    #[case] expected: Option<Vec<u8>>,
+) {
+    let server = serve(Config::default()).await;
+    let (mut peer, answer) = negotiated(&server, class, offered).await;
+    assert_eq!(answer, expected);
+    peer.release().await;
+}
+
+#[rstest]
+#[case::relational(&[1], Status::SUCCESS)]
+#[case::hierarchical(&[0], Status::DOES_NOT_MATCH_SOP_CLASS)]
+#[case::not_negotiated(&[], Status::DOES_NOT_MATCH_SOP_CLASS)]
+#[tokio::test]
+async fn series_are_found_without_their_study_where_that_was_negotiated(
+    #[case] offered: &[u8],
+    #[case] expected: Status,
+) {
+    let server = serve(Config { open: true, ..Config::default() }).await;
+    let (mut peer, _) = negotiated(&server, FIND, offered).await;
+    let identifier = [&[8, 0, 0x52, 0, b'C', b'S', 6, 0][..], b"SERIES"].concat();
+    let (response, _) = peer.ask(&message(1, &command(FIND, 0x20, true, &[]), Some(&identifier))).await;
+    assert_eq!(response.status, expected);
+}
+
+#[rstest]
+#[case::peer("WS1", "127.0.0.1", true)]
+#[case::peer_of_another_address("WS1", "192.0.2.1", false)]
+#[case::stranger("CT1", "127.0.0.1", false)]
+#[tokio::test]
+async fn strangers_may_be_rejected(#[case] calling: &str, #[case] host: &str, #[case] is_accepted: bool) {
+    let peers = vec![format!("WS1={host}:1").parse().unwrap()];
+    let server = serve(Config { peers, accept_unknown_calling: false, ..Config::default() }).await;
+    let mut peer = Peer::connect(&server).await;
+    peer.send(&request(calling, &[(VERIFICATION, IMPLICIT)])).await;
+    let (kind, body) = peer.pdu().await.unwrap();
+    assert_eq!(kind == 2, is_accepted);
+    assert!(is_accepted || body == [0, 1, 1, 3], "{body:?}");
 }
