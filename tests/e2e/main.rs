@@ -11,6 +11,7 @@ mod c_store;
 mod cluster;
 mod commands;
 mod commitment;
+mod conformance;
 mod contract;
 mod corpus;
 mod crash;

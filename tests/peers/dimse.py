@@ -19,6 +19,7 @@ Prints one JSON value:
                               {"study": …, "instances": {SOP Instance UID: [availability, retrieve AE title]}}
   echo-tls CA CERTIFICATE KEY VERSION CIPHER   {"status", "version", "cipher"} of an echo within TLS, or {"error"};
                               - for no certificate, VERSION as 1.3, an empty CIPHER for any
+  storage-classes             [[UID, name], …]: the storage SOP classes of pydicom's dictionary
   serial-tls CA CERTIFICATE KEY   the serial number of the certificate that the server shows
 
 MODEL is study or patient. A file that is received goes to FOLDER/SOPInstanceUID.dcm, as it came.
@@ -35,6 +36,7 @@ import tempfile
 import time
 
 from pydicom import dcmread
+from pydicom._uid_dict import UID_dictionary
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 from pynetdicom import AE, StoragePresentationContexts, build_role, evt
@@ -390,9 +392,20 @@ def serial_tls(host, port, ca, certificate, key):
             return stream.getpeercert()["serialNumber"]
 
 
+def storage_classes(_host, _port):
+    """Those that PS3.6 registers below the Storage Service Class, and RT delivery instructions (PS3.4 B.5)."""
+    roots = ("1.2.840.10008.5.1.4.1.1.", "1.2.840.10008.5.1.4.34.1", "1.2.840.10008.5.1.4.34.7", "1.2.840.10008.5.1.4.34.10")
+    found = [
+        [uid, name]
+        for uid, (name, kind, *_) in UID_dictionary.items()
+        if kind == "SOP Class" and (uid.startswith(roots[0]) or uid in roots)
+    ]
+    return sorted(found, key=lambda entry: [int(part) for part in entry[0].split(".")])
+
+
 if __name__ == "__main__":
     verbs = {"echo": echo, "store": store, "find": find, "get": get, "move": move}
     verbs |= {"pixels": pixels, "ask": ask, "commit": commit, "report": report, "notified": notified, "retrieve": retrieve}
-    verbs |= {"echo-tls": echo_tls, "serial-tls": serial_tls}
+    verbs |= {"echo-tls": echo_tls, "serial-tls": serial_tls, "storage-classes": storage_classes}
     peer, peer_port, verb, *rest = sys.argv[1:]
     print(json.dumps(verbs[verb](peer, int(peer_port), *rest)))

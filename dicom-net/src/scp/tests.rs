@@ -2,6 +2,7 @@
 
 mod association;
 mod commitment;
+mod conformance;
 mod operations;
 mod peer;
 mod services;

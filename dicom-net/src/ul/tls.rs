@@ -26,7 +26,7 @@ pub(crate) use requestor::{Callee, explained};
 const VERSIONS: &[&SupportedProtocolVersion] = &[&version::TLS13, &version::TLS12];
 
 /// Cipher suites, in the order in which we choose (RFC 8446 §B.4, RFC 9325 §4.2).
-const CIPHER_SUITES: &[SupportedCipherSuite] = &[
+pub(crate) const CIPHER_SUITES: &[SupportedCipherSuite] = &[
     cipher_suite::TLS13_AES_256_GCM_SHA384,
     cipher_suite::TLS13_AES_128_GCM_SHA256,
     cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,

@@ -1,0 +1,176 @@
+//! The tables of `docs/conformance.md` that are made here: what is declared is what the code does.
+
+use std::fmt::Write;
+
+use dicom::encoding::TransferSyntaxIndex;
+use dicom::transfer_syntax::TransferSyntaxRegistry;
+use dicom_store::model::{ErrorKind, transfer_syntax};
+
+use crate::Config;
+use crate::commitment::STORAGE_COMMITMENT;
+use crate::scp::services::{Offered, Purpose};
+use crate::scp::status;
+use crate::ul::{Services, preference, tls};
+
+const DOCUMENT: &str = include_str!("../../../../docs/conformance.md");
+
+/// What we are in a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Scu,
+    Scp,
+}
+
+/// A SOP class and what we are in it.
+struct Declared {
+    name: &'static str,
+    uid: &'static str,
+    roles: &'static [Role],
+}
+
+const fn declared(name: &'static str, uid: &'static str, roles: &'static [Role]) -> Declared {
+    Declared { name, uid, roles }
+}
+
+const SCU: &[Role] = &[Role::Scu];
+const SCP: &[Role] = &[Role::Scp];
+const BOTH: &[Role] = &[Role::Scu, Role::Scp];
+
+/// Everything but storage, which is whole families of classes.
+const DECLARED: &[Declared] = &[
+    declared("Verification", "1.2.840.10008.1.1", BOTH),
+    declared("Storage Commitment Push Model", STORAGE_COMMITMENT, SCP),
+    declared("Patient Root Query/Retrieve - FIND", "1.2.840.10008.5.1.4.1.2.1.1", SCP),
+    declared("Patient Root Query/Retrieve - MOVE", "1.2.840.10008.5.1.4.1.2.1.2", SCP),
+    declared("Patient Root Query/Retrieve - GET", "1.2.840.10008.5.1.4.1.2.1.3", SCP),
+    declared("Study Root Query/Retrieve - FIND", "1.2.840.10008.5.1.4.1.2.2.1", BOTH),
+    declared("Study Root Query/Retrieve - MOVE", "1.2.840.10008.5.1.4.1.2.2.2", BOTH),
+    declared("Study Root Query/Retrieve - GET", "1.2.840.10008.5.1.4.1.2.2.3", BOTH),
+    declared("Instance Availability Notification", "1.2.840.10008.5.1.4.33", SCU),
+];
+
+/// Holds the document to a table, and prints it for whoever has to put it there.
+fn assert_declared(table: &str) {
+    assert!(DOCUMENT.contains(table), "docs/conformance.md does not have this table:\n{table}");
+}
+
+fn offered() -> Offered {
+    Offered { accept_unknown_storage: true, ..Offered::default() }
+}
+
+#[test]
+fn services_are_declared_as_they_are() {
+    let mut table = "| SOP class | UID | SCU | SCP |\n|---|---|---|---|\n".to_owned();
+    for declared in DECLARED {
+        let yes = |role| if declared.roles.contains(&role) { "yes" } else { "" };
+        let (scu, scp) = (yes(Role::Scu), yes(Role::Scp));
+        writeln!(table, "| {} | {} | {scu} | {scp} |", declared.name, declared.uid).unwrap();
+        let is_offered = offered().purpose(declared.uid).is_some();
+        assert_eq!(is_offered, declared.roles.contains(&Role::Scp), "{}", declared.uid);
+    }
+    assert_declared(&table);
+}
+
+/// That none is missing is judged end to end, by the dictionary of pydicom.
+#[test]
+fn every_class_that_is_declared_as_storage_is_stored() {
+    let rows = DOCUMENT.lines().skip_while(|line| !line.starts_with("| Storage SOP class |")).skip(2);
+    let uids: Vec<&str> =
+        rows.take_while(|row| row.starts_with('|')).filter_map(|row| row.split('|').nth(2)).collect();
+    assert!(uids.len() > 150, "{} classes", uids.len());
+    for uid in uids {
+        assert_eq!(offered().purpose(uid.trim()), Some(Purpose::Storage), "{uid}");
+    }
+}
+
+#[test]
+fn transfer_syntaxes_are_declared_in_the_order_in_which_they_are_taken() {
+    let mut table = "| order | transfer syntax | UID |\n|---|---|---|\n".to_owned();
+    let syntax = |uid: &str| TransferSyntaxRegistry.get(uid).map_or("", |syntax| syntax.name());
+    let mut order = 0;
+    let mut add = |table: &mut String, uids: &[&str]| {
+        for uid in uids {
+            order += 1;
+            assert!(offered().knows(uid), "{uid}");
+            writeln!(table, "| {order} | {} | {uid} |", syntax(uid).trim_end_matches('\0')).unwrap();
+        }
+    };
+    add(&mut table, preference::LOSSLESS);
+    add(&mut table, preference::LOSSY);
+    writeln!(table, "| | video, and what else DICOM registers below 1.2.840.10008.1.2 | by UID |").unwrap();
+    add(&mut table, preference::NATIVE);
+    add(&mut table, preference::REFERENCED);
+    assert_declared(&table);
+    assert!(preference::NATIVE.contains(&transfer_syntax::IMPLICIT_LITTLE));
+}
+
+#[test]
+fn extended_negotiation_is_declared_as_it_is() {
+    let mut table = "| SOP classes | service class application information |\n|---|---|\n".to_owned();
+    for (what, uid) in [
+        ("C-FIND", "1.2.840.10008.5.1.4.1.2.2.1"),
+        ("C-MOVE, C-GET", "1.2.840.10008.5.1.4.1.2.2.2"),
+        ("Storage", "1.2.840.10008.5.1.4.1.1.2"),
+    ] {
+        let bytes = offered().extended(uid, &[1; 6]).unwrap();
+        let bytes: Vec<String> = bytes.iter().map(|byte| byte.to_string()).collect();
+        writeln!(table, "| {what} | {} |", bytes.join(" ")).unwrap();
+    }
+    assert_declared(&table);
+}
+
+#[test]
+fn limits_are_declared_as_they_are() {
+    let config = Config::default();
+    let mut table = "| what | setting | default |\n|---|---|---|\n".to_owned();
+    let rows = [
+        ("associations at the same time", "max-associations", config.max_associations.to_string()),
+        ("longest P-DATA-TF that is taken, bytes", "max-pdu-length", config.max_pdu_length.to_string()),
+        (
+            "operations at the same time on one association",
+            "max-operations",
+            config.max_operations.to_string(),
+        ),
+        ("ARTIM, s", "artim-s", config.artim_s.to_string()),
+        ("idle association, s", "idle-s", config.idle_s.to_string()),
+        ("pause within a message, s", "stall-s", config.stall_s.to_string()),
+        ("answer to a request of ours, s", "response-s", config.response_s.to_string()),
+        ("connecting to a peer, s", "connect-s", config.connect_s.to_string()),
+        ("TLS handshake, s", "tls.handshake-s", config.tls.handshake_s.to_string()),
+        ("presentation contexts of an association", "", "128".to_owned()),
+    ];
+    for (what, setting, default) in rows {
+        let setting = if setting.is_empty() { String::new() } else { format!("`dimse.{setting}`") };
+        writeln!(table, "| {what} | {setting} | {default} |").unwrap();
+    }
+    assert_declared(&table);
+}
+
+#[test]
+fn statuses_are_declared_as_they_are() {
+    let mut table = "| what is wrong | C-STORE | C-FIND | C-MOVE, C-GET |\n|---|---|---|---|\n".to_owned();
+    for (what, kind) in [
+        ("the data set or identifier cannot be", ErrorKind::Invalid),
+        ("the data set does not match the command, or its UID is taken", ErrorKind::Conflict),
+        ("the peer may not", ErrorKind::Forbidden),
+        ("there is no room", ErrorKind::Exhausted),
+        ("it is too large", ErrorKind::TooLarge),
+        ("the archive is not available", ErrorKind::Unavailable),
+        ("something is broken here", ErrorKind::Internal),
+    ] {
+        let (store, find, retrieve) =
+            (status::of_store(kind), status::of_find(kind), status::of_retrieve(kind));
+        writeln!(table, "| {what} | {store} | {find} | {retrieve} |").unwrap();
+    }
+    assert_declared(&table);
+}
+
+#[test]
+fn cipher_suites_are_declared_as_they_are() {
+    let mut table = "| version | cipher suite |\n|---|---|\n".to_owned();
+    for suite in tls::CIPHER_SUITES {
+        let version = if suite.tls13().is_some() { "TLS 1.3" } else { "TLS 1.2" };
+        writeln!(table, "| {version} | {:?} |", suite.suite()).unwrap();
+    }
+    assert_declared(&table);
+}
