@@ -173,6 +173,8 @@ fn a_cancellation_is_told_to_who_performs_it_and_done_where_nobody_does() {
 #[test]
 fn what_is_kept_is_what_was_there() {
     let workitem = in_state(InProgress);
-    assert_eq!(Workitem::read("2.25.1", &workitem.body().unwrap()).unwrap(), workitem);
+    let kept = workitem.body().unwrap();
+    // Values of odd lengths come back with what pads them.
+    assert_eq!(Workitem::read("2.25.1", &kept).unwrap().body().unwrap(), kept);
     assert!(!workitem.attributes.contains(tags::TRANSACTION_UID), "the lock is its owner's");
 }

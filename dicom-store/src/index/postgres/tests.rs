@@ -123,6 +123,7 @@ async fn a_step_is_taken_while_an_older_program_goes_on() {
         schema::STEPS[1],
         schema::STEPS[2],
         schema::STEPS[3],
+        schema::STEPS[4],
         "ALTER TABLE studies ADD COLUMN colour TEXT NOT NULL DEFAULT 'grey'",
     ];
     let database = Database::new().await;
