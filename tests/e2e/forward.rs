@@ -198,7 +198,7 @@ async fn a_destination_that_hangs_holds_back_nobody() -> Result<()> {
     for slice in &studies {
         send(&program, "CT1", &scene.files(std::slice::from_ref(slice))?).await?;
     }
-    until("all studies at the one that does not hang", Duration::from_secs(25), async || {
+    until("all studies at the one that does not hang", Duration::from_secs(60), async || {
         let came: BTreeSet<String> = orthanc.instances().await.ok()?.into_iter().collect();
         (came == uids(&studies)).then_some(())
     })
