@@ -1,4 +1,4 @@
-//! UPS-RS (PS3.18 §11) with Python's requests and websockets: who is told what, also after a restart.
+//! UPS-RS (PS3.18 §11) with Python's requests and websockets: who is told what.
 
 use anyhow::Result;
 use serde_json::json;

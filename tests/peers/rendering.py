@@ -4,7 +4,8 @@ SERVER is the address of DICOMweb. Stores each file, asks for its first, middle 
 them with what pydicom and numpy make of the file by PS3.3 §C.11. Prints one JSON object:
   {"compared": number of frames, "skipped": {file: why}, "faults": {file: what}}
 
-Skipped are files without pixels, and those that pydicom cannot decode itself.
+Skipped are files without pixels, and those that pydicom cannot read, write or decode itself. Whatever else goes wrong is
+a fault, or ends the comparison.
 """
 
 import io
@@ -143,34 +144,43 @@ def fault(server, session, path, ds, frame):
     return f"frame {frame + 1}: off by {off}" if off > limit else None
 
 
+def instance(path):
+    """The data set under UIDs of its own, and its file: several of pydicom's files are the same instance in other forms."""
+    try:
+        ds = dcmread(path)
+        if "Rows" not in ds or "PhotometricInterpretation" not in ds:
+            raise Skipped("no image")
+        ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+        ds.StudyInstanceUID, ds.SeriesInstanceUID = generate_uid(), generate_uid()
+        body = io.BytesIO()
+        ds.save_as(body)
+        count = int(ds.get("NumberOfFrames") or 1)
+    except Skipped:
+        raise
+    except Exception as error:  # noqa: BLE001 (whatever pydicom cannot read is damaged)
+        raise Skipped(f"pydicom: {error}") from error
+    return ds, body.getvalue(), sorted({0, count // 2, count - 1})
+
+
 def compare(server, paths):
     told = {"compared": 0, "skipped": {}, "faults": {}}
     session = requests.Session()
     for path in paths:
         name = pathlib.Path(path).name
         try:
-            ds = dcmread(path)
-            if "Rows" not in ds or "PhotometricInterpretation" not in ds:
-                raise Skipped("no image")
-            # Several of pydicom's files are the same instance in different forms.
-            ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = generate_uid()
-            ds.StudyInstanceUID, ds.SeriesInstanceUID = generate_uid(), generate_uid()
-            body = io.BytesIO()
-            ds.save_as(body)
+            ds, file, frames = instance(path)
             head = {"Content-Type": "application/dicom", "Accept": "application/dicom+json"}
-            answer = session.post(f"{server}/studies", data=body.getvalue(), headers=head, timeout=60)
+            answer = session.post(f"{server}/studies", data=file, headers=head, timeout=60)
             if answer.status_code != 200:
-                raise Skipped(f"stored with {answer.status_code}")
-            count = int(ds.get("NumberOfFrames") or 1)
-            for frame in sorted({0, count // 2, count - 1}):
+                told["faults"][name] = f"stored with {answer.status_code} {answer.text[:200]}"
+                continue
+            for frame in frames:
                 what = fault(server, session, path, ds, frame)
                 told["compared"] += 1
                 if what:
                     told["faults"][name] = what
         except Skipped as why:
             told["skipped"][name] = str(why)
-        except Exception as error:  # noqa: BLE001 (whatever pydicom cannot read is damaged)
-            told["skipped"][name] = f"pydicom: {error}"
     return told
 
 
