@@ -34,12 +34,13 @@ pub(crate) fn routes(
     exchange: Exchange,
     stop: &CancellationToken,
 ) -> Router {
-    let dicomweb = wado::router(archive.clone(), pool.clone(), config.web.clone());
+    let web = wado::Web::new(archive.clone(), pool.clone(), config.web.clone());
+    let dicomweb = wado::router(web.clone());
     let pages = Router::new()
-        .nest("/dicom-web", dicomweb.clone())
-        .route_service("/dicom-web/", dicomweb.map_request(at_root))
-        .merge(wado::api_router(archive.clone(), pool.clone(), config.web.clone(), about(config), exchange))
-        .merge(wado::uri_router(archive.clone(), pool.clone(), config.web.clone()));
+        .nest(wado::PATH, dicomweb.clone())
+        .route_service(&format!("{}/", wado::PATH), dicomweb.map_request(at_root))
+        .merge(wado::api_router(web.clone(), about(config), exchange))
+        .merge(wado::uri_router(web));
     let pages = if config.open {
         pages.merge(viewer::router())
     } else {

@@ -44,9 +44,18 @@ async fn a_known_peer_may_look() -> Result<()> {
 #[tokio::test]
 async fn the_web_answers_nobody_but_whoever_asks_for_its_health() -> Result<()> {
     let pacs = Pacs::closed(&[]).await?;
-    for path in
-        ["/", "/dicom-web/studies", "/dicom-web/studies/2.25.1/metadata", "/viewer?StudyInstanceUIDs=2.25.1"]
-    {
+    for path in [
+        "/",
+        "/dicom-web/studies",
+        "/dicom-web/studies/2.25.1/metadata",
+        "/viewer?StudyInstanceUIDs=2.25.1",
+        "/wado",
+        "/api/v1/status",
+        "/api/v1/window-presets",
+        "/api/openapi.json",
+        "/api/nothing",
+        "/nothing",
+    ] {
         let answer = pacs.web().get(path, "*/*").await?;
         assert_eq!(answer.status.as_u16(), 401, "{path}");
     }

@@ -2,7 +2,7 @@
 //!
 //! | resource | |
 //! |---|---|
-//! | `GET /status` | whether somebody has to sign in, and the version; without a sign-in |
+//! | `GET /status` | whether everybody is let in, and the version |
 //! | `GET /server` | what this server is, can do and allows, and what is in its way |
 //! | `GET /studies/{study}/display` | all that a viewer needs to open a study, with the other studies of the patient |
 //! | `GET /window-presets` | windows that readers choose |
@@ -38,23 +38,26 @@ mod priors;
 mod server;
 mod text;
 
+use axum::body::Body;
 use axum::extract::{FromRef, Request, State};
 use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use axum::routing::{MethodRouter, any, get, post};
 use axum::{Json, Router};
-use dicom_store::Archive;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::request::Parts;
 use http::{HeaderValue, StatusCode, Uri};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
-use worker::{CpuPool, Exchange};
+use worker::Exchange;
 
-use crate::accept::{DICOM_JSON, JSON};
+use crate::accept::{DICOM_JSON, JSON, media_type};
 use crate::base_url::BaseUrl;
-use crate::config::Config;
 use crate::error::Problem;
+use crate::negotiation::content_type;
 use crate::operation::{Answer, Kind, Media, Operation, Parameter, Schema};
 use crate::parameters::Parameters;
+use crate::router::PATH;
 use crate::state::Web;
 use crate::{auth, capabilities, cors};
 
@@ -86,14 +89,7 @@ impl FromRef<Api> for Web {
 }
 
 /// The API, to be merged into the routes of the server. `exchange`: the work with peers.
-pub fn api_router(
-    archive: Archive,
-    pool: CpuPool,
-    config: Config,
-    about: About,
-    exchange: Exchange,
-) -> Router {
-    let web = Web::new(archive, pool, config);
+pub fn api_router(web: Web, about: About, exchange: Exchange) -> Router {
     let api = Api { web: web.clone(), about, exchange };
     let router = resources().into_iter().fold(Router::new(), |router, resource| {
         router.route(&format!("{ROOT}{}", resource.path), resource.handlers)
@@ -168,11 +164,8 @@ macro_rules! json {
     };
 }
 
-const STATUS: &[Operation] = &[Operation::get(
-    "status",
-    "Whether somebody has to sign in, and the version; without a sign-in",
-    json!(Schema::One("Status")),
-)];
+const STATUS: &[Operation] =
+    &[Operation::get("status", "Whether everybody is let in, and the version", json!(Schema::One("Status")))];
 const SERVER: &[Operation] = &[Operation::get(
     "server",
     "What this server is, can do and allows, and what is in its way",
@@ -257,7 +250,7 @@ const PEER_STUDIES: &[Operation] = &[Operation::get(
     Parameter::query("PatientName", Kind::Text, "With wild cards."),
     Parameter::query("PatientID", Kind::Text, "With wild cards."),
     Parameter::query("StudyDate", Kind::Text, "A date or a range of dates."),
-    LIMIT,
+    Parameter::query("limit", Kind::Number, "Studies at the most; 100 without, 5,000 in any case."),
 ])];
 const ORDERED: &[Answer] = &[Answer::new(202, &[Media::new(JSON, Schema::One("Ordered"))])];
 const STUDIES: &[Media] = &[Media::new(JSON, Schema::One("Studies"))];
@@ -295,13 +288,11 @@ const SENDERS: &[Operation] = &[Operation::get(
 /// `/api/openapi.json`, with the addresses that the client sees.
 async fn openapi(State(api): State<Api>, request: Request) -> Json<Value> {
     let (parts, _) = request.into_parts();
-    let config = &api.web.config;
-    let base = BaseUrl::of(&parts, config);
-    let server = base.as_str().strip_suffix(config.path.as_str()).unwrap_or(base.as_str()).to_owned();
-    Json(described(&config.path, api.about.version, &server))
+    let base = BaseUrl::of(&parts, &api.web.config);
+    Json(described(api.about.version, base.root()))
 }
 
-fn described(dicomweb: &str, version: &str, server: &str) -> Value {
+fn described(version: &str, server: &str) -> Value {
     let own = resources();
     let of_own = own.iter().map(|Resource { path, operations, .. }| Described {
         tag: "filmless",
@@ -311,7 +302,7 @@ fn described(dicomweb: &str, version: &str, server: &str) -> Value {
     let of_dicomweb = capabilities::CAPABILITIES.iter().flat_map(|capability| {
         capability.paths.iter().map(move |path| Described {
             tag: "DICOMweb",
-            path: if path.is_empty() { format!("{dicomweb}/") } else { format!("{dicomweb}/{path}") },
+            path: format!("{PATH}/{path}"),
             operations: vec![&capability.operation],
         })
     });
@@ -343,6 +334,26 @@ impl Page {
         let before = number("before")?.map(|before| before.min(i64::MAX.unsigned_abs()));
         Ok(Self { before, limit: limit.min(MOST_ROWS) })
     }
+}
+
+/// What a body says in JSON. `what`: its name with an article.
+///
+/// # Errors
+/// 415 for another media type: a page elsewhere can send those without being asked. 413 behind `most` bytes, 400 for
+/// what is no such thing.
+async fn json_body<T: DeserializeOwned>(
+    parts: &Parts,
+    body: Body,
+    most: usize,
+    what: &str,
+) -> Result<T, Problem> {
+    if media_type(content_type(&parts.headers)).0 != JSON {
+        return Err(Problem::unsupported(format!("{what} is sent as {JSON}")));
+    }
+    let bytes = axum::body::to_bytes(body, most).await;
+    let bytes = bytes.map_err(|_| Problem::too_large(format!("{what} has up to {most} bytes")))?;
+    serde_json::from_slice(&bytes)
+        .map_err(|error| Problem::invalid(format!("{what} cannot be read: {error}")))
 }
 
 /// An answer of rows, which nobody keeps.
@@ -380,7 +391,7 @@ mod tests {
 
     #[test]
     fn every_schema_that_is_named_is_there_and_every_one_that_is_there_is_named() {
-        let document = described("/dicom-web", "0", "http://localhost");
+        let document = described("0", "http://localhost");
         let mut named = HashSet::new();
         references(&document, &mut named);
         let there = document["components"]["schemas"].as_object().unwrap();
@@ -391,7 +402,7 @@ mod tests {
 
     #[test]
     fn every_operation_has_a_name_of_its_own() {
-        let document = described("/dicom-web", "0", "http://localhost");
+        let document = described("0", "http://localhost");
         let paths = document["paths"].as_object().unwrap();
         let ids: Vec<&str> = paths
             .values()

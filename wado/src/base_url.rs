@@ -13,6 +13,7 @@ use http::request::Parts;
 use http::uri::Scheme;
 
 use crate::config::Config;
+use crate::router::PATH;
 
 /// `http://host:port/dicom-web`, without a slash at its end.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -36,7 +37,24 @@ impl BaseUrl {
         let scheme = seen.scheme.as_deref().or(own_scheme).unwrap_or("http");
         let host = seen.host.as_deref().unwrap_or(own);
         let prefix = seen.prefix.as_deref().unwrap_or_default();
-        Self(format!("{scheme}://{host}{prefix}{}", config.path))
+        Self(format!("{scheme}://{host}{prefix}{PATH}"))
+    }
+
+    /// The same of the server that has the service: `http://host:port`, and the path that a proxy puts before all.
+    pub(crate) fn root(&self) -> &str {
+        self.0.strip_suffix(PATH).unwrap_or(&self.0)
+    }
+
+    /// Whether a page is of this server: `origin` is as browsers say it (RFC 6454 §7), or the port of a scheme is said
+    /// though it is the usual one.
+    pub(crate) fn is_origin(&self, origin: &str) -> bool {
+        let Some((scheme, rest)) = self.0.split_once("://") else { return false };
+        let host = rest.split('/').next().unwrap_or_default();
+        let usual = if scheme == "https" { ":443" } else { ":80" };
+        let without_port = |host: &str| host.strip_suffix(usual).unwrap_or(host).to_ascii_lowercase();
+        origin
+            .split_once("://")
+            .is_some_and(|(of, at)| of == scheme && without_port(at) == without_port(host))
     }
 }
 
@@ -105,6 +123,18 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+
+    #[rstest]
+    #[case("https://x.org", true)]
+    #[case("https://X.org:443", true)]
+    #[case("http://x.org", false)]
+    #[case("https://x.org:8443", false)]
+    #[case("https://x.org.evil.example", false)]
+    #[case("null", false)]
+    #[case("", false)]
+    fn knows_its_own_pages(#[case] origin: &str, #[case] expected: bool) {
+        assert_eq!(BaseUrl("https://x.org/a/dicom-web".into()).is_origin(origin), expected);
+    }
 
     #[rstest]
     #[case::plain(false, &[("host", "pacs:8080")], "http://pacs:8080/dicom-web")]

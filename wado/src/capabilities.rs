@@ -19,7 +19,9 @@ use crate::accept::{
 use crate::base_url::BaseUrl;
 use crate::error::{PROBLEM_JSON, Problem};
 use crate::negotiation;
-use crate::operation::{Answer, Kind, Media, Operation, Parameter, Place, Schema, kind_of, variables};
+use crate::operation::{
+    Answer, Kind, Media, Operation, Parameter, Place, Schema, joined, kind_of, variables,
+};
 use crate::parameters::Parameters;
 use crate::state::Web;
 
@@ -129,6 +131,50 @@ const REJECTION: Parameter =
     Parameter::query("rejection", Kind::Text, "The code of a reason of IHE: a rejection note hides it.");
 const IF_NONE_MATCH: Parameter =
     Parameter::head("If-None-Match", Kind::Text, "ETag of an answer that the client has.");
+const ANNOTATION: Parameter =
+    Parameter::query("annotation", Kind::Text, "What is burnt in: patient, technique, or both with a comma.");
+const PROFILE: Parameter = Parameter::query(
+    "iccprofile",
+    Kind::OneOf(&["no", "yes", "srgb", "adobergb", "rommrgb"]),
+    "The colour space, of PNG and WebP: that of the image, or one of these.",
+);
+
+/// What every search takes.
+const SEARCH: [Parameter; 7] = [
+    ACCEPT,
+    LIMIT,
+    OFFSET,
+    INCLUDE,
+    FUZZY,
+    Parameter::query(
+        "emptyvaluematching",
+        Kind::Flag,
+        "Changes nothing: two quotation marks match no value anyway.",
+    ),
+    Parameter::query("multiplevaluematching", Kind::Flag, "Changes nothing: lists match anyway."),
+];
+/// Keys that have to be there (PS3.18 Table 10.6.1-5), by level.
+const STUDY_KEYS: [Parameter; 9] =
+    [STUDY_DATE, STUDY_TIME, ACCESSION, MODALITIES, REFERRING, PATIENT_NAME, PATIENT_ID, STUDY_UID, STUDY_ID];
+const SERIES_KEYS: [Parameter; 5] = [MODALITY, SERIES_UID, SERIES_NUMBER, STEP_DATE, STEP_TIME];
+const INSTANCE_KEYS: [Parameter; 3] = [CLASS_UID, INSTANCE_UID, INSTANCE_NUMBER];
+const OF_STUDIES: [Parameter; 16] = joined(&[&SEARCH, &STUDY_KEYS]);
+const OF_SERIES: [Parameter; 21] = joined(&[&OF_STUDIES, &SERIES_KEYS]);
+const OF_INSTANCES: [Parameter; 24] = joined(&[&OF_SERIES, &INSTANCE_KEYS]);
+const OF_WORKITEMS: [Parameter; 12] = joined(&[
+    &SEARCH,
+    &[
+        PATIENT_NAME,
+        PATIENT_ID,
+        Parameter::query("ProcedureStepState", Kind::Text, "SCHEDULED, IN PROGRESS, COMPLETED or CANCELED."),
+        Parameter::query(
+            "ScheduledProcedureStepStartDateTime",
+            Kind::Text,
+            "A moment or a range of moments.",
+        ),
+        Parameter::query("ProcedureStepLabel", Kind::Text, "With wild cards."),
+    ],
+]);
 
 /// What there is below [`crate::Config::path`].
 pub(crate) const CAPABILITIES: &[Capability] = &[
@@ -144,25 +190,20 @@ pub(crate) const CAPABILITIES: &[Capability] = &[
     },
     Capability {
         paths: &["studies"],
-        operation: Operation::get("SearchForStudies", "Studies that match; every attribute of theirs may be a key, by keyword, tag or path", FOUND).with(&[
-            ACCEPT, LIMIT, OFFSET, INCLUDE, FUZZY, STUDY_DATE, STUDY_TIME, ACCESSION, MODALITIES, REFERRING,
-            PATIENT_NAME, PATIENT_ID, STUDY_UID, STUDY_ID,
-        ]),
+        operation: Operation::get(
+            "SearchForStudies",
+            "Studies that match; every attribute of theirs may be a key, by keyword, tag or path",
+            FOUND,
+        )
+        .with(&OF_STUDIES),
     },
     Capability {
         paths: &["series", "studies/{study}/series"],
-        operation: Operation::get("SearchForSeries", "Series that match", FOUND).with(&[
-            ACCEPT, LIMIT, OFFSET, INCLUDE, FUZZY, STUDY_DATE, STUDY_TIME, ACCESSION, MODALITIES, REFERRING,
-            PATIENT_NAME, PATIENT_ID, STUDY_UID, STUDY_ID, MODALITY, SERIES_UID, SERIES_NUMBER, STEP_DATE, STEP_TIME,
-        ]),
+        operation: Operation::get("SearchForSeries", "Series that match", FOUND).with(&OF_SERIES),
     },
     Capability {
         paths: &["instances", "studies/{study}/instances", "studies/{study}/series/{series}/instances"],
-        operation: Operation::get("SearchForInstances", "Instances that match", FOUND).with(&[
-            ACCEPT, LIMIT, OFFSET, INCLUDE, FUZZY, STUDY_DATE, STUDY_TIME, ACCESSION, MODALITIES, REFERRING,
-            PATIENT_NAME, PATIENT_ID, STUDY_UID, STUDY_ID, MODALITY, SERIES_UID, SERIES_NUMBER, STEP_DATE, STEP_TIME,
-            CLASS_UID, INSTANCE_UID, INSTANCE_NUMBER,
-        ]),
+        operation: Operation::get("SearchForInstances", "Instances that match", FOUND).with(&OF_INSTANCES),
     },
     Capability {
         paths: &[
@@ -202,7 +243,7 @@ pub(crate) const CAPABILITIES: &[Capability] = &[
             "Images as they are seen; a document as it is",
             &[Answer::new(200, IMAGES), Answer::new(206, IMAGES), NOT_MODIFIED],
         )
-        .with(&[ACCEPT, VIEWPORT, WINDOW, QUALITY, IF_NONE_MATCH]),
+        .with(&[ACCEPT, VIEWPORT, WINDOW, QUALITY, ANNOTATION, PROFILE, IF_NONE_MATCH]),
     },
     Capability {
         paths: &[
@@ -287,13 +328,12 @@ pub(crate) const CAPABILITIES: &[Capability] = &[
     },
     Capability {
         paths: &["workitems"],
-        operation: Operation::get("SearchForWorkitems", "Workitems that match; every attribute of theirs may be a key", FOUND)
-            .with(&[
-                ACCEPT, LIMIT, OFFSET, INCLUDE, FUZZY, PATIENT_NAME, PATIENT_ID,
-                Parameter::query("ProcedureStepState", Kind::Text, "SCHEDULED, IN PROGRESS, COMPLETED or CANCELED."),
-                Parameter::query("ScheduledProcedureStepStartDateTime", Kind::Text, "A moment or a range of moments."),
-                Parameter::query("ProcedureStepLabel", Kind::Text, "With wild cards."),
-            ]),
+        operation: Operation::get(
+            "SearchForWorkitems",
+            "Workitems that match; every attribute of theirs may be a key",
+            FOUND,
+        )
+        .with(&OF_WORKITEMS),
     },
     Capability {
         paths: &["workitems"],
@@ -371,6 +411,10 @@ pub(crate) const WADO_URI: &[Operation] = &[Operation::get(
     Parameter::query("windowCenter", Kind::Text, "With windowWidth."),
     Parameter::query("windowWidth", Kind::Text, "With windowCenter."),
     Parameter::query("imageQuality", Kind::Number, "1 to 100."),
+    ANNOTATION,
+    Parameter::query("imageAnnotation", Kind::Text, "Another name of annotation."),
+    Parameter::query("presentationSeriesUID", Kind::Uid, "With presentationUID: the series that it is in."),
+    Parameter::query("presentationUID", Kind::Uid, "The presentation state that it is shown by."),
 ])];
 
 /// Answers every OPTIONS request; preflights were answered before.
@@ -384,7 +428,8 @@ pub(crate) async fn answer(State(web): State<Web>, request: Request, next: Next)
     match accepts.best(Category::Any, OFFERS) {
         Ok(offer) => {
             let base = BaseUrl::of(&parts, &web.config);
-            let text = if offer.media == JSON { as_json(&base).to_string() } else { as_xml(&base) };
+            let json = as_json(&base);
+            let text = if offer.media == JSON { json.to_string() } else { as_xml(&json) };
             let mut response = Response::new(Body::from(text));
             response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(offer.media));
             response
@@ -407,59 +452,6 @@ fn resources() -> Vec<(&'static str, Vec<&'static Operation>)> {
     resources
 }
 
-fn as_xml(base: &BaseUrl) -> String {
-    let mut text = format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
-         <application xmlns=\"http://wadl.dev.java.net/2009/02\" xmlns:xs=\"http://www.w3.org/2001/XMLSchema\">\n \
-         <resources base=\"{}/\">\n",
-        escaped(base.as_str())
-    );
-    for (path, operations) in resources() {
-        let _ = writeln!(text, "  <resource path=\"{path}\">");
-        for variable in variables(path) {
-            let kind = xml_kind(kind_of(variable));
-            let _ = writeln!(
-                text,
-                "   <param name=\"{variable}\" style=\"template\" required=\"true\" type=\"{kind}\"/>"
-            );
-        }
-        operations.into_iter().for_each(|operation| method_as_xml(operation, path, &mut text));
-        text.push_str("  </resource>\n");
-    }
-    text.push_str(" </resources>\n</application>\n");
-    text
-}
-
-fn method_as_xml(operation: &Operation, path: &str, text: &mut String) {
-    let _ = writeln!(text, "   <method name=\"{}\" id=\"{}\">", operation.method, operation.name_at(path));
-    let _ = writeln!(text, "    <doc title=\"{}\"/>\n    <request>", escaped(operation.summary));
-    for Parameter { name, kind, is_required, .. } in operation.parameters {
-        let style = style(operation, name);
-        let kind = xml_kind(*kind);
-        let _ = writeln!(
-            text,
-            "     <param name=\"{name}\" style=\"{style}\" required=\"{is_required}\" type=\"{kind}\"/>"
-        );
-    }
-    for media in operation.body {
-        let _ = writeln!(text, "     <representation mediaType=\"{}\"/>", escaped(media.name));
-    }
-    text.push_str("    </request>\n");
-    for Answer { status, media } in operation.answers {
-        let _ = writeln!(text, "    <response status=\"{status}\">");
-        for media in *media {
-            let _ = writeln!(text, "     <representation mediaType=\"{}\"/>", escaped(media.name));
-        }
-        text.push_str("    </response>\n");
-    }
-    text.push_str("   </method>\n");
-}
-
-fn style(operation: &Operation, name: &str) -> &'static str {
-    let is_head = |parameter: &&Parameter| parameter.name == name && parameter.place == Place::Head;
-    if operation.parameters.iter().any(|parameter| is_head(&parameter)) { "header" } else { "query" }
-}
-
 fn xml_kind(kind: Kind) -> &'static str {
     match kind {
         Kind::Number => "xs:nonNegativeInteger",
@@ -468,11 +460,7 @@ fn xml_kind(kind: Kind) -> &'static str {
     }
 }
 
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;")
-}
-
-/// The same as the XML, attributes with `@` (PS3.18 §H).
+/// WADL as JSON: attributes with `@` (PS3.18 §H).
 fn as_json(base: &BaseUrl) -> Value {
     let resources: Vec<Value> = resources()
         .into_iter()
@@ -497,7 +485,7 @@ fn method_as_json(operation: &Operation, path: &str) -> Value {
     };
     let parameters = operation.parameters.iter().map(|parameter| {
         json!({
-            "@name": parameter.name, "@style": style(operation, parameter.name),
+            "@name": parameter.name, "@style": if parameter.place == Place::Head { "header" } else { "query" },
             "@required": parameter.is_required, "@type": xml_kind(parameter.kind),
         })
     });
@@ -511,4 +499,45 @@ fn method_as_json(operation: &Operation, path: &str) -> Value {
         "request": { "param": parameters.collect::<Vec<_>>(), "representation": representations(operation.body) },
         "response": answers.collect::<Vec<_>>(),
     })
+}
+
+/// Elements in the order that WADL has them.
+const ORDER: [&str; 8] =
+    ["doc", "resources", "resource", "param", "method", "request", "response", "representation"];
+
+/// The same in XML.
+fn as_xml(json: &Value) -> String {
+    let mut text = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
+    let root = "application xmlns=\"http://wadl.dev.java.net/2009/02\" xmlns:xs=\"http://www.w3.org/2001/XMLSchema\"";
+    element(root, json.get("application").unwrap_or(json), 0, &mut text);
+    text
+}
+
+/// An element: fields with `@` are its attributes, the others elements within, one for each of a list.
+fn element(start: &str, value: &Value, depth: usize, text: &mut String) {
+    let indent = " ".repeat(depth);
+    let _ = write!(text, "{indent}<{start}");
+    let fields = value.as_object().into_iter().flatten();
+    for (name, value) in fields.filter_map(|(name, value)| Some((name.strip_prefix('@')?, value))) {
+        let value = value.as_str().map_or_else(|| value.to_string(), escaped);
+        let _ = write!(text, " {name}=\"{value}\"");
+    }
+    let within = ORDER.iter().filter_map(|name| Some((*name, value.get(*name)?)));
+    let within = within.flat_map(|(name, value)| {
+        let all = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+        all.iter().map(move |value| (name, value))
+    });
+    let within: Vec<(&str, &Value)> = within.collect();
+    if within.is_empty() {
+        text.push_str("/>\n");
+        return;
+    }
+    text.push_str(">\n");
+    within.into_iter().for_each(|(name, value)| element(name, value, depth + 1, text));
+    let name = start.split(' ').next().unwrap_or(start);
+    let _ = writeln!(text, "{indent}</{name}>");
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;")
 }

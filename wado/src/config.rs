@@ -24,12 +24,8 @@ pub struct Config {
     pub cors_origins: Vec<String>,
     /// Most results of one search answer; further ones are announced by a `Warning` (PS3.18 §8.3.4.4.1). Default: 5000.
     pub max_results: u64,
-    /// MiB of rendered images and thumbnails that are kept in memory, for each of the services that make them
-    /// (WADO-RS, WADO-URI); 0 keeps none. Default: 64.
+    /// MiB of rendered images and thumbnails that are kept in memory; 0 keeps none. Default: 64.
     pub rendered_cache_mib: u64,
-    /// Path under which the router is mounted, without a slash at its end. Links are wrong when it differs from the
-    /// mount. Default: `/dicom-web`.
-    pub path: String,
     /// Windows that readers choose, by modality. Default: five of CT.
     pub window_presets: Vec<WindowPreset>,
 }
@@ -43,7 +39,6 @@ impl Default for Config {
             cors_origins: Vec::new(),
             max_results: 5000,
             rendered_cache_mib: 64,
-            path: "/dicom-web".into(),
             window_presets: WindowPreset::usual(),
         }
     }

@@ -9,13 +9,14 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use dicom_store::{Error, ErrorKind};
-use http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER, WARNING, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 use worker::pixel;
 use worker::pool::Panicked;
 
 use crate::accept::Refusal;
+use crate::base_url::BaseUrl;
 
 /// Seconds after which a busy server is worth another try.
 const RETRY_SECONDS: &str = "5";
@@ -122,6 +123,16 @@ impl Problem {
             problem.field = Some((RETRY_AFTER, HeaderValue::from_static(RETRY_SECONDS)));
         }
         problem
+    }
+}
+
+/// Says something beside an answer (PS3.18 §8.4.4). `agent`: who says it, the URL of the service.
+pub(crate) fn warn(response: &mut Response, agent: &BaseUrl, text: &str) {
+    // What a header field has no place for may come from a name in the request.
+    let is_plain = |c: char| c.is_ascii_graphic() || c == ' ';
+    let said: String = text.chars().map(|c| if is_plain(c) { c } else { '?' }).collect();
+    if let Ok(value) = HeaderValue::from_str(&format!("299 {agent}: {said}")) {
+        response.headers_mut().append(WARNING, value);
     }
 }
 

@@ -14,8 +14,9 @@
 //! | `api` | the own API: opening a study, deleting and correcting, what is told of the archive |
 //! | `operation`, `capabilities` | what there is |
 //!
-//! [`router`] gives all of it as one service, to be mounted at [`Config::path`]. Everything streams: neither an
-//! instance nor a list of instances is ever held as bytes, and a client that leaves stops the work for it.
+//! [`Web`] is what the services have in common: [`router`] makes DICOMweb of it, to be mounted at [`PATH`], [`uri_router`] and
+//! [`api_router`] the rest. Everything streams: neither an instance nor a list of instances is ever held as bytes, and a
+//! client that leaves stops the work for it.
 
 mod accept;
 mod api;
@@ -48,5 +49,6 @@ mod zip;
 pub use accept::Negotiation;
 pub use api::{About, WindowPreset, api_router};
 pub use config::Config;
-pub use router::router;
+pub use router::{PATH, router};
+pub use state::Web;
 pub use uri::uri_router;

@@ -1,8 +1,8 @@
-//! What a request accepts: its `accept` parameter and `Accept` field, by the rules of the settings.
+//! What a request accepts: its `accept` parameter and `Accept` field, by the rules of the settings; and what it holds.
 
 use axum::extract::FromRequestParts;
 use http::HeaderMap;
-use http::header::ACCEPT;
+use http::header::{ACCEPT, CONTENT_TYPE};
 use http::request::Parts;
 
 use crate::accept::{Accepts, Negotiation, Refusal};
@@ -25,6 +25,11 @@ pub(crate) fn accepts(
 /// The same where nothing has to be said: everything is accepted by a request that does not say.
 pub(crate) fn accepts_or_anything(headers: &HeaderMap, parameters: &Parameters) -> Accepts {
     accepts(headers, parameters, Negotiation::Lenient).unwrap_or_else(|_| Accepts::anything())
+}
+
+/// What a body is said to be; empty where nothing is said.
+pub(crate) fn content_type(headers: &HeaderMap) -> &str {
+    headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
 impl FromRequestParts<Web> for Accepts {

@@ -129,6 +129,25 @@ impl Parameter {
     }
 }
 
+/// Lists of parameters one behind the other, `N` in all.
+pub(crate) const fn joined<const N: usize>(mut lists: &[&[Parameter]]) -> [Parameter; N] {
+    let mut all = [Parameter::query("", Kind::Text, ""); N];
+    let (mut free, mut count): (&mut [Parameter], usize) = (&mut all, 0);
+    while let [list, others @ ..] = lists {
+        let mut list: &[Parameter] = list;
+        while let [parameter, rest @ ..] = list {
+            if let [place, behind @ ..] = free {
+                *place = *parameter;
+                free = behind;
+            }
+            (list, count) = (rest, count + 1);
+        }
+        lists = others;
+    }
+    assert!(count == N, "N is not how many there are");
+    all
+}
+
 /// The variables of a path template: `{study}`.
 pub(crate) fn variables(path: &str) -> impl Iterator<Item = &str> {
     path.split('{').skip(1).filter_map(|rest| rest.split('}').next())

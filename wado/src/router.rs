@@ -4,16 +4,13 @@ use axum::Router;
 use axum::extract::Request;
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
-use dicom_store::Archive;
-use http::header::CONTENT_TYPE;
 use http::{Extensions, HeaderMap, StatusCode, Version};
 use tower_http::compression::predicate::{Predicate, SizeAbove};
 use tower_http::compression::{CompressionLayer, CompressionLevel};
-use worker::pool::CpuPool;
 
 use crate::api::not_allowed;
-use crate::config::Config;
 use crate::error::Problem;
+use crate::negotiation::content_type;
 use crate::retrieve::bulk_data::{bulk_data, pixel_data};
 use crate::retrieve::{bulk::bulk, frames::frames, instance::instances, metadata::metadata};
 use crate::retrieve::{rendered::rendered, thumbnail::thumbnail};
@@ -23,9 +20,11 @@ use crate::{auth, capabilities, cors, rejection, search, store, workitems};
 /// Text shorter than this is sent as it is.
 const WORTH_COMPRESSING: u16 = 1024;
 
-/// The service, to be mounted at [`Config::path`].
-pub fn router(archive: Archive, pool: CpuPool, config: Config) -> Router {
-    let web = Web::new(archive, pool, config);
+/// Where the service is, below the root of the server, without a slash at its end.
+pub const PATH: &str = "/dicom-web";
+
+/// The service, to be mounted at [`PATH`].
+pub fn router(web: Web) -> Router {
     let compression = CompressionLayer::new()
         .quality(CompressionLevel::Fastest)
         .compress_when(SizeAbove::new(WORTH_COMPRESSING).and(is_text));
@@ -91,6 +90,6 @@ async fn unknown(request: Request) -> Problem {
 
 /// JSON and XML shrink to a tenth; pixels and multipart do not.
 fn is_text(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bool {
-    let media = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media = content_type(headers);
     media.contains("json") || media.ends_with("xml") || media.starts_with("text/")
 }

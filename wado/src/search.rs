@@ -19,13 +19,13 @@ use axum::response::Response;
 use dicom_store::model::{ErrorKind, Level};
 use dicom_store::{Counted, Page, Query, Session};
 use futures_util::StreamExt;
-use http::header::{CONTENT_TYPE, WARNING};
+use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::{HeaderValue, StatusCode};
 
 use crate::accept::{Accepts, Category, DICOM_JSON, DICOM_XML, JSON, Offer, Wrap};
 use crate::base_url::BaseUrl;
-use crate::error::Problem;
+use crate::error::{Problem, warn};
 use crate::multipart::{Boundary, PartHead};
 use crate::parameters::Parameters;
 use crate::resource::Target;
@@ -43,11 +43,11 @@ pub(crate) const OFFERS: &[Offer] =
 
 /// All that a search needs of its request.
 pub(crate) struct SearchRequest {
-    session: Session,
-    accepts: Accepts,
-    base: BaseUrl,
-    target: Target,
-    parameters: Parameters,
+    pub(crate) session: Session,
+    pub(crate) accepts: Accepts,
+    pub(crate) base: BaseUrl,
+    pub(crate) target: Target,
+    pub(crate) parameters: Parameters,
 }
 
 impl FromRequestParts<Web> for SearchRequest {
@@ -110,10 +110,7 @@ async fn search(level: Level, web: &Web, request: SearchRequest) -> Result<Respo
     }
     let mut response = answer.finish();
     for text in warnings {
-        let value = HeaderValue::from_str(&format!("299 {base}: {text}"));
-        response
-            .headers_mut()
-            .append(WARNING, value.map_err(|_| Problem::invalid("a parameter cannot be named"))?);
+        warn(&mut response, &base, &text);
     }
     Ok(response)
 }

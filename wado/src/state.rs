@@ -15,9 +15,9 @@ use crate::store::holding::Holding;
 /// WebSockets that are open at the same time.
 const MOST_LISTENERS: usize = 256;
 
-/// Shared by all requests; cheap to clone.
+/// Shared by all requests of all routers; cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Web {
+pub struct Web {
     pub(crate) archive: Archive,
     pub(crate) pool: CpuPool,
     pub(crate) config: Arc<Config>,
@@ -30,7 +30,8 @@ pub(crate) struct Web {
 }
 
 impl Web {
-    pub(crate) fn new(archive: Archive, pool: CpuPool, config: Config) -> Self {
+    /// The services over this archive; images are computed in this pool.
+    pub fn new(archive: Archive, pool: CpuPool, config: Config) -> Self {
         let renditions = Arc::new(Renditions::new(config.rendered_cache_mib.saturating_mul(1 << 20)));
         Self {
             archive,

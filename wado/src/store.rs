@@ -31,7 +31,7 @@ use dicom_store::access::Action;
 use dicom_store::model::{Attributes, StudyInstanceUid};
 use dicom_store::{Arrival, Caller, Declared, Error, ErrorKind, Incoming, Origin, Session, Stored};
 use futures_util::{Stream, StreamExt};
-use http::header::{CONNECTION, CONTENT_TYPE};
+use http::header::CONNECTION;
 use http::{HeaderValue, Version};
 use tokio::task::JoinSet;
 use worker::CpuPool;
@@ -81,8 +81,7 @@ pub(crate) async fn store(State(web): State<Web>, request: Request) -> Result<Re
         let target = Target::from_request_parts(&mut parts, &web).await?;
         let accepts = negotiation::accepts_or_anything(&parts.headers, &Parameters::of(&parts.uri));
         let offer = accepts.best(Category::Any, OFFERS)?;
-        let content_type = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let form = Form::read(content_type.unwrap_or_default())?;
+        let form = Form::read(negotiation::content_type(&parts.headers))?;
         Ok((Storing::new(session, target.study, &web), offer, form))
     };
     let (mut storing, offer, form) = match checked.await {
@@ -389,7 +388,7 @@ fn is_dicom(fields: &Fields) -> bool {
 
 /// Answers a request whose body is not wanted. When the client is still sending after a bounded part of it, the
 /// connection is closed.
-async fn refuse<E>(
+pub(crate) async fn refuse<E>(
     mut body: impl Stream<Item = Result<Bytes, E>> + Unpin,
     version: Version,
     problem: Problem,

@@ -11,11 +11,9 @@ use axum::extract::{Request, State};
 use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use axum::routing::get;
-use dicom_store::Archive;
 use dicom_store::model::FrameNumber;
-use worker::CpuPool;
 
-use crate::config::Config;
+use crate::api::not_allowed;
 use crate::error::Problem;
 use crate::retrieve::rendered::{offers, rendered};
 use crate::retrieve::{self, instance::instances, presentation_state};
@@ -25,10 +23,10 @@ use crate::{auth, cors};
 use request::{Asked, Form};
 
 /// The service at `/wado`, to be merged into the routes of the server.
-pub fn uri_router(archive: Archive, pool: CpuPool, config: Config) -> Router {
-    let web = Web::new(archive, pool, config);
+pub fn uri_router(web: Web) -> Router {
     Router::new()
         .route("/wado", get(wado))
+        .method_not_allowed_fallback(not_allowed)
         .layer(from_fn_with_state(web.clone(), auth::challenge))
         .layer(from_fn_with_state(web.clone(), cors::allow))
         .with_state(web)

@@ -9,22 +9,22 @@ mod events;
 mod request;
 
 use axum::Router;
-use axum::extract::{FromRequestParts, Path, Request, State};
+use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use dicom::dictionary_std::{tags, uids};
 use dicom_store::model::{AeTitle, Level, SopInstanceUid};
 use dicom_store::{Filter, Reached, StepRefusal, StepState, Subscription};
 use futures_util::StreamExt;
-use http::header::{CONTENT_LOCATION, LOCATION, WARNING};
+use http::header::{CONTENT_LOCATION, LOCATION};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, StatusCode};
 
-use crate::accept::{Accepts, Category};
+use crate::accept::Category;
 use crate::base_url::BaseUrl;
-use crate::error::Problem;
+use crate::error::{Problem, warn};
 use crate::parameters::Parameters;
-use crate::search::{Answer, OFFERS, Search};
+use crate::search::{Answer, OFFERS, Search, SearchRequest};
 use crate::state::Web;
 
 use request::{Payload, payload};
@@ -69,15 +69,11 @@ impl Told {
                 response.headers_mut().insert(name, value);
             }
         }
-        warn(response, base, self.warning.as_deref())
+        if let Some(text) = self.warning {
+            warn(&mut response, base, &text);
+        }
+        response
     }
-}
-
-fn warn(mut response: Response, base: &BaseUrl, text: Option<&str>) -> Response {
-    if let Some(Ok(value)) = text.map(|text| HeaderValue::from_str(&format!("299 {base}: {text}"))) {
-        response.headers_mut().append(WARNING, value);
-    }
-    response
 }
 
 /// What is being asked for: each refuses in words of its own (PS3.18 Tables 11.4.3-1 to 11.12.3-1).
@@ -119,7 +115,11 @@ fn refused(refusal: StepRefusal, asked: Asked, base: &BaseUrl) -> Response {
             (StatusCode::CONFLICT, Some(inconsistent))
         }
     };
-    warn(Problem::new(status, refusal.to_string()).into_response(), base, warning)
+    let mut response = Problem::new(status, refusal.to_string()).into_response();
+    if let Some(text) = warning {
+        warn(&mut response, base, text);
+    }
+    response
 }
 
 /// What the archive says, which is refused as everywhere.
@@ -169,17 +169,11 @@ async fn create(State(web): State<Web>, request: Request) -> Result<Response, Pr
     })
 }
 
-async fn retrieve(
-    State(web): State<Web>,
-    Path(uid): Path<String>,
-    request: Request,
-) -> Result<Response, Problem> {
-    let (mut parts, _) = request.into_parts();
-    let accepts = Accepts::from_request_parts(&mut parts, &web).await?;
-    let base = BaseUrl::of(&parts, &web.config);
+async fn retrieve(Path(uid): Path<String>, request: SearchRequest) -> Result<Response, Problem> {
+    let SearchRequest { session, accepts, base, .. } = request;
     let mut answer = Answer::new(accepts.best(Category::Dicom, OFFERS)?);
     let uid = workitem_uid(&uid)?;
-    match web.session(&parts).workitem(&uid).await {
+    match session.workitem(&uid).await {
         Ok(workitem) => answer.add(&workitem.attributes),
         Err(refusal) => return Ok(refused(refusal, Asked::Other, &base)),
     }
@@ -249,13 +243,10 @@ async fn request_cancellation(
     })
 }
 
-async fn search(State(web): State<Web>, request: Request) -> Result<Response, Problem> {
-    let (mut parts, _) = request.into_parts();
-    let accepts = Accepts::from_request_parts(&mut parts, &web).await?;
-    let (session, base) = (web.session(&parts), BaseUrl::of(&parts, &web.config));
+async fn search(State(web): State<Web>, request: SearchRequest) -> Result<Response, Problem> {
+    let SearchRequest { session, accepts, base, target, parameters } = request;
     let mut answer = Answer::new(accepts.best(Category::Dicom, OFFERS)?);
-    let Search { mut query, limit, mut warnings, .. } =
-        Search::read(Level::Instance, &Default::default(), &Parameters::of(&parts.uri))?;
+    let Search { mut query, limit, mut warnings, .. } = Search::read(Level::Instance, &target, &parameters)?;
     let limit = limit.unwrap_or(u64::MAX).min(web.config.max_results);
     query.page.limit = None;
     let mut found = session.find_workitems(&query).await.map_err(archive)?;
@@ -271,8 +262,11 @@ async fn search(State(web): State<Web>, request: Request) -> Result<Response, Pr
     if remaining > 0 {
         warnings.push(format!("There are {remaining} additional results that can be requested"));
     }
-    let response = answer.finish();
-    Ok(warnings.iter().fold(response, |response, text| warn(response, &base, Some(text))))
+    let mut response = answer.finish();
+    for text in warnings {
+        warn(&mut response, &base, &text);
+    }
+    Ok(response)
 }
 
 /// What a path subscribes to; the filter is in the query.

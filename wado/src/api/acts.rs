@@ -2,17 +2,15 @@
 //!
 //! DICOMweb's `DELETE` of a study, series or instance is the act `delete`; its reason may stand in the query.
 
-use axum::body::Bytes;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::response::{IntoResponse, Response};
 use dicom_store::ledger::Entry;
 use dicom_store::{Hidden, InstanceState, KeptAside, Order, Part, Recorded};
-use http::header::CONTENT_TYPE;
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Page, answer};
+use super::{Page, answer, json_body};
 use crate::error::Problem;
 use crate::parameters::Parameters;
 use crate::resource::Target;
@@ -27,23 +25,11 @@ struct Asked {
     reason: String,
 }
 
-pub(super) async fn act(
-    State(web): State<Web>,
-    headers: HeaderMap,
-    request: Request,
-) -> Result<Response, Problem> {
-    // A page elsewhere can send any other type without being asked.
-    let media = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if media.split(';').next().unwrap_or_default().trim() != "application/json" {
-        return Err(Problem::unsupported("an act is sent as application/json"));
-    }
+pub(super) async fn act(State(web): State<Web>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
-    let body: Bytes = axum::body::to_bytes(body, MOST_BYTES)
-        .await
-        .map_err(|_| Problem::too_large(format!("an act has up to {MOST_BYTES} bytes")))?;
-    let asked: Asked = serde_json::from_slice(&body)
-        .map_err(|error| Problem::invalid(format!("the act cannot be read: {error}")))?;
-    let done = web.session(&parts).act(&asked.act, &asked.reason).await?;
+    let session = web.session(&parts);
+    let Asked { act, reason } = json_body(&parts, body, MOST_BYTES, "an act").await?;
+    let done = session.act(&act, &reason).await?;
     Ok(answer(&done.iter().map(entry).collect::<Vec<_>>()))
 }
 

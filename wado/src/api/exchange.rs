@@ -1,13 +1,12 @@
 //! What is exchanged with peers: what they have, what is fetched from them and sent to them.
 
-use axum::body::{Body, Bytes};
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use dicom::dictionary_std::tags;
 use dicom_store::access::Action;
 use dicom_store::model::{AeTitle, Attributes, StudyInstanceUid, Tag, VR};
 use dicom_store::register::Registered;
-use http::header::{CONTENT_TYPE, WARNING};
+use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
@@ -16,11 +15,13 @@ use worker::jobs::forward::{DELIVERY, Delivery, Proof};
 use worker::jobs::retrieve::{RETRIEVAL, Retrieval};
 use worker::migrate::Order;
 
-use super::peers::{must_be_json, object};
-use super::{Api, Page, answer};
+use super::peers::object;
+use super::{Api, Page, answer, json_body};
+use crate::accept::DICOM_JSON;
 use crate::attribute::{AttributePath, vr};
+use crate::base_url::BaseUrl;
 use crate::dicom_json;
-use crate::error::Problem;
+use crate::error::{Problem, warn};
 use crate::parameters::Parameters;
 
 /// Rows of a search at a peer that says nothing else, and at the most.
@@ -73,12 +74,10 @@ pub(super) async fn studies(
     body.push(b']');
     let mut response = answer(&[]);
     *response.body_mut() = body.into();
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/dicom+json"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(DICOM_JSON));
     if !found.is_all {
-        let more =
-            HeaderValue::from_static("299 filmless \"the peer has more that match; narrow the search\"");
-        headers.insert(WARNING, more);
+        let base = BaseUrl::of(&parts, &api.web.config);
+        warn(&mut response, &base, "The peer has more that match; narrow the search.");
     }
     Ok(response)
 }
@@ -158,14 +157,12 @@ pub(super) async fn import(
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
-    must_be_json(&parts)?;
     let peer = AeTitle::parse(&aet)?;
     let session = api.web.session(&parts);
     if !session.caller().may(Action::Configure) {
         session.order("import from", peer.to_string()).await?;
     }
-    let asked: AskedImport = serde_json::from_slice(&read(body).await?)
-        .map_err(|error| Problem::invalid(format!("the order cannot be read: {error}")))?;
+    let asked: AskedImport = json_body(&parts, body, MOST_BYTES, "an order").await?;
     for date in [&asked.since, &asked.until].into_iter().flatten() {
         if date.len() != 8 || !date.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(Problem::invalid("since and until are dates of the form YYYYMMDD"));
@@ -199,12 +196,6 @@ pub(super) async fn imports(State(api): State<Api>, request: Request) -> Result<
     Ok(answer(&shown.collect::<Vec<_>>()))
 }
 
-async fn read(body: Body) -> Result<Bytes, Problem> {
-    axum::body::to_bytes(body, MOST_BYTES)
-        .await
-        .map_err(|_| Problem::too_large(format!("an order has up to {MOST_BYTES} bytes")))
-}
-
 /// Who is asked for what, once it is known that the caller may.
 async fn order(
     api: &Api,
@@ -213,14 +204,12 @@ async fn order(
     action: &str,
 ) -> Result<(AeTitle, Vec<StudyInstanceUid>), Problem> {
     let (parts, body) = request.into_parts();
-    must_be_json(&parts)?;
     let peer = AeTitle::parse(aet)?;
     let session = api.web.session(&parts);
     if !session.caller().may(Action::Configure) {
         session.order(action, peer.to_string()).await?;
     }
-    let asked: Asked = serde_json::from_slice(&read(body).await?)
-        .map_err(|error| Problem::invalid(format!("the order cannot be read: {error}")))?;
+    let asked: Asked = json_body(&parts, body, MOST_BYTES, "an order").await?;
     if asked.studies.is_empty() || asked.studies.len() > MOST_STUDIES {
         return Err(Problem::invalid(format!("an order is about 1 to {MOST_STUDIES} studies")));
     }

@@ -1,17 +1,15 @@
 //! The table of peers, as an operator changes it while the server runs.
 
-use axum::body::Bytes;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use dicom_store::access::Action;
 use dicom_store::model::AeTitle;
 use dicom_store::{Peer, Sender};
 use http::StatusCode;
-use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use serde_json::{Value, json};
 
-use super::{Api, answer};
+use super::{Api, answer, json_body};
 use crate::error::Problem;
 
 /// Bytes of a peer, at the most.
@@ -49,15 +47,12 @@ pub(super) async fn put(
 ) -> Result<Response, Problem> {
     let ae_title = AeTitle::parse(&aet)?;
     let (parts, body) = request.into_parts();
-    must_be_json(&parts)?;
-    let body: Bytes = axum::body::to_bytes(body, MOST_BYTES)
-        .await
-        .map_err(|_| Problem::too_large(format!("a peer has up to {MOST_BYTES} bytes")))?;
+    let body: Value = json_body(&parts, body, MOST_BYTES, "a peer").await?;
     let session = api.web.session(&parts);
     if session.caller().may(Action::Configure) {
         api.is_not_fixed(&ae_title)?;
     }
-    let peer = read(&ae_title, &body)?;
+    let peer = read(&ae_title, body)?;
     let is_new = session.put_peer(&peer).await?;
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
     Ok(object(status, &shown(&peer, false)))
@@ -129,19 +124,9 @@ impl Api {
     }
 }
 
-/// A page elsewhere can send any other type without being asked.
-pub(super) fn must_be_json(parts: &Parts) -> Result<(), Problem> {
-    let media = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if media.split(';').next().unwrap_or_default().trim() == "application/json" {
-        return Ok(());
-    }
-    Err(Problem::unsupported("it is sent as application/json"))
-}
-
 /// The peer that a body tells, under the title of the path.
-fn read(ae_title: &AeTitle, body: &[u8]) -> Result<Peer, Problem> {
-    let wrong = |error: serde_json::Error| Problem::invalid(format!("the peer cannot be read: {error}"));
-    let mut value: Value = serde_json::from_slice(body).map_err(wrong)?;
+fn read(ae_title: &AeTitle, mut value: Value) -> Result<Peer, Problem> {
+    let wrong = |error: serde_json::Error| Problem::invalid(format!("a peer cannot be read: {error}"));
     let fields = value.as_object_mut().ok_or_else(|| Problem::invalid("a peer is an object of JSON"))?;
     fields.remove("fixed");
     let named = fields.insert("ae-title".to_owned(), json!(ae_title));

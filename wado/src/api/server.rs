@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::{Api, MOST_ROWS, ROWS, acts, no_store};
 use crate::capabilities;
 use crate::error::Problem;
+use crate::router::PATH;
 
 /// What the program says of itself.
 #[derive(Debug, Clone)]
@@ -60,7 +61,7 @@ pub(super) async fn server(State(api): State<Api>, request: Request) -> Result<R
         "ae-title": api.about.ae_title,
         "ready": troubles.is_empty(),
         "troubles": troubles,
-        "dicomweb": { "path": config.path, "resources": resources },
+        "dicomweb": { "path": PATH, "resources": resources },
         "limits": {
             "results": config.max_results,
             "rows": ROWS,

@@ -7,12 +7,13 @@ use axum::response::Response;
 use dicom::dictionary_std::tags;
 use dicom_store::model::{Attributes, Instance, StudyInstanceUid, VR};
 use dicom_store::{ErrorKind, Stored};
-use http::header::{CONTENT_LOCATION, CONTENT_TYPE, LOCATION, RETRY_AFTER, WARNING};
+use http::header::{CONTENT_LOCATION, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 
 use super::outcome::{Named, Outcome, reason};
 use crate::accept::{DICOM_XML, Offer, Wrap};
 use crate::base_url::BaseUrl;
+use crate::error::warn;
 use crate::multipart::{Boundary, PartHead};
 use crate::{dicom_json, dicom_xml};
 
@@ -47,10 +48,7 @@ pub(super) fn answer(outcomes: &[Outcome], base: &BaseUrl, offer: Offer) -> Resp
         response.headers_mut().insert(LOCATION, url);
     }
     if let Some(reason) = first_reason(outcomes) {
-        let text = format!("299 {base}: {reason:04X}");
-        if let Ok(text) = HeaderValue::from_str(&text) {
-            response.headers_mut().insert(WARNING, text);
-        }
+        warn(&mut response, base, &format!("{reason:04X}"));
     }
     if response.status() == StatusCode::SERVICE_UNAVAILABLE {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));

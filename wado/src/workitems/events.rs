@@ -3,21 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::ws::{Message, WebSocketUpgrade};
 use axum::extract::{Path, State};
 use axum::response::Response;
 use dicom::dictionary_std::uids;
 use dicom_store::StepReport;
 use dicom_store::model::AeTitle;
-use futures_util::{Stream, StreamExt};
+use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use http::StatusCode;
-use http::header::{HOST, ORIGIN};
+use http::header::ORIGIN;
 use http::request::Parts;
 use serde_json::{Map, Value, json};
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{interval, timeout};
+use tokio::time::{Interval, interval, timeout};
 
 use super::archive;
+use crate::base_url::BaseUrl;
+use crate::config::Config;
 use crate::dicom_json;
 use crate::error::Problem;
 use crate::state::Web;
@@ -38,7 +39,7 @@ pub(super) async fn connect(
 ) -> Result<Response, Problem> {
     let subscriber = AeTitle::parse(&aet)?;
     let reports = web.session(&parts).workitem_reports(&subscriber).await.map_err(archive)?;
-    if !is_own_page(&parts, &web.config.cors_origins) {
+    if !is_allowed_page(&parts, &web.config) {
         return Err(Problem::forbidden("a page of another origin may not listen"));
     }
     let upgrade = upgrade.map_err(|rejection| {
@@ -50,26 +51,28 @@ pub(super) async fn connect(
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "as many listen as may; try again later")
     })?;
     let upgrade = upgrade.max_message_size(MOST_BYTES).max_frame_size(MOST_BYTES);
-    Ok(upgrade.on_upgrade(move |socket| tell(socket, reports, place)))
+    Ok(upgrade.on_upgrade(move |socket| async move {
+        tell(socket, reports, interval(ASK)).await;
+        drop(place);
+    }))
 }
 
 /// A browser says whose page it is that connects; nothing else keeps a foreign one from listening.
-fn is_own_page(parts: &Parts, allowed: &[String]) -> bool {
+fn is_allowed_page(parts: &Parts, config: &Config) -> bool {
     let Some(origin) = parts.headers.get(ORIGIN) else { return true };
     let origin = origin.to_str().unwrap_or_default();
-    let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let is_same = origin.split_once("://").is_some_and(|(_, authority)| authority == host);
-    is_same || allowed.iter().any(|listed| listed == origin || listed == "*")
+    let is_listed = config.cors_origins.iter().any(|listed| listed == origin || listed == "*");
+    is_listed || BaseUrl::of(parts, config).is_origin(origin)
 }
 
-/// Hands on what comes, until the subscriber leaves or takes nothing.
+/// Hands on what comes, until the subscriber leaves, takes nothing, or says nothing from one ping to the next.
 async fn tell(
-    mut socket: WebSocket,
-    reports: impl Stream<Item = StepReport> + Send,
-    _place: OwnedSemaphorePermit,
+    mut socket: impl Stream<Item = Result<Message, axum::Error>> + Sink<Message> + Unpin,
+    reports: impl Stream<Item = StepReport>,
+    mut ask: Interval,
 ) {
     let mut reports = std::pin::pin!(reports);
-    let (mut ask, mut number) = (interval(ASK), 0_u16);
+    let (mut number, mut is_silent) = (0_u16, false);
     loop {
         let message = tokio::select! {
             report = reports.next() => match report {
@@ -79,10 +82,18 @@ async fn tell(
                 }
                 None => return,
             },
-            _ = ask.tick() => Message::Ping(bytes::Bytes::new()),
-            received = socket.recv() => match received {
+            _ = ask.tick() => {
+                if std::mem::replace(&mut is_silent, true) {
+                    return;
+                }
+                Message::Ping(bytes::Bytes::new())
+            }
+            received = socket.next() => match received {
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return,
-                Some(Ok(_)) => continue,
+                Some(Ok(_)) => {
+                    is_silent = false;
+                    continue;
+                }
             },
         };
         if !matches!(timeout(STALL, socket.send(message)).await, Ok(Ok(()))) {
@@ -104,4 +115,67 @@ fn text(report: &StepReport, number: u16) -> String {
     put("00001000", "UI", json!(report.workitem.as_str()));
     put("00001002", "US", json!(report.event.id()));
     Value::Object(fields).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+
+    /// Answers so many pings and says nothing any more; takes all that is sent.
+    struct Subscriber {
+        answers: usize,
+        owed: usize,
+        asked: usize,
+        waiting: Option<Waker>,
+    }
+
+    impl Stream for Subscriber {
+        type Item = Result<Message, axum::Error>;
+
+        fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+            if self.owed > 0 && self.answers > 0 {
+                (self.owed, self.answers) = (self.owed - 1, self.answers - 1);
+                return Poll::Ready(Some(Ok(Message::Pong(bytes::Bytes::new()))));
+            }
+            self.waiting = Some(context.waker().clone());
+            Poll::Pending
+        }
+    }
+
+    impl Sink<Message> for Subscriber {
+        type Error = axum::Error;
+
+        fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), axum::Error>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), axum::Error> {
+            assert!(matches!(message, Message::Ping(_)));
+            (self.owed, self.asked) = (self.owed + 1, self.asked + 1);
+            if let Some(waiting) = self.waiting.take() {
+                waiting.wake();
+            }
+            Ok(())
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), axum::Error>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), axum::Error>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn who_does_not_answer_a_ping_is_let_go() {
+        for answers in [0, 3] {
+            let mut subscriber = Subscriber { answers, owed: 0, asked: 0, waiting: None };
+            tell(&mut subscriber, futures_util::stream::pending(), interval(Duration::from_millis(2))).await;
+            assert_eq!((subscriber.asked, subscriber.answers), (answers + 1, 0));
+        }
+    }
 }

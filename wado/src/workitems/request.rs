@@ -5,15 +5,15 @@ use dicom::dictionary_std::tags;
 use dicom_store::Filter;
 use dicom_store::model::Attributes;
 use dicom_store::workitem::MOST_BYTES;
-use http::header::CONTENT_TYPE;
 use http::request::Parts;
 
-use crate::accept::{DICOM_JSON, DICOM_XML, JSON};
+use crate::accept::{DICOM_JSON, DICOM_XML, JSON, media_type};
 use crate::attribute::AttributePath;
 use crate::dicom_json::read;
 use crate::dicom_xml;
 use crate::error::Problem;
 use crate::multipart::{Reader, boundary};
+use crate::negotiation::content_type;
 
 /// Text is longer than the data set that it says.
 const MOST_TEXT: usize = 8 * MOST_BYTES;
@@ -29,10 +29,9 @@ pub(super) struct Payload {
 /// 400, 413, or 415 for another media type than those of PS3.18 Table 11.1.3-1.
 pub(super) async fn payload(parts: &Parts, body: Body) -> Result<Payload, Problem> {
     let too_large = || Problem::too_large(format!("a workitem has up to {MOST_TEXT} bytes of text"));
-    let media = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let essence = media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let media = content_type(&parts.headers);
     let bytes = async |body| axum::body::to_bytes(body, MOST_TEXT).await.map_err(|_| too_large());
-    let object = match essence.as_str() {
+    let object = match media_type(media).0.as_str() {
         DICOM_JSON | JSON => json(&bytes(body).await?)?,
         DICOM_XML | "application/xml" => dicom_xml::read::object(&bytes(body).await?)?,
         "multipart/related" if media.contains(DICOM_XML) => {

@@ -19,7 +19,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
-use wado::{About, Config};
+use wado::{About, Config, Web};
 use worker::remote::{Fetched, Found};
 use worker::{CpuPool, Destination, Exchange, Remotes};
 
@@ -32,7 +32,8 @@ pub(crate) const JSON: &str = "application/dicom+json";
 pub(crate) struct Service {
     router: Router,
     pub(crate) archive: Archive,
-    _folder: TempDir,
+    /// Where the archive lies.
+    pub(crate) folder: TempDir,
 }
 
 /// An answer, read whole.
@@ -109,13 +110,13 @@ impl Service {
     pub(crate) async fn with(config: Config) -> Self {
         let (archive, folder) = dicom_store::fixture::archive().await;
         let pool = CpuPool::new(1).unwrap();
-        let uri = wado::uri_router(archive.clone(), pool.clone(), config.clone());
-        let about = About { version: "0", ae_title: "FILMLESS".into(), max_instance_bytes: 1 << 30 };
         let exchange = Exchange::new(Arc::new(NobodyElse), archive.work());
-        let router = wado::api_router(archive.clone(), pool.clone(), config.clone(), about, exchange);
-        let router =
-            router.nest_service("/dicom-web", wado::router(archive.clone(), pool, config)).merge(uri);
-        Self { router, archive, _folder: folder }
+        let web = Web::new(archive.clone(), pool, config);
+        let about = About { version: "0", ae_title: "FILMLESS".into(), max_instance_bytes: 1 << 30 };
+        let router = wado::api_router(web.clone(), about, exchange)
+            .nest_service(wado::PATH, wado::router(web.clone()))
+            .merge(wado::uri_router(web));
+        Self { router, archive, folder }
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
