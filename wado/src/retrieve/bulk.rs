@@ -67,11 +67,8 @@ async fn value(
     let missing = || Problem::not_found(format!("there are no bulk data at {path}"));
     let mut part = part(request, &instance, attributes, path).ok_or_else(missing)?;
     let offer = request.accepts.best(category, offers)?;
-    let cause = (identity(&instance), path, offer, request.base.as_str());
-    let validator = match offer.wrap {
-        Wrap::Single => Validator::strong(&cause).lasting(),
-        Wrap::Multipart => Validator::weak(&cause).lasting(),
-    };
+    let cause = (identity(&instance), path, request.base.as_str());
+    let validator = Validator::of(offer, &cause).lasting();
     if let Some(response) = validator.not_modified(&request.headers) {
         return Ok(response);
     }

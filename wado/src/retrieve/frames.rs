@@ -49,11 +49,8 @@ pub(super) async fn answer(
         form(choice, &instance.transfer_syntax, is_named).map(|form| (choice.offer, form))
     });
     let Some((offer, form)) = chosen else { return Err(not_convertible(&offers, &instance.transfer_syntax)) };
-    let cause = (identity(&instance), &numbers, offer.media, form, request.base.as_str());
-    let validator = match offer.wrap {
-        Wrap::Single => Validator::strong(&cause).lasting(),
-        Wrap::Multipart => Validator::weak(&cause).lasting(),
-    };
+    let cause = (identity(&instance), &numbers, form, request.base.as_str());
+    let validator = Validator::of(offer, &cause).lasting();
     if let Some(response) = validator.not_modified(&request.headers) {
         return Ok(response);
     }

@@ -52,10 +52,9 @@ pub(crate) async fn instances(request: Retrieval) -> Result<Response, Problem> {
         let identities: Vec<_> =
             deliveries.iter().map(|(instance, how)| (identity(instance), *how)).collect();
         let cause = (identities, request.base.as_str());
-        let validator = match (choice.offer.wrap, choice.offer.media) {
-            (Wrap::Single, ZIP) => Validator::weak(&(cause, ZIP)),
-            (Wrap::Single, _) => Validator::strong(&cause),
-            (Wrap::Multipart, _) => Validator::weak(&cause),
+        let validator = match choice.offer.media {
+            ZIP => Validator::weak(&(choice.offer, cause)),
+            _ => Validator::of(choice.offer, &cause),
         };
         if let Some(response) = validator.not_modified(&request.headers) {
             return Ok(response);

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use dicom::dictionary_std::uids;
 use dicom_store::Session;
 use dicom_store::model::{
-    Attributes, Bulk, Element, Encoding, FrameNumber, Instance, Resource, SeriesInstanceUid, Value,
+    Attributes, Bulk, Element, Encoding, ErrorKind, FrameNumber, Instance, Resource, SeriesInstanceUid, Value,
 };
 use futures_util::stream::{self, StreamExt};
 use worker::pixel::{IccProfile, ImageInfo};
@@ -22,13 +22,14 @@ use worker::transcode::{little_endian, unit};
 use super::image::Image;
 use super::parts::{Part, multipart};
 use super::presentation::Wanted;
-use super::rendered::warn;
 use super::{Retrieval, Validator, identity};
 use crate::accept::{Offer, Wrap};
-use crate::error::Problem;
+use crate::error::{Problem, warn};
 
 /// Images that are made ahead of the one being sent.
 const AHEAD: usize = 2;
+/// Images that one state shows, at the most.
+const MOST_IMAGES: usize = 10_000;
 /// Bytes of a table or outline that lies in the object, and of all of a state.
 const MAX_VALUE: u64 = 1 << 20;
 const MAX_VALUES: u64 = 8 << 20;
@@ -87,11 +88,9 @@ async fn shown(
         images.truncate(1);
     }
     let identities: Vec<_> = images.iter().map(|(image, number)| (identity(image), number.get())).collect();
-    let cause = (identity(state), identities, format!("{:?}", wanted.presentation), offer);
-    let validator = match offer.wrap {
-        Wrap::Single => Validator::strong(&cause).lasting(),
-        Wrap::Multipart => Validator::weak(&cause).lasting(),
-    };
+    // Images that the state refers to come and go: the client asks each time.
+    let validator =
+        Validator::of(offer, &(identity(state), identities, format!("{:?}", wanted.presentation)));
     if let Some(response) = validator.not_modified(&request.headers) {
         return Ok(response);
     }
@@ -117,43 +116,62 @@ async fn shown(
         }
     };
     for text in wanted.warning.into_iter().chain(warnings.flatten()) {
-        warn(&mut response, request, &text)?;
+        warn(&mut response, &request.base, &text);
     }
     Ok(validator.mark(response))
 }
 
-/// Those that the archive has.
+/// Those that the archive has. What is gone or not come yet is left out, and what cannot be there: a state may name
+/// whatever it likes.
 ///
 /// # Errors
-/// 404 when it has none.
+/// 404 when it has none, 413 when they are more than [`MOST_IMAGES`].
 async fn images(
     request: &Retrieval,
     state: &Instance,
     attributes: &Attributes,
 ) -> Result<Vec<(Instance, FrameNumber)>, Problem> {
-    let mut series: HashMap<String, Vec<Instance>> = HashMap::new();
+    let mut series: HashMap<String, HashMap<String, Instance>> = HashMap::new();
     let mut found = Vec::new();
     for reference in references(attributes) {
         if !series.contains_key(&reference.series) {
-            let uid = SeriesInstanceUid::parse(&reference.series)?;
-            let of = Resource::Series(state.study.clone(), uid);
-            // What is gone or not come yet is left out.
-            let instances = request.session.instances(&of).await.unwrap_or_default();
+            let instances = of_series(request, state, &reference.series).await?;
             series.insert(reference.series.clone(), instances);
         }
-        let instances = series.get(&reference.series).map_or(&[][..], Vec::as_slice);
-        let Some(image) = instances.iter().find(|one| one.sop_instance.as_str() == reference.instance) else {
-            continue;
+        let image = series.get(&reference.series).and_then(|instances| instances.get(&reference.instance));
+        let Some(image) = image else { continue };
+        let numbers: &mut dyn Iterator<Item = u32> = if reference.frames.is_empty() {
+            &mut (1..=image.frames)
+        } else {
+            &mut reference.frames.into_iter().filter(|number| *number <= image.frames)
         };
-        let numbers =
-            if reference.frames.is_empty() { (1..=image.frames).collect() } else { reference.frames };
-        let numbers = numbers.into_iter().filter(|number| *number <= image.frames);
-        found.extend(numbers.filter_map(FrameNumber::new).map(|number| (image.clone(), number)));
+        // One more than may be tells that there are too many.
+        let room = (MOST_IMAGES + 1).saturating_sub(found.len());
+        let numbers = numbers.filter_map(FrameNumber::new).take(room);
+        found.extend(numbers.map(|number| (image.clone(), number)));
+    }
+    if found.len() > MOST_IMAGES {
+        return Err(Problem::too_large(format!(
+            "the presentation state shows more than {MOST_IMAGES} images"
+        )));
     }
     if found.is_empty() {
         return Err(Problem::not_found("none of the images that the presentation state refers to is there"));
     }
     Ok(found)
+}
+
+/// The instances of a series of the state's study, by their UIDs.
+async fn of_series(
+    request: &Retrieval,
+    state: &Instance,
+    series: &str,
+) -> Result<HashMap<String, Instance>, Problem> {
+    let Ok(uid) = SeriesInstanceUid::parse(series) else { return Ok(HashMap::new()) };
+    match request.session.instances(&Resource::Series(state.study.clone(), uid)).await {
+        Err(error) if error.kind == ErrorKind::NotFound => Ok(HashMap::new()),
+        found => Ok(found?.into_iter().map(|one| (one.sop_instance.to_string(), one)).collect()),
+    }
 }
 
 /// Makes images as a state shows them.

@@ -14,8 +14,6 @@ use axum::response::Response;
 use bytes::Bytes;
 use dicom_store::model::{FrameNumber, Instance};
 use futures_util::stream::{self, StreamExt};
-use http::HeaderValue;
-use http::header::WARNING;
 use worker::pixel::IccProfile;
 use worker::render::{self, Presentation};
 
@@ -24,7 +22,7 @@ use super::parts::{Part, multipart};
 use super::presentation::Wanted;
 use super::{Retrieval, Validator, cine, document, identity, presentation_state, video};
 use crate::accept::{GIF, JPEG, Offer, PNG, WEBP, Wrap};
-use crate::error::Problem;
+use crate::error::{Problem, warn};
 
 /// Frames that are rendered ahead of the one being sent.
 const AHEAD: usize = 2;
@@ -60,11 +58,8 @@ pub(crate) async fn rendered(request: Retrieval) -> Result<Response, Problem> {
     }
     let identities: Vec<_> =
         frames.iter().map(|(instance, number)| (identity(instance), number.get())).collect();
-    let cause = (identities, format!("{:?}", wanted.presentation), offer);
-    let validator = match offer.wrap {
-        Wrap::Single => Validator::strong(&cause).lasting(),
-        Wrap::Multipart => Validator::weak(&cause).lasting(),
-    };
+    let cause = (identities, format!("{:?}", wanted.presentation));
+    let validator = Validator::of(offer, &cause).lasting();
     if let Some(response) = validator.not_modified(&request.headers) {
         return Ok(response);
     }
@@ -73,17 +68,9 @@ pub(crate) async fn rendered(request: Retrieval) -> Result<Response, Problem> {
         _ => answer(&request, frames, offer, wanted.presentation, &validator).await?,
     };
     if let Some(text) = wanted.warning {
-        warn(&mut response, &request, &text)?;
+        warn(&mut response, &request.base, &text);
     }
     Ok(validator.mark(response))
-}
-
-/// Says something beside the answer (PS3.18 §8.4.4).
-pub(super) fn warn(response: &mut Response, request: &Retrieval, text: &str) -> Result<(), Problem> {
-    let value = HeaderValue::from_str(&format!("299 {}: {text}", request.base));
-    let value = value.map_err(|_| Problem::invalid("a parameter cannot be named"))?;
-    response.headers_mut().append(WARNING, value);
-    Ok(())
 }
 
 /// The frames that are shown, at least one.

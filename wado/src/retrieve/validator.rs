@@ -7,6 +7,8 @@ use axum::response::Response;
 use http::header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH, IF_RANGE, VARY};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
+use crate::accept::{Offer, Wrap};
+
 /// What an answer depends on, as a number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Validator {
@@ -23,6 +25,15 @@ const CHECKED: &str = "private, no-cache";
 const LASTING: &str = "private, max-age=86400";
 
 impl Validator {
+    /// Of the answer in this form, from everything else that its bytes depend on: strong where it is one item, weak where
+    /// it has a boundary. No two forms of a resource share one (RFC 9110 §8.8.3).
+    pub(crate) fn of(offer: Offer, cause: &impl Hash) -> Self {
+        match offer.wrap {
+            Wrap::Single => Self::strong(&(offer, cause)),
+            Wrap::Multipart => Self::weak(&(offer, cause)),
+        }
+    }
+
     /// From everything that the bytes of the answer depend on. Stored instances do not change.
     pub(crate) fn strong(cause: &impl Hash) -> Self {
         let mut hasher = DefaultHasher::new();
@@ -95,6 +106,13 @@ mod tests {
             headers.insert(IF_NONE_MATCH, HeaderValue::from_str(&field(&validator)).unwrap());
             assert_eq!(validator.not_modified(&headers).is_some(), expected);
         }
+    }
+
+    #[test]
+    fn no_two_forms_of_a_resource_share_one() {
+        let forms = [Offer::single("a/b"), Offer::multipart("a/b"), Offer::single("a/c")];
+        let of = forms.map(|form| Validator::of(form, &"1.2.3").opaque);
+        assert!(of[0] != of[1] && of[0] != of[2] && of[1] != of[2], "{of:?}");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::outcome::{Named, reason};
 use super::pixels::named_syntax;
 use super::source::Source;
 use super::text::Text;
-use super::waiting::{PixelParts, Waiting};
+use super::waiting::Waiting;
 use super::{Failure, Stop, Storing};
 use crate::accept::{DICOM_XML, media_type};
 use crate::dicom_json::read;
@@ -96,10 +96,8 @@ impl Described {
         let mut instance = Instance { place, urls: HashSet::new(), waiting: None };
         match looked_at {
             Ok(read) => {
-                let pixels = PixelParts::of(&read.told);
+                let waiting = Waiting::new(text, named, syntax, &read.told, self.opening.clone());
                 instance.urls = read.told.into_iter().map(|told| told.url).collect();
-                let missing = instance.urls.clone();
-                let waiting = Waiting::new(text, named, syntax, missing, pixels, self.opening.clone());
                 instance.go_on(storing, waiting).await?;
             }
             Err(error) => storing.fail(place, named, &error),

@@ -36,10 +36,10 @@ pub(super) struct Waiting {
     pub(super) named: Named,
     /// As the metadata part has it.
     syntax: Option<TransferSyntaxUid>,
+    /// URLs of the values that have not come.
     missing: HashSet<String>,
     held: HashMap<String, Bytes>,
-    /// Media type of an encapsulated document, as its part says it.
-    document: Option<String>,
+    document: Option<DocumentPart>,
     pixels: Option<PixelParts>,
     /// Parts of them that came before other values.
     parts: Vec<Bytes>,
@@ -48,8 +48,22 @@ pub(super) struct Waiting {
     permits: Vec<OwnedSemaphorePermit>,
 }
 
+/// Where the encapsulated document of an instance comes from.
+struct DocumentPart {
+    url: String,
+    /// As its part says it.
+    content_type: Option<String>,
+}
+
+impl DocumentPart {
+    fn of(told: &[Told]) -> Option<Self> {
+        let told = told.iter().find(|told| told.is_outermost && told.tag == tags::ENCAPSULATED_DOCUMENT)?;
+        Some(Self { url: told.url.clone(), content_type: None })
+    }
+}
+
 /// Where the pixel data of an instance come from.
-pub(super) struct PixelParts {
+struct PixelParts {
     tag: Tag,
     url: String,
     /// Of the first part.
@@ -58,7 +72,7 @@ pub(super) struct PixelParts {
 
 impl PixelParts {
     /// Those that metadata tell by URL.
-    pub(super) fn of(told: &[Told]) -> Option<Self> {
+    fn of(told: &[Told]) -> Option<Self> {
         let told = told.iter().find(|told| told.is_outermost && is_pixel_data(told.tag))?;
         Some(Self { tag: told.tag, url: told.url.clone(), content_type: None })
     }
@@ -90,22 +104,22 @@ struct Beginning {
 }
 
 impl Waiting {
+    /// `told`: what the metadata tell by URL.
     pub(super) fn new(
         text: Text,
         named: Named,
         syntax: Option<TransferSyntaxUid>,
-        missing: HashSet<String>,
-        pixels: Option<PixelParts>,
+        told: &[Told],
         opening: Arc<Semaphore>,
     ) -> Self {
         Self {
             text,
             named,
             syntax,
-            missing,
+            missing: told.iter().map(|told| told.url.clone()).collect(),
             held: HashMap::new(),
-            document: None,
-            pixels,
+            document: DocumentPart::of(told),
+            pixels: PixelParts::of(told),
             parts: Vec::new(),
             open: None,
             opening,
@@ -131,7 +145,9 @@ impl Waiting {
         let is_last = self.missing.len() == 1 && self.missing.contains(url);
         let Some(pixels) = self.pixels.as_mut().filter(|pixels| pixels.url == url) else {
             let bytes = self.hold(source, &storing.holding).await?;
-            self.document = fields.get("content-type").map(str::to_owned).or(self.document.take());
+            if let Some(document) = self.document.as_mut().filter(|document| document.url == url) {
+                document.content_type = fields.get("content-type").map(str::to_owned);
+            }
             self.held.insert(url.to_owned(), bytes);
             self.missing.remove(url);
             return Ok(());
@@ -227,7 +243,8 @@ impl Waiting {
         let (_, read) = self.text.read(&storing.holding, self.held.clone()).await;
         let mut all = read?.attributes;
         storing.check_study(&all)?;
-        document::complete(&mut all, self.document.as_deref());
+        let document = self.document.as_ref().and_then(|document| document.content_type.as_deref());
+        document::complete(&mut all, document);
         if let Some(header) = header {
             header.complete(&mut all)?;
         }

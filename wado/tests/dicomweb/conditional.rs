@@ -44,6 +44,24 @@ async fn what_the_client_has_is_not_sent_again(#[case] path: &str, #[case] accep
 }
 
 #[rstest]
+#[case::instance("", &["application/dicom", INSTANCES, OCTETS, "application/zip"])]
+#[case::metadata("/metadata", &[JSON, "application/json", "multipart/related; type=\"application/dicom+xml\""])]
+#[case::frame("/frames/1", &["application/octet-stream", OCTETS])]
+#[case::value("/bulkdata/7FE00010", &["application/octet-stream", OCTETS])]
+#[case::rendered("/rendered", &["image/png", "image/jpeg", "multipart/related; type=\"image/png\""])]
+#[tokio::test]
+async fn no_two_forms_of_a_resource_have_the_same_tag(#[case] path: &str, #[case] forms: &[&str]) {
+    let service = holding(&[explicit(&image("1.2", "1.3", "1.4"))]).await;
+    let mut tags = std::collections::HashSet::new();
+    for form in forms {
+        let answer = service.get(&format!("{INSTANCE}{path}"), form).await;
+        assert_eq!(answer.status, StatusCode::OK, "{form}: {}", answer.text());
+        let tag = answer.field("etag").trim_start_matches("W/").to_owned();
+        assert!(tags.insert(tag), "{form} has that of another form");
+    }
+}
+
+#[rstest]
 #[case::as_stored("", "application/dicom; transfer-syntax=*")]
 #[case::converted("", "application/dicom")]
 #[case::stored_frame("/frames/1", "application/octet-stream; transfer-syntax=*")]

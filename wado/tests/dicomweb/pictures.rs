@@ -130,6 +130,24 @@ async fn documents_come_back_as_what_they_were(
 }
 
 #[tokio::test]
+async fn a_document_is_of_the_type_of_its_own_part_and_no_other() {
+    let service = Service::open().await;
+    let mut metadata = described("1.4");
+    metadata.as_object_mut().unwrap().retain(|tag, _| !tag.starts_with("0028"));
+    metadata["00080016"]["Value"] = json!([uids::ENCAPSULATED_PDF_STORAGE]);
+    metadata["00420011"] = json!({"vr": "OB", "BulkDataURI": "d"});
+    metadata["00091001"] = json!({"vr": "OB", "BulkDataURI": "x"});
+    let parts = [
+        ("application/pdf", Some("d"), b"%PDF-1.4".to_vec()),
+        ("text/xml", Some("x"), b"<private/>".to_vec()),
+    ];
+    let (status, module) = send(&service, &metadata, &parts).await;
+    assert_eq!(status, StatusCode::OK, "{module}");
+    let media = kept(&service, "1.4").await.1.text(tags::MIME_TYPE_OF_ENCAPSULATED_DOCUMENT);
+    assert_eq!(media.as_deref(), Some("application/pdf"));
+}
+
+#[tokio::test]
 async fn video_is_played_from_anywhere() {
     let service = Service::open().await;
     let stream: Vec<u8> = (0..=255).cycle().take(3 << 20).collect();
@@ -225,7 +243,8 @@ fn state(instance: &str) -> Attributes {
 #[tokio::test]
 async fn a_presentation_state_shows_its_images_as_it_says() {
     let service = Service::open().await;
-    service.store(&[explicit(&image("1.2", "1.3", "1.4")), explicit(&state("1.9"))]).await;
+    let images = ["1.4", "1.5"].map(|instance| explicit(&image("1.2", "1.3", instance)));
+    service.store(&[&images[..], &[explicit(&state("1.9"))]].concat()).await;
     let path = "/studies/1.2/series/1.8/instances/1.9/rendered";
     let shown = service.get(path, "image/png").await;
     assert_eq!(shown.status, StatusCode::OK, "{}", shown.text());
@@ -243,8 +262,44 @@ async fn a_presentation_state_shows_its_images_as_it_says() {
         let answer = service.get(&format!("{path}{wrong}"), "image/png").await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{wrong}");
     }
-    let other = uri.replace("objectUID=1.4", "objectUID=1.9");
-    assert_ne!(service.get(&other, "*/*").await.status, StatusCode::OK);
+    let other = service.get(&uri.replace("objectUID=1.4", "objectUID=1.5"), "*/*").await;
+    assert_eq!(other.status, StatusCode::BAD_REQUEST);
+    assert!(other.text().contains("does not refer"), "{}", other.text());
+}
+
+#[tokio::test]
+async fn what_a_presentation_state_shows_may_change_and_what_cannot_be_there_is_left_out() {
+    let service = Service::open().await;
+    let mut state = state("1.9");
+    let mut series = state.items(tags::REFERENCED_SERIES_SEQUENCE).to_vec();
+    let mut odd = series[0].clone();
+    odd.put_text(tags::SERIES_INSTANCE_UID, VR::UI, "no UID");
+    let mut gone = series[0].clone();
+    gone.put_text(tags::SERIES_INSTANCE_UID, VR::UI, "1.7");
+    series.extend([odd, gone]);
+    state.put_items(tags::REFERENCED_SERIES_SEQUENCE, series);
+    service.store(&[explicit(&image("1.2", "1.3", "1.4")), explicit(&state)]).await;
+    let path = "/studies/1.2/series/1.8/instances/1.9/rendered";
+    let parts = "multipart/related; type=\"image/png\"";
+    let first = service.get(path, parts).await;
+    assert_eq!((first.status, first.parts().len()), (StatusCode::OK, 1), "{}", first.text());
+    assert_eq!(first.field("cache-control"), "private, no-cache");
+    service.store(&[explicit(&image("1.2", "1.7", "1.4.2"))]).await;
+    let again = [("accept", parts), ("if-none-match", first.field("etag"))];
+    assert_eq!(service.get_with(path, &again).await.status, StatusCode::NOT_MODIFIED);
+}
+
+#[tokio::test]
+async fn a_presentation_state_with_more_images_than_anybody_looks_at_is_413() {
+    let service = Service::open().await;
+    let mut state = state("1.9");
+    let mut series = state.items(tags::REFERENCED_SERIES_SEQUENCE)[0].clone();
+    let reference = series.items(tags::REFERENCED_IMAGE_SEQUENCE)[0].clone();
+    series.put_items(tags::REFERENCED_IMAGE_SEQUENCE, vec![reference; 10_001]);
+    state.put_items(tags::REFERENCED_SERIES_SEQUENCE, vec![series]);
+    service.store(&[explicit(&image("1.2", "1.3", "1.4")), explicit(&state)]).await;
+    let answer = service.get("/studies/1.2/series/1.8/instances/1.9/rendered", "image/png").await;
+    assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE, "{}", answer.text());
 }
 
 #[tokio::test]
