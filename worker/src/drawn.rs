@@ -14,12 +14,14 @@ mod outlines;
 mod waveform;
 
 use dicom_store::Session;
-use dicom_store::model::{Element, Encoding, Instance, Value};
+use dicom_store::model::{Attributes, Element, Encoding, Instance, Value};
 
-use crate::Result;
 use crate::pixel::{Bitmap, Format, encode};
 use crate::transcode::{little_endian, unit};
+use crate::{CpuPool, Result};
 use canvas::Canvas;
+use outlines::Outlines;
+use waveform::Waves;
 
 /// The form of thumbnails.
 const FORMAT: Format = Format::Jpeg { quality: 90 };
@@ -30,24 +32,39 @@ const SIZE: (i32, i32) = (256, 192);
 /// Bytes of the values that one drawing is made of.
 const MOST_BYTES: u64 = 4 << 20;
 
-/// A thumbnail for an instance without a frame that can be shown; `None` where nothing is known of its kind.
+/// A thumbnail for an instance without a frame that can be shown, drawn on the pool; `None` where nothing is known of its
+/// kind.
 ///
 /// # Errors
 /// What the archive answers; `Pixel` when the drawing cannot be encoded.
-pub async fn thumbnail(session: &Session, instance: &Instance) -> Result<Option<Vec<u8>>> {
-    let drawing = drawing(session, instance).await?;
-    Ok(drawing.map(|bitmap| encode(&bitmap, FORMAT, None)).transpose()?)
+pub async fn thumbnail(session: &Session, pool: &CpuPool, instance: &Instance) -> Result<Option<Vec<u8>>> {
+    let subject = Subject::read(session, instance).await?;
+    let work = move || subject.draw().map(|drawing| encode(&drawing, FORMAT, None)).transpose();
+    Ok(pool.run(work).await??)
 }
 
-async fn drawing(session: &Session, instance: &Instance) -> Result<Option<Bitmap>> {
-    let header = session.header(instance).await?;
-    let attributes = header.attributes()?;
-    let mut source = Source { session, instance, encoding: header.encoding(), left: MOST_BYTES };
-    let mut drawing = waveform::draw(&attributes, &mut source).await?;
-    if drawing.is_none() {
-        drawing = outlines::draw(&attributes, &mut source).await?;
+/// What a drawing is made of.
+struct Subject {
+    instance: Instance,
+    attributes: Attributes,
+    waves: Option<Waves>,
+    outlines: Outlines,
+}
+
+impl Subject {
+    async fn read(session: &Session, instance: &Instance) -> Result<Self> {
+        let header = session.header(instance).await?;
+        let attributes = header.attributes()?;
+        let mut source = Source { session, instance, encoding: header.encoding(), left: MOST_BYTES };
+        let waves = Waves::read(&attributes, &mut source).await?;
+        let outlines = Outlines::read(&attributes, &mut source).await?;
+        Ok(Self { instance: instance.clone(), attributes, waves, outlines })
     }
-    Ok(drawing.or_else(|| kind::card(instance, &attributes)).map(Canvas::into_bitmap))
+
+    fn draw(&self) -> Option<Bitmap> {
+        let drawing = self.waves.as_ref().map(Waves::draw).or_else(|| self.outlines.draw());
+        drawing.or_else(|| kind::card(&self.instance, &self.attributes)).map(Canvas::into_bitmap)
+    }
 }
 
 /// Values that may lie in the object.

@@ -24,24 +24,88 @@ pub(crate) async fn thumbnail(request: Retrieval) -> Result<Response, Problem> {
     request.accepts.best_rendered(OFFERS)?;
     let numbers = request.target.frames()?;
     let instances = request.instances().await?;
-    let Some(instance) = representative(&instances) else { return of_no_image(&request, &instances).await };
+    let subject = Subject::of(&instances, numbers.as_deref())?;
     if request.target.instance.is_none() {
-        return of_series(&request, instance).await;
+        return of_series(&request, subject).await;
     }
-    let number = match numbers.as_deref() {
-        None => middle(instance),
-        Some([number]) if number.get() <= instance.frames => *number,
-        Some(_) => return Err(Problem::not_found("the path names no one frame of the instance")),
-    };
-    let validator = Validator::strong(&(identity(instance), number.get(), "thumbnail")).lasting();
+    let instance = subject.instance();
+    let validator = Validator::strong(&(identity(instance), subject.name())).lasting();
     if let Some(response) = validator.not_modified(&request.headers) {
         return Ok(response);
     }
-    let key = format!("{:?} {} thumbnail", identity(instance), number.get());
-    let bytes = request.renditions.get(&key, make(&request, instance, number)).await?;
-    let location = format!("{}/frames/{}/thumbnail", request.base.instance(instance), number.get());
+    let bytes = subject.made(&request).await?;
+    let of = request.base.instance(instance);
+    let location = match subject {
+        Subject::Frame(_, number) => format!("{of}/frames/{}/thumbnail", number.get()),
+        Subject::Drawing(_) => format!("{of}/thumbnail"),
+    };
     let part = Part::of(bytes, JPEG.to_owned(), location);
     Ok(validator.mark(part.into_single(&request.headers, &validator).await?))
+}
+
+/// What is shown.
+#[derive(Clone, Copy)]
+enum Subject<'a> {
+    Frame(&'a Instance, FrameNumber),
+    /// An instance without an image that can be shown has a drawing of what it is, where that is known.
+    Drawing(&'a Instance),
+}
+
+impl<'a> Subject<'a> {
+    /// `numbers`: the frames of the path.
+    ///
+    /// # Errors
+    /// 404 when the path names no one frame.
+    fn of(instances: &'a [Instance], numbers: Option<&[FrameNumber]>) -> Result<Self, Problem> {
+        let first = instances.first().ok_or_else(nothing)?;
+        let frame = match numbers {
+            None => None,
+            Some([number]) if number.get() <= first.frames => Some(*number),
+            Some(_) => return Err(Problem::not_found("the path names no one frame of the instance")),
+        };
+        Ok(match representative(instances) {
+            Some(instance) => Self::Frame(instance, frame.unwrap_or_else(|| middle(instance))),
+            None => Self::Drawing(first),
+        })
+    }
+
+    fn instance(&self) -> &'a Instance {
+        match self {
+            Self::Frame(instance, _) | Self::Drawing(instance) => instance,
+        }
+    }
+
+    /// Its name among the thumbnails of the instance.
+    fn name(&self) -> String {
+        match self {
+            Self::Frame(_, number) => format!("{} thumbnail", number.get()),
+            Self::Drawing(_) => "drawing".to_owned(),
+        }
+    }
+
+    async fn made(self, request: &Retrieval) -> Result<Bytes, Problem> {
+        let key = format!("{:?} {}", identity(self.instance()), self.name());
+        request.renditions.get(&key, self.make(request)).await
+    }
+
+    async fn make(self, request: &Retrieval) -> Result<Bytes, Problem> {
+        let Retrieval { session, pool, .. } = request;
+        match self {
+            Self::Frame(instance, number) => {
+                let image = Image::open(session, pool, instance).await?;
+                let (frame, info) = (image.stored(number).await?, image.info(number)?);
+                let syntax = instance.transfer_syntax.clone();
+                Ok(pool.run(move || render::thumbnail(&frame, &info, &syntax)).await??.into())
+            }
+            Self::Drawing(instance) => {
+                Ok(drawn::thumbnail(session, pool, instance).await?.ok_or_else(nothing)?.into())
+            }
+        }
+    }
+}
+
+fn nothing() -> Problem {
+    Problem::not_acceptable("there is no image to show")
 }
 
 /// The middle image of the first series that has images which can be shown.
@@ -57,30 +121,17 @@ fn middle(instance: &Instance) -> FrameNumber {
     FrameNumber::new(instance.frames.div_ceil(2)).unwrap_or(FrameNumber::FIRST)
 }
 
-/// What has no image that can be shown has a drawing of what it is, where that is known.
-async fn of_no_image(request: &Retrieval, instances: &[Instance]) -> Result<Response, Problem> {
-    let nothing = || Problem::not_acceptable("there is no image to show");
-    let instance = instances.first().ok_or_else(nothing)?;
-    let bytes = drawn::thumbnail(&request.session, instance).await?.ok_or_else(nothing)?;
-    let validator = Validator::strong(&bytes);
-    if let Some(response) = validator.not_modified(&request.headers) {
-        return Ok(response);
-    }
-    let location = format!("{}/thumbnail", request.base.instance(instance));
-    let part = Part::of(bytes.into(), JPEG.to_owned(), location);
-    Ok(validator.mark(part.into_single(&request.headers, &validator).await?))
-}
-
 /// It changes while the series grows: the browser asks each time whether its own is still the one.
-async fn of_series(request: &Retrieval, instance: &Instance) -> Result<Response, Problem> {
-    let key = DerivedKey::thumbnail(&instance.study, &instance.series);
+async fn of_series(request: &Retrieval, subject: Subject<'_>) -> Result<Response, Problem> {
+    let Instance { study, series, .. } = subject.instance();
+    let key = DerivedKey::thumbnail(study, series);
     let bytes = match request.session.derived(&key).await? {
         Some(bytes) => bytes,
         None => {
-            let (number, of) = (middle(instance), identity(instance));
-            let name = format!("{of:?} {} thumbnail", number.get());
-            let bytes = request.renditions.get(&name, make(request, instance, number)).await?;
-            request.session.put_derived(&key, bytes.clone()).await?;
+            let bytes = subject.made(request).await?;
+            if let Err(error) = request.session.put_derived(&key, bytes.clone()).await {
+                tracing::warn!(%study, %series, %error, "thumbnail is not kept");
+            }
             bytes
         }
     };
@@ -88,16 +139,7 @@ async fn of_series(request: &Retrieval, instance: &Instance) -> Result<Response,
     if let Some(response) = validator.not_modified(&request.headers) {
         return Ok(response);
     }
-    let location = format!("{}/series/{}/thumbnail", request.base.study(&instance.study), instance.series);
+    let location = format!("{}/series/{series}/thumbnail", request.base.study(study));
     let part = Part::of(bytes, JPEG.to_owned(), location);
     Ok(validator.mark(part.into_single(&request.headers, &validator).await?))
-}
-
-async fn make(request: &Retrieval, instance: &Instance, number: FrameNumber) -> Result<Bytes, Problem> {
-    let image = Image::open(&request.session, &request.pool, instance).await?;
-    let frame = image.stored(number).await?;
-    let info = image.info(number)?;
-    let syntax = instance.transfer_syntax.clone();
-    let bytes = request.pool.run(move || render::thumbnail(&frame, &info, &syntax)).await??;
-    Ok(bytes.into())
 }

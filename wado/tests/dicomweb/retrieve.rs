@@ -1,4 +1,4 @@
-use dicom::dictionary_std::tags;
+use dicom::dictionary_std::{tags, uids};
 use dicom_store::model::{Encoding, Tag, VR, transfer_syntax};
 use dicom_store::{DerivedKey, fixture};
 use http::StatusCode;
@@ -235,6 +235,44 @@ async fn gives_the_thumbnail_of_a_series_that_was_made_before() {
     for path in ["/studies/1.2/thumbnail", "/studies/1.2/series/1.3/thumbnail"] {
         assert_eq!(service.get(path, "*/*").await.body, "made before");
     }
+}
+
+fn waveform() -> Vec<u8> {
+    let mut waveform = image("1.2", "1.3", "1.4");
+    waveform.remove(tags::PIXEL_DATA);
+    waveform.put_text(tags::SOP_CLASS_UID, VR::UI, uids::TWELVE_LEAD_ECG_WAVEFORM_STORAGE);
+    explicit(&waveform)
+}
+
+#[tokio::test]
+async fn a_drawing_is_kept_as_the_thumbnail_of_its_series_and_given_as_it_is() {
+    let service = Service::open().await;
+    service.store(&[waveform()]).await;
+    let drawn = service.get("/studies/1.2/series/1.3/thumbnail", "*/*").await;
+    assert_eq!(drawn.status, StatusCode::OK, "{}", drawn.text());
+    let (study, series) = ("1.2".parse().unwrap(), "1.3".parse().unwrap());
+    let key = DerivedKey::thumbnail(&study, &series);
+    let session = fixture::system(&service.archive);
+    assert_eq!(session.derived(&key).await.unwrap().as_ref(), Some(&drawn.body));
+    session.put_derived(&key, "made before".into()).await.unwrap();
+    assert_eq!(service.get("/studies/1.2/thumbnail", "*/*").await.body, "made before");
+    let of_instance = service.get(&format!("{INSTANCE}/thumbnail"), "*/*").await;
+    assert_eq!(of_instance.body, drawn.body);
+}
+
+#[rstest]
+#[case::image(explicit(&image("1.2", "1.3", "1.4")))]
+#[case::drawing(waveform())]
+#[tokio::test]
+async fn a_thumbnail_that_cannot_be_kept_is_given_all_the_same(#[case] file: Vec<u8>) {
+    let service = Service::open().await;
+    service.store(&[file]).await;
+    let place = service.folder.path().join("objects/derived/1.2/1.3/thumbnail.jpg");
+    std::fs::create_dir_all(place.join("in the way")).unwrap();
+    let key = DerivedKey::thumbnail(&"1.2".parse().unwrap(), &"1.3".parse().unwrap());
+    assert!(fixture::system(&service.archive).put_derived(&key, "x".into()).await.is_err());
+    let answer = service.get("/studies/1.2/series/1.3/thumbnail", "*/*").await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
 }
 
 #[rstest]

@@ -20,23 +20,31 @@ struct Outline {
     points: Vec<[f64; 3]>,
 }
 
-/// None for what has no outlines.
-pub(super) async fn draw(attributes: &Attributes, source: &mut Source<'_>) -> Result<Option<Canvas>> {
-    let mut outlines = Vec::new();
-    for structure in attributes.items(tags::ROI_CONTOUR_SEQUENCE) {
-        let colour = colour(structure);
-        for contour in structure.items(tags::CONTOUR_SEQUENCE) {
-            if outlines.len() >= MOST_OUTLINES {
-                break;
-            }
-            let text = source.value(contour.get(tags::CONTOUR_DATA)).await?;
-            let points = points(&text);
-            if points.len() > 1 {
-                outlines.push(Outline { colour, points });
+/// Contour Data of all structures, each with its colour.
+pub(super) struct Outlines(Vec<(Colour, Vec<u8>)>);
+
+impl Outlines {
+    /// None of them for what has none.
+    pub(super) async fn read(attributes: &Attributes, source: &mut Source<'_>) -> Result<Self> {
+        let mut outlines = Vec::new();
+        for structure in attributes.items(tags::ROI_CONTOUR_SEQUENCE) {
+            let colour = colour(structure);
+            for contour in structure.items(tags::CONTOUR_SEQUENCE) {
+                if outlines.len() >= MOST_OUTLINES {
+                    break;
+                }
+                outlines.push((colour, source.value(contour.get(tags::CONTOUR_DATA)).await?));
             }
         }
+        Ok(Self(outlines))
     }
-    Ok(fullest_plane(&outlines).map(|plane| drawn(&plane)))
+
+    /// None where there is no line.
+    pub(super) fn draw(&self) -> Option<Canvas> {
+        let outlines = self.0.iter().map(|(colour, text)| Outline { colour: *colour, points: points(text) });
+        let outlines: Vec<Outline> = outlines.filter(|outline| outline.points.len() > 1).collect();
+        fullest_plane(&outlines).map(|plane| drawn(&plane))
+    }
 }
 
 fn colour(structure: &Attributes) -> Colour {

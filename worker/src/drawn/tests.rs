@@ -11,8 +11,8 @@ async fn drawn(sop_class: &str, fill: impl FnOnce(&mut Attributes)) -> Option<Bi
     let mut sample: Sample = ct().without(tags::PIXEL_DATA).with(tags::SOP_CLASS_UID, VR::UI, sop_class);
     fill(&mut sample.attributes);
     let instance = fixture::store(&session, &sample).await.unwrap().instance().clone();
-    let drawing = drawing(&session, &instance).await.unwrap();
-    let file = thumbnail(&session, &instance).await.unwrap();
+    let drawing = Subject::read(&session, &instance).await.unwrap().draw();
+    let file = thumbnail(&session, &CpuPool::new(1).unwrap(), &instance).await.unwrap();
     assert_eq!(file.is_some_and(|file| file.starts_with(&[0xFF, 0xD8])), drawing.is_some());
     drawing
 }

@@ -13,36 +13,60 @@ const CHANNELS: usize = 3;
 /// Seconds that are drawn.
 const SECONDS: f64 = 3.0;
 
-/// None for what has no waveform of 8 or 16 bits.
-pub(super) async fn draw(attributes: &Attributes, source: &mut Source<'_>) -> Result<Option<Canvas>> {
-    let Some(group) = attributes.items(tags::WAVEFORM_SEQUENCE).first() else { return Ok(None) };
-    let number =
-        |tag| group.int(tag).and_then(|number| usize::try_from(number).ok()).filter(|number| *number > 0);
-    let (Some(channels), Some(bits)) =
-        (number(tags::NUMBER_OF_WAVEFORM_CHANNELS), number(tags::WAVEFORM_BITS_ALLOCATED))
-    else {
-        return Ok(None);
-    };
-    let data = source.value(group.get(tags::WAVEFORM_DATA)).await?;
-    let values = match bits {
-        8 => data.iter().map(|byte| i32::from(*byte) - 128).collect::<Vec<_>>(),
-        16 => data.as_chunks::<2>().0.iter().map(|word| i32::from(i16::from_le_bytes(*word))).collect(),
-        _ => return Ok(None),
-    };
-    let frequency =
-        group.float(tags::SAMPLING_FREQUENCY).filter(|rate| (1.0..1e6).contains(rate)).unwrap_or(500.0);
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 3 and 3 million")]
-    let samples = (frequency * SECONDS) as usize;
-    let mut canvas = Canvas::new();
-    let shown = channels.min(CHANNELS);
-    let height = SIZE.1 / i32::try_from(shown).unwrap_or(1).max(1);
-    for channel in 0..shown {
-        let curve: Vec<i32> = values.iter().skip(channel).step_by(channels).take(samples).copied().collect();
-        let top = height * i32::try_from(channel).unwrap_or(0);
-        canvas.line((0, top + height / 2), (SIZE.0, top + height / 2), GREY);
-        put_curve(&mut canvas, &curve, top, height);
+/// The first group of channels.
+pub(super) struct Waves {
+    channels: usize,
+    /// 8 or 16 bits each, channel by channel.
+    data: Vec<u8>,
+    is_wide: bool,
+    /// Samples a second.
+    frequency: f64,
+}
+
+impl Waves {
+    /// None for what has no waveform of 8 or 16 bits.
+    pub(super) async fn read(attributes: &Attributes, source: &mut Source<'_>) -> Result<Option<Self>> {
+        let Some(group) = attributes.items(tags::WAVEFORM_SEQUENCE).first() else { return Ok(None) };
+        let number =
+            |tag| group.int(tag).and_then(|number| usize::try_from(number).ok()).filter(|number| *number > 0);
+        let (Some(channels), Some(bits @ (8 | 16))) =
+            (number(tags::NUMBER_OF_WAVEFORM_CHANNELS), number(tags::WAVEFORM_BITS_ALLOCATED))
+        else {
+            return Ok(None);
+        };
+        let data = source.value(group.get(tags::WAVEFORM_DATA)).await?;
+        let frequency = group.float(tags::SAMPLING_FREQUENCY).filter(|rate| (1.0..1e6).contains(rate));
+        Ok(Some(Self { channels, data, is_wide: bits == 16, frequency: frequency.unwrap_or(500.0) }))
     }
-    Ok(Some(canvas))
+
+    fn values(&self) -> Vec<i32> {
+        if self.is_wide {
+            self.data.as_chunks::<2>().0.iter().map(|word| i32::from(i16::from_le_bytes(*word))).collect()
+        } else {
+            self.data.iter().map(|byte| i32::from(*byte) - 128).collect()
+        }
+    }
+
+    pub(super) fn draw(&self) -> Canvas {
+        let (channels, values) = (self.channels, self.values());
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "between 3 and 3 million"
+        )]
+        let samples = (self.frequency * SECONDS) as usize;
+        let mut canvas = Canvas::new();
+        let shown = channels.min(CHANNELS);
+        let height = SIZE.1 / i32::try_from(shown).unwrap_or(1).max(1);
+        for channel in 0..shown {
+            let curve: Vec<i32> =
+                values.iter().skip(channel).step_by(channels).take(samples).copied().collect();
+            let top = height * i32::try_from(channel).unwrap_or(0);
+            canvas.line((0, top + height / 2), (SIZE.0, top + height / 2), GREY);
+            put_curve(&mut canvas, &curve, top, height);
+        }
+        canvas
+    }
 }
 
 /// A column holds the lowest and the highest of its samples, so that no spike is lost.

@@ -96,7 +96,7 @@ impl Job for Thumbnail {
         let first = instances.first().cloned();
         let made = match (middle(instances), first) {
             (Some(instance), _) => self.make(instance).await.map(Some),
-            (None, Some(first)) => drawn::thumbnail(&self.session, &first).await,
+            (None, Some(first)) => drawn::thumbnail(&self.session, &self.pool, &first).await,
             (None, None) => Ok(None),
         };
         match made {
