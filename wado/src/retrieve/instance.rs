@@ -1,9 +1,9 @@
 //! Instances of a study, of a series, or one (PS3.18 §10.4.1.1.1), as Part 10 files sent as they are read.
 //!
 //! Declared:
-//! - Without a transfer syntax Explicit VR Little Endian is given: what is stored otherwise is rewritten, RLE and JPEG
-//!   baseline are decoded where the pixels were stored without loss. Pixels stored with loss come as they are stored,
-//!   which PS3.18 §8.7.3.4 allows.
+//! - Without a transfer syntax Explicit VR Little Endian is given: what is stored otherwise is rewritten, frames of lossless
+//!   transfer syntaxes are decoded. Those of a transfer syntax that may be lossy come as they are stored, which PS3.18
+//!   §8.7.3.4 allows.
 //! - `transfer-syntax=*` gives the stored file byte for byte, a UID gives that transfer syntax or nothing: those that are
 //!   encoded here are made on the way, without loss.
 //! - `application/octet-stream` gives the bulk data of the same resource ([`bulk_data`]).
