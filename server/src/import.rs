@@ -186,7 +186,7 @@ mod tests {
     use std::fs;
 
     use dicom_store::fixture::{Sample, archive, ct};
-    use dicom_store::model::transfer_syntax::{self, IMPLICIT_LITTLE};
+    use dicom_store::model::transfer_syntax::{self, EXPLICIT_BIG, IMPLICIT_LITTLE};
     use dicom_store::model::{Attributes, Encoding, FileMeta, SopClassUid, Tag, TransferSyntaxUid, VR};
     use tempfile::TempDir;
 
@@ -217,9 +217,10 @@ mod tests {
             ("meta", without_preamble(ct())),
             ("explicit", ct().data_set()),
             ("implicit", ct().transfer_syntax(IMPLICIT_LITTLE).data_set()),
+            ("big", ct().transfer_syntax(EXPLICIT_BIG).data_set()),
         ]);
         let (counts, told) = import_into_new(&folder).await;
-        assert_eq!(counts, Counts { stored: 4, ..Counts::default() }, "{told:?}");
+        assert_eq!(counts, Counts { stored: 5, ..Counts::default() }, "{told:?}");
     }
 
     #[tokio::test]

@@ -26,14 +26,15 @@ pub(super) enum Start {
     Other,
 }
 
-/// Tells by the first element: group 0002 or 0008, little endian.
+/// Tells by the first element: group 0002, little endian, or 0008.
 pub(super) fn start(head: &[u8]) -> Start {
-    let Some(&[group, 0, _, _, a, b, ..]) = head.get(..8) else { return Start::Other };
+    let Some(&[first, second, _, _, a, b, _, _]) = head.get(..8) else { return Start::Other };
     let has_vr = a.is_ascii_uppercase() && b.is_ascii_uppercase();
-    match group {
-        0x02 if has_vr => Start::FileMeta,
-        0x08 if has_vr => Start::DataSet(Encoding::ExplicitLittle),
-        0x08 => Start::DataSet(Encoding::ImplicitLittle),
+    match [first, second] {
+        [0x02, 0] if has_vr => Start::FileMeta,
+        [0x08, 0] if has_vr => Start::DataSet(Encoding::ExplicitLittle),
+        [0x08, 0] => Start::DataSet(Encoding::ImplicitLittle),
+        [0, 0x08] if has_vr => Start::DataSet(Encoding::ExplicitBig),
         _ => Start::Other,
     }
 }
@@ -62,7 +63,8 @@ fn read(source: &mut dyn Source, encoding: Encoding) -> Result<Declared> {
     };
     let syntax = match encoding {
         Encoding::ImplicitLittle => transfer_syntax::IMPLICIT_LITTLE,
-        _ => transfer_syntax::EXPLICIT_LITTLE,
+        Encoding::ExplicitLittle => transfer_syntax::EXPLICIT_LITTLE,
+        Encoding::ExplicitBig => transfer_syntax::EXPLICIT_BIG,
     };
     Ok(Declared::DataSet {
         sop_class: SopClassUid::parse(uid(SOP_CLASS_UID)?)?,
