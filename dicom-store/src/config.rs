@@ -65,7 +65,7 @@ pub struct Config {
     /// second. 0 leaves that to `filmless scrub`. Default 8.
     pub verify_mib_s: u64,
     /// Days after which the bytes of what was deleted, or kept aside and discarded, leave the packs; until then it can
-    /// be restored. What was destroyed goes at once.
+    /// be restored. What was destroyed goes at once. Default 30.
     pub keep_deleted_days: u64,
     /// What is known of the text of senders that do not say it, or say it wrong. Default none.
     pub sources: Vec<TextSource>,

@@ -21,6 +21,7 @@ mod config;
 #[cfg(feature = "fixtures")]
 pub mod fixture;
 mod health;
+mod hex;
 pub mod index;
 mod inflate;
 pub mod ingest;

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use dicom::dictionary_std::{tags, uids};
 
+use crate::hex::{from_hex, hex};
 use crate::model::{Attributes, Encoding, SopInstanceUid, Tag, VR, correction};
 use crate::{Error, Result as Outcome};
 
@@ -316,7 +317,7 @@ impl Workitem {
 
     pub(crate) fn body(&self) -> Outcome<String> {
         let bytes = self.attributes.write(Encoding::ExplicitLittle);
-        let data_set = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let data_set = hex(&bytes);
         let kept = Kept { state: self.state, transaction: self.transaction.clone(), data_set };
         serde_json::to_string(&kept)
             .map_err(|cause| Error::internal("a workitem is no JSON").with_source(cause))
@@ -330,14 +331,6 @@ const CANCELLATION: [Tag; 4] = [
     tags::CONTACT_URI,
     tags::CONTACT_DISPLAY_NAME,
 ];
-
-fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let digits: Option<Vec<u8>> = text
-        .bytes()
-        .map(|byte| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
-        .collect();
-    Some(digits?.chunks_exact(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect())
-}
 
 #[cfg(test)]
 mod tests;

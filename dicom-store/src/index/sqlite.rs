@@ -482,8 +482,15 @@ impl Index for SqliteIndex {
         };
         async move {
             self.write_anew(replace).await?;
-            let writer = self.writer.clone();
-            if leaves_traces { blocking(move || lock(&writer).empty_log()).await } else { Ok(()) }
+            if leaves_traces {
+                let writer = self.writer.clone();
+                // The packs are replaced, whatever becomes of the log: the next checkpoints take what is in it.
+                if let Err(error) = blocking(move || lock(&writer).empty_log()).await {
+                    let error = error.chain();
+                    tracing::warn!(%error, "index: its log still holds what was destroyed until it is written over");
+                }
+            }
+            Ok(())
         }
         .boxed()
     }

@@ -9,12 +9,13 @@ use tokio::sync::oneshot;
 
 use super::incoming::{Store, ended};
 use crate::config::OnConflict;
+use crate::hex::hex;
 use crate::index::{AuditRow, InstanceState, Known, act_time};
 use crate::ledger::{Act, Entry, Note};
 use crate::model::SopInstanceUid;
 use crate::objects::DerivedKey;
 use crate::packs::act::ActAppend;
-use crate::packs::entry::{Digest, hex};
+use crate::packs::entry::Digest;
 use crate::packs::writer::ToLog;
 use crate::{Error, ErrorKind, Result};
 

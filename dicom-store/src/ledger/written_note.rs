@@ -1,7 +1,5 @@
 //! Writing a rejection note: a Key Object Selection document (PS3.3 §A.35.4, PS3.16 TID 2010) that takes instances back.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
-
 use dicom::dictionary_std::{tags, uids};
 
 use super::note::Title;
@@ -46,8 +44,8 @@ pub fn rejection_note(code: &str, one: &Attributes, instances: &[Instance], at: 
     let (date, time) = stamp.split_at_checked(8).unwrap_or((&stamp, ""));
     for (tag, vr, text) in [
         (tags::SOP_CLASS_UID, VR::UI, uids::KEY_OBJECT_SELECTION_DOCUMENT_STORAGE),
-        (tags::SOP_INSTANCE_UID, VR::UI, uid()?.as_str()),
-        (tags::SERIES_INSTANCE_UID, VR::UI, uid()?.as_str()),
+        (tags::SOP_INSTANCE_UID, VR::UI, SopInstanceUid::random().as_str()),
+        (tags::SERIES_INSTANCE_UID, VR::UI, SopInstanceUid::random().as_str()),
         (tags::MODALITY, VR::CS, "KO"),
         (tags::SERIES_NUMBER, VR::IS, "1"),
         (tags::INSTANCE_NUMBER, VR::IS, "1"),
@@ -113,10 +111,4 @@ fn coded(value: &str, meaning: &str) -> Attributes {
     code.put_text(tags::CODING_SCHEME_DESIGNATOR, VR::SH, "DCM");
     code.put_text(tags::CODE_MEANING, VR::LO, meaning);
     code
-}
-
-/// One that nobody else has (PS3.5 §B.2).
-fn uid() -> Result<SopInstanceUid> {
-    let half = || u128::from(RandomState::new().build_hasher().finish());
-    SopInstanceUid::parse(&format!("2.25.{}", half() << 64 | half()))
 }

@@ -1,6 +1,7 @@
 //! UIDs, one type for each thing that has one (PS3.5 §9).
 
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -105,6 +106,18 @@ uid!(
     /// Transaction UID (0008,1195).
     TransactionUid, "Transaction UID");
 
+impl SopInstanceUid {
+    /// The UID of a random UUID (PS3.5 §B.2, ISO/IEC 9834-8 version 4).
+    pub fn random() -> Self {
+        // The keys of a hasher come from the system's random numbers.
+        let half = |salt: u8| u128::from(RandomState::new().hash_one(salt));
+        let version_and_variant = 4 << 76 | 2 << 62;
+        let free = !(0xf << 76 | 3 << 62);
+        let uuid: u128 = (half(0) << 64 | half(1)) & free | version_and_variant;
+        Self(format!("2.25.{uuid}"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,6 +129,17 @@ mod tests {
     #[case("1.02.3", "1.02.3")]
     fn takes_a_uid_without_its_padding(#[case] sent: &str, #[case] held: &str) {
         assert_eq!(SopInstanceUid::parse(sent).unwrap().as_str(), held);
+    }
+
+    #[test]
+    fn a_random_uid_is_that_of_a_uuid_and_no_other_one() {
+        let uids: std::collections::HashSet<_> = (0..1000).map(|_| SopInstanceUid::random()).collect();
+        assert_eq!(uids.len(), 1000);
+        for uid in uids {
+            assert_eq!(SopInstanceUid::parse(uid.as_str()).unwrap(), uid);
+            let uuid: u128 = uid.as_str().strip_prefix("2.25.").unwrap().parse().unwrap();
+            assert_eq!((uuid >> 76 & 0xf, uuid >> 62 & 3), (4, 2), "{uid}");
+        }
     }
 
     #[rstest]

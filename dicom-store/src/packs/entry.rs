@@ -5,6 +5,7 @@
 //! set, and one of what the index keeps of it ([`Outline`]), so that the index can be made anew from the beginnings
 //! of entries. Any tar program reads the rest as usual.
 
+use crate::hex::{from_hex, hex};
 use crate::model::{SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
 use crate::{Error, Result};
 
@@ -61,7 +62,7 @@ impl Outline {
     fn read(text: &str) -> Option<Self> {
         let (data_set, kept) = text.split_once(':')?;
         let is_one = kept.len() == OUTLINE_DIGITS && kept.bytes().all(|digit| digit.is_ascii_hexdigit());
-        is_one.then_some(Self { data_set: from_hex(data_set)?, kept: kept.to_owned() })
+        is_one.then_some(Self { data_set: from_hex(data_set)?.try_into().ok()?, kept: kept.to_owned() })
     }
 }
 
@@ -208,23 +209,6 @@ fn outline_text(kept: &Digest) -> String {
     let mut text = hex(kept);
     text.truncate(OUTLINE_DIGITS);
     text
-}
-
-/// The bytes of a digest that was written by [`hex`].
-fn from_hex(text: &str) -> Option<Digest> {
-    let mut digest = [0; 32];
-    let digits = |byte: &[u8]| u8::from_str_radix(std::str::from_utf8(byte).ok()?, 16).ok();
-    if text.len() != 2 * digest.len() || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-        return None;
-    }
-    for (byte, digits_of_it) in digest.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-        *byte = digits(digits_of_it)?;
-    }
-    Some(digest)
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// Sum of all bytes, the checksum's own field counted as spaces.

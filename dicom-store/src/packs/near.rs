@@ -75,17 +75,20 @@ impl Buffers {
     }
 
     fn take(&self, length: usize) -> Filled {
+        let idle = self.idle.clone();
+        // What is much smaller than a grain has memory of its own size.
+        if length <= GRAIN / 2 {
+            return Filled { buffer: vec![0; length].into(), length, idle };
+        }
         let grains = length.div_ceil(GRAIN);
         let known = {
-            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut idle = idle.lock().unwrap_or_else(PoisonError::into_inner);
             let known = idle.of(grains).and_then(Vec::pop);
             idle.bytes -= known.as_ref().map_or(0, |buffer| buffer.len());
             known
         };
-        // What is much smaller than a grain is not kept.
-        let size = if length > GRAIN / 2 { grains * GRAIN } else { length };
-        let buffer = known.unwrap_or_else(|| vec![0; size].into());
-        Filled { buffer, length, idle: self.idle.clone() }
+        let buffer = known.unwrap_or_else(|| vec![0; grains * GRAIN].into());
+        Filled { buffer, length, idle }
     }
 }
 
@@ -185,6 +188,16 @@ mod tests {
                 .unwrap();
         drop((again, many));
         assert_eq!(idle(&buffers), IDLE, "more than is kept goes back to the system");
+    }
+
+    #[tokio::test]
+    async fn a_small_read_leaves_the_kept_memory_alone() {
+        let (file, buffers) = (file(&[7; GRAIN]), Buffers::default());
+        drop(buffers.read(&file, 0..GRAIN as u64).await.unwrap());
+        let small = buffers.read(&file, 0..GRAIN as u64 / 2).await.unwrap();
+        assert_eq!((small.len(), idle(&buffers)), (GRAIN / 2, GRAIN));
+        let more = buffers.read(&file, 0..GRAIN as u64 / 2 + 1).await.unwrap();
+        assert_eq!((more.len(), idle(&buffers)), (GRAIN / 2 + 1, 0));
     }
 
     #[tokio::test]

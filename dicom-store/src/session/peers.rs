@@ -2,6 +2,7 @@
 
 use super::Session;
 use crate::access::Action;
+use crate::hex::hex;
 use crate::index::{AuditRow, EntryRow};
 use crate::model::{AeTitle, SopInstanceUid};
 use crate::peer::{PEER, Peer, SENDER, Sender};
@@ -116,10 +117,7 @@ impl Session {
             let entries = self.archive.inner.index.pack_entries_of(some).await?;
             let kept = entries.into_iter().filter(|entry| !entry.is_damaged);
             let kept = kept.filter(|entry| matches!(entry.row, EntryRow::Instance(_)));
-            digests.extend(kept.map(|entry| {
-                let digest = entry.digest.iter().map(|byte| format!("{byte:02x}")).collect();
-                (entry.sop_instance, digest)
-            }));
+            digests.extend(kept.map(|entry| (entry.sop_instance, hex(&entry.digest))));
         }
         Ok(digests)
     }

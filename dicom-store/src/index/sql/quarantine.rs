@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use super::ledger::{in_force, subject_of_instance};
 use super::levels::reference;
 use super::{Connection, SqlRow, SqlValue, Statement, counts};
+use crate::hex::hex;
 use crate::index::KeptAside;
 use crate::ledger::Act;
 use crate::model::{Header, SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
-use crate::packs::entry::hex;
 use crate::{Error, Result};
 
 /// Kept aside as it came.

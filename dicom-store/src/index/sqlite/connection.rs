@@ -158,17 +158,17 @@ pub(crate) fn renew(file: &Path) -> Result<()> {
     let mut connection = SqliteConnection(rusqlite::Connection::open(&new).map_err(sql_error)?);
     connection.run(&format!("PRAGMA page_size = {PAGE}"))?;
     connection.migrate()?;
+    connection.run("BEGIN")?;
     for row in &register {
         let insert = Statement::new(
             "INSERT INTO register (kind, name, body, made, written, times) VALUES (?, ?, ?, ?, ?, ?)",
         );
-        connection.0.execute("BEGIN", ()).map_err(sql_error)?;
         let insert = (0..6)
             .try_fold(insert, |insert, column| Ok::<_, Error>(insert.bind(row.value(column)?.clone())))?;
         let inserted = connection.prepare(&insert).and_then(|mut prepared| prepared.raw_execute());
         inserted.map_err(sql_error)?;
-        connection.0.execute("COMMIT", ()).map_err(sql_error)?;
     }
+    connection.run("COMMIT")?;
     connection.close()?;
     if is_damaged {
         // Somebody may still get something out of it.
@@ -225,13 +225,10 @@ fn remove(file: &Path) -> Result<()> {
 }
 
 fn remove_file(path: &Path) -> Result<()> {
-    {
-        match std::fs::remove_file(path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
-            _ => {}
-        }
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 fn bind(prepared: &mut Prepared<'_>, number: usize, value: &SqlValue) -> rusqlite::Result<()> {
