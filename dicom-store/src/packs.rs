@@ -11,6 +11,7 @@
 
 pub(crate) mod act;
 pub(crate) mod ahead;
+mod arrival;
 mod cache;
 mod committer;
 mod company;

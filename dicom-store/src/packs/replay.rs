@@ -12,6 +12,7 @@ use futures_util::{FutureExt, TryStreamExt};
 use tracing::{error, info, warn};
 
 use super::Packs;
+use super::arrival::{self, Due};
 use super::disk::Step;
 use super::entry::BLOCK;
 use super::file::PackFile;
@@ -105,7 +106,8 @@ async fn are_there(packs: &Packs, marks: &[Mark], in_log: &[PackId]) -> Result<V
             // What another node has made lately may have been gathered since, or not have been listed yet.
             None if packs.is_own(mark.pack) => {
                 let what = format!(
-                    "pack {} is neither in the log nor in the object store; is its volume mounted?",
+                    "pack {} is neither in the log nor in the object store; is its volume mounted? \
+                     If it is lost for good, `filmless reindex` goes on with what is there",
                     mark.pack
                 );
                 return Err(Error::new(ErrorKind::Unavailable, what));
@@ -172,7 +174,7 @@ pub(crate) async fn objects(replay: Replay<'_>) -> Result<u64> {
     let Replay { packs, index, .. } = replay;
     let known: HashMap<PackId, PackRow> =
         all_rows(index).await?.into_iter().map(|row| (row.pack, row)).collect();
-    let mut count = 0;
+    let mut due = Vec::new();
     for (pack, length) in packs.objects.packs().await? {
         packs.is_taken(pack);
         let mark = match known.get(&pack) {
@@ -182,6 +184,11 @@ pub(crate) async fn objects(replay: Replay<'_>) -> Result<u64> {
             Some(_) => continue,
             None => 0,
         };
+        due.push(Due { pack, length, mark });
+    }
+    let due = arrival::in_order(&packs.objects, due).await?;
+    let count = due.len() as u64;
+    for Due { pack, length, mark } in due {
         let copy = packs.arriving_file(pack);
         let path = packs.objects.pack_copy(pack, &copy).await?;
         let is_copy = path == copy;
@@ -195,7 +202,6 @@ pub(crate) async fn objects(replay: Replay<'_>) -> Result<u64> {
         if is_copy {
             blocking(move || std::fs::remove_file(copy)).await?;
         }
-        count += 1;
     }
     Ok(count)
 }

@@ -15,6 +15,7 @@ use dicom_store::fixture::{self, Sample, ct, key_object, store, system};
 use dicom_store::model::{FrameNumber, Header, Resource, SopInstanceUid, VR, transfer_syntax};
 use dicom_store::{Archive, Arrival, Config, Declared, Order, Origin, Session, Stored};
 use futures_util::TryStreamExt;
+use rstest::rstest;
 use tempfile::TempDir;
 
 /// Packs that are soon full, and packs of their own for what is over a MiB.
@@ -168,6 +169,37 @@ async fn an_index_that_is_made_anew_is_the_one_that_was() {
             rows.iter().any(|row| traces.iter().any(|trace| row.contains(&format!("Text({trace:?})"))));
         assert!(!is_told, "{table} tells of what was destroyed");
     }
+}
+
+#[rstest]
+#[case::as_they_came(None)]
+#[case::of_a_patient_who_was_corrected(Some(
+    r#"{"kind":"correct-patient","patient":{"id":"P"},"values":{"PatientSex":"F"}}"#
+))]
+#[tokio::test]
+async fn who_a_patient_is_is_told_by_what_was_not_destroyed(#[case] correction: Option<&str>) {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(&folder);
+    let archive = Archive::open(&config).await.unwrap();
+    let session = system(&archive);
+    let [first, second, third] =
+        ["NGUYEN^AN", "TRAN^BINH", "LE^CHI"].map(|name| ct().patient_id("P").name(name));
+    for sample in [&first, &second, &second.next(2), &third] {
+        store(&session, sample).await.unwrap();
+    }
+    if let Some(order) = correction {
+        act(&session, order).await;
+    }
+    act(&session, &format!(r#"{{"kind":"destroy","of":{{"study":"{}"}}}}"#, first.study())).await;
+    archive.close().await;
+    let before = rows::of(folder.path());
+    let tells = |name: &str| {
+        ["patients", "studies", "words"].map(|table| before[table].iter().any(|row| row.contains(name)))
+    };
+    assert_eq!(tells("nguyen"), [false; 3], "{before:?}");
+    assert_eq!((tells("tran"), tells("chi")), ([true; 3], [false, true, true]));
+    Archive::reindex(&config).await.unwrap().close().await;
+    assert_eq!(rows::of(folder.path()), before);
 }
 
 /// Where these bytes lie in a file, once.

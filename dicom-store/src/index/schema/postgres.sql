@@ -206,7 +206,7 @@ CREATE INDEX instance_acts_by_act ON instance_acts (act);
 -- What came of patients and studies of which something else is told.
 CREATE TABLE received_patients (
     patient BIGINT PRIMARY KEY,
-    -- 0 when nothing came: an act made the patient.
+    -- 0 when nothing came: an act made the patient. 2 within the transaction that brings the first study.
     is_received BIGINT NOT NULL,
     attributes BYTEA NOT NULL
 );

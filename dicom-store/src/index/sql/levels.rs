@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::commit::{Added, Memory, Series};
 use super::words::Found;
-use super::{Connection, Statement, audit, rows, words};
+use super::{Connection, Statement, audit, rows, who, words};
 use crate::index::level_rows::words_of_name;
 use crate::index::{AuditRow, NewInstance, person};
 use crate::model::{Attributes, Encoding, PatientKey};
@@ -154,16 +154,18 @@ async fn patient<C: Connection>(connection: &mut C, memory: &Memory, new: &NewIn
     .bind(attributes);
     let row = connection.fetch_one(insert).await?;
     let (id, mut known) = (row.int(0)?, row);
+    let mut is_first = false;
     if memory.has_acts() {
         // What came, whatever is told: so it is the same once the act is undone.
         let select = Statement::new(
-            "SELECT p.id, coalesce(r.attributes, p.attributes) FROM patients p
+            "SELECT p.id, coalesce(r.attributes, p.attributes), coalesce(r.is_received, 1) FROM patients p
              LEFT JOIN received_patients r ON r.patient = p.id WHERE p.id = ?",
         );
         known = connection.fetch_one(select.bind(id)).await?;
+        is_first = known.int(2)? == 0 && who::comes_first(connection, id, attributes).await?;
     }
     match known.blob(1)? {
-        known if known == attributes => {
+        known if known == attributes || is_first => {
             let words = new.levels.patient_words.expose().clone();
             Ok(Patient { id, words, person: None, difference: None })
         }

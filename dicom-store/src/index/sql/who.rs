@@ -10,12 +10,12 @@ use bytes::Bytes;
 use dicom::dictionary_std::tags;
 
 use super::ledger::{in_force, is_any, subject_of_patient, subject_of_study};
-use super::{Connection, SqlRow, Statement, words};
+use super::{Connection, SqlRow, Statement, levels, words};
 use crate::index::level_rows::words_of_name;
 use crate::index::{LevelRows, NewInstance, person};
 use crate::ledger::{Act, Entry};
 use crate::model::correction::Step;
-use crate::model::{Attributes, Correction, Encoding, PatientKey, StudyInstanceUid, VR};
+use crate::model::{Attributes, Correction, Encoding, Header, PatientKey, StudyInstanceUid, VR};
 use crate::{Error, Result};
 
 /// Merges that are followed from one patient to the next.
@@ -74,14 +74,58 @@ fn of_identifier(key: &PatientKey) -> Attributes {
 /// Nothing that came of a patient is left: the studies that are told as theirs came as somebody else's. What is told
 /// of the patient is what was corrected.
 pub(super) async fn forget_what_came<C: Connection>(connection: &mut C, id: i64) -> Result<()> {
-    let select = Statement::new("SELECT issuer, patient_id FROM patients WHERE id = ?").bind(id);
-    let row = connection.fetch_one(select).await?;
-    let key = PatientKey { issuer: row.text(0)?.to_owned(), id: row.text(1)?.to_owned() };
+    let key = key_of(connection, id).await?;
     let bytes = of_identifier(&key).write(Encoding::ExplicitLittle);
     let sql = "INSERT INTO received_patients (patient, is_received, attributes) VALUES (?, 0, ?)
                ON CONFLICT (patient) DO UPDATE SET is_received = 0, attributes = excluded.attributes";
     connection.execute(Statement::new(sql).bind(id).bind(bytes)).await?;
     settle_patient(connection, &key).await
+}
+
+/// Who a patient is, by the studies that are left of those that came, in their order: as if the others had never been.
+pub(super) async fn tell_by_what_is_left<C: Connection>(connection: &mut C, id: i64) -> Result<()> {
+    let sql = "SELECT s.id FROM studies s LEFT JOIN received_studies r ON r.study = s.id
+               WHERE coalesce(r.patient, s.patient) = ? ORDER BY s.id";
+    let mut known: Option<Attributes> = None;
+    for row in connection.fetch(Statement::new(sql).bind(id)).await? {
+        let study = row.int(0)?;
+        let Some(says) = said_first(connection, study).await? else { continue };
+        let person = known.as_ref().and_then(|known| kept(&person::own(known, &says)));
+        for (table, key) in [("received_studies", "study"), ("studies", "id")] {
+            let update = Statement::new(format!("UPDATE {table} SET person = ? WHERE {key} = ?"));
+            if connection.execute(update.bind(person.clone()).bind(study)).await? > 0 {
+                break;
+            }
+        }
+        known.get_or_insert(says);
+    }
+    let Some(known) = known else { return Ok(()) };
+    let bytes = known.write(Encoding::ExplicitLittle);
+    let sql = "UPDATE received_patients SET attributes = ? WHERE patient = ?";
+    if connection.execute(Statement::new(sql).bind(bytes.as_slice()).bind(id)).await? == 0 {
+        let update = Statement::new("UPDATE patients SET attributes = ? WHERE id = ?");
+        connection.execute(update.bind(bytes).bind(id)).await?;
+    }
+    let key = key_of(connection, id).await?;
+    settle_patient(connection, &key).await
+}
+
+/// What the first instance that came of a study says of the patient.
+async fn said_first<C: Connection>(connection: &mut C, study: i64) -> Result<Option<Attributes>> {
+    let sql = "SELECT i.header, e.reference FROM instances i JOIN series e ON e.id = i.series
+               WHERE e.study = ? ORDER BY i.id LIMIT 1";
+    let row = connection.fetch_optional(Statement::new(sql).bind(study)).await?;
+    let of = |row: SqlRow| {
+        let header = Header::from_bytes(row.blob(0)?, &levels::reference(row.blob(1)?)?)?;
+        read(LevelRows::of(&header.received()?).patient_attributes.expose())
+    };
+    row.map(of).transpose()
+}
+
+async fn key_of<C: Connection>(connection: &mut C, id: i64) -> Result<PatientKey> {
+    let select = Statement::new("SELECT issuer, patient_id FROM patients WHERE id = ?").bind(id);
+    let row = connection.fetch_one(select).await?;
+    Ok(PatientKey { issuer: row.text(0)?.to_owned(), id: row.text(1)?.to_owned() })
 }
 
 /// Who a patient is after all merges, and the last of them.
@@ -315,18 +359,26 @@ async fn is_told_as_it_came<C: Connection>(connection: &mut C, key: &PatientKey)
     Ok(connection.fetch_optional(kept).await?.is_none())
 }
 
+/// Notes what a study that is about to get its row says of a patient whom acts had made, and of whom nothing had come;
+/// gives whether it is that. What follows from it is worked out when the group has its rows, by [`settle_new`].
+pub(super) async fn comes_first<C: Connection>(
+    connection: &mut C,
+    patient: i64,
+    attributes: &[u8],
+) -> Result<bool> {
+    let sql =
+        "UPDATE received_patients SET attributes = ?, is_received = 2 WHERE is_received = 0 AND patient = ?";
+    Ok(connection.execute(Statement::new(sql).bind(attributes).bind(patient)).await? > 0)
+}
+
 /// What came for a study and a patient of whom there may be acts; gives whether rows of studies changed.
 pub(super) async fn settle_new<C: Connection>(connection: &mut C, new: &NewInstance) -> Result<bool> {
     let key = new.levels.patient.expose();
     let mut has_changed = false;
     if !key.id.is_empty() {
-        let sql =
-            "UPDATE received_patients SET attributes = ?, is_received = 1 WHERE is_received = 0 AND patient =
+        let sql = "UPDATE received_patients SET is_received = 1 WHERE is_received = 2 AND patient =
                    (SELECT id FROM patients WHERE patient_id = ? AND issuer = ? AND scope = '')";
-        let update = Statement::new(sql)
-            .bind(new.levels.patient_attributes.expose().as_slice())
-            .bind(key.id.as_str())
-            .bind(key.issuer.as_str());
+        let update = Statement::new(sql).bind(key.id.as_str()).bind(key.issuer.as_str());
         let is_made = connection.execute(update).await? > 0;
         // A patient who was corrected, of whom all had been destroyed, comes again.
         if is_made || is_told_as_it_came(connection, key).await? {
