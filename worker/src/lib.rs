@@ -5,6 +5,7 @@
 //! | [`pool`] | the threads that compute, behind a future |
 //! | [`pixel`] | frames → samples → pictures: pure functions, a crate of its own |
 //! | [`render`] | a stored frame → an image file |
+//! | [`captions`], `lettering` | whose a picture is, burnt in; words in pictures |
 //! | [`drawn`] | thumbnails of what has no frame that can be shown |
 //! | [`transcode`] | an instance or a frame in another transfer syntax |
 //! | [`softcopy`] | presentation states |
@@ -20,6 +21,7 @@
 //! | [`remote`] | what remote AEs do for us; the protocols implement it |
 
 pub mod background;
+pub mod captions;
 mod clock;
 mod config;
 pub mod destination;
@@ -29,6 +31,7 @@ mod error;
 pub mod frame;
 pub mod job;
 pub mod jobs;
+mod lettering;
 pub mod migrate;
 mod orders;
 pub mod pool;

@@ -1,7 +1,9 @@
 //! A stored frame → an image file, as a rendered resource or a thumbnail (PS3.18 §8.3.5, §8.7.4).
 
+use bytes::Bytes;
 use dicom_store::model::TransferSyntaxUid;
 
+use crate::captions::{Annotation, Captions};
 use crate::pixel::{
     self, Bitmap, Decoded, Format, GifFrame, IccProfile, ImageInfo, Shown, Viewport, Window, encode, fit,
 };
@@ -24,16 +26,33 @@ pub struct Presentation {
     pub format: Format,
     /// The colour space.
     pub profile: IccProfile,
+    /// What is burnt in.
+    pub annotation: Annotation,
+}
+
+/// What goes into a picture beside the pixels, from the data set.
+#[derive(Clone, Debug, Default)]
+pub struct Beside {
+    /// The ICC profile of the image.
+    pub profile: Option<Bytes>,
+    /// The words that are burnt in.
+    pub captions: Captions,
 }
 
 impl Default for Presentation {
     /// As the data set proposes, pixel by pixel, in JPEG of quality 90.
     fn default() -> Self {
-        Self { window: None, viewport: None, format: Format::Jpeg { quality: 90 }, profile: IccProfile::No }
+        Self {
+            window: None,
+            viewport: None,
+            format: Format::Jpeg { quality: 90 },
+            profile: IccProfile::No,
+            annotation: Annotation::default(),
+        }
     }
 }
 
-/// The frame, as it is stored, shown so and encoded. `profile` is the ICC profile of the image.
+/// The frame, as it is stored, shown so and encoded.
 ///
 /// # Errors
 /// Those of [`pixel::decode`]; `Presentation` when the viewport shows nothing of the image; `Unsupported` for a profile
@@ -43,11 +62,16 @@ pub fn render(
     info: &ImageInfo,
     syntax: &TransferSyntaxUid,
     presentation: &Presentation,
-    profile: Option<&[u8]>,
+    beside: &Beside,
 ) -> pixel::Result<Vec<u8>> {
     let decoded = pixel::decode(frame, info, syntax)?;
-    let picture = shown(decoded, info, presentation)?;
-    let (picture, profile) = presentation.profile.apply(picture, profile)?;
+    finished(shown(decoded, info, presentation)?, presentation, beside)
+}
+
+/// The picture with its words, in its colour space and form.
+fn finished(picture: Bitmap, presentation: &Presentation, beside: &Beside) -> pixel::Result<Vec<u8>> {
+    let (mut picture, profile) = presentation.profile.apply(picture, beside.profile.as_deref())?;
+    beside.captions.draw(&mut picture);
     encode(&picture, presentation.format, profile)
 }
 
@@ -62,7 +86,7 @@ pub fn render_by(
     syntax: &TransferSyntaxUid,
     presentation: &Presentation,
     state: &Softcopy,
-    profile: Option<&[u8]>,
+    beside: &Beside,
 ) -> pixel::Result<Vec<u8>> {
     let decoded = pixel::decode(frame, info, syntax)?;
     let picture = state.show(pixel::to_bitmap(decoded, &Shown::AsProposed)?);
@@ -71,8 +95,7 @@ pub fn render_by(
         Some(viewport) => fit(picture, viewport, aspect)?,
         None => picture,
     };
-    let (picture, profile) = presentation.profile.apply(picture, profile)?;
-    encode(&picture, presentation.format, profile)
+    finished(picture, presentation, beside)
 }
 
 /// The same as a picture of an animation, which is shown for `delay` hundredths of a second.
@@ -84,10 +107,12 @@ pub fn animate(
     info: &ImageInfo,
     syntax: &TransferSyntaxUid,
     presentation: &Presentation,
-    delay: u16,
+    (captions, delay): (&Captions, u16),
 ) -> pixel::Result<GifFrame> {
     let decoded = pixel::decode(frame, info, syntax)?;
-    GifFrame::new(&shown(decoded, info, presentation)?, delay)
+    let mut picture = shown(decoded, info, presentation)?;
+    captions.draw(&mut picture);
+    GifFrame::new(&picture, delay)
 }
 
 /// The frame in at most 256 × 256 square pixels, as a JPEG; what is smaller is not enlarged.
@@ -155,7 +180,7 @@ mod tests {
     #[test]
     fn the_proposed_window_spreads_the_ramp_over_all_shades() {
         let (frame, info) = ramp("MONOCHROME2");
-        let row = first_row(&render(&frame, &info, &syntax(), &png(None), None).unwrap(), 64);
+        let row = first_row(&render(&frame, &info, &syntax(), &png(None), &Beside::default()).unwrap(), 64);
         // ((v − 31.5) / 63 + 0.5) · 255, to the nearest.
         assert_eq!((row[0], row[1], row[16], row[31], row[32], row[63]), (0, 4, 65, 125, 130, 255));
     }
@@ -163,7 +188,7 @@ mod tests {
     #[test]
     fn monochrome1_is_the_negative() {
         let (frame, info) = ramp("MONOCHROME1");
-        let row = first_row(&render(&frame, &info, &syntax(), &png(None), None).unwrap(), 64);
+        let row = first_row(&render(&frame, &info, &syntax(), &png(None), &Beside::default()).unwrap(), 64);
         assert_eq!((row[0], row[63]), (255, 0));
     }
 
@@ -171,7 +196,8 @@ mod tests {
     fn an_asked_window_clips_what_lies_beyond() {
         let (frame, info) = ramp("MONOCHROME2");
         let window = Window::new(16.0, 16.0, WindowFunction::Linear).unwrap();
-        let row = first_row(&render(&frame, &info, &syntax(), &png(Some(window)), None).unwrap(), 64);
+        let row =
+            first_row(&render(&frame, &info, &syntax(), &png(Some(window)), &Beside::default()).unwrap(), 64);
         assert_eq!((row[4], row[16], row[40]), (0, 136, 255));
     }
 
@@ -179,7 +205,9 @@ mod tests {
     fn a_viewport_scales_and_keeps_the_aspect() {
         let (frame, info) = ramp("MONOCHROME2");
         let viewport = Some(Viewport { width: 32, height: 32, region: None });
-        let file = render(&frame, &info, &syntax(), &Presentation { viewport, ..png(None) }, None).unwrap();
+        let file =
+            render(&frame, &info, &syntax(), &Presentation { viewport, ..png(None) }, &Beside::default())
+                .unwrap();
         let picture = image::load_from_memory_with_format(&file, image::ImageFormat::Png).unwrap();
         assert_eq!((picture.width(), picture.height()), (32, 16));
     }

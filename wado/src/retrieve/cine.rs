@@ -10,6 +10,7 @@ use dicom_store::model::{Attributes, FrameNumber, Instance};
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use http::HeaderValue;
 use http::header::{CONTENT_LOCATION, CONTENT_TYPE};
+use worker::captions::Captions;
 use worker::pixel::{GifAnimation, GifFrame};
 use worker::render::{self, Presentation};
 
@@ -65,7 +66,8 @@ async fn frame(
 ) -> Result<GifFrame, Problem> {
     let (stored, info) = (image.stored(number).await?, image.info(number)?);
     let syntax = image.instance.transfer_syntax.clone();
-    let work = move || render::animate(&stored, &info, &syntax, &presentation, delay);
+    let captions = Captions::read(&image.attributes, number, presentation.annotation);
+    let work = move || render::animate(&stored, &info, &syntax, &presentation, (&captions, delay));
     Ok(image.pool.run(work).await??)
 }
 

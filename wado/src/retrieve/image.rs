@@ -4,9 +4,11 @@ use bytes::Bytes;
 use dicom::dictionary_std::tags;
 use dicom_store::Session;
 use dicom_store::model::{Attributes, Bulk, FrameMap, FrameNumber, Instance, TransferSyntaxUid, Value};
+use worker::captions::Captions;
 use worker::frame;
-use worker::pixel::{ImageInfo, MAX_PROFILE, NativeFrame};
+use worker::pixel::{IccProfile, ImageInfo, MAX_PROFILE, NativeFrame};
 use worker::pool::CpuPool;
+use worker::render::{Beside, Presentation};
 use worker::transcode;
 
 use crate::error::Problem;
@@ -42,8 +44,21 @@ impl Image {
         Ok(ImageInfo::read(&self.attributes, frame)?)
     }
 
+    /// What goes into a picture of a frame that is shown so.
+    pub(super) async fn beside(
+        &self,
+        frame: FrameNumber,
+        presentation: &Presentation,
+    ) -> Result<Beside, Problem> {
+        let profile = match presentation.profile {
+            IccProfile::No => None,
+            _ => self.profile().await?,
+        };
+        Ok(Beside { profile, captions: Captions::read(&self.attributes, frame, presentation.annotation) })
+    }
+
     /// The ICC profile of its colours: the image's own, or that of its first optical path (PS3.3 §C.11.15, §C.8.12.5).
-    pub(super) async fn profile(&self) -> Result<Option<Bytes>, Problem> {
+    async fn profile(&self) -> Result<Option<Bytes>, Problem> {
         let path = self.attributes.items(tags::OPTICAL_PATH_SEQUENCE).first();
         let element = self.attributes.get(tags::ICC_PROFILE).or_else(|| path?.get(tags::ICC_PROFILE));
         match element.map(|element| &element.value) {

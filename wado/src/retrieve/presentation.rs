@@ -1,9 +1,8 @@
 //! How a rendered resource is to be shown: its query parameters (PS3.18 §8.3.5.1).
-//!
-//! `annotation` is understood but nothing is burnt in; the answer says so.
 
 use std::str::FromStr;
 
+use worker::captions::Annotation;
 use worker::pixel::{Format, IccProfile, Region, Viewport, Window, WindowFunction};
 use worker::render::Presentation;
 
@@ -46,8 +45,9 @@ impl Wanted {
         }
         let window = parameters.get("window").map(window).transpose()?;
         let viewport = parameters.get("viewport").map(viewport).transpose()?;
-        let warning = parameters.get("annotation").map(annotation).transpose()?;
-        Ok(Self { presentation: Presentation { window, viewport, format, profile }, warning })
+        let (annotation, warning) =
+            parameters.get("annotation").map(annotation).transpose()?.unwrap_or_default();
+        Ok(Self { presentation: Presentation { window, viewport, format, profile, annotation }, warning })
     }
 }
 
@@ -102,15 +102,25 @@ fn elided(text: &str) -> Option<Option<f64>> {
     if text.is_empty() { Some(None) } else { parse(text).filter(|number: &f64| number.is_finite()).map(Some) }
 }
 
-/// Known are `patient` and `technique` (PS3.18 §8.3.5.1.1); none is burnt in.
-fn annotation(text: &str) -> Result<String, Problem> {
+/// What is burnt in, and what is said of the rest: there are `patient` and `technique` (PS3.18 §8.3.5.1.2).
+fn annotation(text: &str) -> Result<(Annotation, Option<String>), Problem> {
     let is_keyword =
         |value: &&str| !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_alphanumeric());
     let values = fields(text);
     if !values.iter().all(is_keyword) {
         return Err(Problem::invalid("annotation is not a list of keywords"));
     }
-    Ok(format!("The following annotation values are not supported: {}", values.join(",")))
+    let mut wanted = Annotation::default();
+    let mut others = Vec::new();
+    for value in values {
+        match value {
+            "patient" => wanted.patient = true,
+            "technique" => wanted.technique = true,
+            other => others.push(other),
+        }
+    }
+    let warning = format!("The following annotation values are not supported: {}", others.join(","));
+    Ok((wanted, (!others.is_empty()).then_some(warning)))
 }
 
 fn fields(text: &str) -> Vec<&str> {
@@ -173,9 +183,15 @@ mod tests {
     }
 
     #[test]
-    fn says_that_annotations_are_not_burnt_in() {
-        let warning = read("annotation=patient,technique").unwrap().warning.unwrap();
-        assert_eq!(warning, "The following annotation values are not supported: patient,technique");
-        assert_eq!(read("").unwrap().warning, None);
+    fn what_cannot_be_burnt_in_is_told() {
+        let both = Annotation { patient: true, technique: true };
+        let of =
+            |query: &str| read(query).map(|wanted| (wanted.presentation.annotation, wanted.warning)).unwrap();
+        assert_eq!(of("annotation=technique,patient"), (both, None));
+        assert_eq!(of(""), (Annotation::default(), None));
+        let (annotation, warning) = of("annotation=patient,ruler,logo");
+        assert_eq!(annotation, Annotation { technique: false, ..both });
+        let told = "The following annotation values are not supported: ruler,logo";
+        assert_eq!(warning.as_deref(), Some(told));
     }
 }

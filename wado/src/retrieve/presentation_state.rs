@@ -14,7 +14,7 @@ use dicom_store::model::{
     Attributes, Bulk, Element, Encoding, ErrorKind, FrameNumber, Instance, Resource, SeriesInstanceUid, Value,
 };
 use futures_util::stream::{self, StreamExt};
-use worker::pixel::{IccProfile, ImageInfo};
+use worker::pixel::ImageInfo;
 use worker::render::{self, Presentation};
 use worker::softcopy::{Softcopy, references};
 use worker::transcode::{little_endian, unit};
@@ -200,13 +200,9 @@ impl Maker {
         let opened = Image::open(&self.request.session, &self.request.pool, image).await?;
         let frame = opened.stored(number).await?;
         let info = ImageInfo::read(&softcopy.over(&opened.attributes), number)?;
-        let profile = match self.presentation.profile {
-            IccProfile::No => None,
-            _ => opened.profile().await?,
-        };
+        let beside = opened.beside(number, &self.presentation).await?;
         let (syntax, presentation) = (image.transfer_syntax.clone(), self.presentation);
-        let work =
-            move || render::render_by(&frame, &info, &syntax, &presentation, &softcopy, profile.as_deref());
+        let work = move || render::render_by(&frame, &info, &syntax, &presentation, &softcopy, &beside);
         Ok(self.request.pool.run(work).await??.into())
     }
 }

@@ -14,7 +14,6 @@ use axum::response::Response;
 use bytes::Bytes;
 use dicom_store::model::{FrameNumber, Instance};
 use futures_util::stream::{self, StreamExt};
-use worker::pixel::IccProfile;
 use worker::render::{self, Presentation};
 
 use super::image::Image;
@@ -163,12 +162,9 @@ impl Maker {
         let Self { request, presentation } = self;
         let image = Image::open(&request.session, &request.pool, instance).await?;
         let (frame, info) = (image.stored(number).await?, image.info(number)?);
-        let profile = match presentation.profile {
-            IccProfile::No => None,
-            _ => image.profile().await?,
-        };
+        let beside = image.beside(number, presentation).await?;
         let (syntax, presentation) = (instance.transfer_syntax.clone(), *presentation);
-        let work = move || render::render(&frame, &info, &syntax, &presentation, profile.as_deref());
+        let work = move || render::render(&frame, &info, &syntax, &presentation, &beside);
         Ok(request.pool.run(work).await??.into())
     }
 }

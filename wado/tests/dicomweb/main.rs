@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod acts;
 #[cfg(test)]
+mod annotation;
+#[cfg(test)]
 mod api;
 #[cfg(test)]
 mod conditional;
