@@ -39,8 +39,27 @@ struct Listed {
 struct Inventory {
     /// Number of Study Related Instances, where it says so.
     count: Option<u64>,
-    /// Each of them; `None` when it does not list instances.
+    /// Each of them that it lists; `None` when it does not list instances. Some answer no more than so many times and say
+    /// nothing of the rest: then it has fewer than the count.
     instances: Option<Vec<Listed>>,
+}
+
+impl Inventory {
+    /// Instances that the peer has, as far as it says: as many as it counts, and as many as it lists.
+    fn expected(&self) -> Option<u64> {
+        let listed = self.instances.as_ref().map(|instances| instances.len() as u64);
+        listed.max(self.count)
+    }
+
+    /// What is not here; `None` when that cannot be named: the peer lists no instances, or counts more than it lists and
+    /// all of those are here.
+    fn missing(&self, here: &HashSet<SopInstanceUid>) -> Option<Vec<Listed>> {
+        let listed = self.instances.as_ref()?;
+        let missing: Vec<Listed> =
+            listed.iter().filter(|listed| !here.contains(&listed.instance)).cloned().collect();
+        let is_whole = self.expected().is_none_or(|expected| expected == listed.len() as u64);
+        (is_whole || !missing.is_empty()).then_some(missing)
+    }
 }
 
 /// Fetches from one peer.
@@ -64,10 +83,11 @@ impl Fetch<'_> {
         let mut here = self.here(study).await?;
         for round in 0..ROUNDS {
             let before = here.len();
-            let missing = missing(&inventory, &here);
+            let missing = inventory.missing(&here);
             let is_whole = match &missing {
                 Some(missing) => missing.is_empty(),
-                None => inventory.count.is_some_and(|count| here.len() as u64 >= count) && round > 0,
+                // What is here may be others than the peer has: it is asked once at least.
+                None => inventory.expected().is_some_and(|count| here.len() as u64 >= count) && round > 0,
             };
             if is_whole || self.stop.is_cancelled() {
                 break;
@@ -78,14 +98,11 @@ impl Fetch<'_> {
                 break;
             }
         }
-        let missing = missing(&inventory, &here);
-        let listed = inventory.instances.as_ref().map(|instances| instances.len() as u64);
-        let of_list =
-            missing.as_ref().map(|missing| missing.iter().map(|listed| listed.instance.clone()).collect());
+        let missing = inventory.missing(&here).unwrap_or_default();
         Ok(Fetched {
-            expected: listed.or(inventory.count),
+            expected: inventory.expected(),
             here: here.len() as u64,
-            missing: of_list.unwrap_or_default(),
+            missing: missing.into_iter().map(|listed| listed.instance).collect(),
         })
     }
 
@@ -149,12 +166,6 @@ impl Fetch<'_> {
     }
 }
 
-/// What is not here; `None` when the peer does not list instances.
-fn missing(inventory: &Inventory, here: &HashSet<SopInstanceUid>) -> Option<Vec<Listed>> {
-    let listed = inventory.instances.as_ref()?;
-    Some(listed.iter().filter(|listed| !here.contains(&listed.instance)).cloned().collect())
-}
-
 async fn ask(inquiry: &mut Inquiry<'_>, study: &StudyInstanceUid) -> Result<Inventory> {
     let mut keys = identifier("STUDY", study);
     keys.put_empty(tags::NUMBER_OF_STUDY_RELATED_INSTANCES, VR::IS);
@@ -168,6 +179,9 @@ async fn ask(inquiry: &mut Inquiry<'_>, study: &StudyInstanceUid) -> Result<Inve
     keys.put_empty(tags::SERIES_INSTANCE_UID, VR::UI);
     keys.put_empty(tags::MODALITY, VR::CS);
     let series = inquiry.ask(&keys, MOST_SERIES).await?;
+    if !series.is_all {
+        return Ok(Inventory { count, instances: None });
+    }
     let mut instances = Vec::new();
     for series in series.rows.iter().filter_map(|row| row.uid(tags::SERIES_INSTANCE_UID)) {
         let Ok(series) = SeriesInstanceUid::parse(series) else { continue };
@@ -188,7 +202,7 @@ async fn ask(inquiry: &mut Inquiry<'_>, study: &StudyInstanceUid) -> Result<Inve
     }
     let mut seen = HashSet::new();
     instances.retain(|listed| seen.insert(listed.instance.clone()));
-    // A peer that says there are more than it lists has hidden some of them behind a limit of its own.
+    // A peer that lists nothing at all of what it has does not list instances.
     if instances.is_empty() && count.is_none_or(|count| count > 0) {
         return Ok(Inventory { count, instances: None });
     }
@@ -261,13 +275,21 @@ mod tests {
         Listed { series: series.unwrap(), instance: instance.unwrap(), class: None }
     }
 
-    fn asked(here: &[&str]) -> Vec<(String, String)> {
-        let study = StudyInstanceUid::parse("1").unwrap();
+    /// Four instances in two series, of a peer that counts so many.
+    fn inventory(count: Option<u64>) -> Inventory {
         let instances = [("1.1", "1.1.1"), ("1.1", "1.1.2"), ("1.2", "1.2.1"), ("1.2", "1.2.2")];
         let instances = instances.iter().map(|(series, instance)| listed(series, instance)).collect();
-        let inventory = Inventory { count: Some(4), instances: Some(instances) };
-        let here = here.iter().map(|uid| SopInstanceUid::parse(uid).unwrap()).collect();
-        let missing = missing(&inventory, &here);
+        Inventory { count, instances: Some(instances) }
+    }
+
+    fn uids(here: &[&str]) -> HashSet<SopInstanceUid> {
+        here.iter().map(|uid| SopInstanceUid::parse(uid).unwrap()).collect()
+    }
+
+    fn asked(count: u64, here: &[&str]) -> Vec<(String, String)> {
+        let study = StudyInstanceUid::parse("1").unwrap();
+        let inventory = inventory(Some(count));
+        let missing = inventory.missing(&uids(here));
         identifiers(&study, &inventory, missing.as_deref())
             .iter()
             .map(|keys| {
@@ -282,12 +304,35 @@ mod tests {
             .collect()
     }
 
+    fn pair(level: &str, uids: &str) -> (String, String) {
+        (level.to_owned(), uids.to_owned())
+    }
+
+    const ALL: [&str; 4] = ["1.1.1", "1.1.2", "1.2.1", "1.2.2"];
+
     #[test]
     fn what_is_here_is_not_asked_for_again() {
-        let pair = |level: &str, uids: &str| (level.to_owned(), uids.to_owned());
-        assert_eq!(asked(&[]), [pair("STUDY", "1")]);
-        assert_eq!(asked(&["1.1.1", "1.1.2"]), [pair("SERIES", "1.2")]);
-        assert_eq!(asked(&["1.1.1"]), [pair("IMAGE", "1.1.2"), pair("SERIES", "1.2")]);
-        assert_eq!(asked(&["1.1.1", "1.1.2", "1.2.1", "1.2.2"]), []);
+        assert_eq!(asked(4, &[]), [pair("STUDY", "1")]);
+        assert_eq!(asked(4, &ALL[..2]), [pair("SERIES", "1.2")]);
+        assert_eq!(asked(4, &ALL[..1]), [pair("IMAGE", "1.1.2"), pair("SERIES", "1.2")]);
+        assert_eq!(asked(4, &ALL), []);
+    }
+
+    #[test]
+    fn a_peer_that_lists_fewer_than_it_counts_is_not_taken_for_complete() {
+        assert_eq!(asked(9, &ALL[..2]), [pair("SERIES", "1.2")]);
+        // What it does not list cannot be named, so the study is asked for.
+        assert_eq!(asked(9, &ALL), [pair("STUDY", "1")]);
+        assert_eq!(inventory(Some(9)).expected(), Some(9));
+        let fetched = Fetched { expected: inventory(Some(9)).expected(), here: 4, missing: Vec::new() };
+        assert!(!fetched.is_complete() && fetched.lacks() == 5);
+    }
+
+    #[test]
+    fn a_peer_that_counts_fewer_than_it_lists_or_does_not_count_is_believed_in_its_list() {
+        for count in [Some(3), None] {
+            assert_eq!(inventory(count).expected(), Some(4), "{count:?}");
+            assert_eq!(inventory(count).missing(&uids(&ALL)).map(|missing| missing.len()), Some(0));
+        }
     }
 }
