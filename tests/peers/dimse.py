@@ -393,12 +393,14 @@ def serial_tls(host, port, ca, certificate, key):
 
 
 def storage_classes(_host, _port):
-    """Those that PS3.6 registers below the Storage Service Class, and RT delivery instructions (PS3.4 B.5)."""
+    """Those that PS3.6 registers below the Storage Service Class but for queries and retrieves, and RT delivery
+    instructions (PS3.4 B.5)."""
     roots = ("1.2.840.10008.5.1.4.1.1.", "1.2.840.10008.5.1.4.34.1", "1.2.840.10008.5.1.4.34.7", "1.2.840.10008.5.1.4.34.10")
+    others = (" - FIND", " - MOVE", " - GET", "Inventory Creation", "Repository Query")
     found = [
         [uid, name]
         for uid, (name, kind, *_) in UID_dictionary.items()
-        if kind == "SOP Class" and (uid.startswith(roots[0]) or uid in roots)
+        if kind == "SOP Class" and (uid.startswith(roots[0]) or uid in roots) and not name.endswith(others)
     ]
     return sorted(found, key=lambda entry: [int(part) for part in entry[0].split(".")])
 

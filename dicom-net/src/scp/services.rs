@@ -50,6 +50,18 @@ const STORAGE: &str = "1.2.840.10008.5.1.4.1.1.";
 /// studies.
 const OTHER_STORAGE: [&str; 3] =
     ["1.2.840.10008.5.1.4.34.1", "1.2.840.10008.5.1.4.34.7", "1.2.840.10008.5.1.4.34.10"];
+/// Queries, retrieves and what else is registered among the storage classes and is none of them: protocol approval and
+/// inventories (PS3.4 Annexes II and JJ).
+const NO_STORAGE: [&str; 8] = [
+    "1.2.840.10008.5.1.4.1.1.200.4",
+    "1.2.840.10008.5.1.4.1.1.200.5",
+    "1.2.840.10008.5.1.4.1.1.200.6",
+    "1.2.840.10008.5.1.4.1.1.201.2",
+    "1.2.840.10008.5.1.4.1.1.201.3",
+    "1.2.840.10008.5.1.4.1.1.201.4",
+    "1.2.840.10008.5.1.4.1.1.201.5",
+    "1.2.840.10008.5.1.4.1.1.201.6",
+];
 /// Transfer syntaxes that DICOM registers are this and below it (PS3.6 Table A-1).
 const TRANSFER_SYNTAXES: &str = transfer_syntax::IMPLICIT_LITTLE;
 
@@ -87,6 +99,7 @@ impl Offered {
             "1.2.840.10008.5.1.4.1.2.2.1" => Purpose::Find(Model::StudyRoot),
             "1.2.840.10008.5.1.4.1.2.2.2" => Purpose::Move(Model::StudyRoot),
             "1.2.840.10008.5.1.4.1.2.2.3" => Purpose::Get(Model::StudyRoot),
+            uid if NO_STORAGE.contains(&uid) => return None,
             uid if uid.starts_with(STORAGE) || OTHER_STORAGE.contains(&uid) => Purpose::Storage,
             "" => return None,
             uid if self.related_storage.iter().any(|related| related == uid) => Purpose::Storage,
@@ -141,6 +154,10 @@ mod tests {
     #[case::of_a_later_edition("1.2.840.10008.5.1.4.1.1.999.7", Some(Purpose::Storage))]
     #[case::private("1.3.12.2.1107.5.9.1", Some(Purpose::Storage))]
     #[case::rt_beams_delivery("1.2.840.10008.5.1.4.34.7", Some(Purpose::Storage))]
+    #[case::protocol_approval("1.2.840.10008.5.1.4.1.1.200.3", Some(Purpose::Storage))]
+    #[case::find_of_protocol_approvals("1.2.840.10008.5.1.4.1.1.200.4", None)]
+    #[case::inventory("1.2.840.10008.5.1.4.1.1.201.1", Some(Purpose::Storage))]
+    #[case::repository_query("1.2.840.10008.5.1.4.1.1.201.6", None)]
     #[case::hanging_protocol("1.2.840.10008.5.1.4.38.1", None)]
     #[case::study_root_find("1.2.840.10008.5.1.4.1.2.2.1", Some(Purpose::Find(Model::StudyRoot)))]
     #[case::patient_root_get("1.2.840.10008.5.1.4.1.2.1.3", Some(Purpose::Get(Model::PatientRoot)))]
