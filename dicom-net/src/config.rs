@@ -10,6 +10,10 @@ use dicom_store::Peer;
 use dicom_store::model::AeTitle;
 use serde::{Deserialize, Serialize};
 
+use crate::error::Result;
+use crate::scp::check_users;
+use crate::ul;
+
 pub use tls::{Tls, Trust};
 
 /// Where and how associations are accepted and requested.
@@ -133,6 +137,17 @@ impl Config {
     pub fn peer(&self, name: &str) -> Option<Peer> {
         let in_table = self.peers.iter().find(|peer| peer.ae_title.as_str() == name.trim());
         in_table.cloned().or_else(|| name.parse().ok())
+    }
+
+    /// Whether everything that the settings name can be used: certificates and keys, for calls to us and of ours, and the
+    /// passcodes of users. Blocks while it reads.
+    ///
+    /// # Errors
+    /// `Tls` and `Settings` with what is wrong, and in which file.
+    pub fn check(&self) -> Result<()> {
+        let called = self.peers.iter().filter(|peer| peer.tls).map(|peer| &peer.ae_title);
+        ul::tls::check(&self.tls, called)?;
+        check_users(self)
     }
 
     pub(crate) fn max_pdu_length(&self) -> u32 {

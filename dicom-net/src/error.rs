@@ -32,6 +32,9 @@ pub enum Error {
     /// The peer answered a request of ours with a failure.
     #[error("the peer answered a {operation} with {status}")]
     Refused { operation: &'static str, status: Status },
+    /// A setting that cannot hold, or a file that it names.
+    #[error("{0}")]
+    Settings(String),
     /// We cannot go on (an object cannot be read to its end, the server stops).
     #[error("{0}")]
     GivenUp(String),

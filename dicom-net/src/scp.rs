@@ -37,6 +37,7 @@ use crate::peers::Peers;
 use crate::remotes::DimseRemotes;
 use crate::ul::tls::Acceptor;
 use connection::Connection;
+pub(crate) use identity::check as check_users;
 use places::Places;
 use waiting::Waiting;
 

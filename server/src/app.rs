@@ -42,8 +42,8 @@ impl Listeners {
             TcpListener::bind(address).await.with_context(|| format!("{name} cannot listen on {address}"))
         };
         let tls = Tls::open(&config.http.tls)?;
+        config.dimse.check().context("dimse")?;
         let of_dimse = &config.dimse.tls;
-        tls::check(of_dimse).context("dimse.tls")?;
         let acceptor =
             of_dimse.is_accepting().then(|| tls::Acceptor::new(of_dimse).context("dimse.tls")).transpose()?;
         let dimse_tls = match acceptor {

@@ -145,8 +145,8 @@ async fn does_not_start_with_what_cannot_be_used_and_says_why() -> Result<()> {
     for (certificate, key, reason) in [
         (text(&one.certificate), text(&other.key), "do not belong together"),
         (missing.clone(), text(&one.key), "missing.pem"),
-        (text(&one.key), text(&one.key), "holds no certificate"),
-        (text(&one.certificate), text(&one.certificate), "holds no private key"),
+        (text(&one.key), text(&one.key), "no CERTIFICATE in it"),
+        (text(&one.certificate), text(&one.certificate), "no PRIVATE KEY in it"),
         (text(&one.certificate), String::new(), "--tls-key"),
     ] {
         let options = ["serve", "--open", "--data", &data, "--http", "127.0.0.1:0", "--dimse", "127.0.0.1:0"];

@@ -19,8 +19,8 @@ use rustls::{SupportedCipherSuite, SupportedProtocolVersion, version};
 use crate::error::{Error, Result};
 
 pub use acceptor::Acceptor;
-pub use requestor::check;
-pub(crate) use requestor::{Callee, explained};
+pub use material::Identity;
+pub(crate) use requestor::{Callee, check, explained};
 
 /// Versions of TLS, the best first.
 const VERSIONS: &[&SupportedProtocolVersion] = &[&version::TLS13, &version::TLS12];

@@ -10,11 +10,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
+use dicom_net::ul::tls::Identity;
 use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, ring};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use serde::{Deserialize, Serialize};
@@ -32,8 +31,6 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_secs(2);
 /// Protocols that are offered (RFC 7301), the better one first.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
-/// More than this is no file of certificates.
-const MOST_BYTES: u64 = 1 << 20;
 
 /// Table `[http.tls]`: both files, or neither.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -60,23 +57,9 @@ impl TlsFiles {
         Ok(())
     }
 
-    fn read(&self) -> anyhow::Result<Pair> {
-        Ok(Pair { certificate: read(&self.certificate)?, key: read(&self.key)? })
+    fn read(&self) -> anyhow::Result<Identity> {
+        Identity::open(&self.certificate, &self.key).context("http.tls")
     }
-}
-
-fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let name = || format!("http.tls: {}", path.display());
-    let length = fs::metadata(path).with_context(name)?.len();
-    ensure!(length <= MOST_BYTES, "http.tls: {} has {length} bytes and is no PEM file", path.display());
-    fs::read(path).with_context(name)
-}
-
-/// What the two files hold.
-#[derive(PartialEq, Eq)]
-struct Pair {
-    certificate: Vec<u8>,
-    key: Vec<u8>,
 }
 
 /// TLS as the settings want it.
@@ -97,8 +80,8 @@ impl Tls {
             return Ok(None);
         }
         let provider = Arc::new(ring::default_provider());
-        let pair = files.read()?;
-        let shown = Arc::new(Shown(RwLock::new(certified(files, &pair, &provider)?)));
+        let identity = files.read()?;
+        let shown = Arc::new(Shown(RwLock::new(certified(files, &identity, &provider)?)));
         warn_of_a_key_that_everybody_reads(&files.key);
         let mut config = ServerConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
@@ -106,7 +89,7 @@ impl Tls {
             .with_no_client_auth()
             .with_cert_resolver(shown.clone());
         config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
-        let following = tokio::spawn(follow(files.clone(), pair, shown, provider));
+        let following = tokio::spawn(follow(files.clone(), identity, shown, provider));
         Ok(Some(Self {
             acceptor: TlsAcceptor::from(Arc::new(config)),
             _following: Arc::new(AbortOnDropHandle::new(following)),
@@ -156,15 +139,15 @@ impl ResolvesServerCert for Shown {
 }
 
 /// Looks at the files now and then, and shows what is new.
-async fn follow(files: TlsFiles, mut seen: Pair, shown: Arc<Shown>, provider: Arc<CryptoProvider>) {
+async fn follow(files: TlsFiles, mut seen: Identity, shown: Arc<Shown>, provider: Arc<CryptoProvider>) {
     let files = Arc::new(files);
     let mut is_missing = false;
     loop {
         sleep(LOOK).await;
         let reading = files.clone();
         let read = tokio::task::spawn_blocking(move || reading.read()).await;
-        let pair = match read {
-            Ok(Ok(pair)) => pair,
+        let identity = match read {
+            Ok(Ok(identity)) => identity,
             // Between two files of which one is just being replaced, or on a disk that is gone.
             Ok(Err(error)) => {
                 if !is_missing {
@@ -179,10 +162,10 @@ async fn follow(files: TlsFiles, mut seen: Pair, shown: Arc<Shown>, provider: Ar
             Err(_) => continue,
         };
         is_missing = false;
-        if pair == seen {
+        if identity == seen {
             continue;
         }
-        match certified(&files, &pair, &provider) {
+        match certified(&files, &identity, &provider) {
             Ok(key) => {
                 *shown.0.write().unwrap_or_else(PoisonError::into_inner) = key;
                 info!(certificate = %files.certificate.display(), "a new certificate is shown");
@@ -191,30 +174,22 @@ async fn follow(files: TlsFiles, mut seen: Pair, shown: Arc<Shown>, provider: Ar
                 warn!(error = format!("{error:#}"), "the certificate cannot be used; the one before stays");
             }
         }
-        seen = pair;
+        seen = identity;
     }
 }
 
-fn certified(files: &TlsFiles, pair: &Pair, provider: &CryptoProvider) -> anyhow::Result<Arc<CertifiedKey>> {
-    let (certificate, key) = (files.certificate.display(), files.key.display());
-    let chain = CertificateDer::pem_slice_iter(&pair.certificate)
-        .collect::<Result<Vec<_>, _>>()
-        .with_context(|| format!("http.tls: certificate {certificate}"))?;
-    ensure!(!chain.is_empty(), "http.tls: {certificate} holds no certificate in PEM form");
-    if pair.key.windows(ENCRYPTED.len()).any(|bytes| bytes == ENCRYPTED) {
-        bail!(
-            "http.tls: the key {key} has a passphrase, which nobody could type at a start; store it without"
-        );
-    }
-    let private = PrivateKeyDer::from_pem_slice(&pair.key)
-        .with_context(|| format!("http.tls: {key} holds no private key in PEM form"))?;
-    let certified = CertifiedKey::from_der(chain, private, provider).with_context(|| {
+fn certified(
+    files: &TlsFiles,
+    identity: &Identity,
+    provider: &CryptoProvider,
+) -> anyhow::Result<Arc<CertifiedKey>> {
+    let certified = CertifiedKey::from_der(identity.chain.clone(), identity.key.clone_key(), provider);
+    let certified = certified.with_context(|| {
+        let (certificate, key) = (files.certificate.display(), files.key.display());
         format!("http.tls: {certificate} and {key} do not belong together, or are broken")
     })?;
     Ok(Arc::new(certified))
 }
-
-const ENCRYPTED: &[u8] = b"ENCRYPTED";
 
 fn warn_of_a_key_that_everybody_reads(key: &Path) {
     let mode = fs::metadata(key).map_or(0, |found| Permissions::mode(&found.permissions()));

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use dicom_net::ul::tls::Acceptor;
 use dicom_store::model::AeTitle;
 use dicom_store::{Archive, Caller, Peer};
 use tokio::net::TcpListener;
@@ -55,17 +56,7 @@ pub(crate) async fn import(
     let pool = CpuPool::new(config.worker.threads)?;
     let dimse = dicom_net::Server::new(archive.clone(), pool, config.dimse.clone());
     let remotes = dimse.remotes();
-    let _serving = match TcpListener::bind(config.dimse.listen).await {
-        Ok(listener) => Some(AbortOnDropHandle::new(tokio::spawn(dimse.serve(listener, stop.clone())))),
-        Err(error) => {
-            warn!(%error, "nobody can send to us by C-MOVE meanwhile");
-            say(&format!(
-                "{} is in use: what the peer gives by C-MOVE only will be missing",
-                config.dimse.listen
-            ));
-            None
-        }
-    };
+    let _serving = listen(&config, &dimse, &stop, &say).await?;
     let took = remotes.echo(&peer.ae_title).await.with_context(|| format!("C-ECHO to {peer}"))?;
     say(&format!("{peer} answered in {} ms", took.as_millis()));
     let session = archive.acting_as(Caller::System("import"));
@@ -99,6 +90,38 @@ pub(crate) async fn import(
         say("stopped; the same command goes on where this one was");
     }
     Ok(if counts.is_complete() && !stop.is_cancelled() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Listens as the server would, in clear text and within TLS where that is set up: what the peer gives by C-MOVE comes so.
+/// An address that is in use is told and left out.
+async fn listen(
+    config: &Config,
+    dimse: &dicom_net::Server,
+    stop: &CancellationToken,
+    say: &impl Fn(&str),
+) -> anyhow::Result<Vec<AbortOnDropHandle<()>>> {
+    config.dimse.check().context("dimse")?;
+    let bind = async |address| match TcpListener::bind(address).await {
+        Ok(listener) => Some(listener),
+        Err(error) => {
+            warn!(%error, %address, "nobody can send to us by C-MOVE there meanwhile");
+            say(&format!("{address} is in use: what the peer gives by C-MOVE to it will be missing"));
+            None
+        }
+    };
+    let mut serving = Vec::new();
+    if let Some(listener) = bind(config.dimse.listen).await {
+        let serve = dimse.clone().serve(listener, stop.clone());
+        serving.push(AbortOnDropHandle::new(tokio::spawn(serve)));
+    }
+    let tls = &config.dimse.tls;
+    if tls.is_accepting()
+        && let Some(listener) = bind(tls.listen).await
+    {
+        let serve = dimse.clone().serve_tls(listener, Acceptor::new(tls)?, stop.clone());
+        serving.push(AbortOnDropHandle::new(tokio::spawn(serve)));
+    }
+    Ok(serving)
 }
 
 async fn peer(config: &Config, name: &str) -> anyhow::Result<Peer> {

@@ -39,14 +39,32 @@ fn objects<T: PemObject>(path: &Path, kind: &str) -> Result<Vec<T>> {
     Ok(found)
 }
 
-/// Our certificate with those that lead to its CA, and its key.
-pub(super) struct Identity {
+/// A certificate with those that lead to its CA, and its key.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Identity {
     pub chain: Vec<CertificateDer<'static>>,
     pub key: PrivateKeyDer<'static>,
 }
 
 impl Identity {
-    /// `None` when neither certificate nor key is set.
+    /// From two PEM files; whether they belong together is not looked at. Blocks while it reads.
+    ///
+    /// # Errors
+    /// `Tls` with what is wrong, and in which file.
+    pub fn open(certificate: &Path, key: &Path) -> Result<Self> {
+        let chain = objects(certificate, "CERTIFICATE")?;
+        let bytes = read(key)?;
+        let key = PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| match error {
+            pem::Error::NoItemsFound if is_encrypted(&bytes) => {
+                wrong(key, "the key has a pass phrase; `openssl pkey -in KEY -out PLAIN` takes it away")
+            }
+            pem::Error::NoItemsFound => wrong(key, "no PRIVATE KEY in it"),
+            error => wrong(key, format!("no PEM file: {error}")),
+        })?;
+        Ok(Self { chain, key })
+    }
+
+    /// Ours, which is valid today; `None` when neither certificate nor key is set.
     pub(super) fn read(tls: &Tls) -> Result<Option<Self>> {
         let (certificate, key) = match (&tls.certificate, &tls.key) {
             (Some(certificate), Some(key)) => (certificate, key),
@@ -58,22 +76,14 @@ impl Identity {
                 return Err(Error::Tls("key is set, but certificate is not: both are needed".to_owned()));
             }
         };
-        let chain: Vec<CertificateDer<'static>> = objects(certificate, "CERTIFICATE")?;
-        if let Some(first) = chain.first() {
+        let identity = Self::open(certificate, key)?;
+        if let Some(first) = identity.chain.first() {
             Validity::of(first)
                 .ok_or_else(|| wrong(certificate, "its first certificate cannot be read"))?
                 .check()
                 .map_err(|what| wrong(certificate, what))?;
         }
-        let bytes = read(key)?;
-        let key = PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| match error {
-            pem::Error::NoItemsFound if is_encrypted(&bytes) => {
-                wrong(key, "the key has a pass phrase; `openssl pkey -in KEY -out PLAIN` takes it away")
-            }
-            pem::Error::NoItemsFound => wrong(key, "no PRIVATE KEY in it"),
-            error => wrong(key, format!("no PEM file: {error}")),
-        })?;
-        Ok(Some(Self { chain, key }))
+        Ok(Some(identity))
     }
 }
 

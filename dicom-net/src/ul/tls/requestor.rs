@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::acceptor::Acceptor;
 use super::material::{Identity, revoked, roots, unusable};
 use super::trouble::explain;
 use super::{VERSIONS, blocking, profile};
@@ -57,16 +58,24 @@ pub(crate) fn explained(error: Error) -> Error {
     }
 }
 
-/// Whether what calls of ours need can be read, as far as it is set. Blocks while it reads.
+/// Whether what the listener and calls of ours need can be read, as far as it is set; and of each of `called`, peers that
+/// are called within TLS, what its certificate is compared with. Blocks while it reads.
 ///
 /// # Errors
 /// `Tls` with what is wrong, and in which file.
-pub fn check(tls: &Tls) -> Result<()> {
+pub(crate) fn check<'a>(tls: &Tls, called: impl IntoIterator<Item = &'a AeTitle>) -> Result<()> {
     Identity::read(tls)?;
+    if tls.is_accepting() {
+        Acceptor::new(tls)?;
+    }
     if tls.ca.is_some() {
         client_config(tls, None)?;
     }
-    tls.trust.iter().try_for_each(|trust| client_config(tls, Some(trust)).map(drop))
+    tls.trust.iter().try_for_each(|trust| client_config(tls, Some(trust)).map(drop))?;
+    called.into_iter().try_for_each(|ae_title| {
+        let checked = client_config(tls, tls.trust_of(ae_title));
+        checked.map(drop).map_err(|error| Error::Tls(format!("peer {ae_title}: {error}")))
+    })
 }
 
 fn client_config(tls: &Tls, trust: Option<&Trust>) -> Result<Arc<ClientConfig>> {
