@@ -19,7 +19,7 @@ use crate::scu::{Errand, Outcome};
 const OUTCOMES: usize = 64;
 
 /// Sends by C-STORE, on associations of its own.
-pub struct DimseDestination {
+pub(crate) struct DimseDestination {
     name: String,
     ae_title: AeTitle,
     peers: Peers,
@@ -29,7 +29,7 @@ pub struct DimseDestination {
 
 impl DimseDestination {
     /// `pool`: where objects are decoded that the peer does not take as they are.
-    pub fn new(ae_title: AeTitle, peers: Peers, pool: CpuPool, config: Arc<Config>) -> Self {
+    pub(crate) fn new(ae_title: AeTitle, peers: Peers, pool: CpuPool, config: Arc<Config>) -> Self {
         Self { name: ae_title.to_string(), ae_title, peers, pool, config }
     }
 

@@ -1,6 +1,7 @@
 //! Objects on their way into the archive: by a C-STORE of a peer, or of one that we have asked for by C-GET
 //! (PS3.4 Annex B, PS3.7 §9.1.1).
 
+use bytes::{Bytes, BytesMut};
 use dicom_store::model::{SopClassUid, SopInstanceUid};
 use dicom_store::{Arrival, Declared, Incoming, Session, Stored};
 use tokio::io::AsyncRead;
@@ -9,6 +10,7 @@ use tracing::{debug, warn};
 use crate::dimse::{Identity, Response, Status};
 use crate::error::Result;
 use crate::pace::Pace;
+use crate::scp::status;
 use crate::ul::{Fragment, PduReader, PresentationContext};
 
 /// The data set that follows a command, as its parts come.
@@ -17,10 +19,10 @@ pub(crate) trait DataSet {
 }
 
 /// One on an association where nothing else is to be done meanwhile.
-struct Paced<'a, R> {
-    reader: &'a mut PduReader<R>,
-    pace: &'a mut Pace,
-    context: u8,
+pub(crate) struct Paced<'a, R> {
+    pub reader: &'a mut PduReader<R>,
+    pub pace: &'a mut Pace,
+    pub context: u8,
 }
 
 impl<R: AsyncRead + Unpin + Send> DataSet for Paced<'_, R> {
@@ -82,17 +84,35 @@ pub(crate) async fn drain<R: AsyncRead + Unpin + Send>(
     pass_over(&mut Paced { reader, pace, context }).await
 }
 
-async fn pass_over(data_set: &mut impl DataSet) -> Result<()> {
+/// Passes over it to its end.
+pub(crate) async fn pass_over(data_set: &mut impl DataSet) -> Result<()> {
     while !data_set.next().await?.is_last {}
     Ok(())
 }
 
-/// The response that says what became of an object. `status` and `comment` are the one table of errors.
+/// All of it, in memory; `None` when it is longer than `longest` bytes: then it was passed over.
+pub(crate) async fn collect(data_set: &mut impl DataSet, longest: usize) -> Result<Option<Bytes>> {
+    let mut collected = BytesMut::new();
+    loop {
+        let fragment = data_set.next().await?;
+        if collected.len() + fragment.bytes.len() > longest {
+            if !fragment.is_last {
+                pass_over(data_set).await?;
+            }
+            return Ok(None);
+        }
+        collected.extend_from_slice(&fragment.bytes);
+        if fragment.is_last {
+            return Ok(Some(collected.freeze()));
+        }
+    }
+}
+
+/// The response that says what became of an object.
 pub(crate) fn response(
     request: &Identity,
     instance: &SopInstanceUid,
     outcome: &dicom_store::Result<Stored>,
-    status: impl Fn(&dicom_store::Error) -> (Status, String),
 ) -> Response {
     let response = match outcome {
         Ok(Stored::New(_) | Stored::Same(_)) => Response::new(request, Status::SUCCESS),
@@ -102,9 +122,9 @@ pub(crate) fn response(
                 .because("this UID is taken by another object; the first is kept, this aside")
         }
         Err(error) => {
-            let (status, comment) = status(error);
+            let status = status::of_store(error.kind);
             warn!(%instance, %status, %error, "an instance was not stored");
-            Response::new(request, status).because(comment)
+            Response::new(request, status).because(status::comment(error))
         }
     };
     debug!(%instance, status = %response.status, "C-STORE");

@@ -39,6 +39,11 @@ impl Lane {
         self.most == most(peer) && self.bytes_a_second == peer.max_kib_s.saturating_mul(1024)
     }
 
+    /// Whether bytes have to wait for each other.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.bytes_a_second > 0
+    }
+
     /// A place for one association, for which it waits so long.
     ///
     /// # Errors
@@ -52,7 +57,7 @@ impl Lane {
 
     /// Waits until so many bytes may go, all associations counted together.
     pub(crate) async fn pass(&self, bytes: usize) {
-        if self.bytes_a_second > 0 {
+        if self.is_limited() {
             sleep_until(self.next(bytes, Instant::now())).await;
         }
     }

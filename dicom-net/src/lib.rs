@@ -4,7 +4,6 @@
 //! - [`dimse`]: commands and status codes;
 //! - [`Server`]: the services that peers use, each a file under `scp`;
 //! - [`echo`] and what lies beside it under `scu`: the services of peers that we use;
-//! - [`DimseDestination`]: a peer as a place to forward to;
 //! - [`Peers`]: the table of remote AEs;
 //! - [`DimseRemotes`]: what they do for the rest of the server.
 
@@ -28,7 +27,6 @@ mod senders;
 pub mod ul;
 
 pub use config::{Config, Tls, Trust, User, UserIdentityPolicy};
-pub use destination::DimseDestination;
 pub use dicom_store::Peer;
 pub use error::{Error, Result};
 pub use peers::Peers;

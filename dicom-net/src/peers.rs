@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use dicom_store::model::AeTitle;
+use dicom_store::peer::PEER;
 use dicom_store::{Caller, Peer, PeerRight, PeerRights, Sender, Work};
 use tokio::net::lookup_host;
 use tokio::time::timeout;
@@ -22,8 +23,6 @@ const LOOKUP: Duration = Duration::from_secs(5);
 const FRESH: Duration = Duration::from_secs(1);
 /// Lines of the register that are read at a time.
 const PAGE: u32 = 1000;
-/// The kind of them.
-const KIND: &str = "peer";
 
 /// Whether calls from `address` are this peer's: its host has that address, now, or need not.
 ///
@@ -122,7 +121,7 @@ impl Peers {
     async fn registered(&self) -> dicom_store::Result<HashMap<AeTitle, Arc<Peer>>> {
         let (mut peers, mut after) = (HashMap::new(), String::new());
         loop {
-            let rows = self.shared.work.registered(KIND, &after, PAGE).await?;
+            let rows = self.shared.work.registered(PEER, &after, PAGE).await?;
             let Some(last) = rows.last() else { return Ok(peers) };
             after.clone_from(&last.name);
             for row in &rows {

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use dicom_store::peer::SENDER;
 use dicom_store::register::{Entry, Registered};
 use dicom_store::{Sender, Work};
 use tracing::warn;
 
-const KIND: &str = "sender";
 /// How often it is written down who has called.
 const EACH: Duration = Duration::from_secs(2);
 /// Senders that wait to be written down; whoever calls under ever other titles fills no memory.
@@ -68,14 +68,14 @@ impl Senders {
     async fn register(&self, seen: HashMap<String, (Sender, u64)>) -> dicom_store::Result<()> {
         let entries = seen.into_iter().filter_map(|(name, (sender, times))| {
             let body = serde_json::to_string(&sender).ok()?;
-            Some(Entry { times, ..Entry::new(KIND, name, body) })
+            Some(Entry { times, ..Entry::new(SENDER, name, body) })
         });
         self.work.register(&entries.collect::<Vec<_>>()).await?;
         let most = u32::try_from(MOST_KEPT + MOST_WAITING).unwrap_or(u32::MAX);
-        let mut kept: Vec<Registered> = self.work.registered(KIND, "", most).await?;
+        let mut kept: Vec<Registered> = self.work.registered(SENDER, "", most).await?;
         kept.sort_unstable_by_key(|row| std::cmp::Reverse(row.written));
         for row in kept.iter().skip(MOST_KEPT) {
-            self.work.unregister(KIND, &row.name).await?;
+            self.work.unregister(SENDER, &row.name).await?;
         }
         Ok(())
     }
@@ -103,7 +103,7 @@ mod tests {
             }
             senders.write().await;
         }
-        let kept = archive.work().registered(KIND, "", 5000).await.unwrap();
+        let kept = archive.work().registered(SENDER, "", 5000).await.unwrap();
         assert_eq!(kept.len(), MOST_KEPT);
         assert!(kept.iter().all(|row| row.times == 2 && row.made <= row.written));
         assert!(kept.iter().any(|row| row.name == sender(5 * 300).name()));

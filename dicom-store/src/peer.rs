@@ -16,8 +16,8 @@ use crate::register::Registered;
 use crate::{Error, Result};
 
 /// The kinds of lines in the register.
-pub(crate) const PEER: &str = "peer";
-pub(crate) const SENDER: &str = "sender";
+pub const PEER: &str = "peer";
+pub const SENDER: &str = "sender";
 
 /// A remote AE.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,7 +6,6 @@ use dicom_store::{Arrival, Incoming, Origin, Stored};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::dispatch::Conversation;
-use super::status;
 use super::storing::Done;
 use crate::dimse::{CStoreRq, Identity, Response};
 use crate::error::Result;
@@ -40,7 +39,7 @@ where
         if let Ok(Stored::New(new)) = &outcome {
             self.storing.brought.note(&new.study);
         }
-        self.respond(context, &answer(request, &instance, &outcome), None).await
+        self.respond(context, &response(request, &instance, &outcome), None).await
     }
 
     /// Takes in a data set, and leaves the rest to be done while others come.
@@ -55,7 +54,9 @@ where
         let mut data_set = Meanwhile { conversation: self, context };
         let incoming = match take_in(&mut data_set, &session, arrival).await? {
             Ok(incoming) => incoming,
-            Err(error) => return self.respond(context, &answer(request, &instance, &Err(error)), None).await,
+            Err(error) => {
+                return self.respond(context, &response(request, &instance, &Err(error)), None).await;
+            }
         };
         while self.storing.is_full()
             && let Some(done) = self.storing.next().await
@@ -66,7 +67,7 @@ where
         let context = context.id;
         self.storing.begin(async move {
             let outcome = Incoming::commit(incoming).await;
-            let response = answer(&request, &instance, &outcome);
+            let response = response(&request, &instance, &outcome);
             let brought = outcome.ok().and_then(|stored| match stored {
                 Stored::New(new) => Some(new.study),
                 _ => None,
@@ -77,14 +78,10 @@ where
     }
 }
 
-fn answer(request: &Identity, instance: &SopInstanceUid, outcome: &dicom_store::Result<Stored>) -> Response {
-    response(request, instance, outcome, |error| (status::of_store(error.kind), status::comment(error)))
-}
-
 /// A data set that comes while others are being stored.
-struct Meanwhile<'c, 'a, R, W> {
-    conversation: &'c mut Conversation<'a, R, W>,
-    context: &'c PresentationContext,
+pub(super) struct Meanwhile<'c, 'a, R, W> {
+    pub(super) conversation: &'c mut Conversation<'a, R, W>,
+    pub(super) context: &'c PresentationContext,
 }
 
 impl<R, W> DataSet for Meanwhile<'_, '_, R, W>

@@ -8,6 +8,7 @@ use dicom_store::{Caller, PeerRights};
 use dicom_ul::pdu::AssociationRQ;
 use tokio::io::{AsyncRead, AsyncWrite, split};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -120,7 +121,13 @@ where
     R: AsyncRead + Unpin + Send,
     W: AsyncWrite + Unpin + Send,
 {
-    let (agreement, offered) = match agreed(shared, &requested.request, address).await {
+    // Files, the register and the name of a host are looked up meanwhile, each of which may hang.
+    let agreed = timeout(shared.config.artim(), agreed(shared, &requested.request, address));
+    let agreed = tokio::select! {
+        agreed = agreed => agreed.unwrap_or(Err(Rejection::TEMPORARY_CONGESTION)),
+        () = abort.cancelled() => return None,
+    };
+    let (agreement, offered) = match agreed {
         Ok(agreed) => agreed,
         Err(rejection) => return reject(requested, rejection).await,
     };

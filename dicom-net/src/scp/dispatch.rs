@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use dicom_store::{Caller, Session};
 use futures_util::FutureExt;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -13,11 +13,13 @@ use tracing::{debug, warn};
 use worker::jobs::AssociationEnded;
 
 use super::Shared;
+use super::c_store::Meanwhile;
 use super::events::Events;
 use super::services::{Offered, Purpose};
 use super::storing::Storing;
 use crate::dimse::{Identity, NActionRq, Request, Response, Status};
 use crate::error::{Error, Result};
+use crate::incoming::{collect, pass_over};
 use crate::pace::Pace;
 use crate::ul::{AbortReason, Association, Fragment, PduReader, PresentationContext, Received};
 
@@ -209,8 +211,7 @@ where
 
     /// Passes over the data set that follows the command.
     pub(super) async fn drain(&mut self, context: &PresentationContext) -> Result<()> {
-        while !self.data(context).await?.is_last {}
-        Ok(())
+        pass_over(&mut Meanwhile { conversation: self, context }).await
     }
 
     /// The data set that follows the command, in memory; `None` when it is too long for an identifier.
@@ -224,20 +225,7 @@ where
         context: &PresentationContext,
         longest: usize,
     ) -> Result<Option<Bytes>> {
-        let mut data_set = BytesMut::new();
-        loop {
-            let fragment = self.data(context).await?;
-            if data_set.len() + fragment.bytes.len() > longest {
-                if !fragment.is_last {
-                    self.drain(context).await?;
-                }
-                return Ok(None);
-            }
-            data_set.extend_from_slice(&fragment.bytes);
-            if fragment.is_last {
-                return Ok(Some(data_set.freeze()));
-            }
-        }
+        collect(&mut Meanwhile { conversation: self, context }, longest).await
     }
 
     /// Why a request does not fit the context that it came on, if so.

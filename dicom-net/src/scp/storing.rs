@@ -81,3 +81,52 @@ impl Done {
         writer.flush().await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::dimse::{CStoreRq, Request, Status};
+
+    fn done(message_id: u16, study: Option<&str>) -> Done {
+        let request = CStoreRq::new(message_id, "1.2.840.10008.5.1.4.1.1.2", "1.2.3", None).write();
+        let Some(Request::CStore(CStoreRq { identity, .. })) = Request::read(request) else { panic!() };
+        let brought = study.map(|study| StudyInstanceUid::parse(study).unwrap());
+        Done { context: 1, response: Response::new(&identity, Status::SUCCESS), brought }
+    }
+
+    /// One that ends when it is told to.
+    fn store(storing: &mut Storing, message_id: u16) -> oneshot::Sender<Option<&'static str>> {
+        let (end, ended) = oneshot::channel();
+        storing.begin(async move { done(message_id, ended.await.unwrap()) });
+        end
+    }
+
+    #[tokio::test]
+    async fn as_many_as_were_agreed_are_under_way_and_each_is_told_when_it_ends() {
+        let mut storing = Storing::new(2);
+        assert!(storing.is_asynchronous() && !storing.is_full());
+        let first = store(&mut storing, 1);
+        assert!(!storing.is_full());
+        let second = store(&mut storing, 2);
+        assert!(storing.is_full() && storing.next().now_or_never().is_none());
+        second.send(Some("1.9")).unwrap();
+        assert_eq!(storing.next().await.unwrap().unwrap().response.responds_to(), 2);
+        assert!(!storing.is_full());
+        first.send(None).unwrap();
+        assert_eq!(storing.next().await.unwrap().unwrap().response.responds_to(), 1);
+        assert!(storing.next().await.is_none());
+        let brought: Vec<&str> = storing.brought.0.iter().map(|study| study.as_str()).collect();
+        assert_eq!(brought, ["1.9"]);
+    }
+
+    #[tokio::test]
+    async fn one_that_breaks_ends_the_association_and_a_window_of_one_is_none() {
+        let mut storing = Storing::new(1);
+        assert!(!storing.is_asynchronous());
+        drop(store(&mut storing, 1));
+        assert!(matches!(storing.next().await, Some(Err(Error::GivenUp(_)))));
+    }
+}

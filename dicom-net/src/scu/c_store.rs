@@ -9,6 +9,9 @@ use crate::lane::Lane;
 use crate::outgoing::{Outgoing, Piece};
 use crate::ul::PduWriter;
 
+/// Bytes that go at a time where the way to the peer is limited; an even number (PS3.8 Annex E).
+const PART: usize = 256 << 10;
+
 /// Sends a request and the next object of `objects`; the answer is still to come.
 ///
 /// `lane`: the way to the peer, where it may be limited. `Ok(Err(_))`: the object cannot be read, and nothing of it was sent.
@@ -30,14 +33,16 @@ pub(crate) async fn send<W: AsyncWrite + Unpin>(
     loop {
         match piece {
             Piece::Data { bytes, is_last } => {
-                if let Some(lane) = lane {
-                    lane.pass(bytes.len()).await;
-                }
-                tokio::select! {
-                    sent = writer.send_data(context, &bytes, is_last) => sent?,
-                    () = objects.are_needed() => {
-                        let what = "the peer takes nothing of an object, and others wait for the memory";
-                        return Err(Error::GivenUp(what.to_owned()));
+                let length = if lane.is_some_and(Lane::is_limited) { PART } else { bytes.len().max(1) };
+                let mut parts = bytes.chunks(length).peekable();
+                while let Some(part) = parts.next() {
+                    let is_last = is_last && parts.peek().is_none();
+                    tokio::select! {
+                        sent = pass_and_send(writer, context, part, is_last, lane) => sent?,
+                        () = objects.are_needed() => {
+                            let what = "the peer takes nothing of an object, and others wait for the memory";
+                            return Err(Error::GivenUp(what.to_owned()));
+                        }
                     }
                 }
                 if is_last {
@@ -48,4 +53,18 @@ pub(crate) async fn send<W: AsyncWrite + Unpin>(
         }
         piece = objects.next().await;
     }
+}
+
+/// Sends a part of a data set, when the way to the peer is free for it.
+async fn pass_and_send<W: AsyncWrite + Unpin>(
+    writer: &mut PduWriter<W>,
+    context: u8,
+    part: &[u8],
+    is_last: bool,
+    lane: Option<&Lane>,
+) -> Result<()> {
+    if let Some(lane) = lane {
+        lane.pass(part.len()).await;
+    }
+    writer.send_data(context, part, is_last).await
 }

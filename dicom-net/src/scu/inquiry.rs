@@ -1,15 +1,17 @@
 //! C-FIND at a peer (PS3.4 §C.4.1): one association, as many questions as are to be asked.
 
-use bytes::BytesMut;
+use bytes::Bytes;
 use dicom_store::Peer;
 use dicom_store::model::{Attributes, SopClassUid, TransferSyntaxUid, transfer_syntax};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::debug;
 
 use super::{TcpAssociation, connect, release};
 use crate::config::Config;
 use crate::dimse::{Request, Response, Status, c_cancel_rq, c_find_rq};
 use crate::error::{Error, Result};
+use crate::incoming::{Paced, collect};
+use crate::pace::Pace;
 use crate::ul::{AbortReason, PresentationContext, Received, Role};
 
 /// Study Root Query/Retrieve Information Model - FIND.
@@ -54,7 +56,8 @@ impl<'a> Inquiry<'a> {
         Ok(Self { association, context, config, message_id: 0 })
     }
 
-    /// Asks, and gives up to `most` answers; when there are more the rest is cancelled.
+    /// Asks, and gives up to `most` answers; when there are more the rest is cancelled, for which the peer has as long as
+    /// for an answer.
     ///
     /// # Errors
     /// `Refused` when the peer answers with a failure, and when the association fails: it cannot be used then.
@@ -64,8 +67,12 @@ impl<'a> Inquiry<'a> {
         let command = c_find_rq(self.message_id, FIND);
         self.association.writer.queue(self.context.id, &command, Some(&data));
         self.association.writer.flush().await?;
-        let (mut found, mut bytes, mut is_cancelled) = (Found::default(), 0, false);
+        let (mut found, mut bytes) = (Found::default(), 0);
+        let mut cancelled: Option<Instant> = None;
         loop {
+            if cancelled.is_some_and(|at| at.elapsed() > self.config.response()) {
+                return Err(Error::GivenUp("the peer goes on answering though it was cancelled".to_owned()));
+            }
             let response = self.response().await?;
             let data_set = if response.has_data_set() { Some(self.data_set().await?) } else { None };
             match (response.status, data_set) {
@@ -74,14 +81,14 @@ impl<'a> Inquiry<'a> {
                     let is_enough = found.rows.len() >= most || bytes > MOST_BYTES;
                     if !is_enough {
                         let encoding = self.context.transfer_syntax.facts().encoding;
-                        let row = Attributes::read(row.freeze(), encoding);
+                        let row = Attributes::read(row, encoding);
                         let row = row.map_err(|error| {
                             Error::GivenUp(format!("an answer cannot be read: {}", error.what))
                         })?;
                         // Old archives leave out which characters they answer in.
                         found.rows.push(row.recognised());
-                    } else if !is_cancelled {
-                        is_cancelled = true;
+                    } else if cancelled.is_none() {
+                        cancelled = Some(Instant::now());
                         self.association.writer.queue(self.context.id, &c_cancel_rq(self.message_id), None);
                         self.association.writer.flush().await?;
                     }
@@ -91,7 +98,7 @@ impl<'a> Inquiry<'a> {
                 }
                 // A peer that had nothing left when it was cancelled ends well.
                 (Status::SUCCESS | Status::CANCEL, _) => {
-                    found.is_all = !is_cancelled;
+                    found.is_all = cancelled.is_none();
                     return Ok(found);
                 }
                 (status, _) => return Err(Error::Refused { operation: "C-FIND", status }),
@@ -114,20 +121,12 @@ impl<'a> Inquiry<'a> {
         ))
     }
 
-    async fn data_set(&mut self) -> Result<BytesMut> {
-        let limit = self.config.stall();
-        let mut data_set = BytesMut::new();
-        loop {
-            let fragment = timeout(limit, self.association.reader.data(self.context.id)).await;
-            let fragment = fragment.map_err(|_| Error::Silent(limit))??;
-            if data_set.len() + fragment.bytes.len() > LONGEST {
-                return Err(Error::protocol(AbortReason::ServiceUser, "an identifier is too long"));
-            }
-            data_set.extend_from_slice(&fragment.bytes);
-            if fragment.is_last {
-                return Ok(data_set);
-            }
-        }
+    async fn data_set(&mut self) -> Result<Bytes> {
+        let mut pace = Pace::new(self.config.stall());
+        let mut data_set =
+            Paced { reader: &mut self.association.reader, pace: &mut pace, context: self.context.id };
+        let collected = collect(&mut data_set, LONGEST).await?;
+        collected.ok_or_else(|| Error::protocol(AbortReason::ServiceUser, "an identifier is too long"))
     }
 
     /// Releases the association; after an error it is aborted.

@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 
-use bytes::BytesMut;
 use dicom::dictionary_std::tags;
 use dicom_store::model::{
     AeTitle, Attributes, SopClassUid, SopInstanceUid, TransferSyntaxUid, transfer_syntax,
@@ -10,16 +9,14 @@ use dicom_store::model::{
 use dicom_store::{Arrival, Origin, Peer, Session, Stored};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
 
 use super::inquiry::message_syntaxes;
 use super::{TcpAssociation, connect, release};
 use crate::config::Config;
 use crate::dimse::{Request, Response, Status, SubOperations, c_cancel_rq, c_get_rq, c_move_rq};
 use crate::error::{Error, Result};
-use crate::incoming::{declared, drain, receive, response};
+use crate::incoming::{Paced, collect, declared, drain, receive, response};
 use crate::pace::Pace;
-use crate::scp::status;
 use crate::ul::{AbortReason, PresentationContext, Received, Role};
 
 /// Study Root Query/Retrieve Information Model - MOVE and - GET.
@@ -168,10 +165,6 @@ impl Retrieval<'_> {
     ) -> Result<Retrieved> {
         match self.converse(&mut association, context, command, session).await {
             Ok(retrieved) => {
-                info!(
-                    peer = %self.peer.ae_title, status = %retrieved.status, completed = retrieved.counts.completed,
-                    failed = retrieved.counts.failed, "a retrieve from a peer ended"
-                );
                 release(association, self.config.artim()).await;
                 Ok(retrieved)
             }
@@ -264,9 +257,7 @@ impl Retrieval<'_> {
         let arrival = Arrival { origin, declared };
         let outcome = receive(&mut association.reader, &mut pace, context.id, session, arrival).await?;
         *stored += u64::from(matches!(outcome, Ok(Stored::New(_) | Stored::Same(_))));
-        Ok(response(request, &instance, &outcome, |error| {
-            (status::of_store(error.kind), status::comment(error))
-        }))
+        Ok(response(request, &instance, &outcome))
     }
 
     /// The list in the data set of a final response, of what was not sent (PS3.4 §C.4.2.1.4.2).
@@ -279,18 +270,11 @@ impl Retrieval<'_> {
         if !response.has_data_set() {
             return Ok(Vec::new());
         }
-        let (mut pace, mut data_set) = (self.pace(), BytesMut::new());
-        loop {
-            let fragment = pace.keep(association.reader.data(context.id)).await?;
-            if data_set.len() + fragment.bytes.len() <= LONGEST {
-                data_set.extend_from_slice(&fragment.bytes);
-            }
-            if fragment.is_last {
-                break;
-            }
-        }
+        let mut pace = self.pace();
+        let mut data_set = Paced { reader: &mut association.reader, pace: &mut pace, context: context.id };
+        let Some(list) = collect(&mut data_set, LONGEST).await? else { return Ok(Vec::new()) };
         // Whoever writes it wrongly has still ended the operation.
-        let list = Attributes::read(data_set.freeze(), context.transfer_syntax.facts().encoding);
+        let list = Attributes::read(list, context.transfer_syntax.facts().encoding);
         let uids = list.map(|list| list.texts(tags::FAILED_SOP_INSTANCE_UID_LIST)).unwrap_or_default();
         Ok(uids.iter().filter_map(|uid| SopInstanceUid::parse(uid).ok()).collect())
     }

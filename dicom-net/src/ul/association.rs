@@ -70,7 +70,9 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Linger<R, W> {
             return self.reader.drain().await;
         }
         if self.reader.late().await == Some(Action::Aa7) {
-            self.is_broken = self.writer.send_pdu(&abort(AbortReason::UnexpectedPdu)).await.is_ok();
+            // Said once, whether it arrives or not: nothing that comes behind it is looked at any more.
+            self.is_broken = true;
+            let _ = self.writer.send_pdu(&abort(AbortReason::UnexpectedPdu)).await;
         }
     }
 }

@@ -70,6 +70,7 @@ impl Rejection {
     pub const CALLING_AE_TITLE_NOT_RECOGNIZED: Self = Self::new(1, 1, 3);
     pub const CALLED_AE_TITLE_NOT_RECOGNIZED: Self = Self::new(1, 1, 7);
     pub const PROTOCOL_VERSION_NOT_SUPPORTED: Self = Self::new(1, 2, 2);
+    pub const TEMPORARY_CONGESTION: Self = Self::new(2, 3, 1);
     pub const LOCAL_LIMIT_EXCEEDED: Self = Self::new(2, 3, 2);
 
     pub(super) const fn new(result: u8, source: u8, reason: u8) -> Self {

@@ -12,8 +12,9 @@ use worker::{CpuPool, Destination};
 use super::peer::{
     CT, EXPLICIT, FIND, MOVE, PATIENT_ROOT_MOVE, Peer, Running, VERIFICATION, command, message, p_data, serve,
 };
+use crate::Config;
+use crate::destination::DimseDestination;
 use crate::dimse::Status;
-use crate::{Config, DimseDestination};
 
 fn known() -> Config {
     let peers = ["WS1=127.0.0.1:1", "WS2=192.0.2.1:1"].map(|peer| peer.parse().unwrap()).to_vec();
