@@ -1,8 +1,8 @@
 //! Destinations as they are: those that take one form only, those that hang, and more contexts than one association has.
 
-use std::{net::SocketAddr, process::Stdio, time::Duration};
+use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::json;
 use tests::{
     Pacs,
@@ -10,25 +10,12 @@ use tests::{
     corpus::{MUELLER, NGUYEN, Synthetic, ct},
     modality::{dump, files_in, meta_of},
     program::free_address,
+    receivers::{hangs, storescp},
     wait::until,
 };
-use tokio::{
-    net::{TcpListener, TcpStream},
-    process::{Child, Command},
-    time::{Instant, timeout},
-};
+use tokio::time::timeout;
 
 const LIMIT: Duration = Duration::from_secs(60);
-
-/// DCMTK's `storescp`, which ends with the test.
-async fn storescp(address: SocketAddr, options: &[&str], into: &std::path::Path) -> Result<Child> {
-    let mut command = Command::new("storescp");
-    command.args(options).arg("-od").arg(into).arg(address.port().to_string());
-    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
-    let child = child.spawn().context("start storescp")?;
-    until("storescp listens", LIMIT, async || TcpStream::connect(address).await.ok()).await?;
-    Ok(child)
-}
 
 #[tokio::test]
 async fn one_that_takes_implicit_vr_alone_gets_it_so() -> Result<()> {
@@ -96,26 +83,13 @@ fn of_class(slice: Synthetic, class: &str) -> Result<Synthetic> {
     Ok(Synthetic { sop_class: String::leak(class.to_owned()), data_set: data_set.into(), ..slice })
 }
 
-/// Accepts connections, keeps them and says nothing.
-async fn hangs() -> Result<(SocketAddr, tokio::task::JoinHandle<()>)> {
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let address = listener.local_addr()?;
-    let accepting = tokio::spawn(async move {
-        let mut kept = Vec::new();
-        while let Ok((stream, _)) = listener.accept().await {
-            kept.push(stream);
-        }
-    });
-    Ok((address, accepting))
-}
-
 #[tokio::test]
 async fn one_that_hangs_holds_back_nobody_and_is_given_up() -> Result<()> {
-    let (stuck, accepting) = hangs().await?;
+    let (stuck, _hanging) = hangs().await?;
     let receiver = free_address()?;
     let folder = tempfile::tempdir()?;
     let settings = folder.path().join("filmless.toml");
-    std::fs::write(&settings, "[dimse]\nartim-s = 4\nresponse-s = 6\n")?;
+    std::fs::write(&settings, "[dimse]\nartim-s = 8\nresponse-s = 12\n")?;
     let peers = [format!("STUCK={stuck}"), format!("WS_1={receiver}")];
     let options = ["--config", &settings.to_string_lossy(), "--peer", &peers[0], "--peer", &peers[1]];
     let pacs = Pacs::with(&options).await?;
@@ -124,20 +98,22 @@ async fn one_that_hangs_holds_back_nobody_and_is_given_up() -> Result<()> {
     // More at a time than it may have associations: four wait for an answer, the others for their places.
     let modality = pacs.modality("WS_2");
     let stuck = futures_util::future::join_all((0..6).map(|_| modality.move_to("STUCK", "2.25.7001")));
-    let begun = Instant::now();
-    let usual = async {
-        let into = pacs.scratch("into")?;
-        let files = pacs.modality("WS_1").fetch_by_move("2.25.7002", receiver.port(), &into).await?;
-        ensure!(files.len() == 2, "{files:?}");
-        Ok(begun.elapsed())
-    };
-    let (moved, took) = tokio::join!(timeout(LIMIT, stuck), usual);
-    assert!(took? < Duration::from_secs(4), "others waited for one that hangs");
+    let mut stuck = std::pin::pin!(stuck);
+    let into = pacs.scratch("into")?;
+    let usual = pacs.modality("WS_1");
+    tokio::select! {
+        biased;
+        files = usual.fetch_by_move("2.25.7002", receiver.port(), &into) => {
+            let files = files?;
+            ensure!(files.len() == 2, "{files:?}");
+        }
+        _ = &mut stuck => bail!("others waited until the one that hangs was given up"),
+    }
+    let moved = timeout(LIMIT, stuck).await;
     for answer in moved.context("a C-MOVE to one that hangs does not end")? {
         let answer = answer?;
         let said = format!("{}{}", answer.stdout, answer.stderr);
         assert!(said.contains("OutOfResourcesSubOperations"), "{said}");
     }
-    accepting.abort();
     Ok(())
 }

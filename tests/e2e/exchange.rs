@@ -7,17 +7,13 @@ use serde_json::{Value, json};
 use tests::{
     Pacs, Program, Web,
     archives::{Dcmqrscp, Orthanc},
-    corpus::{MUELLER, NGUYEN, Synthetic, ct, report, us_multiframe, write_all},
+    corpus::{MUELLER, NGUYEN, Synthetic, ct, report, uids, us_multiframe, write_all},
     pacs::{data_set_of, stored_file},
-    program::free_address,
+    program::{free_address, sum_of},
     wait::until,
 };
 
 const LIMIT: Duration = Duration::from_secs(90);
-
-fn uids(instances: &[Synthetic]) -> BTreeSet<String> {
-    instances.iter().map(|instance| instance.sop_instance.clone()).collect()
-}
 
 /// UIDs of the instances of a study that are here.
 async fn here(web: &Web, study: &str) -> Result<BTreeSet<String>> {
@@ -36,8 +32,7 @@ async fn retrieved(web: &Web, study: &str) -> Result<Value> {
 }
 
 /// Everything of a study that one archive has comes here as it is there.
-async fn fetches_everything_from(peer: &str, title: &str, pacs: &Pacs, sent: &[Synthetic]) -> Result<()> {
-    let _ = peer;
+async fn fetches_everything_from(title: &str, pacs: &Pacs, sent: &[Synthetic]) -> Result<()> {
     let web = pacs.web();
     let path = format!("/api/v1/peers/{title}/studies?PatientName=NGUY*");
     let found = web.json(&path).await?;
@@ -77,7 +72,7 @@ async fn searches_dcmtk_and_fetches_from_it() -> Result<()> {
     let pacs = Pacs::with(&["--dimse", &dimse.to_string(), "--peer", &old.peer()]).await?;
     let study = a_study();
     old.store(&write_all(&study, &pacs.scratch("from")?)?).await?;
-    fetches_everything_from(&old.peer(), Dcmqrscp::TITLE, &pacs, &study).await
+    fetches_everything_from(Dcmqrscp::TITLE, &pacs, &study).await
 }
 
 #[tokio::test]
@@ -87,7 +82,7 @@ async fn searches_orthanc_and_fetches_from_it() -> Result<()> {
     let pacs = Pacs::with(&["--dimse", &dimse.to_string(), "--peer", &orthanc.peer()]).await?;
     let study = a_study();
     orthanc.store(&write_all(&study, &pacs.scratch("from")?)?).await?;
-    fetches_everything_from(&orthanc.peer(), Orthanc::TITLE, &pacs, &study).await
+    fetches_everything_from(Orthanc::TITLE, &pacs, &study).await
 }
 
 #[tokio::test]
@@ -103,6 +98,8 @@ async fn what_is_here_is_not_fetched_again() -> Result<()> {
     web.post_json(&format!("/api/v1/peers/{}/retrieve", Dcmqrscp::TITLE), &order).await?;
     assert_eq!(retrieved(&web, "2.25.7001").await?["state"], "done");
     assert_eq!(here(&web, "2.25.7001").await?, uids(&study));
+    let sent = sum_of(&pacs.log(), "asked a peer for a study", "completed");
+    assert_eq!(sent, study.len() as u64 - 7, "what is here was sent again: {}", pacs.log());
     let absent = retrieved(&web, "2.25.404").await?;
     assert_eq!((&absent["state"], &absent["expected"]), (&json!("absent"), &json!(0)), "{absent}");
     let audit = web.json("/api/v1/audit").await?;
@@ -202,10 +199,13 @@ async fn an_old_archive_comes_over_though_it_is_killed_in_the_middle() -> Result
         (is_some || child.try_wait().ok()?.is_some()).then_some(())
     })
     .await?;
+    ensure!(child.try_wait()?.is_none(), "it was through before it was killed");
     child.kill().await?;
 
     let said = tests::program::filmless(&arguments).await?.well()?.stdout;
-    assert!(said.contains("40 of 40 studies complete"), "{said}");
+    let before = said.split_once("40 of 40 studies complete (").context("not all are complete")?.1;
+    let before: u32 = before.split(' ').next().context("no count")?.parse()?;
+    ensure!(before < STUDIES, "nothing was left to be done after the kill: {said}");
     assert!(said.contains("200 of 200 instances here, 0 missing"), "{said}");
     let lines = fs::read_to_string(&report)?;
     assert_eq!(lines.lines().count(), 41, "{lines}");

@@ -8,19 +8,15 @@ use tempfile::TempDir;
 use tests::{
     Modality, Program, Web,
     archives::{Dcmqrscp, Orthanc},
-    corpus::{NGUYEN, StudyOf, Synthetic, ct, report, us_multiframe, write_all},
+    corpus::{NGUYEN, StudyOf, Synthetic, ct, report, uids, us_multiframe, write_all},
     peers::pynetdicom,
-    program::free_address,
+    program::{free_address, sum_of},
+    receivers::hangs,
     wait::until,
 };
-use tokio::net::TcpListener;
 
 /// Retries come after 2, 4, 8 and 16 seconds.
 const LIMIT: Duration = Duration::from_secs(90);
-
-fn uids(instances: &[Synthetic]) -> BTreeSet<String> {
-    instances.iter().map(|instance| instance.sop_instance.clone()).collect()
-}
 
 /// A server with settings of its own over a folder that outlives it.
 struct Scene {
@@ -150,44 +146,16 @@ async fn what_was_delivered_before_a_kill_is_not_sent_again() -> Result<()> {
     assert_eq!((&done["total"], &done["delivered"]), (&json!(SLICES), &json!(SLICES)), "{done}");
     assert_eq!(orthanc.instances().await?.into_iter().collect::<BTreeSet<_>>(), uids(&study));
     // What the second run sent is what was left, and the little that the kill took from the notes.
-    let sent: u64 = sent_instances(&program.log());
+    let log = program.log();
+    let since = log.rfind("archive open").context("it has not started")?;
+    let sent = sum_of(&log[since..], "instances sent", "instances");
     assert!(sent <= u64::from(SLICES) - noted, "{sent} sent again though {noted} were noted");
     Ok(())
 }
 
-/// Sum over the log of the program that runs: `instances sent … instances=12`.
-fn sent_instances(log: &str) -> u64 {
-    let since = log.rfind("archive open").unwrap_or(0);
-    let lines = log.get(since..).unwrap_or_default().lines().filter(|line| line.contains("instances sent"));
-    let count = |line: &str| line.split("instances=").nth(1)?.split_whitespace().next()?.parse::<u64>().ok();
-    lines.filter_map(|line| count(&plain(line))).sum()
-}
-
-/// Without the colours of a terminal.
-fn plain(line: &str) -> String {
-    let mut plain = String::new();
-    let mut is_escape = false;
-    for c in line.chars() {
-        match c {
-            '\u{1b}' => is_escape = true,
-            'm' if is_escape => is_escape = false,
-            c if !is_escape => plain.push(c),
-            _ => {}
-        }
-    }
-    plain
-}
-
 #[tokio::test]
 async fn a_destination_that_hangs_holds_back_nobody() -> Result<()> {
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let stuck = listener.local_addr()?;
-    let hanging = tokio::spawn(async move {
-        let mut kept = Vec::new();
-        while let Ok((stream, _)) = listener.accept().await {
-            kept.push(stream);
-        }
-    });
+    let (stuck, _hanging) = hangs().await?;
     let scene = Scene::set(&[rule("{}", "STUCK"), rule("{}", "ORTHANC")].concat())?;
     let dimse = free_address()?;
     let orthanc = Orthanc::start(dimse).await?;
@@ -203,7 +171,6 @@ async fn a_destination_that_hangs_holds_back_nobody() -> Result<()> {
         (came == uids(&studies)).then_some(())
     })
     .await?;
-    hanging.abort();
     Ok(())
 }
 

@@ -64,6 +64,10 @@ async fn a_stranger_becomes_a_peer_by_being_told_and_a_stranger_again() -> Resul
     fs::create_dir_all(&into)?;
     let got = pynetdicom(closed.dimse, "get", &["study", "2.25.7001", &into.to_string_lossy()]).await?;
     assert_eq!(got["final"]["status"], 0x0124, "{got}");
+    let files = write_all(&ct(MUELLER, 1), &from)?;
+    let stored = pynetdicom(closed.dimse, "store", &files).await?;
+    let statuses: Vec<&Value> = stored.as_object().context("no statuses")?.values().collect();
+    assert_eq!(statuses, [0x0124], "{stored}");
     Ok(())
 }
 

@@ -317,11 +317,10 @@ def retrieve(host, port, wishes):
             roles.append(build_role(context.abstract_syntax, scp_role=True))
         association = associate(ae, host, port, ext_neg=roles, evt_handlers=handlers)
         answers = association.send_c_get(identifier, model, priority=wishes.get("priority", 0))
-    begun, first, failed = time.monotonic(), None, None
+    failed = None
     for status, data in answers:
         taken.append(counts(status))
         if taken[-1]["status"] in (0xFF00, 0xFF01):
-            first = first if first is not None else time.monotonic() - begun
             if len(taken) == wishes.get("cancel_after"):
                 association.send_c_cancel(1, None, model)
         elif data is not None and "FailedSOPInstanceUIDList" in data:
@@ -330,9 +329,7 @@ def retrieve(host, port, wishes):
     association.release()
     if server:
         server.shutdown()
-    return {
-        "final": taken[-1], "pending": taken[:-1], "stored": stored, "failed_list": failed, "first_pending": first,
-    }
+    return {"final": taken[-1], "pending": taken[:-1], "stored": stored, "failed_list": failed}
 
 
 def notified(_host, _port, own_port):

@@ -32,9 +32,12 @@ async fn listening(mut command: Command, address: SocketAddr, log: &Path) -> Res
 
 /// Sends files with `storescu` to whoever listens there.
 pub async fn store(address: SocketAddr, called: &str, files: &[PathBuf]) -> Result<()> {
+    let folder = TempDir::new()?;
+    let profile = folder.path().join("storescu.cfg");
+    fs::write(&profile, SCU_PROFILE)?;
     for files in files.chunks(500) {
         let mut command = Command::new("storescu");
-        command.args(["-aet", "CT1", "-aec", called, "-xf"]).arg(scu_profile()?).arg("Filmless");
+        command.args(["-aet", "CT1", "-aec", called, "-xf"]).arg(&profile).arg("Filmless");
         command.arg(address.ip().to_string()).arg(address.port().to_string()).args(files);
         run(&mut command, LIMIT).await?.well()?;
     }
@@ -42,14 +45,11 @@ pub async fn store(address: SocketAddr, called: &str, files: &[PathBuf]) -> Resu
 }
 
 /// What `storescu` proposes: the classes of the tests, uncompressed.
-fn scu_profile() -> Result<PathBuf> {
-    let path = std::env::temp_dir().join(format!("filmless-storescu-{}.cfg", std::process::id()));
-    let text = "[[TransferSyntaxes]]\n[Native]\nTransferSyntax1 = LittleEndianExplicit\nTransferSyntax2 = LittleEndianImplicit\n\
-        [[PresentationContexts]]\n[Some]\nPresentationContext1 = CTImageStorage\\Native\nPresentationContext2 = UltrasoundMultiframeImageStorage\\Native\n\
-        PresentationContext3 = BasicTextSRStorage\\Native\n[[Profiles]]\n[Filmless]\nPresentationContexts = Some\n";
-    fs::write(&path, text)?;
-    Ok(path)
-}
+const SCU_PROFILE: &str = "[[TransferSyntaxes]]\n[Native]\n\
+    TransferSyntax1 = LittleEndianExplicit\nTransferSyntax2 = LittleEndianImplicit\n\
+    [[PresentationContexts]]\n[Some]\nPresentationContext1 = CTImageStorage\\Native\n\
+    PresentationContext2 = UltrasoundMultiframeImageStorage\\Native\n\
+    PresentationContext3 = BasicTextSRStorage\\Native\n[[Profiles]]\n[Filmless]\nPresentationContexts = Some\n";
 
 /// DCMTK's archive.
 pub struct Dcmqrscp {

@@ -1,6 +1,7 @@
 //! What the tests store: named synthetic studies, and real files from elsewhere.
 
 use std::{
+    collections::BTreeSet,
     env, fs,
     path::{Path, PathBuf},
     time::Duration,
@@ -52,6 +53,11 @@ impl Synthetic {
         fs::write(&path, self.file()).with_context(|| format!("write {}", path.display()))?;
         Ok(path)
     }
+}
+
+/// SOP Instance UIDs of these.
+pub fn uids(instances: &[Synthetic]) -> BTreeSet<String> {
+    instances.iter().map(|instance| instance.sop_instance.clone()).collect()
 }
 
 /// Writes the files of a study into a folder, in order.

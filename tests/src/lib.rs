@@ -18,6 +18,7 @@ pub mod modality;
 pub mod pacs;
 pub mod peers;
 pub mod program;
+pub mod receivers;
 pub mod tools;
 pub mod usage;
 pub mod wait;

@@ -187,3 +187,25 @@ pub async fn filmless<A: AsRef<OsStr>>(arguments: &[A]) -> Result<Finished> {
 pub fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
+
+/// Sum over the lines of a log that have these words: `instances sent … instances=12`.
+pub fn sum_of(log: &str, words: &str, field: &str) -> u64 {
+    let field = format!("{field}=");
+    let count = |line: &str| line.split(&field).nth(1)?.split_whitespace().next()?.parse::<u64>().ok();
+    log.lines().map(plain).filter(|line| line.contains(words)).filter_map(|line| count(&line)).sum()
+}
+
+/// Without the colours of a terminal.
+fn plain(line: &str) -> String {
+    let mut plain = String::new();
+    let mut is_escape = false;
+    for c in line.chars() {
+        match c {
+            '\u{1b}' => is_escape = true,
+            'm' if is_escape => is_escape = false,
+            c if !is_escape => plain.push(c),
+            _ => {}
+        }
+    }
+    plain
+}
