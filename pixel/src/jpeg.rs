@@ -12,6 +12,8 @@ mod scans;
 mod sequential;
 mod tables;
 
+#[cfg(test)]
+pub(super) use bits::StuffedZero;
 pub(super) use lossless_encode::encode as encode_lossless;
 
 use self::header::JpegHeader;

@@ -7,6 +7,8 @@ mod header;
 mod scan;
 mod writer;
 
+#[cfg(test)]
+pub(super) use bits::StuffedBit;
 pub(super) use encode::encode;
 
 use self::header::{Header, Part};

@@ -42,6 +42,8 @@ mod read;
 mod recode;
 mod rle;
 mod scale;
+mod scan_bits;
+mod segment;
 mod source;
 mod transcode;
 mod window;

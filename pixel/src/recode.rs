@@ -179,7 +179,7 @@ fn without_loss(decoded: Decoded<'_>, encode: Encode, wanted: &TransferSyntaxUid
 /// Baseline has 8 bits; colours become YBR_FULL_422, as PS3.5 §8.2.1 wants them.
 fn to_baseline(decoded: Decoded<'_>, quality: u8) -> Result<RecodedFrame> {
     let Decoded { samples, info } = decoded;
-    if info.sample_bytes() != 1 || info.is_signed || info.palette.is_some() {
+    if info.sample_bytes() != 1 || info.bits_stored < 2 || info.is_signed || info.palette.is_some() {
         return Err(Error::unsupported("JPEG baseline of other than unsigned samples of 8 bits"));
     }
     let (color, photometric) = match (info.samples_per_pixel, info.photometric) {

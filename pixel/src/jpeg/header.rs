@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use super::super::segment::next_segment;
 use super::super::{Error, Result};
 
 /// What the stream says of itself.
@@ -95,19 +96,6 @@ impl JpegHeader {
     pub(super) fn is_subsampled(&self) -> bool {
         self.components.windows(2).any(|pair| matches!(pair, [a, b] if a.sampling != b.sampling))
     }
-}
-
-/// Marker, contents and what follows; fill bytes before a marker are skipped (§B.1.1.2).
-pub(super) fn next_segment(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let bytes = bytes.strip_prefix(&[0xFF])?;
-    let fill = bytes.iter().take_while(|byte| **byte == 0xFF).count();
-    let (marker, rest) = bytes.get(fill..)?.split_first()?;
-    if matches!(marker, 0x01 | 0xD0..=0xD7) {
-        return Some((*marker, &[], rest));
-    }
-    let (length, _) = rest.split_first_chunk::<2>()?;
-    let (segment, behind) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
-    Some((*marker, segment.get(2..)?, behind))
 }
 
 fn frame_header(segment: &[u8]) -> Option<JpegHeader> {

@@ -1,8 +1,9 @@
 //! The way through a stream, scan by scan (ISO/IEC 10918-1 §B.2.1).
 
+use super::super::segment::next_segment;
 use super::super::{Error, Result};
 use super::bits::Bits;
-use super::header::{JpegHeader, next_segment};
+use super::header::JpegHeader;
 use super::tables::Tables;
 
 /// Most scans of a stream: progressive ones have a dozen.

@@ -1,6 +1,7 @@
 //! The main header of a code stream (ISO/IEC 15444-1 Annex A): what it is, and what decoding it would cost.
 
 use super::super::raster::Shape;
+use super::super::segment::split;
 use super::super::{Error, ErrorKind, Result};
 
 /// Bytes of a tile-part at the least: its header and the marker behind it (§A.4.2, §A.4.3).
@@ -187,9 +188,8 @@ pub(super) fn next_segment(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     if matches!(marker, 0x30..=0x3F | 0x93 | 0xD9) {
         return Some((*marker, &[], rest));
     }
-    let (length, _) = rest.split_first_chunk::<2>()?;
-    let (segment, behind) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
-    Some((*marker, segment.get(2..)?, behind))
+    let (segment, behind) = split(rest)?;
+    Some((*marker, segment, behind))
 }
 
 #[cfg(test)]

@@ -32,12 +32,12 @@ fn a_stream_of_another_encoder_gives_its_picture(
 }
 
 #[rstest]
-#[case::part_1(made::JPEG_2000_SIGNED)]
-#[case::high_throughput(made::HTJ2K_SIGNED)]
-fn negative_samples_come_in_twos_complement(#[case] stream: &str) {
+#[case::part_1(made::JPEG_2000_SIGNED.to_owned())]
+#[case::high_throughput(made::htj2k_signed())]
+fn negative_samples_come_in_twos_complement(#[case] stream: String) {
     let info = ImageInfo { is_signed: true, ..grey_picture(16) };
     let shifted: Vec<u16> = picture(16, 1).iter().map(|sample| sample.wrapping_sub(1 << 15)).collect();
-    assert_eq!(words(stream, &info), shifted);
+    assert_eq!(words(&stream, &info), shifted);
 }
 
 #[test]

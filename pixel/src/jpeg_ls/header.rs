@@ -1,6 +1,7 @@
 //! The segments of a stream (ISO/IEC 14495-1 Annex C).
 
 use super::super::raster::Shape;
+use super::super::segment::next_segment;
 use super::super::{Error, Result};
 
 /// What the frame header says.
@@ -219,19 +220,6 @@ fn default_thresholds(greatest: i32, near: i32) -> [i32; 3] {
     let t1 = within((3 / factor + 3 * near).max(2), near + 1);
     let t2 = within((7 / factor + 5 * near).max(3), t1);
     [t1, t2, within((21 / factor + 7 * near).max(4), t2)]
-}
-
-/// Marker, contents and what follows; fill bytes before a marker are skipped.
-fn next_segment(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let bytes = bytes.strip_prefix(&[0xFF])?;
-    let fill = bytes.iter().take_while(|byte| **byte == 0xFF).count();
-    let (marker, rest) = bytes.get(fill..)?.split_first()?;
-    if matches!(marker, 0x01 | 0xD0..=0xD9) {
-        return Some((*marker, &[], rest));
-    }
-    let (length, _) = rest.split_first_chunk::<2>()?;
-    let (segment, behind) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
-    Some((*marker, segment.get(2..)?, behind))
 }
 
 #[cfg(test)]
