@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
-use tokio::sync::{Mutex, Semaphore, broadcast};
+use tokio::sync::{Mutex, Semaphore, broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -54,6 +54,8 @@ pub(crate) struct Inner {
     /// How long what was deleted stays in the packs.
     pub(crate) keep_deleted: Duration,
     changes: Changes,
+    /// Told when somebody has steered a job.
+    pub(crate) steered: watch::Sender<()>,
     /// What becomes of workitems, for whoever listens.
     pub(crate) notices: broadcast::Sender<Notice>,
     /// When room was made among them last, in milliseconds since 1970.
@@ -186,6 +188,7 @@ impl Archive {
                 changes,
                 store,
                 threads: Mutex::new(Some(log.threads)),
+                steered: watch::Sender::new(()),
                 notices: broadcast::Sender::new(BEHIND),
                 room_made: AtomicU64::new(0),
                 adopting: log.adopting,
@@ -207,7 +210,7 @@ impl Archive {
 
     /// Change feed and job queue, for the parts of the server that work on their own.
     pub fn work(&self) -> Work {
-        Work::new(self.inner.index.clone())
+        Work::new(self.inner.index.clone(), self.inner.steered.clone())
     }
 
     /// Whether readers wait for memory that others hold.

@@ -38,7 +38,7 @@ use crate::model::{
 use crate::node::{Joined, Joining};
 use crate::packs::entry::Digest;
 use crate::query::{Counted, Query, Row, Rows};
-use crate::queue::{JobId, Lease, NewJob, QueueDepth};
+use crate::queue::{JobId, JobQuery, Lease, NewJob, Progress, QueueDepth, QueuedJob, Steering, Wanted};
 use crate::register::{Entry as Registration, Registered};
 use crate::{Error, ErrorKind, Result};
 
@@ -296,13 +296,8 @@ pub trait Index: fmt::Debug + Send + Sync + 'static {
         jobs: &'a [NewJob],
     ) -> BoxFuture<'a, Result<bool>>;
 
-    /// Takes up to `limit` jobs that are due, of these kinds; they come back when the lease runs out.
-    fn lease<'a>(
-        &'a self,
-        kinds: &'a [&'a str],
-        limit: u32,
-        lease: Duration,
-    ) -> BoxFuture<'a, Result<Vec<Lease>>>;
+    /// Takes jobs that are due, those of the highest priority first; they come back when the lease runs out.
+    fn lease<'a>(&'a self, wanted: Wanted<'a>, lease: Duration) -> BoxFuture<'a, Result<Vec<Lease>>>;
 
     /// Has a job that runs come back so much later from now, and not as it was leased first.
     fn renew<'a>(&'a self, job: JobId, lease: Duration) -> BoxFuture<'a, Result<()>>;
@@ -317,6 +312,14 @@ pub trait Index: fmt::Debug + Send + Sync + 'static {
         error: &'a str,
         retry_in: Option<Duration>,
     ) -> BoxFuture<'a, Result<()>>;
+
+    /// Notes how far a job that runs is, where it says so; gives whether it is still wanted.
+    fn still_wanted(&self, job: JobId, progress: Option<Progress>) -> BoxFuture<'_, Result<bool>>;
+
+    fn jobs<'a>(&'a self, query: &'a JobQuery) -> BoxFuture<'a, Result<Vec<QueuedJob>>>;
+
+    /// Does with a job what somebody wants, and writes the line of the audit that says who; gives whether it is there.
+    fn steer<'a>(&'a self, job: JobId, steering: Steering, by: &'a AuditRow) -> BoxFuture<'a, Result<bool>>;
 
     fn queue_depth(&self) -> BoxFuture<'_, Result<QueueDepth>>;
 

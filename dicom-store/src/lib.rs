@@ -55,7 +55,7 @@ pub use packs::serving::{Pressure, Room};
 pub use packs::verify::Verified;
 pub use peer::{Peer, PeerRight, PeerRights, PeerText, Sender};
 pub use query::{Counted, Key, Matching, Options, Page, Query, Row, Rows};
-pub use queue::{JobId, Lease, NewJob, QueueDepth};
+pub use queue::{JobId, Lease, NewJob, Priority, QueueDepth};
 pub use session::{FrameStream, Proof, STEP, Session};
 pub use subscriber::{Filter, Subscription};
 pub use upkeep::{Due, PackReport, Upkeep};

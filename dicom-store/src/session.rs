@@ -2,6 +2,7 @@
 
 mod acts;
 mod frame;
+mod jobs;
 mod peers;
 mod proof;
 mod rewritten;

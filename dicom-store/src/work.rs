@@ -3,21 +3,24 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use crate::Result;
 use crate::change::{Change, Cursor};
 use crate::index::Index;
-use crate::queue::{JobId, Lease, NewJob, QueueDepth};
+use crate::queue::{JobId, Lease, NewJob, Progress, QueueDepth, Wanted};
 use crate::register::{Entry as Registration, Registered};
 
 /// Only for parts of this server: what they follow holds no patient data and is not audited.
 #[derive(Debug, Clone)]
 pub struct Work {
     index: Arc<dyn Index>,
+    steered: watch::Sender<()>,
 }
 
 impl Work {
-    pub(crate) fn new(index: Arc<dyn Index>) -> Self {
-        Self { index }
+    pub(crate) fn new(index: Arc<dyn Index>, steered: watch::Sender<()>) -> Self {
+        Self { index, steered }
     }
 
     /// Changes behind a cursor, in their order.
@@ -50,8 +53,18 @@ impl Work {
         self.index.sync().await
     }
 
-    pub async fn lease(&self, kinds: &[&str], limit: u32, lease: Duration) -> Result<Vec<Lease>> {
-        self.index.lease(kinds, limit, lease).await
+    pub async fn lease(&self, wanted: Wanted<'_>, lease: Duration) -> Result<Vec<Lease>> {
+        self.index.lease(wanted, lease).await
+    }
+
+    /// Notes how far a job that runs is, where it says so; gives whether it is still wanted.
+    pub async fn still_wanted(&self, job: JobId, progress: Option<Progress>) -> Result<bool> {
+        self.index.still_wanted(job, progress).await
+    }
+
+    /// Changes when somebody on this node has steered a job. A hint: of other nodes it is not told.
+    pub fn steerings(&self) -> watch::Receiver<()> {
+        self.steered.subscribe()
     }
 
     /// The job goes on to run: its lease ends so much later from now.

@@ -23,6 +23,7 @@ mod forward;
 mod hostile;
 mod hostile_web;
 mod https;
+mod jobs;
 mod many;
 mod memory;
 mod ohif;

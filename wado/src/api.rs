@@ -23,6 +23,9 @@
 //! | `GET /imports` | how far that is |
 //! | `GET /retrievals` | what is fetched and how far it is; `study`, or `after` a `name`; `limit` |
 //! | `GET /deliveries` | the same of what is sent; of one `study` with what became of each instance |
+//! | `GET /jobs` | what is to be done, runs, or is parked with the reason; `kind`, `state`, `after` a number; `limit` |
+//! | `GET`, `PUT`, `DELETE /jobs/{job}` | one; `{"priority": "batch"}`, `"usual"` or `"awaited"`; cancelled, 202 |
+//! | `POST /jobs/{job}/run` | one that waits or is parked is due now, before others; 202 |
 //! | `GET /senders` | who has called and is in no table: to be named |
 //!
 //! A resource is a line of [`resources`]: its handlers and what the document says of it stand together, and a test asks
@@ -32,6 +35,7 @@ pub(crate) mod acts;
 mod display;
 mod document;
 mod exchange;
+mod jobs;
 mod peers;
 mod presets;
 mod priors;
@@ -148,6 +152,9 @@ fn resources() -> Vec<Resource> {
         Resource::new("/imports", IMPORTS, get(exchange::imports)),
         Resource::new("/retrievals", RETRIEVALS, get(exchange::retrievals)),
         Resource::new("/deliveries", DELIVERIES, get(exchange::deliveries)),
+        Resource::new("/jobs", JOBS, get(jobs::jobs)),
+        Resource::new("/jobs/{job}", JOB, get(jobs::job).put(jobs::prioritise).delete(jobs::cancel)),
+        Resource::new("/jobs/{job}/run", RUN, post(jobs::run)),
         Resource::new("/senders", SENDERS, get(peers::senders)),
     ]
 }
@@ -279,6 +286,30 @@ const DELIVERIES: &[Operation] = &[Operation::get(
     NOTED,
 )
 .with(&[STUDY, AFTER, LIMIT])];
+const JOBS: &[Operation] = &[Operation::get(
+    "jobs",
+    "What is to be done, runs or is parked, with the reason",
+    json!(Schema::Many("Job")),
+)
+.with(&[
+    Parameter::query("kind", Kind::Text, "Of this kind."),
+    Parameter::query("state", Kind::OneOf(&["waiting", "running", "parked"]), "In this state."),
+    Parameter::query("after", Kind::Number, "Rows behind the job of this number."),
+    LIMIT,
+])];
+const STEERED: &[Answer] = &[Answer::new(202, &[])];
+const JOB: &[Operation] = &[
+    Operation::get("job", "One of them", json!(Schema::One("Job"))),
+    Operation::of("PUT", "prioritise-job", "Says what it comes before", json!(Schema::One("Job")))
+        .taking(&[Media::new(JSON, Schema::One("JobWish"))]),
+    Operation::of("DELETE", "cancel-job", "Takes it out of the queue; where it runs it is stopped", STEERED),
+];
+const RUN: &[Operation] = &[Operation::of(
+    "POST",
+    "run-job",
+    "Has one that waits or is parked run now, its attempts counted anew",
+    STEERED,
+)];
 const SENDERS: &[Operation] = &[Operation::get(
     "senders",
     "Who has called and is in no table, to be named",

@@ -3,7 +3,7 @@
 //! The place in the feed and the jobs that come of it are written in one transaction, so that no
 //! change is forgotten and none makes its jobs twice.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +25,10 @@ const PAGE: u32 = 1000;
 /// Changes are gathered for so long, so that a burst of instances costs one transaction.
 const GATHER: Duration = Duration::from_millis(500);
 
+/// Series of which it is remembered that their first thumbnail was asked for. One that is forgotten is asked for again,
+/// and found made.
+const BEGUN: usize = 4096;
+
 /// How long to wait when the index cannot be reached.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -36,16 +40,19 @@ pub struct Dispatcher {
     jobs_came: Vec<Arc<Notify>>,
     /// A study of which nothing has come for so long counts as complete.
     quiet: Duration,
+    begun: Begun,
 }
+
+type Begun = HashSet<(StudyInstanceUid, SeriesInstanceUid)>;
 
 impl Dispatcher {
     /// Follows that feed; `jobs_came` wakes the runners. A study of which nothing has come for `quiet` counts as complete.
     pub fn new(work: Work, changes: Changes, jobs_came: Vec<Arc<Notify>>, quiet: Duration) -> Self {
-        Self { work, changes, jobs_came, quiet }
+        Self { work, changes, jobs_came, quiet, begun: Begun::new() }
     }
 
     /// Follows the feed until told to stop.
-    pub async fn run(self, stop: CancellationToken) {
+    pub async fn run(mut self, stop: CancellationToken) {
         let follow = async {
             loop {
                 if let Err(error) = self.follow().await {
@@ -59,7 +66,7 @@ impl Dispatcher {
         stop.run_until_cancelled(follow).await;
     }
 
-    async fn follow(&self) -> Result<()> {
+    async fn follow(&mut self) -> Result<()> {
         let mut cursor = self.work.cursor_of(CONSUMER).await?;
         loop {
             let last = self.step(cursor).await?;
@@ -72,10 +79,10 @@ impl Dispatcher {
     }
 
     /// Takes one page of the feed; gives the place behind it.
-    async fn step(&self, cursor: Cursor) -> Result<Cursor> {
+    async fn step(&mut self, cursor: Cursor) -> Result<Cursor> {
         let page = self.work.changes_after(cursor, PAGE).await?;
         let Some(last) = page.last().map(|change| change.cursor) else { return Ok(cursor) };
-        let jobs = jobs(&page, self.quiet)?;
+        let jobs = jobs(&page, self.quiet, &mut self.begun)?;
         if !self.work.advance(CONSUMER, cursor, last, &jobs).await? {
             // Another node has taken this page.
             return Ok(self.work.cursor_of(CONSUMER).await?);
@@ -87,20 +94,26 @@ impl Dispatcher {
     }
 }
 
-/// A series that has new instances gets its thumbnail once it has settled, and its study is looked at when nothing has
-/// come for a while.
+/// A series that has new instances gets a thumbnail of what is there at once, another once it has settled, and its study is
+/// looked at when nothing has come for a while.
 ///
 /// An index that is made anew begins its feed anew, and every instance is told of again. Nothing is remembered of what
 /// was done for it before: each job sees by what it has made, and by when the instances came, that it is done.
-fn jobs(page: &[Change], quiet: Duration) -> Result<Vec<NewJob>> {
+fn jobs(page: &[Change], quiet: Duration, begun: &mut Begun) -> Result<Vec<NewJob>> {
     let mut grown: BTreeMap<(&StudyInstanceUid, &SeriesInstanceUid), u64> = BTreeMap::new();
     for change in page.iter().filter(|change| change.kind == ChangeKind::Stored) {
         let newest = grown.entry((&change.study, &change.series)).or_default();
         *newest = change.received.max(*newest);
     }
     let mut studies: BTreeMap<&StudyInstanceUid, u64> = BTreeMap::new();
-    let mut jobs = Vec::with_capacity(2 * grown.len());
+    let mut jobs = Vec::with_capacity(3 * grown.len());
+    if begun.len() > BEGUN {
+        begun.clear();
+    }
     for ((study, series), newest) in grown {
+        if begun.insert((study.clone(), series.clone())) {
+            jobs.push(Thumbnail::at_once(study, series)?);
+        }
         jobs.push(Thumbnail::when_settled(study, series, newest)?);
         let of_study = studies.entry(study).or_default();
         *of_study = newest.max(*of_study);
@@ -114,27 +127,30 @@ fn jobs(page: &[Change], quiet: Duration) -> Result<Vec<NewJob>> {
 #[cfg(test)]
 mod tests {
     use dicom_store::fixture::{self, ct};
+    use dicom_store::queue::{Priority, Wanted};
 
     use super::*;
 
     const QUIET: Duration = Duration::from_secs(60);
 
     #[tokio::test]
-    async fn a_series_that_grows_has_one_job_for_when_it_has_settled_and_its_study_another() {
+    async fn a_series_that_grows_has_one_job_at_once_one_for_when_it_has_settled_and_its_study_another() {
         let (archive, _folder) = fixture::archive().await;
         let session = fixture::system(&archive);
         let work = archive.work();
-        let dispatcher = Dispatcher::new(work.clone(), archive.changes(), Vec::new(), QUIET);
+        let mut dispatcher = Dispatcher::new(work.clone(), archive.changes(), Vec::new(), QUIET);
+        let due = async |least| {
+            let wanted = Wanted { kinds: &["thumbnail"], least, limit: 10 };
+            work.lease(wanted, Duration::from_secs(60)).await.unwrap().len()
+        };
 
         let first = ct();
         fixture::store(&session, &first).await.unwrap();
         fixture::store(&session, &first.next(2)).await.unwrap();
         let cursor = dispatcher.step(Cursor::default()).await.unwrap();
-        assert_eq!(work.queue_depth().await.unwrap().waiting, 2);
-        assert!(
-            work.lease(&["thumbnail"], 10, Duration::from_secs(60)).await.unwrap().is_empty(),
-            "it is not due yet"
-        );
+        assert_eq!(work.queue_depth().await.unwrap().waiting, 3);
+        assert_eq!(due(Priority::Awaited).await, 1);
+        assert_eq!(due(Priority::Batch).await, 0, "the other is not due yet");
 
         fixture::store(&session, &first.next(3)).await.unwrap();
         let cursor = dispatcher.step(cursor).await.unwrap();
@@ -154,15 +170,15 @@ mod tests {
         };
         let study = ct().study();
         let page = [5, 7, 6].map(|received| Change { study: study.clone(), ..change(received) });
-        let jobs = jobs(&page, QUIET).unwrap();
+        let jobs = jobs(&page, QUIET, &mut Begun::new()).unwrap();
         let payloads: Vec<_> = jobs.iter().map(|job| job.payload.as_str()).collect();
-        assert!(payloads.len() == 1 && payloads[0].contains(r#""newest":7"#), "{payloads:?}");
+        assert!(payloads.len() == 2 && payloads[1].contains(r#""newest":7"#), "{payloads:?}");
     }
 
     #[tokio::test]
     async fn nothing_new_makes_nothing() {
         let (archive, _folder) = fixture::archive().await;
-        let dispatcher = Dispatcher::new(archive.work(), archive.changes(), Vec::new(), QUIET);
+        let mut dispatcher = Dispatcher::new(archive.work(), archive.changes(), Vec::new(), QUIET);
         assert_eq!(dispatcher.step(Cursor::default()).await.unwrap(), Cursor::default());
         assert_eq!(archive.work().queue_depth().await.unwrap().waiting, 0);
     }

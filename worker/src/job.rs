@@ -1,9 +1,10 @@
 //! Work that is done once something has happened, again until it succeeds.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use dicom_store::queue::NewJob;
+use dicom_store::queue::{NewJob, Priority, Progress};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
@@ -22,12 +23,42 @@ pub trait Job: Send + Sync + 'static {
     /// Runs of it before it is parked for somebody to look at.
     const ATTEMPTS: u32 = 8;
 
+    /// What it comes before, where nothing else is said when it is asked for.
+    const PRIORITY: Priority = Priority::Usual;
+
+    /// Of its kind, so many run at once on one node at the most.
+    const AT_A_TIME: usize = usize::MAX;
+
     /// What a run has to know, kept in the queue as JSON.
     type Payload: Serialize + DeserializeOwned + Send;
 
     /// Does it. What can never succeed is an error that [`Error::is_permanent`], or no error at all
-    /// when there is nothing that anybody could do.
-    fn run(&self, payload: Self::Payload) -> impl Future<Output = Result<()>> + Send;
+    /// when there is nothing that anybody could do. It may be dropped wherever it waits: somebody has cancelled it, or the
+    /// server stops.
+    fn run(&self, payload: Self::Payload, far: &HowFar) -> impl Future<Output = Result<()>> + Send;
+}
+
+/// Where a job that runs tells how far it is; who looks at the queue sees it some seconds later.
+#[derive(Debug, Default)]
+pub struct HowFar {
+    done: AtomicU64,
+    total: AtomicU64,
+}
+
+impl HowFar {
+    /// So much is to be done, in whatever the job counts.
+    pub fn of(&self, total: u64) {
+        self.total.store(total, Ordering::Relaxed);
+    }
+
+    /// So much more is done.
+    pub fn add(&self, done: u64) {
+        self.done.fetch_add(done, Ordering::Relaxed);
+    }
+
+    pub(crate) fn told(&self) -> Progress {
+        Progress { done: self.done.load(Ordering::Relaxed), total: self.total.load(Ordering::Relaxed) }
+    }
 }
 
 /// A row for the queue.
@@ -39,7 +70,7 @@ pub trait Job: Send + Sync + 'static {
 pub fn new_job<J: Job>(key: String, payload: &J::Payload, delay: Duration) -> Result<NewJob> {
     let payload = serde_json::to_string(payload)
         .map_err(|source| Error::Payload { kind: J::KIND.to_owned(), source })?;
-    Ok(NewJob { kind: J::KIND, key, payload, delay })
+    Ok(NewJob { kind: J::KIND, key, payload, delay, priority: J::PRIORITY })
 }
 
 /// The kinds of work that this server does.
@@ -71,14 +102,19 @@ impl Registry {
         self.jobs.get(kind).map_or(1, |job| job.attempts())
     }
 
+    /// The kinds, each with how many of it may run at once.
+    pub(crate) fn at_a_time(&self) -> impl Iterator<Item = (&'static str, usize)> {
+        self.jobs.iter().map(|(kind, job)| (*kind, job.at_a_time()))
+    }
+
     /// Runs a job of that kind, within its time limit.
     ///
     /// # Errors
     /// `UnknownKind`, `Payload`, `TimeLimit`, or what the job answers.
-    pub(crate) async fn run(&self, kind: &str, payload: &str) -> Result<()> {
+    pub(crate) async fn run(&self, kind: &str, payload: &str, far: &HowFar) -> Result<()> {
         let job = self.jobs.get(kind).ok_or_else(|| Error::UnknownKind(kind.to_owned()))?;
         let limit = job.time_limit();
-        tokio::time::timeout(limit, job.run_text(payload)).await.unwrap_or(Err(Error::TimeLimit(limit)))
+        tokio::time::timeout(limit, job.run_text(payload, far)).await.unwrap_or(Err(Error::TimeLimit(limit)))
     }
 }
 
@@ -86,7 +122,8 @@ impl Registry {
 trait AnyJob: Send + Sync {
     fn time_limit(&self) -> Duration;
     fn attempts(&self) -> u32;
-    fn run_text<'a>(&'a self, payload: &'a str) -> BoxFuture<'a, Result<()>>;
+    fn at_a_time(&self) -> usize;
+    fn run_text<'a>(&'a self, payload: &'a str, far: &'a HowFar) -> BoxFuture<'a, Result<()>>;
 }
 
 impl<J: Job> AnyJob for J {
@@ -98,11 +135,15 @@ impl<J: Job> AnyJob for J {
         J::ATTEMPTS
     }
 
-    fn run_text<'a>(&'a self, payload: &'a str) -> BoxFuture<'a, Result<()>> {
+    fn at_a_time(&self) -> usize {
+        J::AT_A_TIME
+    }
+
+    fn run_text<'a>(&'a self, payload: &'a str, far: &'a HowFar) -> BoxFuture<'a, Result<()>> {
         async move {
             let payload = serde_json::from_str(payload)
                 .map_err(|source| Error::Payload { kind: J::KIND.to_owned(), source })?;
-            self.run(payload).await
+            self.run(payload, far).await
         }
         .boxed()
     }
@@ -111,7 +152,7 @@ impl<J: Job> AnyJob for J {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::AtomicU32;
 
     use super::*;
 
@@ -121,7 +162,7 @@ mod tests {
         const KIND: &'static str = "add";
         type Payload = u32;
 
-        async fn run(&self, payload: u32) -> Result<()> {
+        async fn run(&self, payload: u32, _: &HowFar) -> Result<()> {
             self.0.fetch_add(payload, Ordering::SeqCst);
             Ok(())
         }
@@ -134,7 +175,7 @@ mod tests {
         const TIME_LIMIT: Duration = Duration::from_millis(1);
         type Payload = ();
 
-        async fn run(&self, (): ()) -> Result<()> {
+        async fn run(&self, (): (), _: &HowFar) -> Result<()> {
             std::future::pending().await
         }
     }
@@ -144,7 +185,7 @@ mod tests {
         let sum = Arc::new(AtomicU32::new(0));
         let registry = Registry::new().with(Add(Arc::clone(&sum))).with(Endless);
         let row = new_job::<Add>("k".into(), &7, Duration::ZERO).unwrap();
-        registry.run(row.kind, &row.payload).await.unwrap();
+        registry.run(row.kind, &row.payload, &HowFar::default()).await.unwrap();
         assert_eq!(sum.load(Ordering::SeqCst), 7);
         assert_eq!(registry.kinds(), ["add", "endless"]);
     }
@@ -152,15 +193,16 @@ mod tests {
     #[tokio::test]
     async fn what_nobody_understands_is_an_error_for_good() {
         let registry = Registry::new().with(Add(Arc::default()));
-        let unknown = registry.run("subtract", "7").await.unwrap_err();
-        let garbled = registry.run("add", "seven").await.unwrap_err();
+        let unknown = registry.run("subtract", "7", &HowFar::default()).await.unwrap_err();
+        let garbled = registry.run("add", "seven", &HowFar::default()).await.unwrap_err();
         assert!(matches!(unknown, Error::UnknownKind(_)) && unknown.is_permanent());
         assert!(matches!(garbled, Error::Payload { .. }) && garbled.is_permanent());
     }
 
     #[tokio::test]
     async fn a_run_ends_at_its_time_limit() {
-        let error = Registry::new().with(Endless).run("endless", "null").await.unwrap_err();
+        let error =
+            Registry::new().with(Endless).run("endless", "null", &HowFar::default()).await.unwrap_err();
         assert!(matches!(error, Error::TimeLimit(_)) && !error.is_permanent());
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dicom_store::Work;
 use dicom_store::model::{AeTitle, StudyInstanceUid};
-use dicom_store::queue::NewJob;
+use dicom_store::queue::{NewJob, Priority};
 use tokio::sync::Notify;
 
 use crate::jobs::{BringOver, Forward, Retrieve};
@@ -28,7 +28,8 @@ impl Orders {
     /// # Errors
     /// When the index cannot be reached.
     pub async fn retrieve(&self, peer: &AeTitle, study: &StudyInstanceUid) -> Result<()> {
-        self.take(Retrieve::of(peer, study, "order")?).await
+        let job = Retrieve::of(peer, study, "order")?;
+        self.take(NewJob { priority: Priority::Awaited, ..job }).await
     }
 
     /// Has a study sent to a peer, as far as it has not been delivered.

@@ -1,20 +1,23 @@
-//! Takes jobs that are due out of the queue and runs them.
+//! Takes jobs that are due out of the queue and runs them: those of the highest priority first, of each kind no more at
+//! once than it allows.
 //!
 //! Jobs give way to what arrives: while instances are stored they are run one at a time, with a rest behind each
-//! that is nineteen times as long, so that they take a twentieth of one core. Nobody waits for what they make; jobs
-//! that somebody waits for have a runner of their own, which gives way to nothing.
+//! that is nineteen times as long, so that they take a twentieth of one core. Those that a person waits for are run all the
+//! same; jobs that are for nobody else have a runner of their own, which gives way to nothing.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use dicom_store::queue::{Priority, Wanted};
 use dicom_store::{Changes, Cursor, Lease, Work};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, debug, info_span, warn};
+use tracing::{Instrument, debug, info, info_span, warn};
 
-use crate::job::Registry;
+use crate::job::{HowFar, Registry};
 use crate::{Error, Result};
 
 /// Jobs under way at once, where nothing else is said. They wait more than they compute, and the pool bounds computing.
@@ -35,6 +38,8 @@ const DRAIN: Duration = Duration::from_secs(20);
 /// that none is run twice at a time.
 const LEASE: Duration = Duration::from_secs(60);
 const RENEWED_EACH: Duration = Duration::from_secs(20);
+/// How often a job that runs tells how far it is, and hears whether it is still wanted.
+const TOLD_EACH: Duration = Duration::from_secs(2);
 
 /// How often to look when jobs wait that are not due yet, and when none do.
 const LOOK_SOON: Duration = Duration::from_secs(1);
@@ -48,9 +53,11 @@ pub struct Runner {
     changes: Changes,
     gives_way: bool,
     at_a_time: usize,
+    /// Of each kind, places for those that may run at once.
+    places: BTreeMap<&'static str, Arc<Semaphore>>,
     /// The last change when it was looked whether instances arrive.
     seen: Cursor,
-    /// No job is begun before.
+    /// No job is begun before, but for those that a person waits for.
     rest_until: Option<Instant>,
     /// Each gives how long it took.
     running: JoinSet<Duration>,
@@ -59,10 +66,14 @@ pub struct Runner {
 impl Runner {
     /// Runs the jobs of the registry; `jobs_came` tells of new ones, `changes` of what arrives.
     pub fn new(work: Work, registry: Registry, jobs_came: Arc<Notify>, changes: Changes) -> Self {
+        let place = |(kind, count): (&'static str, usize)| {
+            (kind, Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS))))
+        };
+        let places = registry.at_a_time().map(place).collect();
         let (registry, seen) = (Arc::new(registry), changes.last());
         let (rest_until, running) = (None, JoinSet::new());
         let (gives_way, at_a_time) = (true, AT_A_TIME);
-        Self { work, registry, jobs_came, changes, gives_way, at_a_time, seen, rest_until, running }
+        Self { work, registry, jobs_came, changes, gives_way, at_a_time, places, seen, rest_until, running }
     }
 
     /// For jobs that somebody waits for: they do not give way to what arrives.
@@ -80,6 +91,7 @@ impl Runner {
     /// Runs jobs until told to stop, then waits for those under way, at most 20 seconds. What does
     /// not end by then is run again after the next start.
     pub async fn run(mut self, stop: CancellationToken) {
+        let mut steerings = self.work.steerings();
         while !stop.is_cancelled() {
             let pause = match self.fill().await {
                 Ok(pause) => pause,
@@ -90,7 +102,8 @@ impl Runner {
             };
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = self.jobs_came.notified(), if !self.is_full() && self.rest_until.is_none() => {}
+                () = self.jobs_came.notified(), if !self.is_full() => {}
+                Ok(()) = steerings.changed(), if !self.is_full() => {}
                 Some(Ok(took)) = self.running.join_next() => self.rest(took),
                 () = tokio::time::sleep(pause), if !self.is_full() => {}
             }
@@ -127,52 +140,92 @@ impl Runner {
         }
         let left = self.rest_until.map(|end| end.saturating_duration_since(Instant::now()));
         if let Some(left) = left.filter(|left| !left.is_zero()) {
+            self.take(Priority::Awaited, self.at_a_time).await?;
             return Ok(left);
         }
         self.rest_until = None;
-        let at_a_time = if self.arrives() { 1 } else { self.at_a_time };
-        let room = u32::try_from(at_a_time.saturating_sub(self.running.len())).unwrap_or(u32::MAX);
-        if room == 0 {
-            return Ok(LOOK_SOON);
+        let arrives = self.arrives();
+        let mut count = self.take(Priority::Batch, if arrives { 1 } else { self.at_a_time }).await?;
+        if arrives {
+            count += self.take(Priority::Awaited, self.at_a_time).await?;
         }
-        let leases = self.work.lease(&self.registry.kinds(), room, LEASE).await?;
-        let count = leases.len();
-        for lease in leases {
-            let (work, registry) = (self.work.clone(), Arc::clone(&self.registry));
-            let span = info_span!("job", job = %lease.kind, id = lease.id.0, attempt = lease.attempt);
-            self.running.spawn(run_one(work, registry, lease).instrument(span));
-        }
-        if count > 0 {
+        if count > 0 || self.running.len() >= self.at_a_time {
             return Ok(LOOK_SOON);
         }
         let waiting = self.work.queue_depth().await?.waiting;
         Ok(if waiting > 0 { LOOK_SOON } else { LOOK_LATE })
     }
+
+    /// Starts what is due and of no lower priority, until so many run; gives how many were started.
+    async fn take(&mut self, least: Priority, at_a_time: usize) -> Result<usize> {
+        let before = self.running.len();
+        loop {
+            let free = self.places.iter().map(|(kind, places)| (*kind, places.available_permits()));
+            let free: Vec<_> = free.filter(|(_, places)| *places > 0).collect();
+            let kinds: Vec<&str> = free.iter().map(|(kind, _)| *kind).collect();
+            // No more than any kind has places for, whichever they are of.
+            let room = at_a_time.saturating_sub(self.running.len());
+            let room = free.iter().map(|(_, places)| *places).min().unwrap_or(0).min(room);
+            let limit = u32::try_from(room).unwrap_or(u32::MAX);
+            if limit == 0 {
+                break;
+            }
+            let leases = self.work.lease(Wanted { kinds: &kinds, least, limit }, LEASE).await?;
+            let is_last = leases.len() < room;
+            for lease in leases {
+                let place = self.places.get(lease.kind.as_str()).map(|places| {
+                    // Taken by nobody but this runner, who has counted them.
+                    Arc::clone(places).try_acquire_owned()
+                });
+                let (work, registry) = (self.work.clone(), Arc::clone(&self.registry));
+                let span = info_span!("job", job = %lease.kind, id = lease.id.0, attempt = lease.attempt);
+                self.running
+                    .spawn(run_one(work, registry, lease, place.and_then(Result::ok)).instrument(span));
+            }
+            if is_last {
+                break;
+            }
+        }
+        Ok(self.running.len() - before)
+    }
 }
 
 /// Runs a job and tells the queue what became of it; gives how long it took.
-async fn run_one(work: Work, registry: Arc<Registry>, lease: Lease) -> Duration {
+async fn run_one(
+    work: Work,
+    registry: Arc<Registry>,
+    lease: Lease,
+    _place: Option<OwnedSemaphorePermit>,
+) -> Duration {
     let started = Instant::now();
     let attempts = registry.attempts(&lease.kind);
-    let result = if lease.attempt > attempts {
+    let far = HowFar::default();
+    let result = if lease.is_cancelled {
+        None
+    } else if lease.attempt > attempts {
         // It was leased so often and never settled: the server ended each time.
-        Err(Error::GivenUp(attempts))
+        Some(Err(Error::GivenUp(attempts)))
     } else {
         tokio::select! {
-            result = registry.run(&lease.kind, &lease.payload) => result,
+            result = registry.run(&lease.kind, &lease.payload, &far) => Some(result),
             never = renew(&work, &lease) => match never {},
+            () = cancelled(&work, &lease, &far) => None,
         }
     };
     let settled = match result {
-        Ok(()) => {
+        None => {
+            info!("job cancelled");
+            work.complete(lease.id).await
+        }
+        Some(Ok(())) => {
             debug!(duration_ms = started.elapsed().as_millis(), "job done");
             work.complete(lease.id).await
         }
-        Err(error) if error.is_permanent() || lease.attempt >= attempts => {
+        Some(Err(error)) if error.is_permanent() || lease.attempt >= attempts => {
             warn!(%error, "job parked");
             work.park(lease.id, &error.to_string()).await
         }
-        Err(error) => {
+        Some(Err(error)) => {
             let retry_in = backoff(lease.attempt);
             warn!(%error, retry_in_s = retry_in.as_secs(), "job failed, trying again");
             work.fail(lease.id, retry_in, &error.to_string()).await
@@ -194,6 +247,24 @@ async fn renew(work: &Work, lease: &Lease) -> Infallible {
     }
 }
 
+/// Tells how far a job is, and returns when it is not wanted any more.
+async fn cancelled(work: &Work, lease: &Lease, far: &HowFar) {
+    let (mut steerings, mut last) = (work.steerings(), None);
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(TOLD_EACH) => {}
+            Ok(()) = steerings.changed() => {}
+        }
+        let told = Some(far.told());
+        let news = told.filter(|_| told != last);
+        match work.still_wanted(lease.id, news).await {
+            Ok(true) => last = told,
+            Ok(false) => return,
+            Err(error) => debug!(%error, "how far a job is cannot be told"),
+        }
+    }
+}
+
 /// Before the run after that attempt, which counts from 1.
 fn backoff(attempt: u32) -> Duration {
     let factor = 1_u32.checked_shl(attempt.saturating_sub(1)).unwrap_or(u32::MAX);
@@ -202,7 +273,8 @@ fn backoff(attempt: u32) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use dicom_store::{Archive, Cursor, QueueDepth, fixture};
+    use dicom_store::queue::{JobQuery, Progress, QueuedJob, Steering};
+    use dicom_store::{Archive, Cursor, JobId, QueueDepth, fixture};
     use rstest::rstest;
     use tempfile::TempDir;
     use tokio::sync::mpsc;
@@ -225,7 +297,9 @@ mod tests {
         const KIND: &'static str = "told";
         type Payload = Fate;
 
-        async fn run(&self, fate: Fate) -> Result<()> {
+        async fn run(&self, fate: Fate, far: &HowFar) -> Result<()> {
+            far.of(3);
+            far.add(2);
             self.0.send(fate).unwrap();
             match fate {
                 Fate::Done => Ok(()),
@@ -233,6 +307,19 @@ mod tests {
                 Fate::FailsForGood => Err(Error::UnknownKind("told".into())),
                 Fate::NeverEnds => std::future::pending().await,
             }
+        }
+    }
+
+    /// Never ends, and no more than two of it run.
+    struct Two;
+
+    impl Job for Two {
+        const KIND: &'static str = "two";
+        const AT_A_TIME: usize = 2;
+        type Payload = ();
+
+        async fn run(&self, (): (), _: &HowFar) -> Result<()> {
+            std::future::pending().await
         }
     }
 
@@ -249,7 +336,7 @@ mod tests {
             let (archive, folder) = fixture::archive().await;
             let (tell, runs) = mpsc::unbounded_channel();
             let jobs_came = Arc::new(Notify::new());
-            let registry = Registry::new().with(Told(tell));
+            let registry = Registry::new().with(Told(tell)).with(Two);
             let runner = Runner::new(archive.work(), registry, Arc::clone(&jobs_came), archive.changes());
             Self { archive, runs, runner, jobs_came, _folder: folder }
         }
@@ -266,8 +353,23 @@ mod tests {
             let job =
                 |(index, fate): (usize, &Fate)| new_job::<Told>(index.to_string(), fate, Duration::ZERO);
             let jobs: Vec<_> = fates.iter().enumerate().map(|pair| job(pair).unwrap()).collect();
-            self.archive.work().advance("test", Cursor::default(), Cursor(1), &jobs).await.unwrap();
+            self.archive.work().enqueue(&jobs).await.unwrap();
             self.jobs_came.notify_one();
+        }
+
+        async fn job(&self, id: JobId) -> Option<QueuedJob> {
+            let query = JobQuery { id: Some(id), limit: 1, ..JobQuery::default() };
+            fixture::system(&self.archive).jobs(&query).await.unwrap().pop()
+        }
+
+        /// The number of the first job in the queue.
+        async fn first(&self) -> JobId {
+            let query = JobQuery { limit: 1, ..JobQuery::default() };
+            fixture::system(&self.archive).jobs(&query).await.unwrap()[0].id
+        }
+
+        async fn steer(&self, id: JobId, steering: Steering) {
+            fixture::system(&self.archive).steer(id, steering).await.unwrap();
         }
     }
 
@@ -314,6 +416,54 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_a_person_waits_for_is_run_before_the_rest_is_over() {
+        let mut house = House::new().await;
+        house.ask(&[Fate::NeverEnds, Fate::NeverEnds]).await;
+        house.runner.rest_until = Some(Instant::now() + Duration::from_secs(600));
+        house.runner.fill().await.unwrap();
+        assert_eq!(house.runner.running.len(), 0);
+        let first = house.first().await;
+        house.steer(first, Steering::Prioritise(Priority::Awaited)).await;
+        house.runner.fill().await.unwrap();
+        assert_eq!(house.runner.running.len(), 1);
+        assert_eq!(house.job(first).await.unwrap().attempt, 1);
+    }
+
+    #[tokio::test]
+    async fn of_one_kind_no_more_run_at_once_than_it_allows() {
+        let mut house = House::new().await;
+        let jobs: Vec<_> =
+            (0..4).map(|n: u32| new_job::<Two>(n.to_string(), &(), Duration::ZERO).unwrap()).collect();
+        house.archive.work().enqueue(&jobs).await.unwrap();
+        house.ask(&[Fate::NeverEnds; 3]).await;
+        house.runner.fill().await.unwrap();
+        let depth = house.archive.work().queue_depth().await.unwrap();
+        assert_eq!((house.runner.running.len(), depth.running, depth.waiting), (5, 5, 2));
+    }
+
+    #[tokio::test]
+    async fn a_job_that_runs_tells_how_far_it_is_and_is_stopped_when_it_is_cancelled() {
+        let mut house = House::new().await;
+        house.ask(&[Fate::NeverEnds]).await;
+        house.runner.fill().await.unwrap();
+        assert_eq!(house.runs.recv().await, Some(Fate::NeverEnds));
+        let id = house.first().await;
+        // Whoever steers a job has all that run looked at, at once.
+        house.steer(id, Steering::Prioritise(Priority::Batch)).await;
+        let told = async {
+            while house.job(id).await.unwrap().progress == Progress::default() {
+                tokio::task::yield_now().await;
+            }
+        };
+        let limit = Duration::from_secs(30);
+        tokio::time::timeout(limit, told).await.unwrap();
+        assert_eq!(house.job(id).await.unwrap().progress, Progress { done: 2, total: 3 });
+        house.steer(id, Steering::Cancel).await;
+        tokio::time::timeout(limit, house.runner.running.join_next()).await.unwrap().unwrap().unwrap();
+        assert_eq!(house.job(id).await, None);
+    }
+
+    #[tokio::test]
     async fn jobs_that_somebody_waits_for_are_run_while_instances_arrive() {
         let mut house = House::new().await;
         house.runner = house.runner.without_rest();
@@ -344,7 +494,13 @@ mod tests {
         let work = house.archive.work();
         for _ in 0..Told::ATTEMPTS {
             // Leased for no time, and never heard of again.
-            assert_eq!(work.lease(&["told"], 1, Duration::ZERO).await.unwrap().len(), 1);
+            assert_eq!(
+                work.lease(Wanted { kinds: &["told"], least: Priority::Batch, limit: 1 }, Duration::ZERO)
+                    .await
+                    .unwrap()
+                    .len(),
+                1
+            );
         }
         house.runner.fill().await.unwrap();
         while house.runner.running.join_next().await.is_some() {}

@@ -40,10 +40,11 @@ async fn enqueue(upkeep: &Upkeep, work: &Work, jobs_came: &Notify) -> Result<()>
 #[cfg(test)]
 mod tests {
     use dicom_store::fixture::{self, Bucket, ct};
+    use dicom_store::queue::{Priority, Wanted};
     use dicom_store::{Archive, Config};
 
     use super::*;
-    use crate::job::{Job, Registry};
+    use crate::job::{HowFar, Job, Registry};
     use crate::jobs::TidyPacks;
 
     #[tokio::test]
@@ -57,10 +58,16 @@ mod tests {
         }
         let (work, jobs_came) = (archive.work(), Notify::new());
         enqueue(&archive.upkeep(), &work, &jobs_came).await.unwrap();
-        let leased = work.lease(&[TidyPacks::KIND], 8, Duration::from_secs(60)).await.unwrap();
+        let leased = work
+            .lease(
+                Wanted { kinds: &[TidyPacks::KIND], least: Priority::Batch, limit: 8 },
+                Duration::from_secs(60),
+            )
+            .await
+            .unwrap();
         assert_eq!(leased.len(), 1);
         let registry = Registry::new().with(TidyPacks::new(archive.upkeep()));
-        registry.run(&leased[0].kind, &leased[0].payload).await.unwrap();
+        registry.run(&leased[0].kind, &leased[0].payload, &HowFar::default()).await.unwrap();
         let packs = bucket.packs().await.len();
         assert!(packs < 16, "{packs} packs");
         work.complete(leased[0].id).await.unwrap();

@@ -7,7 +7,7 @@ use dicom_store::model::{Error as StoreError, ErrorKind};
 use dicom_store::{Archive, Caller, Proof, Session, Work};
 use tokio::sync::Notify;
 use tracing::{info, warn};
-use worker::job::new_job;
+use worker::job::{HowFar, new_job};
 use worker::{Awaited, Job, Registry};
 
 use super::open::OpenAssociations;
@@ -122,7 +122,7 @@ impl Job for StorageCommitment {
     const ATTEMPTS: u32 = 440;
     type Payload = Transaction;
 
-    async fn run(&self, transaction: Transaction) -> worker::Result<()> {
+    async fn run(&self, transaction: Transaction, _: &HowFar) -> worker::Result<()> {
         if transaction.next().is_some() {
             self.verify(transaction).await
         } else {

@@ -3,6 +3,7 @@
 //! Each function takes an index that is empty.
 
 mod acts;
+mod jobs;
 mod packs;
 mod people;
 mod register;
@@ -19,10 +20,11 @@ use crate::ingest::Reading;
 use crate::ledger::Act;
 use crate::model::{FileMeta, Level, Location, PackId, Resource, Tag, VR};
 use crate::query::{Key, Page, Query};
-use crate::queue::{NewJob, QueueDepth};
-use crate::{ChangeKind, Cursor, Error, ErrorKind};
+use crate::queue::{Lease, NewJob, Priority, QueueDepth, Wanted};
+use crate::{ChangeKind, Cursor, Error, ErrorKind, Result};
 
 pub use acts::*;
+pub use jobs::*;
 pub use packs::{
     counts_anew_what_was_healed, hides_what_is_damaged_until_it_comes_again,
     never_gives_the_number_of_the_last_pack_again, puts_one_pack_in_the_place_of_others,
@@ -51,6 +53,7 @@ macro_rules! index_conformance {
             gives_each_patient_of_a_name_once, pages_without_gap_or_repetition, finds_names_however_they_are_typed, gives_headers_in_pages,
             keeps_patients_of_two_issuers_apart, keeps_one_series_uid_in_two_studies_apart, feeds_changes_in_order,
             hands_out_each_job_once, keeps_one_waiting_job_for_a_key, parks_what_cannot_be_done,
+            hands_out_first_what_somebody_waits_for, tells_how_far_a_job_is, cancels_jobs_and_runs_parked_ones_again,
             follows_acts_that_come_after_the_instances, follows_acts_that_come_before_the_instances,
             takes_an_act_once_in_whatever_order, swaps_data_sets_under_one_uid_and_back,
             puts_one_pack_in_the_place_of_others, never_gives_the_number_of_the_last_pack_again,
@@ -384,10 +387,15 @@ pub async fn feeds_changes_in_order(index: &dyn Index) {
 }
 
 fn job(key: &str, payload: &str) -> NewJob {
-    NewJob { kind: "test", key: key.to_owned(), payload: payload.to_owned(), delay: Duration::ZERO }
+    let (key, payload) = (key.to_owned(), payload.to_owned());
+    NewJob { kind: "test", key, payload, delay: Duration::ZERO, priority: Priority::Usual }
 }
 
 const LEASE: Duration = Duration::from_secs(60);
+
+async fn leased(index: &dyn Index, kind: &str, limit: u32, lease: Duration) -> Result<Vec<Lease>> {
+    index.lease(Wanted { kinds: &[kind], least: Priority::Batch, limit }, lease).await
+}
 
 pub async fn hands_out_each_job_once(index: &dyn Index) {
     let later = NewJob { delay: LEASE, ..job("later", "3") };
@@ -395,19 +403,19 @@ pub async fn hands_out_each_job_once(index: &dyn Index) {
         .advance("follower", Cursor::default(), Cursor(1), &[job("a", "1"), job("b", "2"), later])
         .await
         .unwrap();
-    assert!(index.lease(&["other"], 10, LEASE).await.unwrap().is_empty());
-    let leases = index.lease(&["test"], 10, LEASE).await.unwrap();
+    assert!(leased(index, "other", 10, LEASE).await.unwrap().is_empty());
+    let leases = leased(index, "test", 10, LEASE).await.unwrap();
     let mut payloads: Vec<_> = leases.iter().map(|lease| (lease.payload.as_str(), lease.attempt)).collect();
     payloads.sort_unstable();
     assert_eq!(payloads, [("1", 1), ("2", 1)]);
-    assert!(index.lease(&["test"], 10, LEASE).await.unwrap().is_empty());
+    assert!(leased(index, "test", 10, LEASE).await.unwrap().is_empty());
     for lease in leases {
         // It comes back when its lease has ended, and not before while that is renewed.
         index.renew(lease.id, Duration::ZERO).await.unwrap();
-        let again = index.lease(&["test"], 1, Duration::ZERO).await.unwrap();
+        let again = leased(index, "test", 1, Duration::ZERO).await.unwrap();
         assert_eq!((again[0].id, again[0].attempt), (lease.id, 2));
         index.renew(lease.id, LEASE).await.unwrap();
-        assert!(index.lease(&["test"], 10, LEASE).await.unwrap().is_empty());
+        assert!(leased(index, "test", 10, LEASE).await.unwrap().is_empty());
         index.complete(lease.id).await.unwrap();
         index.renew(lease.id, Duration::ZERO).await.unwrap();
     }
@@ -419,12 +427,12 @@ pub async fn keeps_one_waiting_job_for_a_key(index: &dyn Index) {
         .advance("follower", Cursor::default(), Cursor(1), &[job("a", "old"), job("a", "new")])
         .await
         .unwrap();
-    let running = index.lease(&["test"], 10, LEASE).await.unwrap();
+    let running = leased(index, "test", 10, LEASE).await.unwrap();
     assert_eq!(running.iter().map(|lease| lease.payload.as_str()).collect::<Vec<_>>(), ["new"]);
     // Asked for again while it runs: it runs once more afterwards.
     index.advance("follower", Cursor(1), Cursor(2), &[job("a", "again")]).await.unwrap();
     index.fail(running[0].id, "did not work", Some(Duration::ZERO)).await.unwrap();
-    let again = index.lease(&["test"], 10, LEASE).await.unwrap();
+    let again = leased(index, "test", 10, LEASE).await.unwrap();
     assert_eq!(
         again.iter().map(|lease| (lease.payload.as_str(), lease.attempt)).collect::<Vec<_>>(),
         [("again", 1)]
@@ -433,14 +441,14 @@ pub async fn keeps_one_waiting_job_for_a_key(index: &dyn Index) {
 
 pub async fn parks_what_cannot_be_done(index: &dyn Index) {
     index.advance("follower", Cursor::default(), Cursor(1), &[job("a", "1")]).await.unwrap();
-    let first = index.lease(&["test"], 1, LEASE).await.unwrap();
+    let first = leased(index, "test", 1, LEASE).await.unwrap();
     index.fail(first[0].id, "not now", Some(Duration::ZERO)).await.unwrap();
-    let second = index.lease(&["test"], 1, Duration::ZERO).await.unwrap();
+    let second = leased(index, "test", 1, Duration::ZERO).await.unwrap();
     assert_eq!(second[0].attempt, 2);
     // The lease ran out at once: it is due again.
-    let third = index.lease(&["test"], 1, LEASE).await.unwrap();
+    let third = leased(index, "test", 1, LEASE).await.unwrap();
     assert_eq!(third[0].attempt, 3);
     index.fail(third[0].id, "never", None).await.unwrap();
-    assert!(index.lease(&["test"], 1, LEASE).await.unwrap().is_empty());
+    assert!(leased(index, "test", 1, LEASE).await.unwrap().is_empty());
     assert_eq!(index.queue_depth().await.unwrap().parked, 1);
 }

@@ -40,7 +40,7 @@ use crate::ledger::Entry;
 use crate::model::{Attributes, FrameMap, Header, Instance, PackId, PatientKey, Resource, SopInstanceUid};
 use crate::node::{Joined, Joining};
 use crate::query::{Counted, Query};
-use crate::queue::{JobId, Lease, NewJob, QueueDepth};
+use crate::queue::{JobId, JobQuery, Lease, NewJob, Progress, QueueDepth, QueuedJob, Steering, Wanted};
 use crate::register::{Entry as Registration, Registered};
 use crate::{Error, Result};
 
@@ -276,17 +276,13 @@ impl Index for PostgresIndex {
         self.pool.write(async move |c| work::advance(c, &consumer, from, to, &jobs).await).boxed()
     }
 
-    fn lease<'a>(
-        &'a self,
-        kinds: &'a [&'a str],
-        limit: u32,
-        lease: Duration,
-    ) -> BoxFuture<'a, Result<Vec<Lease>>> {
-        let kinds: Vec<String> = kinds.iter().map(|kind| (*kind).to_owned()).collect();
+    fn lease<'a>(&'a self, wanted: Wanted<'a>, lease: Duration) -> BoxFuture<'a, Result<Vec<Lease>>> {
+        let kinds: Vec<String> = wanted.kinds.iter().map(|kind| (*kind).to_owned()).collect();
+        let (least, limit) = (wanted.least, wanted.limit);
         self.pool
             .write(async move |c| {
                 let kinds: Vec<&str> = kinds.iter().map(String::as_str).collect();
-                work::lease(c, &kinds, limit, lease).await
+                work::lease(c, Wanted { kinds: &kinds, least, limit }, lease).await
             })
             .boxed()
     }
@@ -307,6 +303,20 @@ impl Index for PostgresIndex {
     ) -> BoxFuture<'a, Result<()>> {
         let error = error.to_owned();
         self.pool.write(async move |c| work::fail(c, job, &error, retry_in).await).boxed()
+    }
+
+    fn still_wanted(&self, job: JobId, progress: Option<Progress>) -> BoxFuture<'_, Result<bool>> {
+        self.pool.write(async move |c| work::still_wanted(c, job, progress).await).boxed()
+    }
+
+    fn jobs<'a>(&'a self, query: &'a JobQuery) -> BoxFuture<'a, Result<Vec<QueuedJob>>> {
+        let query = query.clone();
+        self.pool.one(async move |c| work::jobs(c, &query).await).boxed()
+    }
+
+    fn steer<'a>(&'a self, job: JobId, steering: Steering, by: &'a AuditRow) -> BoxFuture<'a, Result<bool>> {
+        let by = by.clone();
+        self.pool.write(async move |c| work::steer(c, job, steering, &by).await).boxed()
     }
 
     fn queue_depth(&self) -> BoxFuture<'_, Result<QueueDepth>> {

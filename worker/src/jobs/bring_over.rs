@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dicom_store::model::AeTitle;
-use dicom_store::queue::NewJob;
+use dicom_store::queue::{NewJob, Priority};
 use dicom_store::register::Entry;
 use dicom_store::{Session, Work};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use super::to_json;
-use crate::job::{Job, new_job};
+use crate::job::{HowFar, Job, new_job};
 use crate::migrate::{Counts, Migration, Order};
 use crate::remote::Remotes;
 use crate::{Error, Result};
@@ -73,9 +73,10 @@ impl Job for BringOver {
     const KIND: &'static str = "import";
     const TIME_LIMIT: Duration = Duration::from_secs(6 * 3600);
     const ATTEMPTS: u32 = 20;
+    const PRIORITY: Priority = Priority::Batch;
     type Payload = Order;
 
-    async fn run(&self, order: Order) -> Result<()> {
+    async fn run(&self, order: Order, far: &HowFar) -> Result<()> {
         let stop = CancellationToken::new();
         let migration = Migration {
             order: order.clone(),
@@ -84,7 +85,7 @@ impl Job for BringOver {
             work: &self.work,
             stop: &stop,
         };
-        let running = migration.run(|_, _| {});
+        let running = migration.run(|_, _| far.add(1));
         let clock = async {
             tokio::time::sleep(SLICE).await;
             stop.cancel();

@@ -18,7 +18,7 @@ use tracing::{debug, info, warn};
 use super::retrieve::RETRIEVAL;
 use super::{Forward, Notify, Prefetching};
 use crate::clock;
-use crate::job::{Job, new_job};
+use crate::job::{HowFar, Job, new_job};
 use crate::migrate::MIGRATION;
 use crate::remote::Remotes;
 use crate::rules::{Action, Rule, Subject};
@@ -194,7 +194,7 @@ impl Job for Quiet {
     const KIND: &'static str = "study-quiet";
     type Payload = QuietStudy;
 
-    async fn run(&self, QuietStudy { study, seconds }: QuietStudy) -> Result<()> {
+    async fn run(&self, QuietStudy { study, seconds }: QuietStudy, _: &HowFar) -> Result<()> {
         self.0.settle(&study, Evidence::Quiet { seconds }).await
     }
 }
@@ -224,7 +224,7 @@ impl Job for AssociationEnded {
     const KIND: &'static str = "association-ended";
     type Payload = Brought;
 
-    async fn run(&self, Brought { calling, study }: Brought) -> Result<()> {
+    async fn run(&self, Brought { calling, study }: Brought, _: &HowFar) -> Result<()> {
         self.0.settle(&study, Evidence::AssociationEnded { calling }).await
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dicom_store::model::{AeTitle, ErrorKind, Instance, Resource, SopInstanceUid, StudyInstanceUid};
-use dicom_store::queue::NewJob;
+use dicom_store::queue::{NewJob, Priority};
 use dicom_store::register::Entry;
 use dicom_store::{Session, Work};
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,7 @@ use tracing::{debug, info};
 use super::complete::to_json;
 use super::turns::Turns;
 use crate::destination::Sent;
-use crate::job::{Job, new_job};
+use crate::job::{HowFar, Job, new_job};
 use crate::remote::Remotes;
 use crate::{Error, Result, clock};
 
@@ -143,7 +143,8 @@ impl Forward {
     /// As [`new_job`].
     pub fn by_order(destination: &AeTitle, study: &StudyInstanceUid) -> Result<NewJob> {
         let (destination, study) = (destination.clone(), study.clone());
-        Self::order(Errand { destination, study, by: "order".to_owned(), waits: false })
+        let job = Self::order(Errand { destination, study, by: "order".to_owned(), waits: false })?;
+        Ok(NewJob { priority: Priority::Awaited, ..job })
     }
 
     fn order(errand: Errand) -> Result<NewJob> {
@@ -173,7 +174,7 @@ impl Forward {
     }
 
     /// Sends what is left, and notes what becomes of it. Gives whether it was stopped before the end.
-    async fn send(&self, delivery: &mut Delivery, left: &[Instance]) -> Result<bool> {
+    async fn send(&self, delivery: &mut Delivery, left: &[Instance], far: &HowFar) -> Result<bool> {
         let destination = self.remotes.destination(&delivery.destination).await.ok_or_else(|| {
             let what = format!("{} is no peer that anything may be sent to", delivery.destination);
             // It may be told again; until then it is as if it could not be reached.
@@ -193,6 +194,7 @@ impl Forward {
                                 since = Instant::now();
                             }
                             delivery.note(instance, sent);
+                            far.add(1);
                             waiting += 1;
                         }
                         None => break,
@@ -221,7 +223,7 @@ impl Job for Forward {
     const ATTEMPTS: u32 = 1450;
     type Payload = Errand;
 
-    async fn run(&self, errand: Errand) -> Result<()> {
+    async fn run(&self, errand: Errand, far: &HowFar) -> Result<()> {
         let Errand { destination, study, waits, .. } = &errand;
         if *waits && let Some(peer) = self.remotes.peer(destination).await {
             let minutes = u32::from(peer.send_between.minutes_until(clock::minute_of_day()));
@@ -246,7 +248,9 @@ impl Job for Forward {
             return self.keep(&delivery).await;
         }
         let was_delivered = delivery.counts().0;
-        let stopped = self.send(&mut delivery, &left).await?;
+        far.of(delivery.total);
+        far.add(delivery.total.saturating_sub(left.len() as u64));
+        let stopped = self.send(&mut delivery, &left, far).await?;
         let (delivered, failed, refused) = delivery.counts();
         let (study, destination) = (&delivery.study, &delivery.destination);
         info!(%study, %destination, delivered, failed, refused, total = delivery.total, "sent on");

@@ -9,7 +9,7 @@ use dicom_store::queue::NewJob;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
-use crate::job::{Job, new_job};
+use crate::job::{HowFar, Job, new_job};
 use crate::remote::Remotes;
 
 /// Tells peers.
@@ -48,7 +48,7 @@ impl Job for Notify {
     const ATTEMPTS: u32 = 440;
     type Payload = Errand;
 
-    async fn run(&self, Errand { peer, study }: Errand) -> Result<()> {
+    async fn run(&self, Errand { peer, study }: Errand, _: &HowFar) -> Result<()> {
         self.remotes.notify(&peer, &self.session, &study).await
     }
 }

@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use dicom_store::queue::NewJob;
+use dicom_store::queue::{NewJob, Priority};
 use dicom_store::{Due, ErrorKind, Upkeep};
 use tracing::{error, info};
 
 use crate::Result;
-use crate::job::{Job, new_job};
+use crate::job::{HowFar, Job, new_job};
 
 /// Gathers and rewrites until nothing is left to do.
 pub struct TidyPacks(Upkeep);
@@ -31,9 +31,11 @@ impl VerifyPack {
 impl Job for TidyPacks {
     const KIND: &'static str = "tidy-packs";
     const TIME_LIMIT: Duration = Duration::from_secs(30 * 60);
+    const PRIORITY: Priority = Priority::Batch;
+    const AT_A_TIME: usize = 1;
     type Payload = ();
 
-    async fn run(&self, (): ()) -> Result<()> {
+    async fn run(&self, (): (), _: &HowFar) -> Result<()> {
         match self.0.tidy().await {
             Ok(0) => {}
             Ok(packs) => info!(packs, "packs gathered or rewritten"),
@@ -49,9 +51,11 @@ impl Job for VerifyPack {
     const KIND: &'static str = "verify-pack";
     /// A pack of one large instance takes long, at a pace that disturbs nobody.
     const TIME_LIMIT: Duration = Duration::from_secs(6 * 3600);
+    const PRIORITY: Priority = Priority::Batch;
+    const AT_A_TIME: usize = 1;
     type Payload = ();
 
-    async fn run(&self, (): ()) -> Result<()> {
+    async fn run(&self, (): (), _: &HowFar) -> Result<()> {
         if let Some(verified) = self.0.verify_next().await? {
             let damaged = verified.damaged.len() as u64 + verified.damaged_records;
             if damaged > 0 {

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use dicom::dictionary_std::tags;
 use dicom_store::model::{Attributes, PersonName, StudyInstanceUid, VR};
-use dicom_store::queue::NewJob;
+use dicom_store::queue::{NewJob, Priority};
 use dicom_store::{Session, Work};
 use serde::{Deserialize, Serialize};
 use tracing::info;
 
 use super::complete::study_row;
 use super::retrieve::Retrieve;
-use crate::job::{Job, new_job};
+use crate::job::{HowFar, Job, new_job};
 use crate::remote::Remotes;
 use crate::rules::Prefetch;
 use crate::{Result, clock};
@@ -56,9 +56,10 @@ impl Job for Prefetching {
     const KIND: &'static str = "prefetch";
     const TIME_LIMIT: Duration = Duration::from_secs(600);
     const ATTEMPTS: u32 = 20;
+    const PRIORITY: Priority = Priority::Batch;
     type Payload = Errand;
 
-    async fn run(&self, Errand { study, wanted, rule }: Errand) -> Result<()> {
+    async fn run(&self, Errand { study, wanted, rule }: Errand, _: &HowFar) -> Result<()> {
         let Some(current) = study_row(&self.session, &study).await? else { return Ok(()) };
         let Some(keys) = keys(&current, wanted.years) else { return Ok(()) };
         let found = self.remotes.search(&wanted.from, &keys, MOST).await?;

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::complete::to_json;
 use super::turns::Turns;
-use crate::job::{Job, new_job};
+use crate::job::{HowFar, Job, new_job};
 use crate::remote::Remotes;
 use crate::{Error, Result};
 
@@ -95,7 +95,7 @@ impl Job for Retrieve {
     const ATTEMPTS: u32 = 30;
     type Payload = Errand;
 
-    async fn run(&self, errand: Errand) -> Result<()> {
+    async fn run(&self, errand: Errand, _: &HowFar) -> Result<()> {
         let Some(_turn) = self.turns.take(&errand.peer) else {
             return Ok(self.work.enqueue(&[Self::later(errand, AGAIN)?]).await?);
         };

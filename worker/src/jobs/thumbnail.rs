@@ -1,7 +1,7 @@
 //! A thumbnail for every series, made before anybody asks.
 //!
-//! When nothing has come for some seconds a series counts as settled, and its middle image becomes
-//! its thumbnail. Who asks earlier has one made of what is there (`wado`); this one takes its place.
+//! A series has one of what is there within a second of its first instance. When nothing has come for some seconds it
+//! counts as settled, and its middle image becomes its thumbnail in the place of that one.
 //!
 //! One that was made after its series had settled is kept when the series is told of long afterwards: the index was
 //! made anew, and what the series held was read again.
@@ -9,12 +9,12 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use dicom_store::model::{FrameNumber, Instance, Resource, SeriesInstanceUid, StudyInstanceUid};
-use dicom_store::queue::NewJob;
+use dicom_store::queue::{NewJob, Priority};
 use dicom_store::{DerivedKey, ErrorKind, Session};
 use serde::{Deserialize, Serialize};
 use tracing::debug;
 
-use crate::job::{Job, new_job};
+use crate::job::{HowFar, Job, new_job};
 use crate::pixel::can_decode;
 use crate::{CpuPool, Error, Result, drawn, frame, render};
 
@@ -39,6 +39,9 @@ pub struct Payload {
     /// older version has left in the queue does not say it.
     #[serde(default)]
     newest: Option<u64>,
+    /// The series still grows: any thumbnail will do, one that is there too.
+    #[serde(default)]
+    first: bool,
 }
 
 impl Thumbnail {
@@ -47,13 +50,24 @@ impl Thumbnail {
         Self { session, pool }
     }
 
+    /// The job to do as soon as a series has begun to come, so that there is something to be seen.
+    ///
+    /// # Errors
+    /// As [`new_job`].
+    pub fn at_once(study: &StudyInstanceUid, series: &SeriesInstanceUid) -> Result<NewJob> {
+        let payload = Payload { study: study.clone(), series: series.clone(), newest: None, first: true };
+        let job = new_job::<Self>(format!("first/{study}/{series}"), &payload, Duration::ZERO)?;
+        Ok(NewJob { priority: Priority::Awaited, ..job })
+    }
+
     /// The job to do once the series has settled; each new instance moves it on. `newest`: when the last one came, in
     /// milliseconds since 1970.
     ///
     /// # Errors
     /// As [`new_job`].
     pub fn when_settled(study: &StudyInstanceUid, series: &SeriesInstanceUid, newest: u64) -> Result<NewJob> {
-        let payload = Payload { study: study.clone(), series: series.clone(), newest: Some(newest) };
+        let payload =
+            Payload { study: study.clone(), series: series.clone(), newest: Some(newest), first: false };
         new_job::<Self>(format!("settled/{study}/{series}"), &payload, SETTLED_AFTER)
     }
 
@@ -82,9 +96,15 @@ impl Job for Thumbnail {
     const KIND: &'static str = "thumbnail";
     type Payload = Payload;
 
-    async fn run(&self, Payload { study, series, newest }: Payload) -> Result<()> {
+    async fn run(&self, payload: Payload, _: &HowFar) -> Result<()> {
+        let Payload { study, series, newest, first } = payload;
         let key = DerivedKey::thumbnail(&study, &series);
-        if self.is_there(&key, newest).await? {
+        let is_there = if first {
+            self.session.derived_at(&key).await?.is_some()
+        } else {
+            self.is_there(&key, newest).await?
+        };
+        if is_there {
             debug!(%series, "series has its thumbnail");
             return Ok(());
         }
@@ -163,8 +183,9 @@ mod tests {
 
         /// The same for a job that says when the newest instance came.
         async fn made_for(&self, of: &Instance, newest: Option<u64>) -> Option<bytes::Bytes> {
-            let payload = Payload { study: of.study.clone(), series: of.series.clone(), newest };
-            self.job.run(payload).await.unwrap();
+            let payload =
+                Payload { study: of.study.clone(), series: of.series.clone(), newest, first: false };
+            self.job.run(payload, &HowFar::default()).await.unwrap();
             self.session.derived(&DerivedKey::thumbnail(&of.study, &of.series)).await.unwrap()
         }
     }
@@ -198,6 +219,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_first_one_is_made_of_what_is_there_and_never_takes_the_place_of_another() {
+        let house = House::new().await;
+        let instance = house.store(&ct()).await;
+        let key = DerivedKey::thumbnail(&instance.study, &instance.series);
+        let run = async || {
+            let job = Thumbnail::at_once(&instance.study, &instance.series).unwrap();
+            assert_eq!((job.delay, job.priority), (Duration::ZERO, Priority::Awaited));
+            house.job.run(serde_json::from_str(&job.payload).unwrap(), &HowFar::default()).await.unwrap();
+            house.session.derived(&key).await.unwrap().unwrap()
+        };
+        assert!(run().await.starts_with(&[0xFF, 0xD8]));
+        let settled = bytes::Bytes::from_static(b"made when it had settled");
+        house.session.put_derived(&key, settled.clone()).await.unwrap();
+        assert_eq!(run().await, settled);
+    }
+
+    #[tokio::test]
     async fn a_series_without_an_image_that_can_be_shown_is_done_and_has_none() {
         let house = House::new().await;
         let without = house.store(&ct().without(tags::PIXEL_DATA)).await;
@@ -213,8 +251,9 @@ mod tests {
             study: StudyInstanceUid::parse("1.2").unwrap(),
             series: SeriesInstanceUid::parse("1.3").unwrap(),
             newest: Some(0),
+            first: false,
         };
-        house.job.run(payload).await.unwrap();
+        house.job.run(payload, &HowFar::default()).await.unwrap();
     }
 
     #[test]

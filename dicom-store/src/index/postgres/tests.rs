@@ -8,6 +8,7 @@ use crate::index::conformance::{entry, new};
 use crate::index::{OPEN, Outcome};
 use crate::ledger::Act;
 use crate::model::{Level, PackId, VR};
+use crate::queue::Priority;
 use crate::{ErrorKind, Key, Query};
 
 mod proxy;
@@ -118,14 +119,8 @@ async fn nodes_that_start_at_once_make_the_tables_once() {
 
 #[tokio::test]
 async fn a_step_is_taken_while_an_older_program_goes_on() {
-    const STEPS: &[&str] = &[
-        schema::STEPS[0],
-        schema::STEPS[1],
-        schema::STEPS[2],
-        schema::STEPS[3],
-        schema::STEPS[4],
-        "ALTER TABLE studies ADD COLUMN colour TEXT NOT NULL DEFAULT 'grey'",
-    ];
+    let next = "ALTER TABLE studies ADD COLUMN colour TEXT NOT NULL DEFAULT 'grey'";
+    let steps: &'static [&'static str] = Box::leak([schema::STEPS, &[next]].concat().into_boxed_slice());
     let database = Database::new().await;
     let old = open(&database).await;
     old.commit(&[new(&ct(), 0)], &[], OPEN).await.unwrap();
@@ -133,7 +128,7 @@ async fn a_step_is_taken_while_an_older_program_goes_on() {
     let pulse = Pulse::new(options.clone(), Limits::default());
     let upgrade = async || {
         let mut connection = PostgresConnection::open(&options, pulse.listening()).await.unwrap();
-        schema::migrate(&mut connection, STEPS).await
+        schema::migrate(&mut connection, steps).await
     };
     let (one, other) = tokio::join!(upgrade(), upgrade());
     one.unwrap();
@@ -302,14 +297,20 @@ async fn a_number_is_at_work_once_and_its_index_is_not_removed_meanwhile() {
 async fn two_nodes_that_look_for_jobs_at_once_take_each_job_once() {
     let database = Database::new().await;
     let (one, other) = (open(&database).await, open(&database).await);
-    let job =
-        |n: u32| NewJob { kind: "test", key: n.to_string(), payload: String::new(), delay: Duration::ZERO };
+    let job = |n: u32| NewJob {
+        kind: "test",
+        key: n.to_string(),
+        payload: String::new(),
+        delay: Duration::ZERO,
+        priority: Priority::Usual,
+    };
     let jobs: Vec<NewJob> = (0..60).map(job).collect();
     assert!(one.advance("follower", Cursor(0), Cursor(1), &jobs).await.unwrap());
     let all = async |index: &PostgresIndex| {
         let mut taken = Vec::new();
         loop {
-            let leases = index.lease(&["test"], 3, Duration::from_secs(60)).await.unwrap();
+            let wanted = Wanted { kinds: &["test"], least: Priority::Batch, limit: 3 };
+            let leases = index.lease(wanted, Duration::from_secs(60)).await.unwrap();
             if leases.is_empty() {
                 return taken;
             }

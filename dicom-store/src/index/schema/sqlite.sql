@@ -171,10 +171,19 @@ CREATE TABLE jobs (
     -- 0 waiting, 1 running, 2 parked.
     state INTEGER NOT NULL DEFAULT 0,
     attempt INTEGER NOT NULL DEFAULT 0,
-    error TEXT NOT NULL DEFAULT ''
+    error TEXT NOT NULL DEFAULT '',
+    -- 0 batch, 1 usual, 2 somebody waits.
+    priority INTEGER NOT NULL DEFAULT 1,
+    -- Milliseconds since 1970: when it was asked for.
+    made INTEGER NOT NULL DEFAULT 0,
+    -- How far it is, in what it counts itself; a total of 0 is not known.
+    done INTEGER NOT NULL DEFAULT 0,
+    total INTEGER NOT NULL DEFAULT 0,
+    -- 1: it runs, and is to be stopped.
+    cancelled INTEGER NOT NULL DEFAULT 0
 );
 CREATE UNIQUE INDEX jobs_waiting ON jobs (kind, key) WHERE state = 0;
-CREATE INDEX jobs_due ON jobs (due) WHERE state < 2;
+CREATE INDEX jobs_next ON jobs (priority DESC, due) WHERE state < 2;
 
 -- What was done beyond storing, as it stands in the log.
 CREATE TABLE ledger (

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use super::{Connection, Dialect, SqlRow, Statement};
+use super::{Connection, Dialect, SqlRow, Statement, audit, signed};
 use crate::change::{Change, ChangeKind, Cursor};
+use crate::index::AuditRow;
 use crate::model::{SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
-use crate::queue::{JobId, Lease, NewJob, QueueDepth};
+use crate::queue::{
+    JobId, JobQuery, JobState, Lease, NewJob, Priority, Progress, QueueDepth, QueuedJob, Steering, Wanted,
+};
 use crate::{Error, Result};
 
 const STORED: i64 = 1;
@@ -87,8 +90,7 @@ fn milliseconds(duration: Duration) -> i64 {
 
 pub(in crate::index) async fn lease<C: Connection>(
     connection: &mut C,
-    kinds: &[&str],
-    limit: u32,
+    wanted: Wanted<'_>,
     lease: Duration,
 ) -> Result<Vec<Lease>> {
     let now = C::DIALECT.clock();
@@ -96,22 +98,127 @@ pub(in crate::index) async fn lease<C: Connection>(
         Statement::new(format!("UPDATE jobs SET state = 1, attempt = attempt + 1, due = {now} + "));
     update.push_bind(milliseconds(lease));
     update.push(" WHERE id IN (SELECT id FROM jobs WHERE state < 2 AND due <= ").push(now);
-    update.push(" AND kind IN ").push_list(kinds.iter().copied());
-    update.push(" ORDER BY due LIMIT ").push_bind(limit);
+    update.push(" AND priority >= ").push_bind(wanted.least.number());
+    update.push(" AND kind IN ").push_list(wanted.kinds.iter().copied());
+    update.push(" ORDER BY priority DESC, due LIMIT ").push_bind(wanted.limit);
     if C::DIALECT == Dialect::Postgres {
         // What another node is taking at this moment is not waited for.
         update.push(" FOR UPDATE SKIP LOCKED");
     }
-    update.push(") RETURNING id, kind, payload, attempt");
+    update.push(") RETURNING id, kind, payload, attempt, cancelled");
     let lease = |row: &SqlRow| {
         Ok(Lease {
             id: JobId(row.int(0)?),
             kind: row.text(1)?.to_owned(),
             payload: row.text(2)?.to_owned(),
             attempt: u32::try_from(row.int(3)?).unwrap_or(u32::MAX),
+            is_cancelled: row.int(4)? != 0,
         })
     };
     connection.fetch(update).await?.iter().map(lease).collect()
+}
+
+pub(in crate::index) async fn still_wanted<C: Connection>(
+    connection: &mut C,
+    job: JobId,
+    progress: Option<Progress>,
+) -> Result<bool> {
+    if let Some(Progress { done, total }) = progress {
+        let update = Statement::new("UPDATE jobs SET done = ?, total = ? WHERE id = ? AND state = 1");
+        connection.execute(update.bind(signed(done)?).bind(signed(total)?).bind(job.0)).await?;
+    }
+    let select = Statement::new("SELECT 1 FROM jobs WHERE id = ? AND cancelled = 0").bind(job.0);
+    Ok(connection.fetch_optional(select).await?.is_some())
+}
+
+pub(in crate::index) async fn jobs<C: Connection>(
+    connection: &mut C,
+    query: &JobQuery,
+) -> Result<Vec<QueuedJob>> {
+    let mut select = Statement::new(
+        "SELECT id, kind, key, state, priority, attempt, due, made, error, done, total, cancelled FROM jobs WHERE id > ",
+    );
+    select.push_bind(query.after.map_or(i64::MIN, |after| after.0));
+    if let Some(JobId(id)) = query.id {
+        select.push(" AND id = ").push_bind(id);
+    }
+    if let Some(kind) = &query.kind {
+        select.push(" AND kind = ").push_bind(kind.as_str());
+    }
+    if let Some(state) = query.state {
+        select.push(" AND state = ").push_bind(state.number());
+    }
+    select.push(" ORDER BY id LIMIT ").push_bind(query.limit);
+    connection.fetch(select).await?.iter().map(queued).collect()
+}
+
+fn queued(row: &SqlRow) -> Result<QueuedJob> {
+    let (state, priority) = (row.int(3)?, row.int(4)?);
+    let unknown = |what: &str, number: i64| Error::corrupt(format!("index has a job of {what} {number}"));
+    Ok(QueuedJob {
+        id: JobId(row.int(0)?),
+        kind: row.text(1)?.to_owned(),
+        key: row.text(2)?.to_owned(),
+        state: *JobState::ALL
+            .iter()
+            .find(|one| one.number() == state)
+            .ok_or_else(|| unknown("state", state))?,
+        priority: *Priority::ALL
+            .iter()
+            .find(|one| one.number() == priority)
+            .ok_or_else(|| unknown("priority", priority))?,
+        attempt: u32::try_from(row.int(5)?).unwrap_or(u32::MAX),
+        due: row.unsigned(6)?,
+        made: row.unsigned(7)?,
+        error: row.text(8)?.to_owned(),
+        progress: Progress { done: row.unsigned(9)?, total: row.unsigned(10)? },
+        is_cancelled: row.int(11)? != 0,
+    })
+}
+
+/// A parked job whose like waits has nothing more to say: that one is steered in its place.
+pub(in crate::index) async fn steer<C: Connection>(
+    connection: &mut C,
+    job: JobId,
+    steering: Steering,
+    by: &AuditRow,
+) -> Result<bool> {
+    let now = C::DIALECT.clock();
+    let changed = match steering {
+        Steering::Cancel => {
+            let update = Statement::new(format!(
+                "UPDATE jobs SET cancelled = 1 WHERE id = ? AND state = 1 AND due > {now}"
+            ));
+            let stopped = connection.execute(update.bind(job.0)).await?;
+            let delete = "DELETE FROM jobs WHERE id = ? AND cancelled = 0";
+            stopped + connection.execute(Statement::new(delete).bind(job.0)).await?
+        }
+        Steering::RunNow => {
+            let waiting = "SELECT b.id FROM jobs a JOIN jobs b ON a.kind = b.kind AND a.key = b.key AND b.state = 0 \
+                           WHERE a.id = ? AND a.state = 2";
+            let waiting = connection.fetch_optional(Statement::new(waiting).bind(job.0)).await?;
+            let of = match waiting {
+                Some(row) => {
+                    complete(connection, job).await?;
+                    JobId(row.int(0)?)
+                }
+                None => job,
+            };
+            let update = Statement::new(format!(
+                "UPDATE jobs SET state = 0, due = {now}, attempt = 0, priority = ? \
+                 WHERE id = ? AND state <> 1 AND cancelled = 0"
+            ));
+            connection.execute(update.bind(Priority::Awaited.number()).bind(of.0)).await?
+        }
+        Steering::Prioritise(priority) => {
+            let update = Statement::new("UPDATE jobs SET priority = ? WHERE id = ?");
+            connection.execute(update.bind(priority.number()).bind(job.0)).await?
+        }
+    };
+    if changed > 0 {
+        audit::record(connection, by).await?;
+    }
+    Ok(changed > 0)
 }
 
 /// Of a job that is still running.
@@ -174,11 +281,13 @@ pub(in crate::index) async fn advance<C: Connection>(
     let now = C::DIALECT.clock();
     for job in jobs {
         let insert = Statement::new(format!(
-            "INSERT INTO jobs (kind, key, payload, due) VALUES (?, ?, ?, {now} + ?)
-             ON CONFLICT (kind, key) WHERE state = 0 DO UPDATE SET payload = excluded.payload, due = excluded.due, attempt = 0",
+            "INSERT INTO jobs (kind, key, payload, due, made, priority) VALUES (?, ?, ?, {now} + ?, {now}, ?)
+             ON CONFLICT (kind, key) WHERE state = 0 DO UPDATE SET payload = excluded.payload, due = excluded.due,
+             attempt = 0, priority = {greater}(jobs.priority, excluded.priority)",
+            greater = C::DIALECT.greater(),
         ));
         let insert = insert.bind(job.kind).bind(job.key.as_str()).bind(job.payload.as_str());
-        let insert = insert.bind(milliseconds(job.delay));
+        let insert = insert.bind(milliseconds(job.delay)).bind(job.priority.number());
         connection.execute(insert).await?;
     }
     Ok(true)

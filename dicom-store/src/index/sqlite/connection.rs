@@ -15,7 +15,9 @@ use crate::{Error, ErrorKind, Result};
 
 const SCHEMA: &str = include_str!("../schema/sqlite.sql");
 /// Counted up with each change of the schema; kept in the file's `user_version`.
-const VERSION: i64 = 7;
+const VERSION: i64 = 8;
+/// What makes a version the next one. An index that is older than the first of them is made anew from the packs.
+const STEPS: [(i64, &str); 1] = [(7, include_str!("../schema/sqlite-8.sql"))];
 /// Bytes of a page of a new index. What one instance changes lies on some six pages, all of which go to the disk.
 const PAGE: i64 = 2048;
 /// Statements that stay prepared.
@@ -27,12 +29,12 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub(super) struct SqliteConnection(rusqlite::Connection);
 
 impl SqliteConnection {
-    /// Opens the file to write, made where it is missing. What an older version wrote is thrown away but for the
-    /// register: the packs hold everything else, and an index that knows none of them is filled from them.
+    /// Opens the file to write, made where it is missing. What a version wrote that no step leads on from is thrown away
+    /// but for the register: the packs hold everything else, and an index that knows none of them is filled from them.
     pub(super) fn open(file: &Path) -> Result<Self> {
         let mut connection = Self(rusqlite::Connection::open(file).map_err(sql_error)?);
         let version = connection.version()?;
-        if (1..VERSION).contains(&version) {
+        if (1..VERSION).contains(&version) && STEPS.iter().all(|(from, _)| *from != version) {
             tracing::warn!(version, "index: written by an older version, it is made anew from the packs");
             connection.close()?;
             renew(file)?;
@@ -71,6 +73,13 @@ impl SqliteConnection {
         match self.version()? {
             VERSION => Ok(()),
             0 => self.run(&format!("BEGIN; {SCHEMA}; PRAGMA user_version = {VERSION}; COMMIT")),
+            older if STEPS.iter().any(|(from, _)| *from == older) => {
+                for (from, step) in STEPS.iter().filter(|(from, _)| *from >= older) {
+                    self.run(&format!("BEGIN; {step}; PRAGMA user_version = {}; COMMIT", from + 1))?;
+                    tracing::info!(version = from + 1, "index: tables changed for this version");
+                }
+                Ok(())
+            }
             newer => Err(Error::conflict(format!(
                 "index has version {newer}, this program knows {VERSION}; `filmless reindex` makes it anew from the packs"
             ))),

@@ -93,6 +93,41 @@ async fn an_older_index_is_thrown_away_and_a_newer_one_is_left_alone() {
 }
 
 #[tokio::test]
+async fn an_index_of_the_version_before_keeps_its_jobs() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("index.sqlite");
+    let columns = || {
+        let connection = rusqlite::Connection::open(&file).unwrap();
+        let mut select =
+            connection.prepare("SELECT name, dflt_value FROM pragma_table_info('jobs')").unwrap();
+        let column =
+            |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, Option<String>>(1)?));
+        select.query_map((), column).unwrap().map(|column| column.unwrap()).collect::<Vec<_>>()
+    };
+    SqliteIndex::open(&file).await.unwrap().close().await;
+    let fresh = columns();
+    let before = rusqlite::Connection::open(&file).unwrap();
+    before
+        .execute_batch(
+            "DROP TABLE jobs;
+             CREATE TABLE jobs (id INTEGER PRIMARY KEY, kind TEXT NOT NULL, key TEXT NOT NULL, payload TEXT NOT NULL,
+                 due INTEGER NOT NULL, state INTEGER NOT NULL DEFAULT 0, attempt INTEGER NOT NULL DEFAULT 0,
+                 error TEXT NOT NULL DEFAULT '');
+             CREATE UNIQUE INDEX jobs_waiting ON jobs (kind, key) WHERE state = 0;
+             CREATE INDEX jobs_due ON jobs (due) WHERE state < 2;
+             INSERT INTO jobs (kind, key, payload, due) VALUES ('test', 'a', 'b', 1); PRAGMA user_version = 7",
+        )
+        .unwrap();
+    drop(before);
+    let index = SqliteIndex::open(&file).await.unwrap();
+    let wanted = Wanted { kinds: &["test"], least: crate::queue::Priority::Usual, limit: 10 };
+    let leases = index.lease(wanted, Duration::from_secs(60)).await.unwrap();
+    assert_eq!(leases.iter().map(|lease| lease.payload.as_str()).collect::<Vec<_>>(), ["b"]);
+    index.close().await;
+    assert_eq!(columns(), fresh);
+}
+
+#[tokio::test]
 async fn a_register_that_somebody_else_locks_is_not_lost() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("index.sqlite");
