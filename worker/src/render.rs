@@ -89,12 +89,12 @@ pub fn render_by(
     beside: &Beside,
 ) -> pixel::Result<Vec<u8>> {
     let decoded = pixel::decode(frame, info, syntax)?;
-    let picture = state.show(pixel::to_bitmap(decoded, &Shown::AsProposed)?);
     let aspect = if state.is_turned() { 1.0 / info.pixel_aspect } else { info.pixel_aspect };
-    let picture = match &presentation.viewport {
-        Some(viewport) => fit(picture, viewport, aspect)?,
-        None => picture,
+    let fitted = |picture| match &presentation.viewport {
+        Some(viewport) => fit(picture, viewport, aspect),
+        None => Ok(picture),
     };
+    let picture = state.show(pixel::to_bitmap(decoded, &Shown::AsProposed)?, fitted)?;
     finished(picture, presentation, beside)
 }
 

@@ -1,22 +1,30 @@
 //! Softcopy presentation states: how somebody wanted an image to be seen (PS3.3 §C.11.8, PS3.4 §N.2).
 //!
 //! What the state says replaces what the image proposes: modality and values of interest, then the presentation LUT; then
-//! shutters and graphics are drawn in the image's own pixels, the displayed area is cut out, rotated and flipped.
+//! shutters, overlays and graphics are drawn in the image's own pixels, the displayed area is cut out, rotated and
+//! flipped; texts are written last, when it has its size. All of it is grey, also over colours.
 //!
-//! Not drawn are texts, overlays, bitmap shutters and compound graphics; [`Softcopy::warning`] says which the state has.
+//! Of compound graphics the simple objects are drawn that come with them. Not drawn are overlays in unused bits of the
+//! pixels, and what is too much; [`Softcopy::warning`] says what of it the state has.
 
 mod draw;
+mod label;
+mod overlay;
 mod shape;
 
 use dicom::dictionary_std::tags;
 use dicom_store::model::{Attributes, FrameNumber, Tag, VR};
 
-use crate::pixel::Bitmap;
+use crate::pixel::{self, Bitmap};
 use draw::Canvas;
+use label::{Label, Mapping};
+use overlay::Overlay;
 use shape::{Graphic, Shutter};
 
 /// Points of all graphics together; filled ones cost a look at each for every row.
 const MOST_POINTS: usize = 100_000;
+/// Texts of a state, over one frame.
+const MOST_TEXTS: usize = 1000;
 
 /// Views that an image proposes, at the top or in functional groups.
 const VIEWS: &[Tag] = &[
@@ -40,7 +48,12 @@ pub struct Softcopy {
     shutters: Vec<Shutter>,
     /// Shade of what a shutter hides.
     hidden: u8,
-    graphics: Vec<Graphic>,
+    /// With the place of their layer among all, and its shade.
+    overlays: Vec<(i64, u8, Overlay)>,
+    /// Groups of overlays that are of the image itself, in the same way.
+    wanted: Vec<(i64, u8, u16)>,
+    graphics: Vec<(i64, Graphic)>,
+    labels: Vec<Label>,
     /// Corners of the displayed area, columns and rows from 1, both included.
     area: Option<[f64; 4]>,
     /// Quarter turns clockwise.
@@ -101,7 +114,7 @@ impl Softcopy {
             ..Self::default()
         };
         for kind in state.texts(tags::SHUTTER_SHAPE) {
-            match Shutter::read(state, &kind) {
+            match Shutter::read(state, &kind, frame) {
                 Some(shutter) => softcopy.shutters.push(shutter),
                 None => softcopy.leave_out("shutters of other shapes"),
             }
@@ -109,10 +122,31 @@ impl Softcopy {
         for annotation in of(tags::GRAPHIC_ANNOTATION_SEQUENCE) {
             softcopy.annotate(state, annotation);
         }
-        if state.iter().any(|element| element.tag.0 & 0xFF00 == 0x6000) {
-            softcopy.leave_out("overlays");
+        softcopy.graphics.sort_by_key(|(order, _)| *order);
+        for (group, layer) in overlay::activated(state) {
+            let (order, shade) = layer_of(state, Some(&layer));
+            match Overlay::read(state, group, frame) {
+                Some(overlay) => softcopy.overlays.push((order, shade, overlay)),
+                None if state.contains(overlay::data_of(group)) => {}
+                None => softcopy.wanted.push((order, shade, group)),
+            }
         }
         softcopy
+    }
+
+    /// Where the bits of the overlays are that the state wants of the image itself.
+    pub fn overlays_of_image(&self) -> impl Iterator<Item = Tag> {
+        self.wanted.iter().map(|(_, _, group)| overlay::data_of(*group))
+    }
+
+    /// Takes them from the image's attributes, in which they have to be values and not what lies in the object.
+    pub fn take_overlays(&mut self, image: &Attributes, frame: FrameNumber) {
+        for (order, shade, group) in std::mem::take(&mut self.wanted) {
+            match Overlay::read(image, group, frame) {
+                Some(overlay) => self.overlays.push((order, shade, overlay)),
+                None => self.leave_out("overlays that the image does not have"),
+            }
+        }
     }
 
     /// What the state has and the picture will not, for whoever looks at it; `None` when it shows all.
@@ -133,22 +167,29 @@ impl Softcopy {
     }
 
     fn annotate(&mut self, state: &Attributes, annotation: &Attributes) {
-        if !annotation.items(tags::TEXT_OBJECT_SEQUENCE).is_empty() {
-            self.leave_out("texts");
-        }
-        if !annotation.items(tags::COMPOUND_GRAPHIC_SEQUENCE).is_empty() {
-            self.leave_out("compound graphics");
+        let (graphics, texts) =
+            (annotation.items(tags::GRAPHIC_OBJECT_SEQUENCE), annotation.items(tags::TEXT_OBJECT_SEQUENCE));
+        let id = |item: &Attributes| item.int(tags::COMPOUND_GRAPHIC_INSTANCE_ID);
+        let simple: Vec<i64> = graphics.iter().chain(texts).filter_map(id).collect();
+        let is_drawn = |compound: &Attributes| id(compound).is_some_and(|id| simple.contains(&id));
+        if !annotation.items(tags::COMPOUND_GRAPHIC_SEQUENCE).iter().all(is_drawn) {
+            self.leave_out("compound graphics without simple ones");
         }
         let layer = annotation.text(tags::GRAPHIC_LAYER);
-        let layers = state.items(tags::GRAPHIC_LAYER_SEQUENCE).iter();
-        let mut layers = layers.filter(|item| item.text(tags::GRAPHIC_LAYER) == layer);
-        let value =
-            layers.next().and_then(|item| item.int(tags::GRAPHIC_LAYER_RECOMMENDED_DISPLAY_GRAYSCALE_VALUE));
-        let shade = shade(value).unwrap_or(u8::MAX);
-        for object in annotation.items(tags::GRAPHIC_OBJECT_SEQUENCE) {
-            let before: usize = self.graphics.iter().map(Graphic::len).sum();
+        let (order, shade) = layer_of(state, layer.as_deref());
+        for object in texts {
+            match Label::read(object, shade) {
+                Some(label) if self.labels.len() < MOST_TEXTS => self.labels.push(label),
+                Some(_) => self.leave_out("texts beyond 1,000"),
+                None => self.leave_out("texts without words or a place"),
+            }
+        }
+        for object in graphics {
+            let before: usize = self.graphics.iter().map(|(_, graphic)| graphic.len()).sum();
             match Graphic::read(object, shade) {
-                Some(graphic) if before + graphic.len() <= MOST_POINTS => self.graphics.push(graphic),
+                Some(graphic) if before + graphic.len() <= MOST_POINTS => {
+                    self.graphics.push((order, graphic))
+                }
                 Some(_) => self.leave_out("graphics beyond 100,000 points"),
                 None => self.leave_out("graphics of other types"),
             }
@@ -180,8 +221,15 @@ impl Softcopy {
         attributes
     }
 
-    /// The picture, made by these attributes, as the state wants it to be seen.
-    pub fn show(&self, picture: Bitmap) -> Bitmap {
+    /// The picture, made by these attributes, as the state wants it to be seen. `fit` gives it its size.
+    ///
+    /// # Errors
+    /// Those of `fit`.
+    pub fn show(
+        &self,
+        picture: Bitmap,
+        fit: impl FnOnce(Bitmap) -> pixel::Result<Bitmap>,
+    ) -> pixel::Result<Bitmap> {
         let mut canvas = Canvas::new(picture);
         if let Some(lut) = &self.lut {
             canvas.each(|shade| lut.apply(shade));
@@ -189,18 +237,31 @@ impl Softcopy {
         for shutter in &self.shutters {
             shutter.draw(&mut canvas, self.hidden);
         }
+        let mut overlays: Vec<_> = self.overlays.iter().collect();
+        overlays.sort_by_key(|(order, _, _)| *order);
+        overlays.into_iter().for_each(|(_, shade, overlay)| overlay.draw(&mut canvas, *shade));
         let area = self.area.unwrap_or_else(|| canvas.whole());
-        for graphic in &self.graphics {
-            graphic.draw(&mut canvas, area);
-        }
-        canvas.cut(area);
+        let graphics = |is_of_display: bool| {
+            let graphics = self.graphics.iter().map(|(_, graphic)| graphic);
+            graphics.filter(move |graphic| graphic.is_of_display() == is_of_display)
+        };
+        graphics(false).for_each(|graphic| graphic.draw(&mut canvas, area));
+        let cut = canvas.cut(area);
         for _ in 0..self.turns {
             canvas.turn();
         }
         if self.is_flipped {
             canvas.flip();
         }
-        canvas.into_picture()
+        let whole = canvas.whole();
+        graphics(true).for_each(|graphic| graphic.draw(&mut canvas, whole));
+        let shown = canvas.into_picture();
+        let (width, height) = (f64::from(shown.width.max(1)), f64::from(shown.height.max(1)));
+        let mut picture = fit(shown)?;
+        let scale = (f64::from(picture.width) / width, f64::from(picture.height) / height);
+        let mapping = Mapping { cut, turns: self.turns, is_flipped: self.is_flipped, scale };
+        self.labels.iter().for_each(|label| label.write(&mut picture, &mapping));
+        Ok(picture)
     }
 }
 
@@ -215,6 +276,15 @@ impl PresentationLut {
             }
         }
     }
+}
+
+/// Place and shade of a layer (PS3.3 §C.10.7); the highest place is drawn last.
+fn layer_of(state: &Attributes, name: Option<&str>) -> (i64, u8) {
+    let layers = state.items(tags::GRAPHIC_LAYER_SEQUENCE).iter();
+    let layer = layers.into_iter().find(|item| item.text(tags::GRAPHIC_LAYER).as_deref() == name);
+    let of = |tag| layer.and_then(|layer| layer.int(tag));
+    let value = of(tags::GRAPHIC_LAYER_RECOMMENDED_DISPLAY_GRAYSCALE_VALUE);
+    (of(tags::GRAPHIC_LAYER_ORDER).unwrap_or_default(), shade(value).unwrap_or(u8::MAX))
 }
 
 fn presentation_lut(state: &Attributes) -> Option<PresentationLut> {
@@ -311,21 +381,25 @@ mod tests {
             state.put_items(tags::DISPLAYED_AREA_SELECTION_SEQUENCE, vec![area.clone()]);
             ints(state, tags::IMAGE_ROTATION, VR::US, &[90]);
         })
-        .show(picture());
+        .show(picture(), Ok)
+        .unwrap();
         assert_eq!((shown.width, shown.height, shown.bytes), (2, 3, vec![50, 10, 60, 20, 70, 30]));
-        let flipped = state(|state| state.put_text(tags::IMAGE_HORIZONTAL_FLIP, VR::CS, "Y")).show(picture());
+        let flipped = state(|state| state.put_text(tags::IMAGE_HORIZONTAL_FLIP, VR::CS, "Y"))
+            .show(picture(), Ok)
+            .unwrap();
         assert_eq!(flipped.bytes, [30, 20, 10, 0, 70, 60, 50, 40]);
     }
 
     #[test]
     fn the_presentation_lut_is_the_last_word_on_shades() {
         let inverse = state(|state| state.put_text(tags::PRESENTATION_LUT_SHAPE, VR::CS, "INVERSE"));
-        assert_eq!(inverse.show(picture()).bytes[..2], [255, 245]);
+        assert_eq!(inverse.show(picture(), Ok).unwrap().bytes[..2], [255, 245]);
         let mut table = Attributes::new();
         ints(&mut table, tags::LUT_DESCRIPTOR, VR::US, &[2, 0, 16]);
         table.put_bytes(tags::LUT_DATA, VR::OW, vec![0, 0x80, 0xFF, 0xFF]);
-        let shown =
-            state(|state| state.put_items(tags::PRESENTATION_LUT_SEQUENCE, vec![table])).show(picture());
+        let shown = state(|state| state.put_items(tags::PRESENTATION_LUT_SEQUENCE, vec![table]))
+            .show(picture(), Ok)
+            .unwrap();
         assert!(shown.bytes.iter().all(|shade| *shade == 0x80));
     }
 
@@ -352,10 +426,10 @@ mod tests {
             ints(state, tags::SHUTTER_PRESENTATION_VALUE, VR::US, &[0x0800]);
             state.put_items(tags::GRAPHIC_ANNOTATION_SEQUENCE, vec![annotation]);
         });
-        assert_eq!(softcopy.show(picture()).bytes, [8, 10, 20, 8, 255, 255, 255, 255]);
+        assert_eq!(softcopy.show(picture(), Ok).unwrap().bytes, [8, 10, 20, 8, 255, 255, 255, 255]);
         assert_eq!(
             softcopy.warning().as_deref(),
-            Some("The presentation state has what is not shown: texts")
+            Some("The presentation state has what is not shown: texts without words or a place")
         );
     }
 

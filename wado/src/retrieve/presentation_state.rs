@@ -11,7 +11,8 @@ use bytes::Bytes;
 use dicom::dictionary_std::uids;
 use dicom_store::Session;
 use dicom_store::model::{
-    Attributes, Bulk, Element, Encoding, ErrorKind, FrameNumber, Instance, Resource, SeriesInstanceUid, Value,
+    Attributes, Bulk, Element, Encoding, ErrorKind, FrameNumber, Instance, Resource, SeriesInstanceUid, Tag,
+    Value,
 };
 use futures_util::stream::{self, StreamExt};
 use worker::pixel::ImageInfo;
@@ -47,7 +48,7 @@ pub(super) async fn answer(
     state: &Instance,
     offers: &[Offer],
 ) -> Result<Response, Problem> {
-    let attributes = attributes(&request.session, state).await?;
+    let attributes = attributes(&request.session, state, &[]).await?;
     let images = images(request, state, &attributes).await?;
     shown(request, (state, attributes), images, offers).await
 }
@@ -63,7 +64,7 @@ pub(crate) async fn one(
     if !is_state(state) {
         return Err(Problem::invalid("presentationUID names no softcopy presentation state"));
     }
-    let attributes = attributes(&request.session, state).await?;
+    let attributes = attributes(&request.session, state, &[]).await?;
     let names = |uid: &str| uid == image.sop_instance.as_str();
     if !references(&attributes).iter().any(|reference| names(&reference.instance)) {
         return Err(Problem::invalid("the presentation state does not refer to the image"));
@@ -100,7 +101,10 @@ async fn shown(
         attributes,
         presentation: wanted.presentation,
     });
-    let warnings = images.first().map(|(image, number)| maker.softcopy(image, *number).warning());
+    let warning = match images.first() {
+        Some((image, number)) => maker.softcopy(image, *number).await?.warning(),
+        None => None,
+    };
     let make = move |(image, number): (Instance, FrameNumber)| {
         let maker = maker.clone();
         async move { maker.part(&image, number).await }
@@ -115,7 +119,7 @@ async fn shown(
             multipart(offer.media, stream::iter([Ok(first)]).chain(others))
         }
     };
-    for text in wanted.warning.into_iter().chain(warnings.flatten()) {
+    for text in wanted.warning.into_iter().chain(warning) {
         warn(&mut response, &request.base, &text);
     }
     Ok(validator.mark(response))
@@ -183,8 +187,15 @@ struct Maker {
 }
 
 impl Maker {
-    fn softcopy(&self, image: &Instance, number: FrameNumber) -> Softcopy {
-        Softcopy::read(&self.attributes, image.sop_instance.as_str(), number)
+    /// What the state says of a frame, with the overlays that it wants of the image.
+    async fn softcopy(&self, image: &Instance, number: FrameNumber) -> Result<Softcopy, Problem> {
+        let mut softcopy = Softcopy::read(&self.attributes, image.sop_instance.as_str(), number);
+        let overlays: Vec<Tag> = softcopy.overlays_of_image().collect();
+        if !overlays.is_empty() {
+            let attributes = attributes(&self.request.session, image, &overlays).await?;
+            softcopy.take_overlays(&attributes, number);
+        }
+        Ok(softcopy)
     }
 
     async fn part(&self, image: &Instance, number: FrameNumber) -> Result<Part, Problem> {
@@ -196,7 +207,7 @@ impl Maker {
     }
 
     async fn make(&self, image: &Instance, number: FrameNumber) -> Result<Bytes, Problem> {
-        let softcopy = self.softcopy(image, number);
+        let softcopy = self.softcopy(image, number).await?;
         let opened = Image::open(&self.request.session, &self.request.pool, image).await?;
         let frame = opened.stored(number).await?;
         let info = ImageInfo::read(&softcopy.over(&opened.attributes), number)?;
@@ -207,20 +218,24 @@ impl Maker {
     }
 }
 
-/// The data set of a state with the tables and outlines that lie in the object.
-async fn attributes(session: &Session, state: &Instance) -> Result<Attributes, Problem> {
-    let attributes = session.header(state).await?.attributes()?;
+/// The data set of a state or image with the tables, outlines and overlays that lie in the object: those with these tags,
+/// all where there are none.
+async fn attributes(session: &Session, of: &Instance, tags: &[Tag]) -> Result<Attributes, Problem> {
+    let attributes = session.header(of).await?.attributes()?;
     let mut wanted = Vec::new();
     collect(&attributes, &mut wanted);
+    wanted.retain(|(element, _)| tags.is_empty() || tags.contains(&element.tag));
     let mut total = 0;
     let mut values = HashMap::new();
-    let is_big = state.transfer_syntax.facts().encoding == Encoding::ExplicitBig;
+    let is_big = of.transfer_syntax.facts().encoding == Encoding::ExplicitBig;
     for (element, Bulk { offset, length, .. }) in wanted {
         total += length;
         if length > MAX_VALUE || total > MAX_VALUES {
-            return Err(Problem::too_large("tables and outlines of the presentation state are too large"));
+            return Err(Problem::too_large(
+                "tables, outlines and overlays of the presentation state are too large",
+            ));
         }
-        let bytes = session.read(state, offset..offset + length).await?;
+        let bytes = session.read(of, offset..offset + length).await?;
         values.insert(offset, little_endian(bytes, if is_big { unit(element.vr) } else { 1 }));
     }
     Ok(if values.is_empty() { attributes } else { filled(&attributes, &values) })

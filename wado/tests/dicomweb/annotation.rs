@@ -12,7 +12,7 @@ const INSTANCE: &str = "/studies/1.2/series/1.3/instances/1.4";
 const SIDE: u16 = 512;
 
 /// A black image of a patient whose name has marks above and below its letters, with these many frames.
-fn black(frames: usize) -> Attributes {
+pub(crate) fn black(frames: usize) -> Attributes {
     let mut image = image("1.2", "1.3", "1.4");
     image.put_text(tags::PATIENT_NAME, VR::PN, "NGUYỄN^THỊ ĐỖ QUYÊN");
     image.put_text(tags::PATIENT_BIRTH_DATE, VR::DA, "19701231");

@@ -21,6 +21,8 @@ mod search;
 #[cfg(test)]
 mod service;
 #[cfg(test)]
+mod states;
+#[cfg(test)]
 mod store;
 #[cfg(test)]
 mod text;

@@ -206,7 +206,7 @@ async fn a_report_is_a_page(#[case] accept: &str, #[case] media: &str, #[case] s
 }
 
 /// A ramp of four rows, and a presentation state that shows its right half upside down in negative.
-fn state(instance: &str) -> Attributes {
+pub(crate) fn state(instance: &str) -> Attributes {
     let mut reference = Attributes::new();
     reference.put_text(tags::REFERENCED_SOP_CLASS_UID, VR::UI, uids::CT_IMAGE_STORAGE);
     reference.put_text(tags::REFERENCED_SOP_INSTANCE_UID, VR::UI, "1.4");

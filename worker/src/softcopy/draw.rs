@@ -86,7 +86,7 @@ impl Canvas {
         }
     }
 
-    fn put(&mut self, x: i64, y: i64, shade: u8) {
+    pub(super) fn put(&mut self, x: i64, y: i64, shade: u8) {
         let (Some(column), Some(row)) = (inside(x, self.picture.width), inside(y, self.picture.height))
         else {
             return;
@@ -118,16 +118,22 @@ impl Canvas {
     }
 
     /// Keeps the area, both ends of it, as far as it lies in the picture; all when nothing does.
-    pub(super) fn cut(&mut self, [left, upper, right, lower]: [f64; 4]) {
+    ///
+    /// Gives what was kept: left and upper edge, width and height, from 0.
+    pub(super) fn cut(&mut self, [left, upper, right, lower]: [f64; 4]) -> [f64; 4] {
         let Bitmap { width, height, .. } = self.picture;
+        let whole_of_it = [0.0, 0.0, f64::from(width), f64::from(height)];
         let columns = whole(left).max(1)..=whole(right).min(i64::from(width));
         let rows = whole(upper).max(1)..=whole(lower).min(i64::from(height));
         if columns.is_empty() || rows.is_empty() {
-            return;
+            return whole_of_it;
         }
         let size = |range: &std::ops::RangeInclusive<i64>| u32::try_from(range.end() - range.start() + 1);
-        let (Ok(new_width), Ok(new_height)) = (size(&columns), size(&rows)) else { return };
+        let (Ok(new_width), Ok(new_height)) = (size(&columns), size(&rows)) else { return whole_of_it };
         self.remake(new_width, new_height, |x, y| (x + offset(&columns), y + offset(&rows)));
+        let first =
+            |range: &std::ops::RangeInclusive<i64>| u32::try_from(range.start() - 1).map_or(0.0, f64::from);
+        [first(&columns), first(&rows), f64::from(new_width), f64::from(new_height)]
     }
 
     /// A quarter turn clockwise.

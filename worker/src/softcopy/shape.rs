@@ -1,9 +1,10 @@
 //! Shutters and graphics by their geometry (PS3.3 §C.7.6.11, §C.10.5). Pixels are counted from 1, columns first.
 
 use dicom::dictionary_std::tags;
-use dicom_store::model::{Attributes, Tag};
+use dicom_store::model::{Attributes, FrameNumber, Tag};
 
 use super::draw::Canvas;
+use super::overlay::Overlay;
 
 /// Sides of the polygon that a circle or an ellipse is drawn as.
 const SIDES: u32 = 180;
@@ -20,10 +21,12 @@ pub(super) enum Shutter {
         radius: f64,
     },
     Polygon(Vec<(f64, f64)>),
+    /// Its bits are hidden (PS3.3 §C.7.6.15).
+    Bitmap(Overlay),
 }
 
 impl Shutter {
-    pub(super) fn read(state: &Attributes, kind: &str) -> Option<Self> {
+    pub(super) fn read(state: &Attributes, kind: &str, frame: FrameNumber) -> Option<Self> {
         match kind {
             "RECTANGULAR" => {
                 let edge = |tag: Tag| state.float(tag);
@@ -45,6 +48,10 @@ impl Shutter {
                 let vertices: Vec<_> = numbers.as_chunks::<2>().0.iter().map(|[y, x]| (*x, *y)).collect();
                 (3..=MOST_POINTS).contains(&vertices.len()).then_some(Self::Polygon(vertices))
             }
+            "BITMAP" => {
+                let group = state.int(tags::SHUTTER_OVERLAY_GROUP)?;
+                Some(Self::Bitmap(Overlay::read(state, u16::try_from(group).ok()?, frame)?))
+            }
             _ => None,
         }
     }
@@ -59,6 +66,7 @@ impl Shutter {
                 canvas.paint(|x, y| (x - center.0).hypot(y - center.1) > *radius, shade);
             }
             Self::Polygon(vertices) => canvas.fill_around(vertices, shade),
+            Self::Bitmap(overlay) => overlay.draw(canvas, shade),
         }
     }
 }
@@ -106,6 +114,11 @@ impl Graphic {
             is_of_display: object.text(tags::GRAPHIC_ANNOTATION_UNITS).as_deref() == Some("DISPLAY"),
             shade,
         })
+    }
+
+    /// Whether its points are of the display: it is not turned with the image.
+    pub(super) fn is_of_display(&self) -> bool {
+        self.is_of_display
     }
 
     /// Its points.
