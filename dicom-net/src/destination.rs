@@ -1,9 +1,10 @@
 //! A DICOM peer as a place where instances can be forwarded to.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use dicom_store::model::{AeTitle, Error as StoreError, Instance, SopInstanceUid};
-use dicom_store::{Peer, Session};
+use dicom_store::model::{AeTitle, Error as StoreError, Instance, SopInstanceUid, TransactionUid};
+use dicom_store::{Peer, Session, Work};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
@@ -13,7 +14,7 @@ use worker::{CpuPool, Destination};
 
 use crate::config::Config;
 use crate::peers::Peers;
-use crate::scu::{Errand, Outcome};
+use crate::scu::{Commitment, Errand, Outcome};
 
 /// Outcomes that wait to be told.
 const OUTCOMES: usize = 64;
@@ -25,12 +26,23 @@ pub(crate) struct DimseDestination {
     peers: Peers,
     pool: CpuPool,
     config: Arc<Config>,
+    /// Where reports of storage commitment are noted.
+    work: Work,
+    commits_within: Option<Duration>,
 }
 
 impl DimseDestination {
     /// `pool`: where objects are decoded that the peer does not take as they are.
-    pub(crate) fn new(ae_title: AeTitle, peers: Peers, pool: CpuPool, config: Arc<Config>) -> Self {
-        Self { name: ae_title.to_string(), ae_title, peers, pool, config }
+    pub(crate) fn new(peer: &Peer, peers: Peers, pool: CpuPool, config: Arc<Config>, work: Work) -> Self {
+        let (ae_title, within) = (peer.ae_title.clone(), peer.commitment_s);
+        let commits_within = (within > 0).then(|| Duration::from_secs(within));
+        Self { name: ae_title.to_string(), ae_title, peers, pool, config, work, commits_within }
+    }
+
+    async fn known(&self) -> worker::Result<Arc<Peer>> {
+        let unknown =
+            || StoreError::not_found(format!("{} is no peer that anything may be sent to", self.ae_title));
+        Ok(self.peers.destination(&self.ae_title).await.ok_or_else(unknown)?)
     }
 
     async fn deliver(
@@ -40,9 +52,7 @@ impl DimseDestination {
         told: mpsc::Sender<(SopInstanceUid, Sent)>,
         stop: &CancellationToken,
     ) -> worker::Result<()> {
-        let unknown =
-            || StoreError::not_found(format!("{} is no peer that anything may be sent to", self.ae_title));
-        let peer = self.peers.destination(&self.ae_title).await.ok_or_else(unknown)?;
+        let peer = self.known().await?;
         let (outcomes, mut heard) = mpsc::channel(OUTCOMES);
         let errand = Errand {
             session: from.clone(),
@@ -91,5 +101,26 @@ impl Destination for DimseDestination {
         stop: &'a CancellationToken,
     ) -> BoxFuture<'a, worker::Result<()>> {
         self.deliver(from, instances, told, stop).boxed()
+    }
+
+    fn commits_within(&self) -> Option<Duration> {
+        self.commits_within
+    }
+
+    fn commit<'a>(
+        &'a self,
+        transaction: &'a TransactionUid,
+        instances: &'a [Instance],
+    ) -> BoxFuture<'a, worker::Result<()>> {
+        async move {
+            let peer = self.known().await?;
+            let asked = async {
+                let _place = self.peers.lane(&peer).enter(self.config.response()).await?;
+                let commitment = Commitment { config: &self.config, peer: &peer, work: &self.work };
+                commitment.request(transaction, instances).await
+            };
+            asked.await.map_err(|error| worker::Error::Remote(format!("{peer}: {error}")))
+        }
+        .boxed()
     }
 }

@@ -139,6 +139,7 @@ fn has_data_set(request: &Request) -> bool {
         Request::CGet(request) => request.identity.has_data_set,
         Request::CMove(request) => request.identity.has_data_set,
         Request::NAction(request) => request.identity.has_data_set,
+        Request::NEventReport(request) => request.identity.has_data_set,
         Request::Response(response) => response.has_data_set(),
         Request::Other(identity) => identity.has_data_set,
         Request::CCancel(_) => false,
@@ -165,6 +166,10 @@ pub fn command_set(bytes: &[u8]) -> u64 {
         }
         Request::NAction(request) => {
             seen.note(request.action_type);
+            request.identity
+        }
+        Request::NEventReport(request) => {
+            seen.note(request.event_type);
             request.identity
         }
         Request::Other(identity) => identity,

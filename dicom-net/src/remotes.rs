@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dicom_store::model::{AeTitle, Attributes, Error as StoreError, Resource, StudyInstanceUid};
-use dicom_store::{Archive, Caller, Peer, Session};
+use dicom_store::{Archive, Caller, Peer, Session, Work};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
@@ -25,12 +25,13 @@ pub struct DimseRemotes {
     session: Session,
     pool: CpuPool,
     config: Arc<Config>,
+    work: Work,
 }
 
 impl DimseRemotes {
     pub(crate) fn new(peers: Peers, archive: &Archive, pool: CpuPool, config: Arc<Config>) -> Self {
         let session = archive.acting_as(Caller::System("retrieve"));
-        Self { peers, session, pool, config }
+        Self { peers, session, pool, config, work: archive.work() }
     }
 
     async fn known(&self, ae_title: &AeTitle) -> worker::Result<Arc<Peer>> {
@@ -95,9 +96,10 @@ impl Remotes for DimseRemotes {
 
     fn destination<'a>(&'a self, ae_title: &'a AeTitle) -> BoxFuture<'a, Option<Arc<dyn Destination>>> {
         async move {
-            self.peers.destination(ae_title).await?;
+            let peer = self.peers.destination(ae_title).await?;
             let (peers, pool) = (self.peers.clone(), self.pool.clone());
-            let destination = DimseDestination::new(ae_title.clone(), peers, pool, Arc::clone(&self.config));
+            let (config, work) = (Arc::clone(&self.config), self.work.clone());
+            let destination = DimseDestination::new(&peer, peers, pool, config, work);
             Some(Arc::new(destination) as Arc<dyn Destination>)
         }
         .boxed()

@@ -12,6 +12,7 @@ mod events;
 mod identifier;
 mod identity;
 mod n_action;
+mod n_event_report;
 mod places;
 mod retrieve;
 mod services;

@@ -5,6 +5,7 @@ mod c_echo;
 mod c_store;
 mod deliver;
 mod inquiry;
+mod n_action;
 mod n_event_report;
 mod normalized;
 mod retrieval;
@@ -29,6 +30,7 @@ pub use c_echo::echo;
 pub(crate) use c_store::send;
 pub(crate) use deliver::{Errand, Outcome};
 pub(crate) use inquiry::{Found, Inquiry, find};
+pub(crate) use n_action::Commitment;
 pub(crate) use n_event_report::n_event_report;
 pub(crate) use retrieval::{Retrieval, Retrieved};
 

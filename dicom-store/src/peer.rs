@@ -60,6 +60,11 @@ pub struct Peer {
     /// Default false.
     #[serde(default)]
     pub notify_availability: bool,
+    /// How long it may take to commit itself to what we have sent to it of ourselves (Storage Commitment, PS3.4 Annex J), in
+    /// seconds; then it is asked once more. A study counts as sent when it has. 0, the default: it is not asked, and what it
+    /// has taken is proof enough.
+    #[serde(default)]
+    pub commitment_s: u64,
     /// What it is, for people. Default empty.
     #[serde(default)]
     pub description: String,
@@ -117,6 +122,7 @@ impl Peer {
             max_kib_s: 0,
             send_between: DayTimes::default(),
             notify_availability: false,
+            commitment_s: 0,
             description: String::new(),
         }
     }

@@ -250,3 +250,104 @@ async fn a_peer_that_wants_to_know_is_told_what_is_available() -> Result<()> {
     assert!(instances.values().all(|one| *one == json!(["ONLINE", "FILMLESS"])), "{told}");
     Ok(())
 }
+
+/// A peer that is asked to commit itself to what it was sent.
+fn committing(title: &str, port: u16, within: u32) -> String {
+    format!(
+        "[[dimse.peers]]\nae-title = {title:?}\nhost = \"127.0.0.1\"\nport = {port}\ncommitment-s = {within}\n"
+    )
+}
+
+#[tokio::test]
+async fn orthanc_commits_itself_to_what_it_was_sent() -> Result<()> {
+    let dimse = free_address()?;
+    let orthanc = Orthanc::start(dimse).await?;
+    let peer = committing("ORTHANC", orthanc.address.port(), 60);
+    let scene = Scene::set(&format!("{}{peer}", rule("{}", "ORTHANC")))?;
+    let program = scene.start(&["--dimse", &dimse.to_string()]).await?;
+    let study = ct(NGUYEN, 5);
+    send(&program, "CT1", &scene.files(&study)?).await?;
+    let done = delivery(&Web::new(program.http), "2.25.7001", |row| row["state"] == "done").await?;
+    assert_eq!((&done["delivered"], &done["committed"]), (&json!(5), &json!(5)), "{done}");
+    let proof = done["instances"].as_object().context("no instances")?;
+    assert!(proof.values().all(|state| state == "committed"), "{proof:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_destination_does_not_commit_itself_to_is_sent_again() -> Result<()> {
+    let keeper = free_address()?;
+    let peer = committing("PYNETDICOM", keeper.port(), 60);
+    let scene = Scene::set(&format!("{}{peer}", rule("{}", "PYNETDICOM")))?;
+    let program = scene.start(&[]).await?;
+    let study = ct(NGUYEN, 4);
+    let files = scene.files(&study)?;
+    let wishes = [json!({"port": keeper.port(), "where": "same", "lose": 1, "reports": 2}).to_string()];
+    let (kept, sent) =
+        tokio::join!(pynetdicom(program.dimse, "commits", &wishes), send(&program, "CT1", &files));
+    sent?;
+    let kept = kept?;
+    assert_eq!(kept["answers"], json!([0, 0]), "{kept}");
+    let lost = &kept["asked"][0]["instances"][0];
+    assert_eq!(kept["asked"][0]["instances"].as_array().map(Vec::len), Some(4), "{kept}");
+    assert_eq!(kept["asked"][1]["instances"], json!([lost]), "{kept}");
+    let stored = kept["stored"].as_array().context("no list")?;
+    assert_eq!((stored.len(), stored.last()), (5, Some(lost)), "{kept}");
+    let done = delivery(&Web::new(program.http), "2.25.7001", |row| row["state"] == "done").await?;
+    assert_eq!((&done["committed"], &done["failed"]), (&json!(4), &json!(0)), "{done}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_report_that_comes_behind_a_restart_on_another_association_counts() -> Result<()> {
+    let (dimse, keeper) = (free_address()?, free_address()?);
+    let peer = committing("PYNETDICOM", keeper.port(), 60);
+    let scene = Scene::set(&format!("{}{peer}", rule("{}", "PYNETDICOM")))?;
+    let after = scene.folder.path().join("started again");
+    let dimse = ["--dimse".to_owned(), dimse.to_string()];
+    let options = [dimse[0].as_str(), dimse[1].as_str()];
+    let program = scene.start(&options).await?;
+    let files = scene.files(&ct(NGUYEN, 3))?;
+    let wishes =
+        [json!({"port": keeper.port(), "where": "new", "after": &after, "reports": 1}).to_string()];
+    let keeping = pynetdicom(program.dimse, "commits", &wishes);
+    let restarted = async {
+        send(&program, "CT1", &files).await?;
+        until("storage commitment is asked for", LIMIT, async || {
+            program.log().contains("storage commitment asked for").then_some(())
+        })
+        .await?;
+        let sent = delivery(&Web::new(program.http), "2.25.7001", |row| row["delivered"] == 3).await?;
+        assert_eq!((&sent["state"], &sent["committed"]), (&json!("sending"), &json!(0)), "{sent}");
+        program.kill().await?;
+        let program = scene.start(&options).await?;
+        fs::write(&after, "")?;
+        anyhow::Ok(program)
+    };
+    let (kept, program) = tokio::join!(keeping, restarted);
+    let (kept, program) = (kept?, program?);
+    assert_eq!(kept["answers"], json!([0]), "{kept}");
+    let done = delivery(&Web::new(program.http), "2.25.7001", |row| row["state"] == "done").await?;
+    assert_eq!(done["committed"], json!(3), "{done}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_destination_that_does_not_report_in_time_is_asked_again() -> Result<()> {
+    let keeper = free_address()?;
+    let peer = committing("PYNETDICOM", keeper.port(), 1);
+    let scene = Scene::set(&format!("{}{peer}", rule("{}", "PYNETDICOM")))?;
+    let program = scene.start(&[]).await?;
+    let files = scene.files(&ct(NGUYEN, 2))?;
+    let wishes = [json!({"port": keeper.port(), "where": "new", "silent": [1], "reports": 1}).to_string()];
+    let (kept, sent) =
+        tokio::join!(pynetdicom(program.dimse, "commits", &wishes), send(&program, "CT1", &files));
+    sent?;
+    let kept = kept?;
+    let asked = kept["asked"].as_array().context("no list")?;
+    assert!(asked.len() >= 2 && asked[0]["transaction"] != asked[1]["transaction"], "{kept}");
+    assert_eq!(asked[0]["instances"], asked[1]["instances"], "{kept}");
+    assert_eq!(kept["stored"].as_array().map(Vec::len), Some(2), "nothing is sent again: {kept}");
+    delivery(&Web::new(program.http), "2.25.7001", |row| row["state"] == "done").await?;
+    Ok(())
+}

@@ -14,6 +14,11 @@ Prints one JSON value:
   ask TRANSACTION CLASS=INSTANCE…           the status of a request for storage commitment, released at once
   commit stay|leave PORT TRANSACTION CLASS=INSTANCE…   {"status": …, "report": {…}}: waits for the report on
                               the association of the request, or on a new one at PORT
+  commits JSON                an archive that stores, and commits itself to what it stored; JSON has port and reports (after
+                              which it ends), and may have where (same or new: the association of the reports), lose
+                              (instances that are not committed to the first time), silent (requests that are never
+                              reported on) and after (a file that has to be there before it reports); what came, and
+                              what its reports were answered with
   report PORT                 the report that comes to PORT
   notified PORT               the instance availability notification that comes to PORT:
                               {"study": …, "instances": {SOP Instance UID: [availability, retrieve AE title]}}
@@ -33,6 +38,7 @@ import socket
 import ssl
 import sys
 import tempfile
+import threading
 import time
 
 from pydicom import dcmread
@@ -270,6 +276,61 @@ def report(_host, _port, own_port):
         server.shutdown()
 
 
+def commits(host, port, wishes):
+    wishes = json.loads(wishes)
+    well_known = (StorageCommitmentPushModel, StorageCommitmentPushModelInstance)
+    stored, asked, answers = [], [], queue.Queue()
+
+    def on_store(event):
+        stored.append(event.request.AffectedSOPInstanceUID)
+        return 0x0000
+
+    def on_action(event):
+        information = event.action_information
+        asked.append({
+            "transaction": information.TransactionUID,
+            "instances": [item.ReferencedSOPInstanceUID for item in information.ReferencedSOPSequence],
+        })
+        if len(asked) not in wishes.get("silent", []):
+            threading.Thread(target=answer, args=(event.assoc, information, len(asked))).start()
+        return 0x0000, None
+
+    def answer(association, information, number):
+        references = list(information.ReferencedSOPSequence)
+        lost = references[:wishes.get("lose", 0)] if number == 1 else []
+        event = Dataset()
+        event.TransactionUID = information.TransactionUID
+        event.ReferencedSOPSequence = references[len(lost):]
+        for item in lost:
+            item.FailureReason = 0x0112
+        if lost:
+            event.FailedSOPSequence = lost
+        # The answer to the request goes first.
+        time.sleep(0.5)
+        while "after" in wishes and not pathlib.Path(wishes["after"]).exists():
+            time.sleep(0.05)
+        if wishes.get("where") == "new":
+            ae = entity()
+            ae.add_requested_context(StorageCommitmentPushModel)
+            role = build_role(StorageCommitmentPushModel, scp_role=True)
+            association = associate(ae, host, port, ext_neg=[role])
+        status, _ = association.send_n_event_report(event, 2 if lost else 1, *well_known)
+        if wishes.get("where") == "new":
+            association.release()
+        answers.put(status_of(status))
+
+    receiver = entity()
+    receiver.supported_contexts = StoragePresentationContexts[:MOST_CONTEXTS]
+    receiver.add_supported_context(StorageCommitmentPushModel)
+    handlers = [(evt.EVT_C_STORE, on_store), (evt.EVT_N_ACTION, on_action)]
+    server = receiver.start_server(("127.0.0.1", wishes["port"]), block=False, evt_handlers=handlers)
+    try:
+        answered = [answers.get(timeout=90) for _ in range(wishes["reports"])]
+    finally:
+        server.shutdown()
+    return {"stored": stored, "asked": asked, "answers": answered}
+
+
 def retrieve(host, port, wishes):
     """A C-MOVE or C-GET with a destination that does what it is told, and all that both sides saw."""
     wishes = json.loads(wishes)
@@ -404,7 +465,7 @@ def storage_classes(_host, _port):
 
 if __name__ == "__main__":
     verbs = {"echo": echo, "store": store, "find": find, "get": get, "move": move}
-    verbs |= {"pixels": pixels, "ask": ask, "commit": commit, "report": report, "notified": notified, "retrieve": retrieve}
+    verbs |= {"pixels": pixels, "ask": ask, "commit": commit, "report": report, "notified": notified, "retrieve": retrieve, "commits": commits}
     verbs |= {"echo-tls": echo_tls, "serial-tls": serial_tls, "storage-classes": storage_classes}
     peer, peer_port, verb, *rest = sys.argv[1:]
     print(json.dumps(verbs[verb](peer, int(peer_port), *rest)))

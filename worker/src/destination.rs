@@ -2,8 +2,10 @@
 //!
 //! The protocols implement it, so that forwarding is written once and knows no protocol.
 
+use std::time::Duration;
+
 use dicom_store::Session;
-use dicom_store::model::{Instance, SopInstanceUid};
+use dicom_store::model::{Instance, SopInstanceUid, TransactionUid};
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -27,6 +29,22 @@ pub trait Destination: Send + Sync + 'static {
         instances: &'a [Instance],
         told: mpsc::Sender<(SopInstanceUid, Sent)>,
         stop: &'a CancellationToken,
+    ) -> BoxFuture<'a, Result<()>>;
+
+    /// How long it may take to report on storage commitment; `None` where what it has taken is proof enough.
+    fn commits_within(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Asks it to commit itself to keeping these (PS3.4 Annex J), and returns when it has taken the request. Its report
+    /// goes to [`commitment::note`](crate::commitment::note), maybe before this ends.
+    ///
+    /// # Errors
+    /// When the request was not taken, or never got there.
+    fn commit<'a>(
+        &'a self,
+        transaction: &'a TransactionUid,
+        instances: &'a [Instance],
     ) -> BoxFuture<'a, Result<()>>;
 }
 

@@ -17,12 +17,14 @@
 //! | [`migrate`] | an old archive that comes over |
 //! | [`runner`] | takes jobs out of the queue and runs them |
 //! | [`background`] | both of these, as the server starts them |
+//! | [`commitment`] | what destinations were asked to commit themselves to |
 //! | [`destination`] | where instances can be sent; the protocols implement it |
 //! | [`remote`] | what remote AEs do for us; the protocols implement it |
 
 pub mod background;
 pub mod captions;
 mod clock;
+pub mod commitment;
 mod config;
 pub mod destination;
 pub mod dispatch;

@@ -6,12 +6,12 @@ use dicom_store::model::{AeTitle, Attributes, Encoding, VR};
 
 use super::transaction::{Reference, Transaction};
 use super::{STORAGE_COMMITMENT, WELL_KNOWN_INSTANCE};
-use crate::dimse::NEventReportRq;
+use crate::dimse::n_event_report_rq;
 
 /// Event Type ID: every instance is committed.
-const SUCCESSFUL: u16 = 1;
+pub(super) const SUCCESSFUL: u16 = 1;
 /// Event Type ID: some are not.
-const FAILURES_EXIST: u16 = 2;
+pub(super) const FAILURES_EXIST: u16 = 2;
 
 /// What a peer is told of a transaction. Every instance that was asked for is in it once.
 #[derive(Debug, Clone)]
@@ -50,8 +50,7 @@ impl Report {
 
     /// The command that it goes with.
     pub(crate) fn command(&self, message_id: u16) -> Bytes {
-        let (sop_class, sop_instance) = (STORAGE_COMMITMENT, WELL_KNOWN_INSTANCE);
-        NEventReportRq { message_id, sop_class, sop_instance, event_type: self.event_type }.write()
+        n_event_report_rq(message_id, STORAGE_COMMITMENT, WELL_KNOWN_INSTANCE, self.event_type)
     }
 
     /// Event Information.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::command_set::{CommandSet, element};
-use super::normalized::{N_ACTION_RQ, NActionRq};
+use super::normalized::{N_ACTION_RQ, N_EVENT_REPORT_RQ, NActionRq, NEventReportRq};
 use super::status::Status;
 
 /// Command Field (0000,0100); a response is its request with this bit (PS3.7 Table E.1-1).
@@ -89,6 +89,7 @@ pub enum Request {
     CMove(CMoveRq),
     CCancel(CCancelRq),
     NAction(NActionRq),
+    NEventReport(NEventReportRq),
     /// A response to a request of ours.
     Response(Response),
     /// A command that is not served here.
@@ -121,6 +122,9 @@ impl Request {
             }),
             N_ACTION_RQ => {
                 Self::NAction(NActionRq { identity, action_type: set.u16(element::ACTION_TYPE_ID) })
+            }
+            N_EVENT_REPORT_RQ => {
+                Self::NEventReport(NEventReportRq { identity, event_type: set.u16(element::EVENT_TYPE_ID) })
             }
             response if response & RESPONSE != 0 => Self::Response(Response::read(&set, identity)),
             _ => Self::Other(identity),

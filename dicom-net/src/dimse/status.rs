@@ -15,6 +15,7 @@ impl Status {
 
     pub const PROCESSING_FAILURE: Self = Self(0x0110);
     pub const NO_SUCH_SOP_INSTANCE: Self = Self(0x0112);
+    pub const NO_SUCH_EVENT_TYPE: Self = Self(0x0113);
     pub const INVALID_ARGUMENT_VALUE: Self = Self(0x0115);
     pub const NO_SUCH_SOP_CLASS: Self = Self(0x0118);
     pub const INVALID_SOP_INSTANCE: Self = Self(0x0117);

@@ -17,7 +17,7 @@ use super::c_store::Meanwhile;
 use super::events::Events;
 use super::services::{Offered, Purpose};
 use super::storing::Storing;
-use crate::dimse::{Identity, NActionRq, Request, Response, Status};
+use crate::dimse::{Identity, NActionRq, NEventReportRq, Request, Response, Status};
 use crate::error::{Error, Result};
 use crate::incoming::{collect, pass_over};
 use crate::pace::Pace;
@@ -137,6 +137,9 @@ where
                 self.c_move(&context, request, model).await
             }
             (Request::NAction(request), Some(Purpose::Commitment)) => self.n_action(&context, request).await,
+            (Request::NEventReport(request), Some(Purpose::Commitment)) => {
+                self.n_event_report(&context, request).await
+            }
             // Its operation has ended already (PS3.7 §9.3.2.3).
             (Request::CCancel(_), _) => Ok(()),
             (Request::Response(response), _) => {
@@ -152,6 +155,7 @@ where
                 | Request::CGet(crate::dimse::CGetRq { identity, .. })
                 | Request::CMove(crate::dimse::CMoveRq { identity, .. })
                 | Request::NAction(NActionRq { identity, .. })
+                | Request::NEventReport(NEventReportRq { identity, .. })
                 | Request::Other(identity),
                 _,
             ) => {

@@ -6,16 +6,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::{info, warn};
 
 use super::dispatch::Conversation;
-use crate::commitment::{Transaction, WELL_KNOWN_INSTANCE};
+use crate::commitment::{LONGEST_LIST, REQUEST, Transaction, WELL_KNOWN_INSTANCE};
 use crate::dimse::{NActionRq, Response, Status};
 use crate::error::Result;
 use crate::ul::PresentationContext;
-
-/// Request Storage Commitment.
-const REQUEST: u16 = 1;
-
-/// A list of references may be this long: some 15,000 instances.
-const LONGEST_LIST: usize = 2 * 1024 * 1024;
 
 impl<R, W> Conversation<'_, R, W>
 where

@@ -114,11 +114,10 @@ impl Services for Offered {
     fn service(&self, abstract_syntax: &str) -> Option<Service> {
         Some(match self.purpose(abstract_syntax)? {
             Purpose::Storage => Service::Storage,
-            Purpose::Verification
-            | Purpose::Commitment
-            | Purpose::Find(_)
-            | Purpose::Move(_)
-            | Purpose::Get(_) => Service::Messages,
+            Purpose::Commitment => Service::Events,
+            Purpose::Verification | Purpose::Find(_) | Purpose::Move(_) | Purpose::Get(_) => {
+                Service::Messages
+            }
         })
     }
 

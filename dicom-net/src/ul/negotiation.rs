@@ -25,6 +25,8 @@ pub enum Service {
     Storage,
     /// Messages whose data sets we read and write ourselves.
     Messages,
+    /// The same, and reports of events: of ours, or of a requestor that is SCP.
+    Events,
 }
 
 /// What the acceptor offers; the layer above knows.
@@ -180,7 +182,7 @@ fn judge(
                 proposed.transfer_syntaxes.iter().map(String::as_str).filter(|uid| services.knows(uid));
             known.min_by_key(|uid| rank(uid, terms.wanted))
         }
-        Service::Messages => little_endian(&proposed.transfer_syntaxes),
+        Service::Messages | Service::Events => little_endian(&proposed.transfer_syntaxes),
     };
     let transfer_syntax = chosen
         .and_then(|uid| TransferSyntaxUid::parse(uid).ok())
@@ -216,15 +218,16 @@ fn answer_variables(
     for variable in &request.user_variables {
         match variable {
             UserVariableItem::ScuScpRoleSelectionSubItem(uid, proposed) => {
-                let is_storage = terms.services.service(uid) == Some(Service::Storage);
+                let service = terms.services.service(uid);
+                let may_be_scp = matches!(service, Some(Service::Storage | Service::Events));
                 let mut is_accepted = false;
                 for context in contexts.iter_mut().filter(|context| context.abstract_syntax.as_str() == uid) {
                     is_accepted = true;
-                    context.requestor_is_scp = proposed.scp && is_storage;
+                    context.requestor_is_scp = proposed.scp && may_be_scp;
                 }
                 let roles = RequestorRoles {
                     scu: proposed.scu && is_accepted,
-                    scp: proposed.scp && is_accepted && is_storage,
+                    scp: proposed.scp && is_accepted && may_be_scp,
                 };
                 answer.push(UserVariableItem::ScuScpRoleSelectionSubItem(uid.clone(), roles));
             }

@@ -242,13 +242,13 @@ pub(super) async fn deliveries(State(api): State<Api>, request: Request) -> Resu
         let (delivered, failed, refused) = delivery.counts();
         let why = delivery.instances.values().find_map(|proof| match proof {
             Proof::Failed(why) | Proof::Refused(why) => Some(why.as_str()),
-            Proof::Delivered => None,
+            Proof::Delivered | Proof::Committed => None,
         });
         let mut value = json!({
             "name": row.name, "destination": delivery.destination, "study": delivery.study, "by": delivery.by,
             "state": if delivery.is_done() { "done" } else { "sending" }, "total": delivery.total,
-            "delivered": delivered, "failed": failed, "refused": refused, "why": why, "asked": row.made,
-            "changed": row.written,
+            "delivered": delivered, "committed": delivery.commits.then(|| delivery.committed()), "failed": failed,
+            "refused": refused, "why": why, "asked": row.made, "changed": row.written,
         });
         if let (true, Some(fields)) = (is_of_one, value.as_object_mut()) {
             fields.insert("instances".to_owned(), json!(delivery.instances));

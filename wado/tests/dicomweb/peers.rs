@@ -31,7 +31,7 @@ async fn a_peer_is_told_changed_and_removed_while_the_server_runs() {
     let expected = json!({
         "ae-title": "CT1", "host": "ct1.example", "port": 104, "any-address": false, "tls": false,
         "may": ["store", "query"], "transfer-syntaxes": [], "text": "ascii-fold", "max-associations": 4,
-        "max-kib-s": 0, "send-between": "", "notify-availability": false, "description": "", "fixed": false,
+        "max-kib-s": 0, "send-between": "", "notify-availability": false, "commitment-s": 0, "description": "", "fixed": false,
     });
     assert_eq!(told, expected);
     // What was read can be written back.

@@ -1,13 +1,18 @@
 //! A study goes to a destination: by a rule, or because somebody asked for it.
 //!
 //! What became of each instance is noted as it happens, in the register; so what was delivered is not sent again,
-//! whatever stops us between, and can be shown years later.
+//! whatever stops us between, and can be shown years later. Where the destination commits itself to what it has taken, that
+//! is what counts (`commit`).
+
+mod commit;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dicom_store::model::{AeTitle, ErrorKind, Instance, Resource, SopInstanceUid, StudyInstanceUid};
+use dicom_store::model::{
+    AeTitle, ErrorKind, Instance, Resource, SopInstanceUid, StudyInstanceUid, TransactionUid,
+};
 use dicom_store::queue::{NewJob, Priority};
 use dicom_store::register::Entry;
 use dicom_store::{Session, Work};
@@ -19,7 +24,7 @@ use tracing::{debug, info};
 
 use super::complete::to_json;
 use super::turns::Turns;
-use crate::destination::Sent;
+use crate::destination::{Destination, Sent};
 use crate::job::{HowFar, Job, new_job};
 use crate::remote::Remotes;
 use crate::{Error, Result, clock};
@@ -44,6 +49,8 @@ const A_MINUTE: Duration = Duration::from_secs(60);
 pub enum Proof {
     /// The destination has answered that it is stored.
     Delivered,
+    /// It has committed itself to keeping it.
+    Committed,
     /// Not yet, and why; it is tried again.
     Failed(String),
     /// The destination does not take such instances.
@@ -62,6 +69,15 @@ pub struct Delivery {
     pub total: u64,
     /// Of those that were sent.
     pub instances: BTreeMap<SopInstanceUid, Proof>,
+    /// The destination is asked to commit itself to what it has taken; before it has, nothing is proven.
+    #[serde(default)]
+    pub commits: bool,
+    /// Requests of that whose reports have not come, the newest last.
+    #[serde(default)]
+    pub transactions: Vec<TransactionUid>,
+    /// How often that was asked in vain.
+    #[serde(default)]
+    pub rounds: u32,
 }
 
 impl Delivery {
@@ -70,24 +86,39 @@ impl Delivery {
         format!("{study} {destination}")
     }
 
-    /// Delivered, failed for now, refused.
+    fn count(&self, is: fn(&Proof) -> bool) -> u64 {
+        self.instances.values().filter(|proof| is(proof)).count() as u64
+    }
+
+    /// Delivered, those included that are committed to; failed for now; refused.
     pub fn counts(&self) -> (u64, u64, u64) {
-        let count = |is: fn(&Proof) -> bool| self.instances.values().filter(|proof| is(proof)).count() as u64;
         (
-            count(|proof| matches!(proof, Proof::Delivered)),
-            count(|proof| matches!(proof, Proof::Failed(_))),
-            count(|proof| matches!(proof, Proof::Refused(_))),
+            self.count(|proof| matches!(proof, Proof::Delivered | Proof::Committed)),
+            self.count(|proof| matches!(proof, Proof::Failed(_))),
+            self.count(|proof| matches!(proof, Proof::Refused(_))),
         )
     }
 
+    /// Those that the destination has committed itself to.
+    pub fn committed(&self) -> u64 {
+        self.count(|proof| matches!(proof, Proof::Committed))
+    }
+
     /// Whether nothing is left to be sent.
-    pub fn is_done(&self) -> bool {
+    fn is_sent(&self) -> bool {
         let (delivered, _, refused) = self.counts();
         self.total > 0 && delivered + refused >= self.total
     }
 
+    /// Whether all of it is proven that will be.
+    pub fn is_done(&self) -> bool {
+        let (_, _, refused) = self.counts();
+        self.is_sent() && (!self.commits || self.committed() + refused >= self.total)
+    }
+
     fn is_settled(&self, instance: &SopInstanceUid) -> bool {
-        matches!(self.instances.get(instance), Some(Proof::Delivered | Proof::Refused(_)))
+        let proof = self.instances.get(instance);
+        matches!(proof, Some(Proof::Delivered | Proof::Committed | Proof::Refused(_)))
     }
 
     fn note(&mut self, instance: SopInstanceUid, sent: Sent) {
@@ -165,6 +196,9 @@ impl Forward {
             by: errand.by.clone(),
             total: 0,
             instances: BTreeMap::new(),
+            commits: false,
+            transactions: Vec::new(),
+            rounds: 0,
         }))
     }
 
@@ -173,13 +207,21 @@ impl Forward {
         Ok(self.work.register(&[Entry::new(DELIVERY, name, to_json(delivery)?)]).await?)
     }
 
-    /// Sends what is left, and notes what becomes of it. Gives whether it was stopped before the end.
-    async fn send(&self, delivery: &mut Delivery, left: &[Instance], far: &HowFar) -> Result<bool> {
-        let destination = self.remotes.destination(&delivery.destination).await.ok_or_else(|| {
-            let what = format!("{} is no peer that anything may be sent to", delivery.destination);
+    async fn destination(&self, name: &AeTitle) -> Result<Arc<dyn Destination>> {
+        self.remotes.destination(name).await.ok_or_else(|| {
             // It may be told again; until then it is as if it could not be reached.
-            Error::Remote(what)
-        })?;
+            Error::Remote(format!("{name} is no peer that anything may be sent to"))
+        })
+    }
+
+    /// Sends what is left, and notes what becomes of it. Gives whether it was stopped before the end.
+    async fn send(
+        &self,
+        destination: &dyn Destination,
+        delivery: &mut Delivery,
+        left: &[Instance],
+        far: &HowFar,
+    ) -> Result<bool> {
         let stop = CancellationToken::new();
         let (told, mut heard) = mpsc::channel(OUTCOMES);
         let sending = destination.send(&self.session, left, told, &stop);
@@ -225,6 +267,13 @@ impl Job for Forward {
 
     async fn run(&self, errand: Errand, far: &HowFar) -> Result<()> {
         let Errand { destination, study, waits, .. } = &errand;
+        let Some(_turn) = self.turns.take(destination, study.as_str()) else {
+            return Ok(self.work.enqueue(&[Self::later(errand, AGAIN)?]).await?);
+        };
+        let mut delivery = self.delivery(&errand).await?;
+        if let Some(rest) = self.hear(&mut delivery).await? {
+            return Ok(self.work.enqueue(&[Self::later(errand, rest)?]).await?);
+        }
         if *waits && let Some(peer) = self.remotes.peer(destination).await {
             let minutes = u32::from(peer.send_between.minutes_until(clock::minute_of_day()));
             if minutes > 0 {
@@ -237,25 +286,29 @@ impl Job for Forward {
             Err(error) if error.kind == ErrorKind::NotFound => return Ok(()),
             instances => instances?,
         };
-        let Some(_turn) = self.turns.take(destination) else {
-            return Ok(self.work.enqueue(&[Self::later(errand, AGAIN)?]).await?);
-        };
-        let mut delivery = self.delivery(&errand).await?;
+        let place = self.destination(destination).await?;
         delivery.total = instances.len() as u64;
-        let is_left = |instance: &Instance| !delivery.is_settled(&instance.sop_instance);
-        let left: Vec<Instance> = instances.into_iter().filter(is_left).collect();
-        if left.is_empty() {
-            return self.keep(&delivery).await;
-        }
+        delivery.commits = place.commits_within().is_some();
+        let is_left = |instance: &&Instance| !delivery.is_settled(&instance.sop_instance);
+        let left: Vec<Instance> = instances.iter().filter(is_left).cloned().collect();
         let was_delivered = delivery.counts().0;
         far.of(delivery.total);
         far.add(delivery.total.saturating_sub(left.len() as u64));
-        let stopped = self.send(&mut delivery, &left, far).await?;
+        let stopped = if left.is_empty() {
+            self.keep(&delivery).await?;
+            false
+        } else {
+            self.send(&*place, &mut delivery, &left, far).await?
+        };
         let (delivered, failed, refused) = delivery.counts();
-        let (study, destination) = (&delivery.study, &delivery.destination);
-        info!(%study, %destination, delivered, failed, refused, total = delivery.total, "sent on");
+        if !left.is_empty() {
+            info!(%study, %destination, delivered, failed, refused, total = delivery.total, "sent on");
+        }
         if delivery.is_done() {
             return Ok(());
+        }
+        if delivery.is_sent() {
+            return self.commit(errand, &*place, delivery, &instances).await;
         }
         // Whoever takes something is not kept waiting for the rest.
         if stopped || (delivered > was_delivered && failed == 0) {

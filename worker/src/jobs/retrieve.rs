@@ -96,7 +96,7 @@ impl Job for Retrieve {
     type Payload = Errand;
 
     async fn run(&self, errand: Errand, _: &HowFar) -> Result<()> {
-        let Some(_turn) = self.turns.take(&errand.peer) else {
+        let Some(_turn) = self.turns.take(&errand.peer, errand.study.as_str()) else {
             return Ok(self.work.enqueue(&[Self::later(errand, AGAIN)?]).await?);
         };
         let Errand { peer, study, by } = errand;

@@ -6,7 +6,7 @@ use rstest::rstest;
 
 use super::peer::{CT, EXPLICIT, Peer, command, message, p_data, serve};
 use crate::Config;
-use crate::commitment::{STORAGE_COMMITMENT, WELL_KNOWN_INSTANCE, information};
+use crate::commitment::{STORAGE_COMMITMENT, WELL_KNOWN_INSTANCE, asked_for};
 use crate::dimse::{Request, Status};
 
 const N_ACTION: u16 = 0x0130;
@@ -23,16 +23,16 @@ fn action(instance: &str, action_type: &str, information: Option<&[u8]>) -> Vec<
 }
 
 fn asked(references: &[(&str, &str)]) -> Vec<u8> {
-    information("2.25.9", references).write(Encoding::ExplicitLittle)
+    asked_for("2.25.9", references).write(Encoding::ExplicitLittle)
 }
 
 /// The report that comes next.
 async fn report(peer: &mut Peer) -> Attributes {
     let (_, body) = peer.pdu().await.unwrap();
-    let Some(Request::Other(identity)) = Request::read(Bytes::from(body).slice(6..)) else {
+    let Some(Request::NEventReport(request)) = Request::read(Bytes::from(body).slice(6..)) else {
         panic!("no N-EVENT-REPORT");
     };
-    assert_eq!(identity.sop_instance, WELL_KNOWN_INSTANCE);
+    assert_eq!(request.identity.sop_instance, WELL_KNOWN_INSTANCE);
     let (_, body) = peer.pdu().await.unwrap();
     let information = Attributes::read(Bytes::from(body).slice(6..), Encoding::ExplicitLittle).unwrap();
     let mut answer = command(STORAGE_COMMITMENT, 0x8100, false, &[(0x0900, "\0\0")]);
@@ -90,6 +90,26 @@ async fn a_request_that_cannot_be_is_refused_and_the_association_stands(
     let server = serve(known()).await;
     let mut peer = Peer::associate(&server, calling, &[(STORAGE_COMMITMENT, EXPLICIT)]).await;
     let (response, _) = peer.ask(&action(instance, action_type, information.as_deref())).await;
+    assert_eq!(response.status, expected);
+    peer.release().await;
+}
+
+#[rstest]
+#[case::stranger("CT1", Some(asked(&[(CT, "1.2")])), Status::NOT_AUTHORIZED)]
+#[case::nobody_has_asked("WS1", Some(asked(&[(CT, "1.2")])), Status::INVALID_ARGUMENT_VALUE)]
+#[case::nothing("WS1", None, Status::INVALID_ARGUMENT_VALUE)]
+#[case::too_long("WS1", Some(vec![0; 3 << 20]), Status::RESOURCE_LIMITATION)]
+#[tokio::test]
+async fn a_report_that_cannot_be_is_refused_and_the_association_stands(
+    #[case] calling: &str,
+    #[case] event: Option<Vec<u8>>,
+    #[case] expected: Status,
+) {
+    let server = serve(known()).await;
+    let mut peer = Peer::associate(&server, calling, &[(STORAGE_COMMITMENT, EXPLICIT)]).await;
+    let more = [(0x1000, WELL_KNOWN_INSTANCE), (0x1002, "\u{1}\0")];
+    let report = command(STORAGE_COMMITMENT, 0x0100, event.is_some(), &more);
+    let (response, _) = peer.ask(&message(1, &report, event.as_deref())).await;
     assert_eq!(response.status, expected);
     peer.release().await;
 }

@@ -39,7 +39,7 @@ const BOTH: &[Role] = &[Role::Scu, Role::Scp];
 /// Everything but storage, which is whole families of classes.
 const DECLARED: &[Declared] = &[
     declared("Verification", "1.2.840.10008.1.1", BOTH),
-    declared("Storage Commitment Push Model", STORAGE_COMMITMENT, SCP),
+    declared("Storage Commitment Push Model", STORAGE_COMMITMENT, BOTH),
     declared("Patient Root Query/Retrieve - FIND", "1.2.840.10008.5.1.4.1.2.1.1", SCP),
     declared("Patient Root Query/Retrieve - MOVE", "1.2.840.10008.5.1.4.1.2.1.2", SCP),
     declared("Patient Root Query/Retrieve - GET", "1.2.840.10008.5.1.4.1.2.1.3", SCP),

@@ -2,6 +2,7 @@ use std::collections::HashMap;
 
 use dicom::dictionary_std::tags;
 use dicom_store::fixture::{self, Sample, ct};
+use dicom_store::Peer as RemoteAe;
 use dicom_store::model::{Attributes, Encoding, Resource, VR};
 use rstest::rstest;
 use tokio::sync::mpsc;
@@ -251,10 +252,11 @@ async fn a_destination_tells_what_became_of_each_instance() {
     let refused = fixture::store(&ours.session(), &film).await.unwrap();
     let instances = [stored.instance().clone(), refused.instance().clone()];
     let destination = |address: &str| {
-        let config =
-            Config { peers: vec![format!("THEIRS={address}").parse().unwrap()], ..Config::default() };
-        let peers = crate::Peers::new(&config, ours.archive().work());
-        DimseDestination::new("THEIRS".parse().unwrap(), peers, CpuPool::new(1).unwrap(), config.into())
+        let peer: RemoteAe = format!("THEIRS={address}").parse().unwrap();
+        let config = Config { peers: vec![peer.clone()], ..Config::default() };
+        let (work, pool) = (ours.archive().work(), CpuPool::new(1).unwrap());
+        let peers = crate::Peers::new(&config, work.clone());
+        DimseDestination::new(&peer, peers, pool, config.into(), work)
     };
     let (session, stop) = (ours.session(), CancellationToken::new());
     let (told, mut heard) = mpsc::channel(8);
