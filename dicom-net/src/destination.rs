@@ -63,6 +63,7 @@ impl DimseDestination {
             originator: None,
             priority: 0,
             config: Arc::clone(&self.config),
+            associations: peer.max_associations,
             outcomes,
             stop: stop.clone(),
         };

@@ -121,6 +121,27 @@ async fn a_destination_that_is_down_gets_it_when_it_is_up() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_large_study_goes_on_as_many_associations_as_the_destination_may_have() -> Result<()> {
+    const SLICES: u16 = 170;
+    let dimse = free_address()?;
+    let orthanc = Orthanc::start(dimse).await?;
+    let peer = format!(
+        "[[dimse.peers]]\nae-title = \"ORTHANC\"\nhost = \"127.0.0.1\"\nport = {}\nmax-associations = 3\n",
+        orthanc.address.port()
+    );
+    let scene = Scene::set(&format!("{}{peer}", rule("{}", "ORTHANC")))?;
+    let program = scene.start(&["--dimse", &dimse.to_string()]).await?;
+    let study = ct(NGUYEN, SLICES);
+    send(&program, "CT1", &scene.files(&study)?).await?;
+    delivery(&Web::new(program.http), "2.25.7001", |row| row["state"] == "done").await?;
+    assert_eq!(orthanc.instances().await?.into_iter().collect::<BTreeSet<_>>(), uids(&study));
+    let log = program.log();
+    assert_eq!(log.matches("instances sent").count(), 3, "{log}");
+    assert_eq!(sum_of(&log, "instances sent", "instances"), u64::from(SLICES), "{log}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn what_was_delivered_before_a_kill_is_not_sent_again() -> Result<()> {
     const SLICES: u16 = 240;
     let dimse = free_address()?;
@@ -308,8 +329,7 @@ async fn a_report_that_comes_behind_a_restart_on_another_association_counts() ->
     let options = [dimse[0].as_str(), dimse[1].as_str()];
     let program = scene.start(&options).await?;
     let files = scene.files(&ct(NGUYEN, 3))?;
-    let wishes =
-        [json!({"port": keeper.port(), "where": "new", "after": &after, "reports": 1}).to_string()];
+    let wishes = [json!({"port": keeper.port(), "where": "new", "after": &after, "reports": 1}).to_string()];
     let keeping = pynetdicom(program.dimse, "commits", &wishes);
     let restarted = async {
         send(&program, "CT1", &files).await?;

@@ -50,9 +50,10 @@ pub(crate) async fn hear(
             info!(peer = %from, %transaction, committed, failed, "storage commitment was reported");
             Response::new(identity, Status::SUCCESS)
         }
-        Ok(Noted::Unknown) => {
-            refused((Status::INVALID_ARGUMENT_VALUE, "no request of ours has this Transaction UID".to_owned()))
-        }
+        Ok(Noted::Unknown) => refused((
+            Status::INVALID_ARGUMENT_VALUE,
+            "no request of ours has this Transaction UID".to_owned(),
+        )),
         Err(error) => {
             warn!(peer = %from, %transaction, %error, "a report of storage commitment cannot be noted");
             Response::new(identity, Status::PROCESSING_FAILURE)
@@ -76,9 +77,9 @@ fn read(
     if !matches!(request.event_type, Some(SUCCESSFUL | FAILURES_EXIST)) {
         return Err((Status::NO_SUCH_EVENT_TYPE, "only event types 1 and 2".to_owned()));
     }
+    let event = event.ok_or_else(|| (Status::RESOURCE_LIMITATION, "the report is too long".to_owned()))?;
     let event =
-        event.ok_or_else(|| (Status::RESOURCE_LIMITATION, "the report is too long".to_owned()))?;
-    let event = Attributes::read(event, encoding).map_err(|error| (Status::PROCESSING_FAILURE, error.what))?;
+        Attributes::read(event, encoding).map_err(|error| (Status::PROCESSING_FAILURE, error.what))?;
     let transaction = event.uid(tags::TRANSACTION_UID).ok_or_else(|| invalid("no Transaction UID"))?;
     let transaction = TransactionUid::parse(transaction).map_err(|error| invalid(&error.what))?;
     let named = |sequence: Tag| {

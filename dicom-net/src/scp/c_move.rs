@@ -112,6 +112,8 @@ where
             }),
             priority,
             config: Arc::clone(&self.shared.config),
+            // Whoever asks for several things at a time has several; each is told how far it is in its order.
+            associations: 1,
             outcomes,
             stop: stop.clone(),
         };

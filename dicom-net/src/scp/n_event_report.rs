@@ -28,7 +28,9 @@ where
         }
         if !identity.has_data_set {
             let response = Response::new(identity, Status::INVALID_ARGUMENT_VALUE);
-            return self.respond(context, &response.because("the report has no Event Information"), None).await;
+            return self
+                .respond(context, &response.because("the report has no Event Information"), None)
+                .await;
         }
         let event = self.data_set(context, LONGEST_LIST).await?;
         let encoding = context.transfer_syntax.facts().encoding;

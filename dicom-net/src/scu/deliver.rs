@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use dicom_store::model::{Instance, SopClassUid, SopInstanceUid, TransferSyntaxUid, transfer_syntax};
 use dicom_store::{Peer, Session};
-use tokio::sync::mpsc;
+use futures_util::future::join_all;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use worker::{CpuPool, transcode};
@@ -20,6 +21,8 @@ use crate::ul::Role;
 
 /// Presentation contexts that an association can have.
 const MOST_CONTEXTS: usize = 128;
+/// Fewer instances than this are not worth an association of their own.
+const FEW: usize = 50;
 
 /// What became of one instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +69,8 @@ pub(crate) struct Errand {
     /// Priority (0000,0700) of the sub-operations (PS3.7 §9.1.1.1).
     pub priority: u16,
     pub config: Arc<Config>,
+    /// At the same time, as far as the way to the peer has room for them; one at least.
+    pub associations: usize,
     /// Told what became of each instance.
     pub outcomes: mpsc::Sender<(SopInstanceUid, Outcome)>,
     /// No further instance is begun after it is cancelled.
@@ -73,6 +78,12 @@ pub(crate) struct Errand {
 }
 
 type Context = (SopClassUid, Vec<TransferSyntaxUid>);
+
+/// An association, and the place that it has on the way to the peer.
+struct Sending {
+    association: TcpAssociation,
+    _place: OwnedSemaphorePermit,
+}
 
 /// An instance, and the context and form in which it goes out.
 type Ready = ((u8, Form), Instance);
@@ -113,25 +124,44 @@ impl Errand {
     }
 
     async fn deliver(&self, batch: Batch) -> Result<()> {
-        let _place = match self.lane.enter(self.config.response()).await {
-            Ok(place) => place,
+        let first = match self.lane.enter(self.config.response()).await {
+            Ok(place) => self.associate(place, &batch).await,
+            Err(error) => Err(error),
+        };
+        let first = match first {
+            Ok(first) => first,
             Err(error) => {
-                warn!(called = %self.peer.ae_title, %error, "nothing was sent");
+                warn!(called = %self.peer.ae_title, %error, "nothing was sent, there is no association");
                 self.fail(batch.instances.iter(), &error).await;
                 return Err(error);
             }
         };
-        let association = connect(&self.peer, Role::Scu, &batch.contexts, &self.config).await;
-        let mut association = match association {
-            Ok(association) => association,
-            Err(error) => {
-                warn!(called = %self.peer.ae_title, %error, "the destination has no association for us");
-                self.fail(batch.instances.iter(), &error).await;
-                return Err(error);
-            }
-        };
-        let (ready, refused): (Vec<_>, Vec<_>) = batch
-            .instances
+        let others = (batch.instances.len() / FEW).clamp(1, self.associations.max(1)) - 1;
+        let others = join_all((0..others).map(|_| async {
+            // What is left of the way is for whoever comes next.
+            self.associate(self.lane.try_enter()?, &batch).await.ok()
+        }));
+        let all: Vec<Sending> = std::iter::once(first).chain(others.await.into_iter().flatten()).collect();
+        let share = batch.instances.len().div_ceil(all.len()).max(1);
+        let mut instances = batch.instances;
+        let mut shares = Vec::with_capacity(all.len());
+        for sending in all {
+            let rest = instances.split_off(share.min(instances.len()));
+            shares.push(self.carry(sending, std::mem::replace(&mut instances, rest)));
+        }
+        join_all(shares).await.into_iter().collect()
+    }
+
+    /// An association for a batch.
+    async fn associate(&self, place: OwnedSemaphorePermit, batch: &Batch) -> Result<Sending> {
+        let association = connect(&self.peer, Role::Scu, &batch.contexts, &self.config).await?;
+        Ok(Sending { association, _place: place })
+    }
+
+    /// Sends these on one association.
+    async fn carry(&self, sending: Sending, instances: Vec<Instance>) -> Result<()> {
+        let Sending { mut association, _place } = sending;
+        let (ready, refused): (Vec<_>, Vec<_>) = instances
             .into_iter()
             .map(|instance| {
                 (way_out(association.contexts.iter(), &instance, &self.peer.transfer_syntaxes), instance)

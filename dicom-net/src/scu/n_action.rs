@@ -131,11 +131,7 @@ impl Commitment<'_> {
         association.writer.flush().await
     }
 
-    async fn pass_over(
-        &self,
-        association: &mut TcpAssociation,
-        context: &PresentationContext,
-    ) -> Result<()> {
+    async fn pass_over(&self, association: &mut TcpAssociation, context: &PresentationContext) -> Result<()> {
         let mut pace = Pace::new(self.config.stall());
         pass_over(&mut Paced { reader: &mut association.reader, pace: &mut pace, context: context.id }).await
     }

@@ -1,8 +1,8 @@
 use std::collections::HashMap;
 
 use dicom::dictionary_std::tags;
-use dicom_store::fixture::{self, Sample, ct};
 use dicom_store::Peer as RemoteAe;
+use dicom_store::fixture::{self, Sample, ct};
 use dicom_store::model::{Attributes, Encoding, Resource, VR};
 use rstest::rstest;
 use tokio::sync::mpsc;

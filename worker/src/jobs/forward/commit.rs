@@ -199,13 +199,17 @@ mod tests {
     fn report(committed: &[&str], failed: &[(&str, u16)]) -> Report {
         Report {
             committed: committed.iter().map(|instance| uid(instance)).collect::<BTreeSet<_>>(),
-            failed: failed.iter().map(|(instance, reason)| (uid(instance), *reason)).collect::<BTreeMap<_, _>>(),
+            failed: failed
+                .iter()
+                .map(|(instance, reason)| (uid(instance), *reason))
+                .collect::<BTreeMap<_, _>>(),
         }
     }
 
     #[test]
     fn what_is_committed_to_is_proven_and_the_rest_is_sent_again() {
-        let mut delivery = delivery(&[("1.1", Proof::Delivered), ("1.2", Proof::Delivered), ("1.3", Proof::Delivered)]);
+        let mut delivery =
+            delivery(&[("1.1", Proof::Delivered), ("1.2", Proof::Delivered), ("1.3", Proof::Delivered)]);
         assert!(delivery.is_sent() && !delivery.is_done());
         assert!(!delivery.judge(&asked(&["1.1", "1.2", "1.3"]), &report(&["1.1"], &[("1.2", 0x0112)])));
         assert_eq!((delivery.committed(), delivery.rounds), (1, 0));
