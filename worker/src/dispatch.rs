@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dicom_store::model::{SeriesInstanceUid, StudyInstanceUid};
 use dicom_store::{Change, ChangeKind, Changes, Cursor, NewJob, Work};
@@ -29,6 +29,10 @@ const GATHER: Duration = Duration::from_millis(500);
 /// and found made.
 const BEGUN: usize = 4096;
 
+/// First thumbnails that are asked for in a second, at the most. More series than that begin when an archive is brought
+/// over or its index made anew, which nobody looks at one by one; they have theirs when they have settled.
+const BEGUN_EACH_SECOND: u32 = 8;
+
 /// How long to wait when the index cannot be reached.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -43,7 +47,32 @@ pub struct Dispatcher {
     begun: Begun,
 }
 
-type Begun = HashSet<(StudyInstanceUid, SeriesInstanceUid)>;
+/// Series whose first thumbnail was asked for.
+#[derive(Debug)]
+struct Begun {
+    series: HashSet<(StudyInstanceUid, SeriesInstanceUid)>,
+    second: Instant,
+    in_second: u32,
+}
+
+impl Begun {
+    fn new() -> Self {
+        Self { series: HashSet::new(), second: Instant::now(), in_second: 0 }
+    }
+
+    /// Whether to ask for a first thumbnail now.
+    fn asks(&mut self, study: &StudyInstanceUid, series: &SeriesInstanceUid, now: Instant) -> bool {
+        if now.duration_since(self.second) >= Duration::from_secs(1) {
+            (self.second, self.in_second) = (now, 0);
+        }
+        if self.series.len() > BEGUN {
+            self.series.clear();
+        }
+        let asks = self.in_second < BEGUN_EACH_SECOND && self.series.insert((study.clone(), series.clone()));
+        self.in_second += u32::from(asks);
+        asks
+    }
+}
 
 impl Dispatcher {
     /// Follows that feed; `jobs_came` wakes the runners. A study of which nothing has come for `quiet` counts as complete.
@@ -82,7 +111,7 @@ impl Dispatcher {
     async fn step(&mut self, cursor: Cursor) -> Result<Cursor> {
         let page = self.work.changes_after(cursor, PAGE).await?;
         let Some(last) = page.last().map(|change| change.cursor) else { return Ok(cursor) };
-        let jobs = jobs(&page, self.quiet, &mut self.begun)?;
+        let jobs = jobs(&page, self.quiet, &mut self.begun, Instant::now())?;
         if !self.work.advance(CONSUMER, cursor, last, &jobs).await? {
             // Another node has taken this page.
             return Ok(self.work.cursor_of(CONSUMER).await?);
@@ -99,7 +128,7 @@ impl Dispatcher {
 ///
 /// An index that is made anew begins its feed anew, and every instance is told of again. Nothing is remembered of what
 /// was done for it before: each job sees by what it has made, and by when the instances came, that it is done.
-fn jobs(page: &[Change], quiet: Duration, begun: &mut Begun) -> Result<Vec<NewJob>> {
+fn jobs(page: &[Change], quiet: Duration, begun: &mut Begun, now: Instant) -> Result<Vec<NewJob>> {
     let mut grown: BTreeMap<(&StudyInstanceUid, &SeriesInstanceUid), u64> = BTreeMap::new();
     for change in page.iter().filter(|change| change.kind == ChangeKind::Stored) {
         let newest = grown.entry((&change.study, &change.series)).or_default();
@@ -107,11 +136,8 @@ fn jobs(page: &[Change], quiet: Duration, begun: &mut Begun) -> Result<Vec<NewJo
     }
     let mut studies: BTreeMap<&StudyInstanceUid, u64> = BTreeMap::new();
     let mut jobs = Vec::with_capacity(3 * grown.len());
-    if begun.len() > BEGUN {
-        begun.clear();
-    }
     for ((study, series), newest) in grown {
-        if begun.insert((study.clone(), series.clone())) {
+        if begun.asks(study, series, now) {
             jobs.push(Thumbnail::at_once(study, series)?);
         }
         jobs.push(Thumbnail::when_settled(study, series, newest)?);
@@ -170,9 +196,35 @@ mod tests {
         };
         let study = ct().study();
         let page = [5, 7, 6].map(|received| Change { study: study.clone(), ..change(received) });
-        let jobs = jobs(&page, QUIET, &mut Begun::new()).unwrap();
+        let jobs = jobs(&page, QUIET, &mut Begun::new(), Instant::now()).unwrap();
         let payloads: Vec<_> = jobs.iter().map(|job| job.payload.as_str()).collect();
         assert!(payloads.len() == 2 && payloads[1].contains(r#""newest":7"#), "{payloads:?}");
+    }
+
+    #[test]
+    fn of_many_series_that_begin_at_once_some_have_a_first_thumbnail_and_the_others_later() {
+        let change = |number: u32| Change {
+            cursor: Cursor::default(),
+            kind: ChangeKind::Stored,
+            study: ct().study(),
+            series: SeriesInstanceUid::parse(&format!("1.{number}")).unwrap(),
+            sop_instance: ct().sop_instance(),
+            received: 0,
+        };
+        let study = ct().study();
+        let page: Vec<_> = (0..40).map(|number| Change { study: study.clone(), ..change(number) }).collect();
+        let (mut begun, mut now) = (Begun::new(), Instant::now());
+        let mut first = |now| {
+            let jobs = jobs(&page, QUIET, &mut begun, now).unwrap();
+            jobs.iter().filter(|job| job.priority == Priority::Awaited).count()
+        };
+        assert_eq!((first(now), first(now)), (8, 0));
+        let mut all = 8;
+        for _ in 0..5 {
+            now += Duration::from_secs(1);
+            all += first(now);
+        }
+        assert_eq!(all, 40, "each once");
     }
 
     #[tokio::test]
