@@ -3,11 +3,12 @@
 use std::collections::HashSet;
 
 use axum::RequestPartsExt;
-use axum::extract::{FromRequestParts, RawPathParams};
+use axum::extract::{FromRequestParts, Path, RawPathParams};
 use dicom_store::model::{
     FrameNumber, Instance, Resource, SeriesInstanceUid, SopInstanceUid, StudyInstanceUid,
 };
 use http::request::Parts;
+use serde::de::DeserializeOwned;
 
 use crate::base_url::BaseUrl;
 use crate::error::Problem;
@@ -66,12 +67,27 @@ impl Target {
     }
 }
 
+/// Names in the path that are no UIDs, decoded.
+pub(crate) struct Named<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Named<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let names = Path::from_request_parts(parts, state).await;
+        names.map(|Path(names)| Self(names)).map_err(|_| not_text())
+    }
+}
+
+fn not_text() -> Problem {
+    Problem::invalid("the path is not percent-encoded UTF-8")
+}
+
 impl FromRequestParts<Web> for Target {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &Web) -> Result<Self, Problem> {
-        let parameters: RawPathParams =
-            parts.extract().await.map_err(|_| Problem::invalid("the path is not percent-encoded UTF-8"))?;
+        let parameters: RawPathParams = parts.extract().await.map_err(|_| not_text())?;
         let mut target = Self::default();
         for (name, value) in &parameters {
             match name {

@@ -9,7 +9,7 @@ mod events;
 mod request;
 
 use axum::Router;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use dicom::dictionary_std::{tags, uids};
@@ -24,6 +24,7 @@ use crate::accept::Category;
 use crate::base_url::BaseUrl;
 use crate::error::{Problem, warn};
 use crate::parameters::Parameters;
+use crate::resource::Named;
 use crate::search::{Answer, OFFERS, Search, SearchRequest};
 use crate::state::Web;
 
@@ -169,7 +170,7 @@ async fn create(State(web): State<Web>, request: Request) -> Result<Response, Pr
     })
 }
 
-async fn retrieve(Path(uid): Path<String>, request: SearchRequest) -> Result<Response, Problem> {
+async fn retrieve(Named(uid): Named<String>, request: SearchRequest) -> Result<Response, Problem> {
     let SearchRequest { session, accepts, base, .. } = request;
     let mut answer = Answer::new(accepts.best(Category::Dicom, OFFERS)?);
     let uid = workitem_uid(&uid)?;
@@ -186,7 +187,7 @@ async fn retrieve(Path(uid): Path<String>, request: SearchRequest) -> Result<Res
 
 async fn update(
     State(web): State<Web>,
-    Path(uid): Path<String>,
+    Named(uid): Named<String>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
@@ -203,7 +204,7 @@ async fn update(
 
 async fn change_state(
     State(web): State<Web>,
-    Path(uid): Path<String>,
+    Named(uid): Named<String>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
@@ -228,7 +229,7 @@ fn already(status: StatusCode, state: StepState) -> Told {
 
 async fn request_cancellation(
     State(web): State<Web>,
-    Path(uid): Path<String>,
+    Named(uid): Named<String>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
@@ -283,7 +284,7 @@ fn subscription(workitem: &str, filter: Option<Filter>) -> Result<Subscription, 
 
 async fn subscribe(
     State(web): State<Web>,
-    Path((workitem, aet)): Path<(String, String)>,
+    Named((workitem, aet)): Named<(String, String)>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
@@ -315,7 +316,7 @@ fn ended(workitem: &str) -> Result<(Subscription, bool), Problem> {
 
 async fn unsubscribe(
     State(web): State<Web>,
-    Path((workitem, aet)): Path<(String, String)>,
+    Named((workitem, aet)): Named<(String, String)>,
     parts: Parts,
 ) -> Result<Response, Problem> {
     let (session, base) = (web.session(&parts), BaseUrl::of(&parts, &web.config));
@@ -328,7 +329,7 @@ async fn unsubscribe(
 
 async fn suspend(
     State(web): State<Web>,
-    Path((workitem, aet)): Path<(String, String)>,
+    Named((workitem, aet)): Named<(String, String)>,
     parts: Parts,
 ) -> Result<Response, Problem> {
     let (session, base) = (web.session(&parts), BaseUrl::of(&parts, &web.config));

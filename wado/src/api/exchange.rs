@@ -1,6 +1,6 @@
 //! What is exchanged with peers: what they have, what is fetched from them and sent to them.
 
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::response::Response;
 use dicom::dictionary_std::tags;
 use dicom_store::access::Action;
@@ -23,6 +23,7 @@ use crate::base_url::BaseUrl;
 use crate::dicom_json;
 use crate::error::{Problem, warn};
 use crate::parameters::Parameters;
+use crate::resource::Named;
 
 /// Rows of a search at a peer that says nothing else, and at the most.
 const ROWS: usize = 100;
@@ -57,7 +58,7 @@ struct Asked {
 
 pub(super) async fn studies(
     State(api): State<Api>,
-    Path(aet): Path<String>,
+    Named(aet): Named<String>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
@@ -110,7 +111,7 @@ fn keys(parameters: &Parameters) -> Result<(Attributes, usize), Problem> {
 
 pub(super) async fn retrieve(
     State(api): State<Api>,
-    Path(aet): Path<String>,
+    Named(aet): Named<String>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (peer, studies) = order(&api, &aet, request, "retrieve from").await?;
@@ -122,7 +123,7 @@ pub(super) async fn retrieve(
 
 pub(super) async fn send(
     State(api): State<Api>,
-    Path(aet): Path<String>,
+    Named(aet): Named<String>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (peer, studies) = order(&api, &aet, request, "send to").await?;
@@ -153,7 +154,7 @@ impl Default for AskedImport {
 
 pub(super) async fn import(
     State(api): State<Api>,
-    Path(aet): Path<String>,
+    Named(aet): Named<String>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();

@@ -1,6 +1,6 @@
 //! The queue: what is to be done, how far it is, and what an operator wants of it.
 
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use dicom_store::queue::{JobId, JobQuery, JobState, Priority, QueuedJob, Steering};
 use http::StatusCode;
@@ -12,6 +12,7 @@ use super::peers::object;
 use super::{Api, Page, answer, json_body};
 use crate::error::Problem;
 use crate::parameters::Parameters;
+use crate::resource::Named;
 
 /// Bytes of a wish, at the most.
 const MOST_BYTES: usize = 4 << 10;
@@ -30,7 +31,7 @@ pub(super) async fn jobs(State(api): State<Api>, request: Request) -> Result<Res
 
 pub(super) async fn job(
     State(api): State<Api>,
-    Path(job): Path<String>,
+    Named(job): Named<String>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
@@ -46,7 +47,7 @@ struct Wish {
 
 pub(super) async fn prioritise(
     State(api): State<Api>,
-    Path(job): Path<String>,
+    Named(job): Named<String>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
@@ -59,7 +60,7 @@ pub(super) async fn prioritise(
 
 pub(super) async fn run(
     State(api): State<Api>,
-    Path(job): Path<String>,
+    Named(job): Named<String>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
@@ -69,7 +70,7 @@ pub(super) async fn run(
 
 pub(super) async fn cancel(
     State(api): State<Api>,
-    Path(job): Path<String>,
+    Named(job): Named<String>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();

@@ -1,6 +1,6 @@
 //! The table of peers, as an operator changes it while the server runs.
 
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use dicom_store::access::Action;
 use dicom_store::model::AeTitle;
@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::{Api, answer, json_body};
 use crate::error::Problem;
+use crate::resource::Named;
 
 /// Bytes of a peer, at the most.
 const MOST_BYTES: usize = 64 << 10;
@@ -26,7 +27,7 @@ pub(super) async fn peers(State(api): State<Api>, request: Request) -> Result<Re
 
 pub(super) async fn peer(
     State(api): State<Api>,
-    Path(aet): Path<String>,
+    Named(aet): Named<String>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
@@ -42,7 +43,7 @@ pub(super) async fn peer(
 
 pub(super) async fn put(
     State(api): State<Api>,
-    Path(aet): Path<String>,
+    Named(aet): Named<String>,
     request: Request,
 ) -> Result<Response, Problem> {
     let ae_title = AeTitle::parse(&aet)?;
@@ -60,7 +61,7 @@ pub(super) async fn put(
 
 pub(super) async fn remove(
     State(api): State<Api>,
-    Path(aet): Path<String>,
+    Named(aet): Named<String>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
@@ -75,7 +76,7 @@ pub(super) async fn remove(
 
 pub(super) async fn echo(
     State(api): State<Api>,
-    Path(aet): Path<String>,
+    Named(aet): Named<String>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::State;
 use axum::extract::ws::{Message, WebSocketUpgrade};
-use axum::extract::{Path, State};
 use axum::response::Response;
 use dicom::dictionary_std::uids;
 use dicom_store::StepReport;
@@ -21,6 +21,7 @@ use crate::base_url::BaseUrl;
 use crate::config::Config;
 use crate::dicom_json;
 use crate::error::Problem;
+use crate::resource::Named;
 use crate::state::Web;
 
 /// How often a subscriber is asked whether it is there.
@@ -33,7 +34,7 @@ const MOST_BYTES: usize = 4096;
 /// `/subscribers/{aet}`: Open Notification Connection.
 pub(super) async fn connect(
     State(web): State<Web>,
-    Path(aet): Path<String>,
+    Named(aet): Named<String>,
     parts: Parts,
     upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
