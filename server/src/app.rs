@@ -43,6 +43,7 @@ impl Listeners {
         };
         let tls = Tls::open(&config.http.tls)?;
         config.dimse.check().context("dimse")?;
+        config.destinations()?;
         let of_dimse = &config.dimse.tls;
         let acceptor =
             of_dimse.is_accepting().then(|| tls::Acceptor::new(of_dimse).context("dimse.tls")).transpose()?;
@@ -88,8 +89,9 @@ impl App {
         let Self { config, archive, pool } = self;
         let registry = worker::background::registry(&archive, &pool);
         let dimse = dicom_net::Server::new(archive.clone(), pool.clone(), config.dimse.clone());
+        let places = config.destinations()?;
         let (with_peers, exchange) =
-            worker::background::exchange(&archive, dimse.remotes(), config.rules.clone());
+            worker::background::exchange(&archive, dimse.remotes(), places, config.rules.clone());
         let jobs = AbortOnDropHandle::new(tokio::spawn(worker::background::run(
             archive.clone(),
             registry,

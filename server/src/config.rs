@@ -2,13 +2,18 @@
 
 mod amazon;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
+use dicom_store::model::AeTitle;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
+use wado::StowDestination;
+use worker::Destination;
 
 use crate::cli::Flags;
 use crate::http::TlsFiles;
@@ -174,6 +179,24 @@ impl Config {
             None if self.open && is_default => SocketAddr::from(([127, 0, 0, 1], tls.listen.port())),
             None => tls.listen,
         };
+    }
+
+    /// The STOW-RS services that can be sent to. Reads the files that they name.
+    ///
+    /// # Errors
+    /// Names the service that cannot be, and why.
+    pub(crate) fn destinations(&self) -> anyhow::Result<Vec<Arc<dyn Destination>>> {
+        let mut names: BTreeSet<&AeTitle> = self.dimse.peers.iter().map(|peer| &peer.ae_title).collect();
+        let opened = self.web.destinations.iter().map(|service| {
+            let is_new = names.insert(&service.name);
+            ensure!(
+                is_new,
+                "web.destinations: a peer or another destination is named {} already",
+                service.name
+            );
+            Ok(Arc::new(StowDestination::new(service)?) as Arc<dyn Destination>)
+        });
+        opened.collect()
     }
 
     fn check(&self) -> anyhow::Result<()> {

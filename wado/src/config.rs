@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::accept::Negotiation;
 use crate::api::WindowPreset;
+use crate::destination::StowService;
 
 /// Settings of DICOMweb, table `[web]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,6 +27,8 @@ pub struct Config {
     pub max_results: u64,
     /// MiB of rendered images and thumbnails that are kept in memory; 0 keeps none. Default: 64.
     pub rendered_cache_mib: u64,
+    /// STOW-RS services that rules can send to, beside peers. Default none.
+    pub destinations: Vec<StowService>,
     /// Windows that readers choose, by modality. Default: five of CT.
     pub window_presets: Vec<WindowPreset>,
 }
@@ -39,6 +42,7 @@ impl Default for Config {
             cors_origins: Vec::new(),
             max_results: 5000,
             rendered_cache_mib: 64,
+            destinations: Vec::new(),
             window_presets: WindowPreset::usual(),
         }
     }

@@ -8,6 +8,7 @@
 //! | `search` | QIDO-RS |
 //! | `retrieve`, `renditions`, `report` | WADO-RS; images that were made lately; reports as pages |
 //! | `store` | STOW-RS |
+//! | `destination` | a STOW-RS service of others, to forward to |
 //! | `workitems` | UPS-RS |
 //! | `uri` | WADO-URI |
 //! | `rejection` | `DELETE` by a rejection note |
@@ -26,6 +27,7 @@ mod base_url;
 mod capabilities;
 mod config;
 mod cors;
+mod destination;
 mod dicom_json;
 mod dicom_xml;
 mod error;
@@ -49,6 +51,7 @@ mod zip;
 pub use accept::Negotiation;
 pub use api::{About, WindowPreset, api_router};
 pub use config::Config;
+pub use destination::{StowDestination, StowService};
 pub use router::{PATH, router};
 pub use state::Web;
 pub use uri::uri_router;

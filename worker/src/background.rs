@@ -16,7 +16,7 @@ use crate::jobs::{
 };
 use crate::orders::{Exchange, Orders};
 use crate::runner::Runner;
-use crate::{CpuPool, Remotes, Rule, schedule};
+use crate::{CpuPool, Destination, Remotes, Rule, schedule};
 
 /// The jobs of this crate.
 pub fn registry(archive: &Archive, pool: &CpuPool) -> Registry {
@@ -47,15 +47,21 @@ const AT_A_TIME: usize = 8;
 /// Jobs that deal with peers, under way at once: they wait for the network, a few of them for each peer.
 const WITH_PEERS: usize = 64;
 
-/// The work with peers: its jobs, and what orders it. `rules`: what is done with studies that have come.
-pub fn exchange(archive: &Archive, remotes: Arc<dyn Remotes>, rules: Vec<Rule>) -> (Awaited, Exchange) {
+/// The work with peers: its jobs, and what orders it. `rules`: what is done with studies that have come; `places`: where
+/// they can be sent beside peers.
+pub fn exchange(
+    archive: &Archive,
+    remotes: Arc<dyn Remotes>,
+    places: Vec<Arc<dyn Destination>>,
+    rules: Vec<Rule>,
+) -> (Awaited, Exchange) {
     let (work, came) = (archive.work(), Arc::new(Notify::new()));
     let session = |name| archive.acting_as(Caller::System(name));
     let completion = Completion::new(session("rules"), work.clone(), rules, Arc::clone(&remotes));
     let registry = Registry::new()
         .with(Quiet(completion.clone()))
         .with(AssociationEnded(completion))
-        .with(Forward::new(session("forward"), work.clone(), Arc::clone(&remotes)))
+        .with(Forward::new(session("forward"), work.clone(), Arc::clone(&remotes), places))
         .with(Retrieve::new(work.clone(), Arc::clone(&remotes)))
         .with(BringOver::new(session("import"), work.clone(), Arc::clone(&remotes)))
         .with(Prefetching::new(session("prefetch"), work.clone(), Arc::clone(&remotes)))

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use dicom_store::Session;
 use dicom_store::model::{Instance, SopInstanceUid, TransactionUid};
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::Result;
+use crate::{Error, Result};
 
 /// A remote place that takes instances.
 pub trait Destination: Send + Sync + 'static {
@@ -43,9 +44,11 @@ pub trait Destination: Send + Sync + 'static {
     /// When the request was not taken, or never got there.
     fn commit<'a>(
         &'a self,
-        transaction: &'a TransactionUid,
-        instances: &'a [Instance],
-    ) -> BoxFuture<'a, Result<()>>;
+        _transaction: &'a TransactionUid,
+        _instances: &'a [Instance],
+    ) -> BoxFuture<'a, Result<()>> {
+        async { Err(Error::Remote(format!("{} is asked for no storage commitment", self.name()))) }.boxed()
+    }
 }
 
 /// What became of an instance that was sent.

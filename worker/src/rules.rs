@@ -35,7 +35,7 @@ pub struct When {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub enum Action {
-    /// It is sent to a peer.
+    /// It is sent to a peer, or to a STOW-RS service.
     Route(Route),
     /// What a peer has of the same patient from before is fetched.
     Prefetch(Prefetch),
@@ -44,7 +44,7 @@ pub enum Action {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Route {
-    /// AE title of the peer.
+    /// AE title of the peer, or the name of one of `web.destinations`.
     pub to: AeTitle,
 }
 

@@ -136,6 +136,8 @@ pub struct Forward {
     session: Session,
     work: Work,
     remotes: Arc<dyn Remotes>,
+    /// Destinations that are no peers.
+    places: Vec<Arc<dyn Destination>>,
     turns: Turns,
 }
 
@@ -150,9 +152,14 @@ pub struct Errand {
 }
 
 impl Forward {
-    /// Reads through this session.
-    pub fn new(session: Session, work: Work, remotes: Arc<dyn Remotes>) -> Self {
-        Self { session, work, remotes, turns: Turns::default() }
+    /// Reads through this session; sends to peers, and to `places` by their names.
+    pub fn new(
+        session: Session,
+        work: Work,
+        remotes: Arc<dyn Remotes>,
+        places: Vec<Arc<dyn Destination>>,
+    ) -> Self {
+        Self { session, work, remotes, places, turns: Turns::default() }
     }
 
     /// The job of a rule.
@@ -208,6 +215,9 @@ impl Forward {
     }
 
     async fn destination(&self, name: &AeTitle) -> Result<Arc<dyn Destination>> {
+        if let Some(place) = self.places.iter().find(|place| place.name() == name.as_str()) {
+            return Ok(Arc::clone(place));
+        }
         self.remotes.destination(name).await.ok_or_else(|| {
             // It may be told again; until then it is as if it could not be reached.
             Error::Remote(format!("{name} is no peer that anything may be sent to"))

@@ -1,0 +1,424 @@
+//! A STOW-RS service of others as a place where instances can be forwarded to (PS3.18 §10.5).
+//!
+//! Files go as they are stored, some in a request; what became of each is read in the answer. A request that is not taken
+//! as a whole is made again for each of its instances, so that one that nobody wants stops no other.
+
+mod answer;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use dicom_store::Session;
+use dicom_store::model::{AeTitle, Error as StoreError, Instance, Result as StoreResult, SopInstanceUid};
+use futures_util::future::BoxFuture;
+use futures_util::stream::{self, BoxStream};
+use futures_util::{FutureExt, StreamExt};
+use http::{StatusCode, header};
+use reqwest::redirect::Policy;
+use reqwest::{Body, Certificate, Client, RequestBuilder, Url};
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+use worker::destination::Sent;
+use worker::{Destination, Error};
+
+use answer::Answer;
+
+/// Instances of one request, and bytes of them together.
+const TOGETHER: usize = 50;
+const BYTES_TOGETHER: u64 = 64 << 20;
+const CONNECT: Duration = Duration::from_secs(10);
+/// How long a service may take nothing, or say nothing.
+const STALL: Duration = Duration::from_secs(120);
+/// How often it is looked whether it goes on.
+const LOOK: Duration = Duration::from_secs(1);
+/// An answer may be this long.
+const LONGEST_ANSWER: usize = 8 << 20;
+/// A file with a password or token may be this long.
+const LONGEST_SECRET: u64 = 64 << 10;
+
+/// A STOW-RS service that rules can send to: `to` of `route` names it as it does a peer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct StowService {
+    /// Its name in rules: as AE titles are, and that of no peer.
+    pub name: AeTitle,
+    /// The URI of the service, that `/studies` is below.
+    pub url: String,
+    /// PEM: the CAs that its certificate has to come from. Default those of the system.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
+    /// Who we are for it, with `password-file`. Default nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// A file with the password of `user`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<PathBuf>,
+    /// A file with a bearer token, read for each request. Default none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_file: Option<PathBuf>,
+    /// Requests at the same time. Default 2.
+    #[serde(default = "two")]
+    pub max_requests: usize,
+}
+
+fn two() -> usize {
+    2
+}
+
+/// Sends by STOW-RS.
+pub struct StowDestination {
+    name: String,
+    service: StowService,
+    studies: Url,
+    client: Client,
+}
+
+/// Hears what becomes of each instance.
+type Told = mpsc::Sender<(SopInstanceUid, Sent)>;
+
+/// What became of a request.
+enum Outcome {
+    /// Of each instance.
+    Told(Vec<(SopInstanceUid, Sent)>),
+    /// The service does not take this request; another one it may.
+    NotTaken(String),
+    /// It takes none now.
+    Failed(String),
+}
+
+impl StowDestination {
+    /// # Errors
+    /// `Invalid` with the setting that cannot be, or the file that cannot be read. Blocks while it reads.
+    pub fn new(service: &StowService) -> StoreResult<Self> {
+        let wrong = |what: String| StoreError::invalid(format!("web.destinations {}: {what}", service.name));
+        let studies = format!("{}/studies", service.url.trim_end_matches('/'));
+        let studies = Url::parse(&studies).map_err(|error| wrong(format!("url: {error}")))?;
+        let is_secret = service.user.is_some() || service.token_file.is_some();
+        match studies.scheme() {
+            "https" => {}
+            "http" if is_secret && !is_loopback(&studies) => {
+                return Err(wrong(
+                    "a password or token does not go in clear text: url has to be https".into(),
+                ));
+            }
+            "http" => {}
+            other => return Err(wrong(format!("url: {other} is neither http nor https"))),
+        }
+        if service.user.is_some() != service.password_file.is_some() {
+            return Err(wrong("user and password-file belong together".into()));
+        }
+        for path in service.password_file.iter().chain(&service.token_file) {
+            secret(path).map_err(&wrong)?;
+        }
+        let mut client = Client::builder().connect_timeout(CONNECT).redirect(Policy::none()).no_proxy();
+        if let Some(ca) = &service.ca {
+            let pem = std::fs::read(ca).map_err(|error| wrong(format!("{}: {error}", ca.display())))?;
+            let found = Certificate::from_pem_bundle(&pem);
+            let found = found.map_err(|error| wrong(format!("{}: no PEM file: {error}", ca.display())))?;
+            if found.is_empty() {
+                return Err(wrong(format!("{}: no CERTIFICATE in it", ca.display())));
+            }
+            client = client.tls_certs_only(found);
+        }
+        let client = client.build().map_err(|error| wrong(error.to_string()))?;
+        Ok(Self { name: service.name.to_string(), service: service.clone(), studies, client })
+    }
+
+    async fn deliver(
+        &self,
+        from: &Session,
+        instances: &[Instance],
+        told: Told,
+        stop: &CancellationToken,
+    ) -> worker::Result<()> {
+        let mut requests: Vec<BoxFuture<'_, worker::Result<bool>>> = Vec::new();
+        for group in groups(instances) {
+            let told = &told;
+            let request = async move {
+                if stop.is_cancelled() { Ok(false) } else { self.group(from, group, told).await }
+            };
+            requests.push(request.boxed());
+        }
+        let ended = stream::iter(requests).buffer_unordered(self.service.max_requests.max(1));
+        let ended: Vec<worker::Result<bool>> = ended.collect().await;
+        let is_any = ended.iter().any(|ended| matches!(ended, Ok(true)));
+        match ended.into_iter().find_map(Result::err) {
+            Some(error) if !is_any => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Sends these, together or one by one; gives whether the service answered for any.
+    async fn group(&self, from: &Session, group: &[Instance], told: &Told) -> worker::Result<bool> {
+        match self.request(from, group).await {
+            Outcome::NotTaken(why) if group.len() > 1 => {
+                info!(destination = self.name, why, "a request was not taken, its instances go one by one");
+                for one in group {
+                    let one = std::slice::from_ref(one);
+                    self.tell(one, self.request(from, one).await, told).await?;
+                }
+                Ok(true)
+            }
+            outcome => self.tell(group, outcome, told).await,
+        }
+    }
+
+    /// Tells what became of a request; gives whether the service answered for any.
+    async fn tell(&self, group: &[Instance], outcome: Outcome, told: &Told) -> worker::Result<bool> {
+        let of_all =
+            |sent: Sent| group.iter().map(move |one| (one.sop_instance.clone(), sent.clone())).collect();
+        let (sent, ended): (Vec<_>, _) = match outcome {
+            Outcome::Told(sent) => {
+                info!(destination = self.name, instances = sent.len(), "instances sent by STOW-RS");
+                (sent, Ok(true))
+            }
+            Outcome::NotTaken(why) => (of_all(Sent::Refused(why)), Ok(true)),
+            Outcome::Failed(why) => {
+                warn!(destination = self.name, why, "nothing was taken");
+                let error = Error::Remote(format!("{}: {why}", self.name));
+                (of_all(Sent::Failed(why)), Err(error))
+            }
+        };
+        for one in sent {
+            // Nobody listens any more where the job has ended.
+            let _ = told.send(one).await;
+        }
+        ended
+    }
+
+    /// Who we are.
+    fn signed(&self, request: RequestBuilder) -> Result<RequestBuilder, String> {
+        let request = match (&self.service.user, &self.service.password_file) {
+            (Some(user), Some(path)) => request.basic_auth(user, Some(secret(path)?)),
+            _ => request,
+        };
+        Ok(match &self.service.token_file {
+            Some(path) => request.bearer_auth(secret(path)?),
+            None => request,
+        })
+    }
+
+    async fn request(&self, from: &Session, group: &[Instance]) -> Outcome {
+        let boundary = boundary();
+        let gone = Arc::new(AtomicU64::new(0));
+        let body = Body::wrap_stream(counted(files(from, group, &boundary), Arc::clone(&gone)));
+        let content = format!("multipart/related; type=\"application/dicom\"; boundary={boundary}");
+        let request = self.client.post(self.studies.clone()).body(body);
+        let request = request
+            .header(header::CONTENT_TYPE, content)
+            .header(header::ACCEPT, "application/dicom+json, application/json;q=0.5");
+        let request = match self.signed(request) {
+            Ok(request) => request,
+            Err(why) => return Outcome::Failed(why),
+        };
+        let exchange = async {
+            let answer = request.send().await?;
+            let (status, mut answer, mut body) = (answer.status(), answer, Vec::new());
+            while let Some(chunk) = answer.chunk().await? {
+                if body.len() + chunk.len() <= LONGEST_ANSWER {
+                    body.extend_from_slice(&chunk);
+                }
+            }
+            Ok::<_, reqwest::Error>((status, body))
+        };
+        match self.while_it_goes_on(from, &gone, exchange).await {
+            Ok(Ok((status, body))) => judged(status, &body, group),
+            Ok(Err(error)) => match group {
+                // What cannot be read of one instance ends the request of all.
+                [_, _, ..] if error.is_body() => Outcome::NotTaken(error.to_string()),
+                _ => Outcome::Failed(words(&error)),
+            },
+            Err(why) => Outcome::Failed(why),
+        }
+    }
+
+    /// Waits as long as the service takes something, or has not had so long to answer.
+    async fn while_it_goes_on<T>(
+        &self,
+        from: &Session,
+        gone: &AtomicU64,
+        exchange: impl Future<Output = T>,
+    ) -> Result<T, String> {
+        let pressure = from.pressure();
+        let mut exchange = std::pin::pin!(exchange);
+        let (mut seen, mut since) = (0, Instant::now());
+        loop {
+            if let Ok(done) = timeout(LOOK, &mut exchange).await {
+                return Ok(done);
+            }
+            let now = gone.load(Ordering::Relaxed);
+            if now != seen {
+                (seen, since) = (now, Instant::now());
+            } else if since.elapsed() > STALL {
+                return Err(format!("it has taken and said nothing for {} s", STALL.as_secs()));
+            } else if pressure.ends(since) {
+                return Err("it takes nothing, and others wait for the memory".to_owned());
+            }
+        }
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// What a file holds, without the end of its line.
+fn secret(path: &Path) -> Result<String, String> {
+    let wrong = |what: &dyn std::fmt::Display| format!("{}: {what}", path.display());
+    if std::fs::metadata(path).map_err(|error| wrong(&error))?.len() > LONGEST_SECRET {
+        return Err(wrong(&"it is too long for a password or token"));
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| wrong(&error))?;
+    match text.trim_end() {
+        "" => Err(wrong(&"there is nothing in it")),
+        text => Ok(text.to_owned()),
+    }
+}
+
+/// Without the URL, which may name a study.
+fn words(error: &reqwest::Error) -> String {
+    let mut words = match (error.is_connect(), error.is_timeout()) {
+        (true, _) => "the service cannot be reached".to_owned(),
+        (_, true) => "the service does not answer in time".to_owned(),
+        _ => "the connection failed".to_owned(),
+    };
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        words = format!("{words}: {cause}");
+        source = cause.source();
+    }
+    words
+}
+
+/// Instances in their order, as many together as a request may have.
+fn groups(instances: &[Instance]) -> Vec<&[Instance]> {
+    let mut bytes = 0;
+    let mut count = 0;
+    let goes_on = |_: &Instance, next: &Instance| {
+        count += 1;
+        bytes += next.location.length;
+        let is_full = count >= TOGETHER || bytes > BYTES_TOGETHER;
+        if is_full {
+            (count, bytes) = (0, 0);
+        }
+        !is_full
+    };
+    instances.chunk_by(goes_on).collect()
+}
+
+/// 128 random bits: what nobody knows before stands in no file.
+fn boundary() -> String {
+    use std::hash::{BuildHasher, RandomState};
+    let random = || RandomState::new().hash_one(0_u8);
+    format!("filmless-{:016x}{:016x}", random(), random())
+}
+
+type Parts = BoxStream<'static, StoreResult<Bytes>>;
+
+/// The body of a request.
+fn files(from: &Session, group: &[Instance], boundary: &str) -> Parts {
+    let head = Bytes::from(format!("--{boundary}\r\nContent-Type: application/dicom\r\n\r\n"));
+    let end = Bytes::from(format!("--{boundary}--\r\n"));
+    let session = from.clone();
+    let files = stream::iter(group.to_vec()).flat_map(move |instance| {
+        let (head, tail) = (head.clone(), Bytes::from_static(b"\r\n"));
+        let file = session.open(&instance);
+        stream::iter([Ok(head)]).chain(file).chain(stream::iter([Ok(tail)]))
+    });
+    files.chain(stream::iter([Ok(end)])).boxed()
+}
+
+fn counted(parts: Parts, gone: Arc<AtomicU64>) -> Parts {
+    let count = move |part: StoreResult<Bytes>| {
+        gone.fetch_add(1, Ordering::Relaxed);
+        part
+    };
+    parts.map(count).boxed()
+}
+
+/// What an answer says of each instance (PS3.18 §10.5.3).
+fn judged(status: StatusCode, body: &[u8], group: &[Instance]) -> Outcome {
+    let answer = Answer::read(body);
+    let of_each = |otherwise: &dyn Fn() -> Sent| {
+        let each = group.iter().map(|instance| {
+            let uid = &instance.sop_instance;
+            (uid.clone(), answer.of(uid).unwrap_or_else(otherwise))
+        });
+        Outcome::Told(each.collect())
+    };
+    match status {
+        StatusCode::OK => of_each(&|| Sent::Delivered),
+        StatusCode::ACCEPTED | StatusCode::CONFLICT if answer.names_any() => {
+            of_each(&|| Sent::Failed(format!("the service answered {status} and does not name it")))
+        }
+        StatusCode::BAD_REQUEST
+        | StatusCode::CONFLICT
+        | StatusCode::PAYLOAD_TOO_LARGE
+        | StatusCode::UNSUPPORTED_MEDIA_TYPE
+        | StatusCode::UNPROCESSABLE_ENTITY => Outcome::NotTaken(format!("the service answered {status}")),
+        _ => Outcome::Failed(format!("the service answered {status}")),
+    }
+}
+
+impl Destination for StowDestination {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn send<'a>(
+        &'a self,
+        from: &'a Session,
+        instances: &'a [Instance],
+        told: Told,
+        stop: &'a CancellationToken,
+    ) -> BoxFuture<'a, worker::Result<()>> {
+        self.deliver(from, instances, told, stop).boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn service(url: &str) -> StowService {
+        StowService {
+            name: "CLOUD".parse().unwrap(),
+            url: url.to_owned(),
+            ca: None,
+            user: None,
+            password_file: None,
+            token_file: None,
+            max_requests: 2,
+        }
+    }
+
+    #[rstest]
+    #[case::no_url("pacs", "url")]
+    #[case::other_scheme("ftp://pacs/dicom-web", "neither http nor https")]
+    fn what_cannot_be_sent_to_is_refused(#[case] url: &str, #[case] why: &str) {
+        let error = StowDestination::new(&service(url)).err().unwrap();
+        assert!(error.what.contains("CLOUD") && error.what.contains(why), "{}", error.what);
+    }
+
+    #[test]
+    fn a_token_goes_in_clear_text_to_nobody_else() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let with_token = |url| StowService { token_file: Some(file.path().to_owned()), ..service(url) };
+        let error = |url| StowDestination::new(&with_token(url)).err().unwrap().what;
+        assert!(error("http://127.0.0.1:80").contains("nothing in it"));
+        std::fs::write(&file, "secret\n").unwrap();
+        assert!(error("http://pacs.example.org").contains("clear text"));
+        assert_eq!(secret(file.path()).unwrap(), "secret");
+        let half = StowService { user: Some("us".to_owned()), ..service("https://pacs") };
+        assert!(StowDestination::new(&half).err().unwrap().what.contains("belong together"));
+    }
+}
