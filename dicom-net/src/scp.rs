@@ -1,5 +1,6 @@
 //! The services that peers use: listener, associations, dispatch (PS3.4).
 
+mod alerts;
 mod answer_text;
 mod c_echo;
 mod c_find;
@@ -37,6 +38,7 @@ use crate::config::Config;
 use crate::peers::Peers;
 use crate::remotes::DimseRemotes;
 use crate::ul::tls::Acceptor;
+use alerts::Alerts;
 use connection::Connection;
 pub(crate) use identity::check as check_users;
 use places::Places;
@@ -60,6 +62,7 @@ struct Shared {
     commitment: StorageCommitment,
     associations: Places,
     waiting: Waiting,
+    alerts: Alerts,
     /// Of the next connection.
     number: AtomicU64,
 }
@@ -70,6 +73,7 @@ impl Server {
         let (peers, config) = (Peers::new(&config, archive.work()), Arc::new(config));
         let shared = Shared {
             commitment: StorageCommitment::new(&archive, peers.clone(), Arc::clone(&config)),
+            alerts: Alerts::new(&archive),
             archive,
             pool,
             peers,

@@ -7,7 +7,7 @@ use tests::{
     Pacs,
     corpus::{NGUYEN, ct, ct_of_size, report, us_multiframe},
     pacs::data_set_of,
-    peers::pynetdicom,
+    peers::{pydicom_data, pynetdicom},
 };
 
 #[tokio::test]
@@ -76,6 +76,33 @@ async fn gives_a_peer_that_takes_one_compressed_syntax_alone_the_same_pixels() -
     for number in ["4.201", "4.202", "4.90", "4.80", "4.70", "5"] {
         let syntax = format!("1.2.840.10008.1.2.{number}");
         assert_eq!(pixels(&syntax).await?, expected, "{syntax}");
+    }
+    Ok(())
+}
+
+/// Compressed here, and asked for by a peer that takes nothing compressed; pydicom decodes the files for comparison.
+#[tokio::test]
+async fn gives_a_peer_that_decodes_nothing_the_pixels_that_were_compressed() -> Result<()> {
+    let pacs = Pacs::start().await?;
+    let folder = std::path::PathBuf::from(pydicom_data().await?).join("test_files");
+    // With the largest difference of a sample that decoders of what is lossy may have, and what the samples are then: those
+    // of YBR_RCT and YBR_FULL_422 cannot stay so.
+    let cases = [
+        ("MR_small_RLE.dcm", 0, "MONOCHROME2"),
+        ("SC_rgb_jpeg_gdcm.dcm", 0, "RGB"),
+        ("examples_jpeg2k.dcm", 0, "RGB"),
+        ("JPEG2000.dcm", 1, "MONOCHROME2"),
+        ("SC_rgb_dcmtk_+eb+cy+s4.dcm", 3, "YBR_FULL"),
+        ("SC_rgb_dcmtk_+eb+cy+np.dcm", 3, "RGB"),
+    ];
+    let files: Vec<_> = cases.iter().map(|(name, _, _)| folder.join(name)).collect();
+    pacs.modality("CT1").send(&files).await?;
+    let found = pynetdicom(pacs.dimse(), "unpacked", &files).await?;
+    for (name, most, photometric) in cases {
+        let one = &found[name];
+        assert!(one["differs"].as_i64().is_some_and(|differs| differs <= most), "{name}: {found}");
+        assert_eq!(one["photometric"], photometric, "{name}: {found}");
+        assert_eq!(one["lossy"][0], one["lossy"][1], "{name}: {found}");
     }
     Ok(())
 }

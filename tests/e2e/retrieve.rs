@@ -1,8 +1,14 @@
 //! What PS3.4 §C.4.2 and §C.4.3 say of counters, statuses and lists, whatever the destination does.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    fs::{self, File},
+    os::unix::fs::FileExt,
+    path::Path,
+    time::Duration,
+};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use tests::{
     Pacs,
@@ -10,7 +16,11 @@ use tests::{
     peers::pynetdicom,
     program::free_address,
     receivers::hangs,
+    wait::until,
 };
+use tokio::net::TcpStream;
+
+const LIMIT: Duration = Duration::from_secs(60);
 
 const SUCCESS: u64 = 0x0000;
 const WARNING: u64 = 0xB000;
@@ -221,5 +231,97 @@ async fn a_requestor_hears_soon_though_the_destination_does_not_answer() -> Resu
     let waiting = pending.iter().filter(|response| number(response, "remaining") == 2).count();
     assert!(waiting >= 2, "{answer}");
     assert_eq!(counts(&pending[0]), (0, 0, 0), "{answer}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_was_corrected_goes_out_corrected() -> Result<()> {
+    let scene = Scene::set().await?;
+    let act = json!({
+        "kind": "correct-patient", "patient": {"id": "BN-0001"}, "values": {"PatientName": "Trần^Thị Bình"},
+    });
+    let order = json!({"act": act, "reason": "typed wrongly"});
+    let answer = scene.pacs.web().post_json("/api/v1/acts", &order).await?;
+    assert_eq!(answer.status.as_u16(), 200, "{answer:?}");
+    for how in ["move", "get"] {
+        let answer = scene.retrieve(json!({"how": how})).await?;
+        assert_eq!(counts(&answer["final"]), (7, 0, 0), "{how}: {answer}");
+        let stored = answer["stored"].as_array().context("no list")?;
+        assert!(stored.iter().all(|one| one["name"] == "Trần^Thị Bình"), "{how}: {answer}");
+        assert!(stored.iter().all(|one| one["corrections"] == 1), "{how}: {answer}");
+    }
+    Ok(())
+}
+
+/// Takes away what says where an instance begins in its pack: it cannot be read any more.
+fn lose(log: &Path, instance: &Synthetic) -> Result<()> {
+    for entry in fs::read_dir(log)? {
+        let path = entry?.path();
+        let Some(at) = path.is_file().then(|| fs::read(&path)).transpose()?.and_then(|pack| {
+            let data_set = memchr::memmem::find(&pack, &instance.data_set)?;
+            memchr::memmem::rfind(&pack[..data_set], b"DICM")
+        }) else {
+            continue;
+        };
+        // The tar header of 512 bytes lies before the preamble of 128.
+        let at = at.checked_sub(128 + 512).context("no header before the file")?;
+        File::options().write(true).open(&path)?.write_all_at(&[0; 512], at as u64)?;
+        return Ok(());
+    }
+    anyhow::bail!("{} is in no pack of {}", instance.sop_instance, log.display())
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_any_more_is_listed_and_the_others_go_on() -> Result<()> {
+    for how in ["move", "get"] {
+        let scene = Scene::set().await?;
+        let lost = &scene.study[2];
+        lose(&scene.pacs.data().join("log"), lost)?;
+        let answer = scene.retrieve(json!({"how": how})).await?;
+        assert_eq!(
+            (number(&answer["final"], "status"), counts(&answer["final"])),
+            (WARNING, (6, 1, 0)),
+            "{how}: {answer}"
+        );
+        assert_eq!(answer["failed_list"], json!([lost.sop_instance]), "{how}: {answer}");
+    }
+    Ok(())
+}
+
+/// More at the same time than the destination has associations, each of which takes long.
+#[tokio::test]
+async fn moves_to_a_slow_destination_hold_back_no_other_one() -> Result<()> {
+    let (slow, quick) = (free_address()?, free_address()?);
+    let peers = [format!("PYNETDICOM={slow}"), format!("WS_1={quick}")];
+    let pacs = Pacs::with(&["--peer", &peers[0], "--peer", &peers[1]]).await?;
+    let study = ct(NGUYEN, 6);
+    pacs.hold(&study).await?;
+    let wishes = json!({
+        "how": "move", "level": "STUDY", "keys": {"StudyInstanceUID": "2.25.7001"}, "title": "PYNETDICOM",
+        "port": slow.port(), "delay": 1.5,
+    });
+    let wishes = [wishes.to_string()];
+    let mut under_way = std::pin::pin!(pynetdicom(pacs.dimse(), "retrieve", &wishes));
+    let begun = until("the first of them is under way", LIMIT, async || TcpStream::connect(slow).await.ok());
+    tokio::select! {
+        begun = begun => drop(begun?),
+        answer = &mut under_way => bail!("it was through before it began: {:?}", answer?),
+    }
+    let others = async {
+        let modality = pacs.modality("WS_1");
+        let into = pacs.scratch("into")?;
+        for _ in 0..2 {
+            let files = modality.fetch_by_move("2.25.7001", quick.port(), &into).await?;
+            ensure!(files.len() == 6, "{files:?}");
+        }
+        Ok(())
+    };
+    tokio::select! {
+        biased;
+        done = others => done?,
+        answer = &mut under_way => bail!("others waited for a slow one: {:?}", answer?),
+    }
+    let answer = under_way.await?;
+    assert_eq!(counts(&answer["final"]), (6, 0, 0), "{answer}");
     Ok(())
 }

@@ -138,6 +138,14 @@ async fn whoever_lacks_a_good_certificate_or_a_good_version_is_not_heard() -> Re
     for reason in ["shows no certificate", "none of our CAs", "expired", "revoked", "neither TLS 1.2 nor"] {
         assert!(log.to_lowercase().contains(&reason.to_lowercase()), "{reason} is not in the log:\n{log}");
     }
+    let audit = pacs.web().json("/api/v1/audit").await?;
+    let refused = audit.iter().find(|row| row["action"] == "refuse node").context("no line of the audit")?;
+    assert_eq!(
+        (&refused["actor"], &refused["what"]),
+        (&json!("system dimse tls"), &json!("127.0.0.1")),
+        "{refused}"
+    );
+    assert!(refused["outcome"].as_str().is_some_and(|why| why.contains("no certificate")), "{refused}");
     Ok(())
 }
 

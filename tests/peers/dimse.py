@@ -7,7 +7,9 @@ Prints one JSON value:
   get MODEL STUDY FOLDER      {"final": {…counts…}, "received": [SOP Instance UIDs]}
   pixels MODEL STUDY SYNTAX   {"final": …, "pixels": {SOP Instance UID: SHA-256 of the decoded samples}}; takes
                               instances in that transfer syntax alone
-  move MODEL STUDY AET PORT   the same; receives as AET on PORT itself
+  unpacked FILE…              {file name: {"differs": the largest difference of a sample, "photometric": …, "lossy": [of
+                              what came, of the file]}} of files that lie there, taken in Explicit VR Little Endian alone
+  move MODEL STUDY AET PORT   {"final": …, "received": …} of a C-MOVE; receives as AET on PORT itself
   retrieve JSON               a C-MOVE or C-GET with a destination that does what it is told, and what both sides saw;
                               JSON has how, level, keys, title and port, and may have priority, delay, answer,
                               answer_once, drop_after, without and cancel_after
@@ -44,7 +46,7 @@ import time
 from pydicom import dcmread
 from pydicom._uid_dict import UID_dictionary
 from pydicom.dataset import Dataset
-from pydicom.uid import UID
+from pydicom.uid import UID, ExplicitVRLittleEndian
 from pynetdicom import AE, StoragePresentationContexts, build_role, evt
 from pynetdicom.sop_class import (
     InstanceAvailabilityNotification,
@@ -184,6 +186,38 @@ def pixels(host, port, model, study, syntax):
     responses = [counts(status) for status, _ in association.send_c_get(study_identifier(study), GET[model])]
     association.release()
     return {"final": responses[-1], "pixels": found}
+
+
+def unpacked(host, port, *files):
+    sources = {}
+    for file in files:
+        source = dcmread(file)
+        sources[source.SOPInstanceUID] = (pathlib.Path(file).name, source)
+    ae = entity()
+    ae.add_requested_context(GET["study"])
+    roles = []
+    for context in StoragePresentationContexts[:MOST_CONTEXTS]:
+        ae.add_requested_context(context.abstract_syntax, ExplicitVRLittleEndian)
+        roles.append(build_role(context.abstract_syntax, scp_role=True))
+    found = {}
+
+    def handle(event):
+        received = event.dataset
+        received.file_meta = event.file_meta
+        name, source = sources[received.SOPInstanceUID]
+        ours, theirs = received.pixel_array.astype("i8"), source.pixel_array.astype("i8")
+        found[name] = {
+            "differs": int(abs(ours - theirs).max()) if ours.shape == theirs.shape else "in shape",
+            "photometric": received.PhotometricInterpretation,
+            "lossy": [received.get("LossyImageCompression"), source.get("LossyImageCompression")],
+        }
+        return 0x0000
+
+    association = associate(ae, host, port, ext_neg=roles, evt_handlers=[(evt.EVT_C_STORE, handle)])
+    for study in {source.StudyInstanceUID for _, source in sources.values()}:
+        list(association.send_c_get(study_identifier(study), GET["study"]))
+    association.release()
+    return found
 
 
 def move(host, port, model, study, title, own_port):
@@ -338,7 +372,10 @@ def retrieve(host, port, wishes):
 
     def handle(event):
         request = event.request
+        received = event.dataset
         stored.append({
+            "name": str(received.get("PatientName", "")),
+            "corrections": len(received.get("OriginalAttributesSequence") or []),
             "instance": request.AffectedSOPInstanceUID,
             "priority": request.Priority,
             "originator": request.MoveOriginatorApplicationEntityTitle and str(request.MoveOriginatorApplicationEntityTitle).strip(),
@@ -465,7 +502,7 @@ def storage_classes(_host, _port):
 
 if __name__ == "__main__":
     verbs = {"echo": echo, "store": store, "find": find, "get": get, "move": move}
-    verbs |= {"pixels": pixels, "ask": ask, "commit": commit, "report": report, "notified": notified, "retrieve": retrieve, "commits": commits}
+    verbs |= {"pixels": pixels, "ask": ask, "commit": commit, "report": report, "notified": notified, "retrieve": retrieve, "commits": commits, "unpacked": unpacked}
     verbs |= {"echo-tls": echo_tls, "serial-tls": serial_tls, "storage-classes": storage_classes}
     peer, peer_port, verb, *rest = sys.argv[1:]
     print(json.dumps(verbs[verb](peer, int(peer_port), *rest)))

@@ -89,6 +89,11 @@ impl Pacs {
         Ok(folder)
     }
 
+    /// The data folder.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
     /// Puts instances in by STOW-RS, for tests of something else.
     pub async fn hold(&self, instances: &[Synthetic]) -> Result<()> {
         let files: Vec<Bytes> = instances.iter().map(Synthetic::file).collect();

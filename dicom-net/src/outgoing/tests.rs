@@ -100,3 +100,24 @@ async fn an_instance_goes_out_in_the_best_form_the_peer_takes(
     let contexts: Vec<_> = [1, 3].into_iter().zip(taken).map(|(id, uid)| context(id, uid)).collect();
     assert_eq!(way_out(contexts.iter(), &instance, &[]), expected);
 }
+
+#[rstest]
+#[case::it_is_wanted(&[transfer_syntax::JPEG_BASELINE], &[transfer_syntax::JPEG_BASELINE, EXPLICIT], Some((3, Form::AsStored)))]
+#[case::nothing_else_is_taken(&[transfer_syntax::JPEG_BASELINE], &[transfer_syntax::JPEG_BASELINE], None)]
+#[tokio::test]
+async fn nothing_is_lost_because_a_peer_wants_it_so(
+    #[case] wanted: &[&str],
+    #[case] taken: &[&str],
+    #[case] expected: Option<(u8, Form)>,
+) {
+    let (archive, _folder) = fixture::archive().await;
+    let session = fixture::system(&archive);
+    let sample = fixture::store(&session, &ct()).await.unwrap();
+    let instance = Instance {
+        transfer_syntax: TransferSyntaxUid::parse(EXPLICIT).unwrap(),
+        ..sample.instance().clone()
+    };
+    let contexts: Vec<_> = [1, 3].into_iter().zip(taken).map(|(id, uid)| context(id, uid)).collect();
+    let wanted: Vec<_> = wanted.iter().map(|uid| TransferSyntaxUid::parse(uid).unwrap()).collect();
+    assert_eq!(way_out(contexts.iter(), &instance, &wanted), expected);
+}

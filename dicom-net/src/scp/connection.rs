@@ -50,7 +50,18 @@ impl Connection {
             () = place.gives_way.cancelled() => Err(Error::GivenUp("too many connections wait".to_owned())),
             () = self.abort.cancelled() => Err(Error::GivenUp("the server stops".to_owned())),
         };
-        accepted.inspect_err(|error| warn!(%error, "no TLS with a peer, its connection was closed")).ok()
+        // The place is free while the audit is written.
+        drop(place);
+        match accepted {
+            Ok(stream) => Some(stream),
+            Err(error) => {
+                warn!(%error, "no TLS with a peer, its connection was closed");
+                if let Error::Tls(why) = &error {
+                    self.shared.alerts.refused(self.address, why).await;
+                }
+                None
+            }
+        }
     }
 
     async fn talk<R, W>(&self, reader: R, writer: W)

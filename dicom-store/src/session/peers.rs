@@ -1,5 +1,7 @@
 //! The table of peers as an operator changes it, and who has called without being in it.
 
+use std::net::IpAddr;
+
 use super::Session;
 use crate::access::Action;
 use crate::hex::hex;
@@ -104,6 +106,16 @@ impl Session {
     pub async fn order(&self, action: &str, what: String) -> Result<()> {
         self.check_audited(Action::Configure).await?;
         self.archive.inner.index.record(&self.audited(action, what)).await
+    }
+
+    /// Notes in the audit that somebody could not prove to be a node that is let in (Security Alert, Node Authentication:
+    /// PS3.15 §A.5.3.11).
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn refused_node(&self, address: IpAddr, why: &str) -> Result<()> {
+        let (actor, what) = (self.caller.author(), address.to_string());
+        self.archive.inner.index.record(&AuditRow::new(actor, "refuse node", what, why)).await
     }
 
     /// The digests of what is kept under these UIDs, BLAKE3 of each data set as it came, in hexadecimal digits.

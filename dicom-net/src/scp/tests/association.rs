@@ -161,6 +161,8 @@ async fn negotiated(server: &Running, class: &str, offered: &[u8]) -> (Peer, Opt
 #[case::shorter(CT, &[0, 0, 0, 0], Some(vec![2, 0, 0, 0]))]
 #[case::all_of_a_query(FIND, &[1, 1, 1, 1, 1, 1, 1], Some(vec![1, 1, 1, 0, 0, 0, 0]))]
 #[case::none(FIND, &[], None)]
+// Not served, so that nothing is said of it: the defaults hold (PS3.4 §K.5).
+#[case::of_a_worklist("1.2.840.10008.5.1.4.31", &[1, 1, 1, 1], None)]
 #[tokio::test]
 async fn extended_negotiation_is_answered(
     #[case] class: &str,
@@ -202,4 +204,32 @@ async fn strangers_may_be_rejected(#[case] calling: &str, #[case] host: &str, #[
     let (kind, body) = peer.pdu().await.unwrap();
     assert_eq!(kind == 2, is_accepted);
     assert!(is_accepted || body == [0, 1, 1, 3], "{body:?}");
+}
+
+/// One title on a port, or any: what a caller may does not depend on it.
+#[rstest]
+#[case::ours("FILMLESS", false, None)]
+#[case::another("OTHER", false, Some([0, 1, 1, 7]))]
+#[case::another_where_any_is_welcome("OTHER", true, None)]
+#[tokio::test]
+async fn one_title_is_called_unless_any_is_welcome(
+    #[case] called: &str,
+    #[case] accept_any_called: bool,
+    #[case] rejected: Option<[u8; 4]>,
+) {
+    let server = serve(Config { accept_any_called, ..Config::default() }).await;
+    let mut peer = Peer::connect(&server).await;
+    let mut asked = request("CT1", &[(FIND, EXPLICIT)]);
+    // Behind the header of the PDU, its version and two bytes that are reserved.
+    asked[10..26].copy_from_slice(format!("{called:<16}").as_bytes());
+    peer.send(&asked).await;
+    let (kind, body) = peer.pdu().await.unwrap();
+    if let Some(rejected) = rejected {
+        assert_eq!((kind, body.as_slice()), (3, &rejected[..]));
+        return;
+    }
+    assert_eq!(kind, 2);
+    let identifier = [&[8, 0, 0x52, 0, b'C', b'S', 6, 0][..], b"STUDY "].concat();
+    let (response, _) = peer.ask(&message(1, &command(FIND, 0x20, true, &[]), Some(&identifier))).await;
+    assert_eq!(response.status, Status::NOT_AUTHORIZED);
 }

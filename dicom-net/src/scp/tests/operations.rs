@@ -169,3 +169,23 @@ async fn a_user_is_let_in_as_the_settings_say(
     };
     assert_eq!(outcome, expected);
 }
+
+/// The file of the passcode is a pipe into which nobody writes: reading it does not end.
+#[tokio::test]
+async fn a_request_that_cannot_be_judged_in_time_is_rejected_for_the_moment() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("passcode");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let users = vec![User { name: "ws".to_owned(), passcode_file: Some(pipe.clone()) }];
+    let config =
+        Config { artim_s: 1, user_identity: UserIdentityPolicy::Checked, users, ..Config::default() };
+    let server = serve(config).await;
+    let mut peer = Peer::connect(&server).await;
+    let variables = vec![identity(2, false, "ws", "open sesame")];
+    peer.send(&super::peer::request_with("CT1", &[(VERIFICATION, EXPLICIT)], variables)).await;
+    assert_eq!(peer.pdu().await, Some((3, vec![0, 2, 3, 1])));
+    let mut other = Peer::associate(&server, "CT2", &[(VERIFICATION, EXPLICIT)]).await;
+    other.release().await;
+    // The thread that reads it ends with this.
+    std::fs::write(&pipe, "open sesame").unwrap();
+}
