@@ -1,5 +1,7 @@
 //! The table of peers, as an operator changes it.
 
+use std::collections::BTreeSet;
+
 use axum::body::Body;
 use http::header::CONTENT_TYPE;
 use http::{Method, Request, StatusCode};
@@ -34,6 +36,11 @@ async fn a_peer_is_told_changed_and_removed_while_the_server_runs() {
         "max-kib-s": 0, "send-between": "", "notify-availability": false, "commitment-s": 0, "description": "", "fixed": false,
     });
     assert_eq!(told, expected);
+    let document = json_of(&service, "/api/openapi.json").await;
+    let fields = |of: &Value| of.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
+    let schemas = &document["components"]["schemas"];
+    assert_eq!(fields(&schemas["Peer"]["properties"]), fields(&told));
+    assert_eq!(fields(&schemas["NewPeer"]["properties"]), fields(&told));
     // What was read can be written back.
     assert_eq!(send(&service, Method::PUT, PATH, &told.to_string()).await.status, StatusCode::OK);
     let all = json_of(&service, "/api/v1/peers").await;
