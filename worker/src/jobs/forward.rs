@@ -6,7 +6,7 @@
 
 mod commit;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,7 +65,7 @@ pub struct Delivery {
     pub study: StudyInstanceUid,
     /// The rule, or who asked.
     pub by: String,
-    /// Instances that the study had when it was looked at last.
+    /// Instances that the study had when it was looked at last, and those that were proven before and are gone since.
     pub total: u64,
     /// Of those that were sent.
     pub instances: BTreeMap<SopInstanceUid, Proof>,
@@ -119,6 +119,21 @@ impl Delivery {
     fn is_settled(&self, instance: &SopInstanceUid) -> bool {
         let proof = self.instances.get(instance);
         matches!(proof, Some(Proof::Delivered | Proof::Committed | Proof::Refused(_)))
+    }
+
+    /// The study consists of these now. Of what is gone only the proof stays: nothing is waited for that cannot be sent.
+    fn look_at(&mut self, there: &HashSet<&SopInstanceUid>) {
+        let commits = self.commits;
+        self.instances.retain(|instance, proof| {
+            there.contains(instance)
+                || match proof {
+                    Proof::Committed | Proof::Refused(_) => true,
+                    Proof::Delivered => !commits,
+                    Proof::Failed(_) => false,
+                }
+        });
+        let gone = self.instances.keys().filter(|instance| !there.contains(instance)).count();
+        self.total = (there.len() + gone) as u64;
     }
 
     fn note(&mut self, instance: SopInstanceUid, sent: Sent) {
@@ -297,8 +312,8 @@ impl Job for Forward {
             instances => instances?,
         };
         let place = self.destination(destination).await?;
-        delivery.total = instances.len() as u64;
         delivery.commits = place.commits_within().is_some();
+        delivery.look_at(&instances.iter().map(|instance| &instance.sop_instance).collect());
         let is_left = |instance: &&Instance| !delivery.is_settled(&instance.sop_instance);
         let left: Vec<Instance> = instances.iter().filter(is_left).cloned().collect();
         let was_delivered = delivery.counts().0;

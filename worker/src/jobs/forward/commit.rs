@@ -229,6 +229,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_gone_is_not_waited_for_and_stands_for_nothing_else() {
+        let failed = Proof::Failed("busy".to_owned());
+        let proofs =
+            [("1.1", Proof::Committed), ("1.2", Proof::Delivered), ("1.3", failed.clone()), ("1.4", failed)];
+        let mut delivery = delivery(&proofs);
+        let there = uid("1.4");
+        delivery.look_at(&[&there].into());
+        let left: Vec<_> = delivery.instances.keys().map(|uid| uid.as_str()).collect();
+        assert_eq!((left, delivery.total), (vec!["1.1", "1.4"], 2));
+        // What was proven of the one that is gone is no proof of the one that is there.
+        assert!(!delivery.is_sent() && !delivery.is_done());
+        delivery.instances.insert(there, Proof::Committed);
+        assert!(delivery.is_done());
+    }
+
+    #[test]
     fn each_time_in_vain_is_followed_by_a_longer_rest() {
         let rest = |rounds| Delivery { rounds, ..delivery(&[]) }.rest().as_secs();
         assert_eq!([0, 1, 2, 5, 50].map(rest), [2, 2, 4, 32, 600]);
