@@ -18,6 +18,7 @@ use crate::{
 };
 
 pub const US_MULTIFRAME: &str = "1.2.840.10008.5.1.4.1.1.3.1";
+pub const ENHANCED_CT_IMAGE: &str = "1.2.840.10008.5.1.4.1.1.2.1";
 pub const BASIC_TEXT_SR: &str = "1.2.840.10008.5.1.4.1.1.88.11";
 
 /// An instance that was made for a test: Explicit VR Little Endian, written out by hand.
@@ -115,6 +116,13 @@ pub fn ct_of_size(of: StudyOf, slices: u16, edge: u16) -> Vec<Synthetic> {
     (1..=slices).map(slice).collect()
 }
 
+/// All slices of a series in one instance, as newer devices send them.
+pub fn enhanced_ct(of: StudyOf, frames: u16, edge: u16) -> Synthetic {
+    let samples = u32::from(edge) * u32::from(edge) * u32::from(frames);
+    let pixels = (0..samples).flat_map(|at| (at % 4093).to_le_bytes().into_iter().take(2)).collect();
+    instance(of, ENHANCED_CT, 1, Some(Image { rows: edge, columns: edge, frames, colour: false, pixels }))
+}
+
 /// A colour cine loop of ultrasound; each frame is filled with its own number.
 pub fn us_multiframe(of: StudyOf, frames: u16) -> Synthetic {
     let frame =
@@ -140,6 +148,8 @@ struct Kind {
 const CT: Kind = Kind { sop_class: CT_IMAGE, modality: "CT", series_number: 1 };
 const US: Kind = Kind { sop_class: US_MULTIFRAME, modality: "US", series_number: 2 };
 const SR: Kind = Kind { sop_class: BASIC_TEXT_SR, modality: "SR", series_number: 3 };
+
+const ENHANCED_CT: Kind = Kind { sop_class: ENHANCED_CT_IMAGE, modality: "CT", series_number: 4 };
 
 struct Image {
     rows: u16,

@@ -138,6 +138,11 @@ impl Program {
         Usage::of(self.pid()?.as_raw_nonzero().get())
     }
 
+    /// Its process.
+    pub fn process(&self) -> Result<i32> {
+        Ok(self.pid()?.as_raw_nonzero().get())
+    }
+
     fn pid(&self) -> Result<Pid> {
         let id = self.child.id().context("filmless has ended")?;
         Pid::from_raw(i32::try_from(id)?).context("a process id of 0")

@@ -31,6 +31,13 @@ impl Usage {
     }
 }
 
+/// User and system time of a process and of all that it has started, as far as they run.
+pub fn family(process: i32) -> Result<Duration> {
+    let children = fs::read_to_string(format!("/proc/{process}/task/{process}/children"))?;
+    let own = Usage::of(process)?.cpu;
+    children.split_whitespace().try_fold(own, |all, child| Ok(all + family(child.parse()?)?))
+}
+
 /// User and system time of the threads of this process that have this name.
 pub fn threads(name: &str) -> Result<Duration> {
     let mut all = Duration::ZERO;
