@@ -27,6 +27,7 @@ use crate::packs::rewrite::recover;
 use crate::packs::serving::Pressure;
 use crate::packs::writer::{Limits, Log};
 use crate::packs::{Packs, replay, writer};
+use crate::rendition::Maps;
 use crate::session::Session;
 use crate::session::workitems::{BEHIND, Notice};
 use crate::upkeep::{Turn, Upkeep};
@@ -54,6 +55,7 @@ pub(crate) struct Inner {
     /// How long what was deleted stays in the packs.
     pub(crate) keep_deleted: Duration,
     changes: Changes,
+    pub(crate) renditions: Maps,
     /// Told when somebody has steered a job.
     pub(crate) steered: watch::Sender<()>,
     /// What becomes of workitems, for whoever listens.
@@ -188,6 +190,7 @@ impl Archive {
                 changes,
                 store,
                 threads: Mutex::new(Some(log.threads)),
+                renditions: Maps::default(),
                 steered: watch::Sender::new(()),
                 notices: broadcast::Sender::new(BEHIND),
                 room_made: AtomicU64::new(0),

@@ -7,6 +7,7 @@
 //! | `packs` | the log: tar files of Part 10 files, one writer, one sync for a group |
 //! | [`Upkeep`] | packs through their life: gathered, rewritten, verified |
 //! | `objects` | sealed packs and derived images, in an object store |
+//! | [`Rendition`] | frames once more, for the web |
 //! | [`index`] | what is known of the instances, to be found without opening one |
 //! | [`query`] | one question, for C-FIND and QIDO-RS alike |
 //! | [`ledger`] | what is done to it beyond storing: corrections, deletions, the way back |
@@ -35,6 +36,7 @@ pub mod query;
 pub mod queue;
 mod reach;
 pub mod register;
+mod rendition;
 mod session;
 mod subscriber;
 mod upkeep;
@@ -56,7 +58,8 @@ pub use packs::verify::Verified;
 pub use peer::{Peer, PeerRight, PeerRights, PeerText, Sender};
 pub use query::{Counted, Key, Matching, Options, Page, Query, Row, Rows};
 pub use queue::{JobId, Lease, NewJob, Priority, QueueDepth};
-pub use session::{FrameStream, Proof, STEP, Session};
+pub use rendition::Rendition;
+pub use session::{FrameStream, Proof, RenditionWriter, STEP, Session};
 pub use subscriber::{Filter, Subscription};
 pub use upkeep::{Due, PackReport, Upkeep};
 pub use work::Work;

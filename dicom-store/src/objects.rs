@@ -20,7 +20,7 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 use tokio::sync::Semaphore;
 
 use crate::config::{Config, S3};
-use crate::model::PackId;
+use crate::model::{PackId, SeriesInstanceUid, StudyInstanceUid};
 use crate::reach::Reach;
 use crate::{Error, ErrorKind, Result};
 
@@ -261,6 +261,32 @@ impl Objects {
             Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
             result => result,
         }
+    }
+
+    /// Removes all that was made of a series.
+    pub(crate) async fn delete_made_of(
+        &self,
+        study: &StudyInstanceUid,
+        series: &SeriesInstanceUid,
+    ) -> Result<()> {
+        let made: Vec<_> =
+            self.store.list(Some(&key::made_of(study, series))).try_collect().await.map_err(store_error)?;
+        for object in made {
+            match self.within(0, self.store.delete(&object.location)).await {
+                Err(error) if error.kind == ErrorKind::NotFound => {}
+                result => result?,
+            }
+        }
+        Ok(())
+    }
+
+    /// A part of something that was made of images.
+    ///
+    /// # Errors
+    /// `NotFound` when it is not there.
+    pub(crate) async fn derived_range(&self, key: &DerivedKey, range: Range<u64>) -> Result<Bytes> {
+        let length = range.end.saturating_sub(range.start);
+        self.within(length, self.store.get_range(&key.path(), range)).await
     }
 
     /// Waits for one request that moves so many bytes. When it was not answered those that follow are refused at once,

@@ -5,6 +5,7 @@ mod frame;
 mod jobs;
 mod peers;
 mod proof;
+mod rendition;
 mod rewritten;
 pub(crate) mod workitems;
 
@@ -27,6 +28,7 @@ use crate::query::{Counted, Query, Rows};
 use crate::{Error, Result, inflate};
 pub use frame::FrameStream;
 pub use proof::Proof;
+pub use rendition::RenditionWriter;
 use rewritten::Rewritten;
 
 /// Bytes of an object that are read at a time, so that a peer that takes nothing holds little.

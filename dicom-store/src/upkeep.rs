@@ -12,7 +12,6 @@ use crate::archive::Archive;
 use crate::index::{EntryRow, Index, PackEntry, PackRow, Stage};
 use crate::model::{PackId, SopInstanceUid};
 use crate::node;
-use crate::objects::DerivedKey;
 use crate::packs::Packs;
 use crate::packs::local::Pace;
 use crate::packs::rewrite::{Rewritten, all_rows, recover, rewrite};
@@ -205,7 +204,8 @@ impl Upkeep {
         }
         let series: HashSet<_> = entries.iter().map(|entry| (&entry.study, &entry.series)).collect();
         for (study, series) in series {
-            self.packs().objects.delete_derived(&DerivedKey::thumbnail(study, series)).await?;
+            self.packs().objects.delete_made_of(study, series).await?;
+            self.archive.inner.renditions.forget(&(study.clone(), series.clone()));
         }
         Ok(dropped)
     }

@@ -32,6 +32,7 @@ mod outages;
 mod peers;
 mod qido;
 mod rendering;
+mod rendition;
 mod retrieve;
 mod search;
 mod stow;

@@ -12,7 +12,7 @@ use crate::dispatch::Dispatcher;
 use crate::job::Registry;
 use crate::jobs::{
     AssociationEnded, BringOver, Completion, Forward, Prefetching, Quiet, Retrieve, Thumbnail, TidyPacks,
-    VerifyPack,
+    VerifyPack, WebRendition,
 };
 use crate::orders::{Exchange, Orders};
 use crate::runner::Runner;
@@ -20,9 +20,10 @@ use crate::{CpuPool, Destination, Remotes, Rule, schedule};
 
 /// The jobs of this crate.
 pub fn registry(archive: &Archive, pool: &CpuPool) -> Registry {
-    let session = archive.acting_as(Caller::System("thumbnail"));
+    let session = |name| archive.acting_as(Caller::System(name));
     Registry::new()
-        .with(Thumbnail::new(session, pool.clone()))
+        .with(Thumbnail::new(session("thumbnail"), pool.clone()))
+        .with(WebRendition::new(session("web rendition"), pool.clone(), archive.changes()))
         .with(TidyPacks::new(archive.upkeep()))
         .with(VerifyPack::new(archive.upkeep()))
 }

@@ -9,6 +9,7 @@ pub mod prefetch;
 pub mod retrieve;
 pub mod thumbnail;
 mod turns;
+pub mod web_rendition;
 
 pub use bring_over::BringOver;
 pub(crate) use complete::to_json;
@@ -19,3 +20,4 @@ pub use packs::{TidyPacks, VerifyPack};
 pub use prefetch::Prefetching;
 pub use retrieve::Retrieve;
 pub use thumbnail::Thumbnail;
+pub use web_rendition::WebRendition;

@@ -39,6 +39,8 @@ pub enum Action {
     Route(Route),
     /// What a peer has of the same patient from before is fetched.
     Prefetch(Prefetch),
+    /// Its frames are kept once more as a browser decodes them best.
+    WebRendition(WebRendition),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +65,22 @@ pub struct Prefetch {
     /// So many at the most, the newest first. Default 5.
     #[serde(default = "most")]
     pub most: u16,
+}
+
+/// Which images get a rendition for the web, and when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct WebRendition {
+    /// Images whose native frames have so many KiB at least. Default 64.
+    pub at_least_kib: u64,
+    /// So many hours after the study is complete. Default 0.
+    pub after_hours: u64,
+}
+
+impl Default for WebRendition {
+    fn default() -> Self {
+        Self { at_least_kib: 64, after_hours: 0 }
+    }
 }
 
 fn years() -> u16 {

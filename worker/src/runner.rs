@@ -129,7 +129,7 @@ impl Runner {
     /// After a job that took so long.
     fn rest(&mut self, took: Duration) {
         if self.arrives() {
-            self.rest_until = Some(Instant::now() + took.saturating_mul(REST).min(LONGEST_REST));
+            self.rest_until = Some(Instant::now() + rest_behind(took));
         }
     }
 
@@ -188,6 +188,11 @@ impl Runner {
         }
         Ok(self.running.len() - before)
     }
+}
+
+/// How long work that took so long is followed by none, while instances arrive.
+pub(crate) fn rest_behind(took: Duration) -> Duration {
+    took.saturating_mul(REST).min(LONGEST_REST)
 }
 
 /// Runs a job and tells the queue what became of it; gives how long it took.

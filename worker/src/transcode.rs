@@ -74,17 +74,28 @@ pub async fn frame(
     wanted: &TransferSyntaxUid,
 ) -> Result<RecodedFrame> {
     let key = Key::new(instance, number, wanted);
-    pool.recent()
-        .get_or(key, async {
-            let stored = map.frame(number).map_or(0, |place| place.length());
-            // The samples, and what is made of them; for all at once, as in `frame::native`.
-            let made = u64::try_from(info.decoded_length()?).unwrap_or(u64::MAX).saturating_mul(2);
-            let room = session.room(stored.saturating_add(made)).await?;
-            let bytes = session.read_frame(&room, instance, map, number).await?;
-            let (syntax, wanted) = (instance.transfer_syntax.clone(), wanted.clone());
-            Ok(pool.run(move || pixel::recode(&bytes, &info, &syntax, &wanted, QUALITY)).await??)
-        })
-        .await
+    pool.recent().get_or(key, make(session, pool, instance, map, (info, number), wanted)).await
+}
+
+/// The same for who is going to keep it.
+///
+/// # Errors
+/// As [`frame`].
+pub(crate) async fn make(
+    session: &Session,
+    pool: &CpuPool,
+    instance: &Instance,
+    map: &FrameMap,
+    (info, number): (ImageInfo, FrameNumber),
+    wanted: &TransferSyntaxUid,
+) -> Result<RecodedFrame> {
+    let stored = map.frame(number).map_or(0, |place| place.length());
+    // The samples, and what is made of them; for all at once, as in `frame::native`.
+    let made = u64::try_from(info.decoded_length()?).unwrap_or(u64::MAX).saturating_mul(2);
+    let room = session.room(stored.saturating_add(made)).await?;
+    let bytes = session.read_frame(&room, instance, map, number).await?;
+    let (syntax, wanted) = (instance.transfer_syntax.clone(), wanted.clone());
+    Ok(pool.run(move || pixel::recode(&bytes, &info, &syntax, &wanted, QUALITY)).await??)
 }
 
 /// The data set of an instance in that transfer syntax. The first frame has been made when this answers.

@@ -8,6 +8,11 @@ pub(crate) fn pack(id: PackId) -> Path {
     Path::from(format!("packs/{id}.tar"))
 }
 
+/// All that was made of a series.
+pub(crate) fn made_of(study: &StudyInstanceUid, series: &SeriesInstanceUid) -> Path {
+    Path::from(format!("derived/{study}/{series}"))
+}
+
 pub(crate) fn packs() -> Path {
     Path::from("packs")
 }
@@ -26,6 +31,16 @@ impl DerivedKey {
     /// The thumbnail that stands for a series.
     pub fn thumbnail(study: &StudyInstanceUid, series: &SeriesInstanceUid) -> Self {
         Self(format!("derived/{study}/{series}/thumbnail.jpg"))
+    }
+
+    /// Where the frames of the rendition of a series lie.
+    pub(crate) fn rendition_map(study: &StudyInstanceUid, series: &SeriesInstanceUid) -> Self {
+        Self(format!("derived/{study}/{series}/web.json"))
+    }
+
+    /// Frames of the rendition of a series.
+    pub(crate) fn rendition_part(study: &StudyInstanceUid, series: &SeriesInstanceUid, name: &str) -> Self {
+        Self(format!("derived/{study}/{series}/web-{name}.jphc"))
     }
 
     pub(crate) fn path(&self) -> Path {

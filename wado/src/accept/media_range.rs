@@ -7,7 +7,7 @@ use super::offer::{JPEG, Offer, Wrap};
 pub(crate) enum Syntax {
     /// None given: the default of the media type.
     Default,
-    /// `*`: the origin server's choice, which is the stored one.
+    /// `*`: the origin server's choice, which is the stored one, or that of a rendition for the web.
     Any,
     Uid(String),
 }

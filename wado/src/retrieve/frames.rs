@@ -3,7 +3,8 @@
 //! | accepted | given |
 //! |---|---|
 //! | `application/octet-stream`, no transfer syntax or Explicit VR LE | native bytes, decoded where the object is compressed |
-//! | `application/octet-stream; transfer-syntax=*` or the stored UID | the stored bytes, under their transfer syntax |
+//! | `application/octet-stream; transfer-syntax=*` | the frame in the rendition for the web, where there is one |
+//! | the same without one, or the stored UID | the stored bytes, under their transfer syntax |
 //! | the media type of the stored transfer syntax (PS3.18 Table 8.7.3-5) | the stored code stream |
 //! | a media type or a transfer syntax that is encoded here, by its name | the frame in it, made on the way |
 //!
@@ -14,9 +15,9 @@ use axum::response::Response;
 use dicom_store::model::{
     Codec, Encoding, FrameMap, FrameNumber, Instance, TransferSyntaxUid, transfer_syntax,
 };
-use dicom_store::{FrameStream, Session};
+use dicom_store::{FrameStream, Rendition, Session};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use worker::pixel;
+use worker::{CpuPool, pixel};
 
 use super::convert;
 use super::image::Image;
@@ -46,15 +47,26 @@ pub(super) async fn answer(
     let choices = request.accepts.choices(Category::Dicom, &offers)?;
     let chosen = choices.iter().find_map(|choice| {
         let is_named = request.accepts.names(choice.offer.media);
-        form(choice, &instance.transfer_syntax, is_named).map(|form| (choice.offer, form))
+        form(choice, &instance.transfer_syntax, is_named).map(|form| (choice, form))
     });
-    let Some((offer, form)) = chosen else { return Err(not_convertible(&offers, &instance.transfer_syntax)) };
-    let cause = (identity(&instance), &numbers, form, request.base.as_str());
+    let Some((choice, form)) = chosen else {
+        return Err(not_convertible(&offers, &instance.transfer_syntax));
+    };
+    let offer = choice.offer;
+    let rendition = match rendered_as(choice, form) {
+        Some(named) => request.session.rendition(&instance).await?.map(|rendition| (rendition, named)),
+        None => None,
+    };
+    let named = rendition.as_ref().map(|(_, named)| *named);
+    let cause = (identity(&instance), &numbers, form, named, request.base.as_str());
     let validator = Validator::of(offer, &cause).lasting();
     if let Some(response) = validator.not_modified(&request.headers) {
         return Ok(response);
     }
-    let source = Source::open(request, instance, offer.media, form).await?;
+    let source = match rendition {
+        Some((rendition, named)) => Source::of_rendition(request, instance, offer.media, rendition, named),
+        None => Source::open(request, instance, offer.media, form).await?,
+    };
     let response = match (offer.wrap, numbers.as_slice()) {
         (Wrap::Single, [number]) => {
             source.part(*number).await?.into_single(&request.headers, &validator).await?
@@ -118,6 +130,21 @@ fn recoded(uid: &str, stored: &TransferSyntaxUid) -> Option<Form> {
         TransferSyntaxUid::parse(made).ok().filter(|wanted| wanted.facts().codec != Codec::Native)?;
     let is_readable = !stored.facts().encapsulated || pixel::can_decode(stored);
     (pixel::is_within(stored, &wanted) || is_readable).then_some(Form::Recoded(made))
+}
+
+/// The transfer syntax as which frames of a rendition for the web answer a choice, if they do.
+fn rendered_as(choice: &Choice, form: Form) -> Option<&'static str> {
+    match form {
+        Form::Stored | Form::Native => {
+            let is_any = choice.syntax == Syntax::Any && choice.offer.media == OCTET_STREAM;
+            is_any.then_some(transfer_syntax::HTJ2K_RPCL)
+        }
+        Form::Recoded(wanted) => {
+            let [made, wanted_uid] =
+                [transfer_syntax::HTJ2K_RPCL, wanted].map(|uid| TransferSyntaxUid::parse(uid).ok());
+            pixel::is_within(&made?, &wanted_uid?).then_some(wanted)
+        }
+    }
 }
 
 /// The form of frames that a choice asks for, if there is such a one; `is_named` when the client names the media type.
@@ -213,9 +240,23 @@ enum Frames {
     Stored(Session, Instance, FrameMap),
     Decoded(Image),
     Recoded(Image, TransferSyntaxUid),
+    Rendition(Session, CpuPool, Instance, Rendition),
 }
 
 impl Source {
+    fn of_rendition(
+        request: &Retrieval,
+        instance: Instance,
+        media: &str,
+        rendition: Rendition,
+        named: &str,
+    ) -> Self {
+        let content_type = format!("{media}; transfer-syntax={named}");
+        let url = format!("{}/frames", request.base.instance(&instance));
+        let (session, pool) = (request.session.clone(), request.pool.clone());
+        Self { retrieval: Frames::Rendition(session, pool, instance, rendition), content_type, url }
+    }
+
     pub(super) async fn open(
         request: &Retrieval,
         instance: Instance,
@@ -264,6 +305,19 @@ impl Source {
             }
             Frames::Recoded(image, wanted) => {
                 Ok(Part::of(image.recoded(number, wanted).await?, content_type, location))
+            }
+            Frames::Rendition(session, pool, instance, rendition) => {
+                let kept = session.rendition_frame(rendition, number).await?;
+                let bytes = match kept {
+                    Some(bytes) => bytes,
+                    // It is gone since it was asked for.
+                    None => {
+                        let image = Image::open(session, pool, instance).await?;
+                        let wanted = TransferSyntaxUid::parse(transfer_syntax::HTJ2K_RPCL)?;
+                        image.recoded(number, &wanted).await?
+                    }
+                };
+                Ok(Part::of(bytes, content_type, location))
             }
         }
     }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use tracing::{debug, info, warn};
 
 use super::retrieve::RETRIEVAL;
-use super::{Forward, Notify, Prefetching};
+use super::{Forward, Notify, Prefetching, WebRendition};
 use crate::clock;
 use crate::job::{HowFar, Job, new_job};
 use crate::migrate::MIGRATION;
@@ -96,11 +96,13 @@ impl Completion {
         };
         let mut jobs = Vec::new();
         let is_ours = self.was_fetched(study).await?;
-        for rule in self.rules.iter().filter(|_| !is_ours).filter(|rule| rule.when.holds(&subject)) {
+        for rule in self.rules.iter().filter(|rule| rule.when.holds(&subject)) {
             for action in &rule.then {
-                jobs.push(match action {
-                    Action::Route(route) => Forward::by_rule(&route.to, study, &rule.name)?,
-                    Action::Prefetch(prefetch) => Prefetching::of(study, prefetch, &rule.name)?,
+                jobs.extend(match action {
+                    Action::WebRendition(wanted) => Some(WebRendition::of(study, wanted)?),
+                    _ if is_ours => None,
+                    Action::Route(route) => Some(Forward::by_rule(&route.to, study, &rule.name)?),
+                    Action::Prefetch(prefetch) => Some(Prefetching::of(study, prefetch, &rule.name)?),
                 });
             }
         }
@@ -110,8 +112,8 @@ impl Completion {
         Ok(jobs)
     }
 
-    /// Whether we have fetched it ourselves, from another archive: then it is nothing new that rules are for. Otherwise priors
-    /// would have their priors fetched, and an old archive that comes over would be sent on.
+    /// Whether we have fetched it ourselves, from another archive: then it is nothing new that peers are dealt with for. Otherwise
+    /// priors would have their priors fetched, and an old archive that comes over would be sent on.
     async fn was_fetched(&self, study: &StudyInstanceUid) -> Result<bool> {
         let of_study = format!("{study} ");
         for kind in [RETRIEVAL, MIGRATION] {
