@@ -18,6 +18,7 @@ pub(super) use encode::{BlockCoder, encode};
 
 use self::header::Header;
 use self::plain::Plain;
+use super::patience::Patience;
 use super::raster::{Raster, Samples};
 use super::{Error, ImageInfo, Photometric, Result, foreign};
 
@@ -50,7 +51,7 @@ pub(super) fn decode(frame: &[u8], info: &ImageInfo) -> Result<Raster> {
     }
     header.check_cost(stream)?;
     let plain = match Plain::read(stream, &header) {
-        Some(plain) => plain.decode(&header)?,
+        Some(plain) => plain.decode(&header, Patience::of(stream))?,
         None => None,
     };
     if plain.is_none() && count > FREE_SAMPLES && count / SAMPLES_OF_A_BYTE > stream.len() {
@@ -60,9 +61,11 @@ pub(super) fn decode(frame: &[u8], info: &ImageInfo) -> Result<Raster> {
     let samples = if let Some(samples) = plain {
         samples
     } else if header.is_high_throughput {
-        foreign::guarded("HTJ2K", || high_throughput(stream, &header))?
+        let own = header.clone();
+        foreign::bounded("HTJ2K", stream, move |stream| high_throughput(stream, &own))?
     } else {
-        foreign::guarded("JPEG 2000", || part_1(stream, &header))?
+        let own = header.clone();
+        foreign::bounded("JPEG 2000", stream, move |stream| part_1(stream, &own))?
     };
     let samples = if precision <= 8 { bytes(&samples) } else { Samples::Words(samples) };
     Ok(Raster { samples, precision, photometric: photometric(&header, info.photometric) })

@@ -13,6 +13,7 @@ pub(super) use encode::encode;
 
 use self::header::{Header, Part};
 use self::scan::Scan;
+use super::patience::Patience;
 use super::raster::{Raster, Samples};
 use super::{Error, ImageInfo, Result};
 
@@ -28,6 +29,7 @@ pub(super) fn decode(frame: &[u8], info: &ImageInfo) -> Result<Raster> {
     let header = Header::read(frame)?;
     let shape = header.shape;
     let count = shape.check(info, "JPEG-LS", frame, SAMPLES_OF_A_BIT)?;
+    let patience = Patience::of(frame);
     let mut samples = vec![0; count];
     let mut missing: Vec<u8> = header.colours.clone();
     let mut parts = header.parts(frame);
@@ -41,7 +43,7 @@ pub(super) fn decode(frame: &[u8], info: &ImageInfo) -> Result<Raster> {
         let mut scan = Scan::new(&parameters, shape.columns, colours.len(), bytes);
         let places: Vec<usize> =
             colours.iter().filter_map(|id| header.colours.iter().position(|colour| colour == id)).collect();
-        let behind = scan.decode(shape.rows, &mut |row, line| {
+        let behind = scan.decode(shape.rows, patience, &mut |row, line| {
             put(row, line, &places, &mut samples, (shape.columns, shape.colours), parameters.shift)
         })?;
         parts.go_on(behind);

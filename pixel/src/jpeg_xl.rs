@@ -24,7 +24,8 @@ const MOST_EVENTS: usize = 8;
 /// `Unsupported` for floats; `Corrupt` when the stream is broken or is not the image that the data set describes;
 /// `TooLarge`.
 pub(super) fn decode(frame: &[u8], info: &ImageInfo, syntax: &TransferSyntaxUid) -> Result<Raster> {
-    let (samples, precision) = foreign::guarded("JPEG XL", || decode_samples(frame, info))?;
+    let own = info.clone();
+    let (samples, precision) = foreign::bounded("JPEG XL", frame, move |frame| decode_samples(frame, &own))?;
     Ok(Raster { samples, precision, photometric: photometric(info.photometric, syntax) })
 }
 

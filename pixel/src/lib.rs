@@ -3,7 +3,8 @@
 //! Pure functions on bytes: no waiting, no files, nothing of the archive but its model. What is read
 //! here came over the network, so every length is checked against the data set before anything is
 //! allocated, and nothing panics on any input. They compute for milliseconds: call them through
-//! the pool.
+//! the pool. The time that a stream may take is bounded by its length (`patience`); decoders of others, which nothing can stop,
+//! have a thread of their own for that (`foreign`).
 //!
 //! The way of a frame, each step a module:
 //!
@@ -35,6 +36,7 @@ mod jpeg_xl;
 mod lut;
 mod native;
 mod palette;
+mod patience;
 mod picture;
 mod profile;
 mod raster;

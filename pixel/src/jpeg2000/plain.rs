@@ -1,6 +1,7 @@
 //! Streams of Part 15 as most encoders write them without loss, ours among them: one tile, one layer, one precinct a
 //! resolution, cleanup passes down to the last bit. They are decoded here, in a tenth of the time that all others take.
 
+use super::super::patience::Patience;
 use super::super::{Error, Result};
 use super::geometry::{Band, Rect, Resolution, resolutions};
 use super::header::{Header, next_segment};
@@ -76,8 +77,8 @@ impl<'a> Plain<'a> {
     /// The samples by pixel, each in the lowest bits that it has; `None` where a part is of another kind after all.
     ///
     /// # Errors
-    /// `Corrupt` when the stream is broken.
-    pub(super) fn decode(&self, header: &Header) -> Result<Option<Vec<u16>>> {
+    /// `Corrupt` when the stream is broken; `Internal` when it takes too long.
+    pub(super) fn decode(&self, header: &Header, patience: Patience) -> Result<Option<Vec<u16>>> {
         let broken = || Error::corrupt("HTJ2K stream is broken");
         let Some(body) = self.body() else { return Ok(None) };
         let shape = header.shape;
@@ -104,6 +105,7 @@ impl<'a> Plain<'a> {
             if resolution.rect.is_empty() {
                 continue;
             }
+            patience.check("HTJ2K")?;
             match packets.take(resolution, plane) {
                 Some(Taken::All) => {}
                 Some(Taken::Foreign) => return Ok(None),
@@ -113,6 +115,7 @@ impl<'a> Plain<'a> {
         let mut room = Room::default();
         for plane in &mut planes {
             for resolution in layout.iter().skip(1) {
+                patience.check("HTJ2K")?;
                 inverse(plane, length(resolution.rect.width()), length(resolution.rect.height()), &mut room);
             }
         }

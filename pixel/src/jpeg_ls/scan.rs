@@ -1,5 +1,6 @@
 //! The lines of a scan (ISO/IEC 14495-1 Annex A, §B.2).
 
+use super::super::patience::Patience;
 use super::super::{Error, Result};
 use super::bits::Bits;
 use super::coder::Coder;
@@ -46,10 +47,16 @@ impl<'a> Scan<'a> {
     /// Hands on every line, colour by colour; gives the bytes from the next marker on.
     ///
     /// # Errors
-    /// `Corrupt` when the bits end before the lines.
-    pub(super) fn decode(&mut self, rows: u32, put: &mut impl FnMut(usize, &[&[u16]])) -> Result<&'a [u8]> {
+    /// `Corrupt` when the bits end before the lines; `Internal` when they take too long.
+    pub(super) fn decode(
+        &mut self,
+        rows: u32,
+        patience: Patience,
+        put: &mut impl FnMut(usize, &[&[u16]]),
+    ) -> Result<&'a [u8]> {
         let interval = self.coder.parameters.restart_interval;
         for row in 0..usize::try_from(rows).unwrap_or(usize::MAX) {
+            patience.check("JPEG-LS")?;
             let is_restart = interval > 0 && row > 0 && row.is_multiple_of(interval);
             let decoded = if is_restart { self.restart() } else { Some(()) };
             decoded
