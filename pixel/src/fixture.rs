@@ -1,5 +1,7 @@
 //! Images for the tests of this module.
 
+use std::sync::Arc;
+
 use super::{ImageInfo, Modality, Photometric, SampleKind};
 
 /// Shades of grey, unsigned, all bits stored.
@@ -21,6 +23,7 @@ pub(super) fn grey(rows: u32, columns: u32, bits: u32) -> ImageInfo {
         voi: None,
         padding: None,
         palette: None,
+        overlays: Arc::default(),
         pixel_aspect: 1.0,
     }
 }

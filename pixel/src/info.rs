@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Error, ErrorKind, Modality, Palette, Result, Voi};
+use super::{Error, ErrorKind, Modality, Overlay, Palette, Result, Voi};
 
 /// Bytes that one decoded frame may take.
 ///
@@ -48,6 +48,8 @@ pub struct ImageInfo {
     pub padding: Option<Padding>,
     /// The colours of PALETTE COLOR.
     pub palette: Option<Arc<Palette>>,
+    /// Graphics of the image itself, to be drawn over it.
+    pub overlays: Arc<[Overlay]>,
     /// Height of a pixel divided by its width; 1 for square ones.
     pub pixel_aspect: f64,
 }

@@ -15,6 +15,7 @@
 //! | stored bytes → the bytes of a native frame | `transcode` | PS3.5 §8.1, §A.2 |
 //! | stored bytes → a frame of another transfer syntax, compared with what went in | `recode`; `source`, then the encoders beside the decoders | PS3.5 §8.2, §10 |
 //! | samples → grey or RGB of 8 bits | `grayscale`, `color` | PS3.3 §C.11.1, §C.11.2, §C.7.6.3.1.2 |
+//! | overlays of the image, drawn over it | `overlay` | PS3.3 §C.9 |
 //! | region, scale, flip | `scale` | PS3.18 §8.3.5.1.3 |
 //! | colours of another space | `profile` | PS3.18 §8.3.5.1.5 |
 //! | picture → JPEG, PNG, GIF, WebP | `encode`, `animation` | PS3.18 §8.7.4 |
@@ -35,6 +36,7 @@ mod jpeg_ls;
 mod jpeg_xl;
 mod lut;
 mod native;
+mod overlay;
 mod palette;
 mod patience;
 mod picture;
@@ -68,6 +70,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use grayscale::Shown;
 pub use info::{ImageInfo, Padding, Photometric, SampleKind};
 pub use lut::{Lut, Modality, Voi};
+pub use overlay::{Overlay, to_bitmap_with_overlays};
 pub use palette::Palette;
 pub use picture::{MAX_PICTURE, Picture, PictureKind};
 pub use profile::{IccProfile, MAX_PROFILE};

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use dicom::dictionary_std::tags;
 use dicom_store::model::{Attributes, Bulk, Element, FrameNumber, Tag, VR, Value};
 
+use super::overlay;
 use super::palette::expand_segments;
 use super::{Error, ErrorKind, ImageInfo, Lut, Modality, Padding, Palette, Photometric, Result, SampleKind};
 use super::{Voi, Window, WindowFunction};
@@ -72,13 +73,14 @@ impl ImageInfo {
             voi: voi(&groups, is_signed),
             padding: padding(attributes, bits_allocated, is_signed),
             palette: palette(attributes, is_signed)?.map(Arc::new),
+            overlays: overlay::read(attributes, frame),
             pixel_aspect: pixel_aspect(&groups),
         };
         info.pixels()?;
         Ok(info)
     }
 
-    /// The look-up tables that were left in the object, to be fetched for [`ImageInfo::with_tables`].
+    /// The look-up tables and overlays that were left in the object, to be fetched for [`ImageInfo::with_tables`].
     pub fn tables_in_bulk(attributes: &Attributes) -> Vec<Bulk> {
         let mut found = Vec::new();
         collect_tables(attributes, &mut found);
@@ -118,7 +120,14 @@ fn collect_tables(attributes: &Attributes, found: &mut Vec<Bulk>) {
 
 fn is_table(element: &Element, bulk: &Bulk) -> bool {
     let is_of_palette = PALETTE.iter().flatten().any(|tag| *tag == element.tag);
-    (is_of_palette || element.tag == tags::LUT_DATA) && bulk.length <= MAX_TABLE_BYTES && !bulk.encapsulated
+    let most = if overlay::is_data(element.tag) {
+        overlay::MOST_BYTES
+    } else if is_of_palette || element.tag == tags::LUT_DATA {
+        MAX_TABLE_BYTES
+    } else {
+        return false;
+    };
+    bulk.length <= most && !bulk.encapsulated
 }
 
 fn may_hold_tables(element: &Element) -> bool {

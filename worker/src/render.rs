@@ -129,7 +129,7 @@ pub fn thumbnail(frame: &[u8], info: &ImageInfo, syntax: &TransferSyntaxUid) -> 
 
 fn shown(decoded: Decoded<'_>, info: &ImageInfo, presentation: &Presentation) -> pixel::Result<Bitmap> {
     let shown = presentation.window.map_or(Shown::AsProposed, Shown::Window);
-    let bitmap = pixel::to_bitmap(decoded, &shown)?;
+    let bitmap = pixel::to_bitmap_with_overlays(decoded, &shown)?;
     match &presentation.viewport {
         Some(viewport) => fit(bitmap, viewport, info.pixel_aspect),
         None => Ok(bitmap),

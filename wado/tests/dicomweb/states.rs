@@ -86,11 +86,12 @@ async fn overlays_of_the_state_and_of_the_image_are_drawn_where_it_activates_the
     assert_eq!([99, 100, 109, 110, 200, 209, 210, 305].map(of_row), [0, 0x80, 0x80, 0, 255, 255, 0, 0]);
     assert_eq!(warning, "");
 
-    // An image shows none of its own accord.
+    // Where no state says otherwise an image shows its own, all of them and in white.
     let path = "/studies/1.2/series/1.3/instances/1.4/rendered";
     let answer = service.get(path, "image/png").await;
     let bytes = Picture::read(&answer.body, PictureKind::Png).unwrap().bytes;
-    assert!(bytes.iter().all(|byte| *byte == 0));
+    let of_row = |row: usize| bytes[row * SIDE + 7];
+    assert_eq!([99, 100, 109, 110, 200, 300, 309, 310].map(of_row), [0, 255, 255, 0, 0, 255, 255, 0]);
 }
 
 #[tokio::test]
