@@ -52,6 +52,8 @@ pub(crate) struct Inner {
     pub(crate) follow: Follow,
     /// Bytes a second; 0 for never.
     pub(crate) verify_pace: u64,
+    /// How old packs are that are compressed; none are without.
+    pub(crate) compress_after: Option<Duration>,
     /// How long what was deleted stays in the packs.
     pub(crate) keep_deleted: Duration,
     changes: Changes,
@@ -186,6 +188,7 @@ impl Archive {
                 rewriting: Turn::default(),
                 follow: Follow::default(),
                 verify_pace: Config::bytes(config.verify_mib_s),
+                compress_after: config.compress_after(),
                 keep_deleted: Duration::from_secs(config.keep_deleted_days.saturating_mul(24 * 3600)),
                 changes,
                 store,

@@ -1,11 +1,13 @@
 //! Sealed packs and derived images, as objects of a store: a folder here, a bucket elsewhere.
 
+pub(crate) mod compressed;
 mod folder;
 mod identifier;
 mod key;
 mod s3;
 mod upload;
 
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
@@ -16,7 +18,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 use tokio::sync::Semaphore;
 
 use crate::config::{Config, S3};
@@ -24,6 +26,7 @@ use crate::model::{PackId, SeriesInstanceUid, StudyInstanceUid};
 use crate::reach::Reach;
 use crate::{Error, ErrorKind, Result};
 
+use compressed::Table;
 pub(crate) use folder::{blocking, write_whole};
 pub(crate) use identifier::new_identifier;
 pub use key::DerivedKey;
@@ -37,6 +40,10 @@ const FOLDER: Duration = Duration::from_secs(15);
 const WELL_FOR: Duration = Duration::from_secs(2);
 /// Bytes that are asked for at a time when a whole pack is copied, and how many such at once.
 const COPY: u64 = 8 << 20;
+/// Bytes at the end of a compressed pack that tell how long its table is.
+const END: u64 = 9;
+/// Tables that are remembered, some KiB each.
+const MOST_TABLES: usize = 1024;
 const COPIES_AT_A_TIME: usize = 4;
 
 /// The object store of an archive.
@@ -52,6 +59,8 @@ pub(crate) struct Objects {
     reach: Arc<Reach>,
     /// When it has answered last to the question whether it is there.
     well: Arc<Mutex<Option<Instant>>>,
+    /// Tables of compressed packs that were read lately.
+    tables: Arc<Mutex<HashMap<PackId, Arc<Table>>>>,
 }
 
 impl Objects {
@@ -90,6 +99,7 @@ impl Objects {
             patience: FOLDER,
             reach: Arc::new(Reach::new("object store does not answer")),
             well: Arc::default(),
+            tables: Arc::default(),
         }
     }
 
@@ -165,22 +175,39 @@ impl Objects {
         }
     }
 
-    /// Removes a pack; one that is not there is removed already.
+    /// Removes a pack, in whichever form; one that is not there is removed already.
     pub(crate) async fn delete_pack(&self, pack: PackId) -> Result<()> {
-        if let Some(file) = self.pack_file(pack) {
+        self.delete_compressed(pack).await?;
+        self.delete_plain(pack).await
+    }
+
+    /// Removes the tar file of a pack.
+    pub(crate) async fn delete_plain(&self, pack: PackId) -> Result<()> {
+        self.delete_object(&key::pack(pack)).await
+    }
+
+    /// Removes the compressed form of a pack.
+    pub(crate) async fn delete_compressed(&self, pack: PackId) -> Result<()> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner).remove(&pack);
+        self.delete_object(&key::compressed(pack)).await
+    }
+
+    async fn delete_object(&self, key: &object_store::path::Path) -> Result<()> {
+        if let Some(folder) = &self.folder {
+            let file = folder.join(key.as_ref());
             return blocking(move || folder::remove(&file)).await;
         }
-        match self.within(0, self.store.delete(&key::pack(pack))).await {
+        match self.within(0, self.store.delete(key)).await {
             Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
             result => result,
         }
     }
 
-    /// How long a pack is; `None` when it is not there.
+    /// How long the tar file of a pack is, compressed or not; `None` when it is not there.
     pub(crate) async fn pack_length(&self, pack: PackId) -> Result<Option<u64>> {
         match self.within(0, self.store.head(&key::pack(pack))).await {
             Ok(found) => Ok(Some(found.size)),
-            Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind == ErrorKind::NotFound => self.compressed_length(pack).await,
             Err(error) => Err(error),
         }
     }
@@ -192,7 +219,7 @@ impl Objects {
 
     /// A sealed pack as a file: its own where the store is a folder, a copy at `copy` elsewhere.
     pub(crate) async fn pack_copy(&self, pack: PackId, copy: &Path) -> Result<PathBuf> {
-        if let Some(own) = self.pack_file(pack) {
+        if let Some(own) = self.pack_file(pack).filter(|own| own.exists()) {
             return Ok(own);
         }
         let length = self.pack_length(pack).await?;
@@ -217,7 +244,7 @@ impl Objects {
     /// `NotFound` when there is no such pack, `Corrupt` when it ends before the range does.
     pub(crate) async fn pack_range(&self, pack: PackId, range: Range<u64>) -> Result<Bytes> {
         let length = range.end.saturating_sub(range.start);
-        let bytes = self.within(length, self.store.get_range(&key::pack(pack), range)).await?;
+        let bytes = self.pack_block(pack, range).await?;
         if bytes.len() as u64 != length {
             let what = format!("pack {pack} gave {} of {length} bytes", bytes.len());
             return Err(Error::corrupt(what));
@@ -227,19 +254,140 @@ impl Objects {
 
     /// The same, as far as the pack reaches.
     pub(crate) async fn pack_block(&self, pack: PackId, range: Range<u64>) -> Result<Bytes> {
+        // What is compressed is never a tar file again.
+        if self.tables.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&pack) {
+            return self.compressed_range(pack, range).await;
+        }
         let length = range.end.saturating_sub(range.start);
-        self.within(length, self.store.get_range(&key::pack(pack), range)).await
+        match self.within(length, self.store.get_range(&key::pack(pack), range.clone())).await {
+            Err(error) if error.kind == ErrorKind::NotFound => self.compressed_range(pack, range).await,
+            result => result,
+        }
     }
 
-    /// The sealed packs with their sizes, in ascending order.
+    /// Whether there is a compressed form of a pack, damaged or not.
+    pub(crate) async fn is_compressed(&self, pack: PackId) -> Result<bool> {
+        match self.within(0, self.store.head(&key::compressed(pack))).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The sealed packs with their sizes, in ascending order; not those whose compressed form is damaged.
     pub(crate) async fn packs(&self) -> Result<Vec<(PackId, u64)>> {
-        let listed: Vec<_> = self.store.list(Some(&key::packs())).try_collect().await.map_err(store_error)?;
-        let mut packs: Vec<_> = listed
-            .iter()
-            .filter_map(|object| Some((object.location.filename().and_then(pack_id)?, object.size)))
-            .collect();
-        packs.sort_unstable();
-        Ok(packs)
+        let mut packs: BTreeMap<PackId, u64> =
+            self.plain_packs().await?.into_iter().map(|(pack, size, _)| (pack, size)).collect();
+        let compressed = self.compressed_packs().await?.into_iter().map(|(pack, _)| pack);
+        let alone: Vec<PackId> = compressed.filter(|pack| !packs.contains_key(pack)).collect();
+        let length = async |pack| match self.compressed_length(pack).await {
+            // The others are there all the same; whoever reads of this one hears it again.
+            Err(error) if error.kind == ErrorKind::Corrupt => {
+                tracing::error!(%pack, %error, "a compressed pack cannot be read");
+                Ok((pack, None))
+            }
+            length => Ok::<_, Error>((pack, length?)),
+        };
+        let lengths = stream::iter(alone).map(length).buffer_unordered(COPIES_AT_A_TIME);
+        let lengths: Vec<(PackId, Option<u64>)> = lengths.try_collect().await?;
+        // One that has been removed meanwhile has no length.
+        packs.extend(lengths.into_iter().filter_map(|(pack, length)| Some((pack, length?))));
+        Ok(packs.into_iter().collect())
+    }
+
+    /// Packs that are not compressed: sizes, and when they became objects, in milliseconds since 1970.
+    pub(crate) async fn plain_packs(&self) -> Result<Vec<(PackId, u64, u64)>> {
+        let pack = |object: &ObjectMeta| {
+            let made = u64::try_from(object.last_modified.timestamp_millis()).unwrap_or_default();
+            Some((object.location.filename().and_then(pack_id)?, object.size, made))
+        };
+        Ok(self.listed().await?.iter().filter_map(pack).collect())
+    }
+
+    /// Packs that are compressed, with the sizes of their objects.
+    pub(crate) async fn compressed_packs(&self) -> Result<Vec<(PackId, u64)>> {
+        let pack = |object: &ObjectMeta| {
+            Some((object.location.filename().and_then(key::compressed_id)?, object.size))
+        };
+        Ok(self.listed().await?.iter().filter_map(pack).collect())
+    }
+
+    async fn listed(&self) -> Result<Vec<ObjectMeta>> {
+        self.store.list(Some(&key::packs())).try_collect().await.map_err(store_error)
+    }
+
+    /// Where the compressed form of a pack is written before it is an object; `None` where that is not the store's.
+    pub(crate) fn scratch(&self, pack: PackId) -> Option<PathBuf> {
+        let file = format!("{}.part", key::compressed(pack));
+        self.folder.as_ref().map(|folder| folder.join(file))
+    }
+
+    /// Makes a file the compressed form of a pack, durably; the file is gone then. What was there before is removed: the
+    /// tar file is still there.
+    pub(crate) async fn put_compressed(&self, pack: PackId, file: &Path, length: u64) -> Result<()> {
+        self.delete_compressed(pack).await?;
+        let (key, source) = (key::compressed(pack), file.to_owned());
+        if let Some(folder) = &self.folder {
+            let target = folder.join(key.as_ref());
+            return blocking(move || folder::move_new(&source, &target)).await;
+        }
+        let opened = Arc::new(blocking(move || File::open(source)).await?);
+        upload::in_parts(&self.store, &key, opened, length, &self.upload_turns).await?;
+        Ok(tokio::fs::remove_file(file).await?)
+    }
+
+    /// How long the tar file is of which a pack is the compressed form; `None` when there is none.
+    pub(crate) async fn compressed_length(&self, pack: PackId) -> Result<Option<u64>> {
+        Ok(self.table(pack).await?.map(|table| table.length))
+    }
+
+    /// A range of the tar file of a compressed pack, as far as it reaches.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such pack, `Corrupt` when it is damaged.
+    pub(crate) async fn compressed_range(&self, pack: PackId, range: Range<u64>) -> Result<Bytes> {
+        let table = self.table(pack).await?;
+        let table = table.ok_or_else(|| Error::not_found(format!("pack {pack} is not there")))?;
+        let range = range.start.min(table.length)..range.end.min(table.length);
+        let place = table.place(&range);
+        let length = place.end.saturating_sub(place.start);
+        if length == 0 {
+            return Ok(Bytes::new());
+        }
+        let bytes = self.within(length, self.store.get_range(&key::compressed(pack), place)).await;
+        let bytes = match bytes {
+            Err(error) if error.kind == ErrorKind::NotFound => {
+                self.tables.lock().unwrap_or_else(PoisonError::into_inner).remove(&pack);
+                return Err(error);
+            }
+            result => result?,
+        };
+        blocking(move || Ok(table.decompressed(&bytes, &range))).await?
+    }
+
+    async fn table(&self, pack: PackId) -> Result<Option<Arc<Table>>> {
+        let known = || self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(table) = known().get(&pack).cloned() {
+            return Ok(Some(table));
+        }
+        let key = key::compressed(pack);
+        let size = match self.within(0, self.store.head(&key)).await {
+            Ok(found) => found.size,
+            Err(error) if error.kind == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let end = self.within(0, self.store.get_range(&key, size.saturating_sub(END)..size)).await?;
+        let bytes = Table::bytes(&end)?;
+        let frame =
+            size.checked_sub(bytes).ok_or_else(|| Error::corrupt(format!("pack {pack} breaks off")))?;
+        let table =
+            Arc::new(Table::read(&self.within(bytes, self.store.get_range(&key, frame..size)).await?)?);
+        let mut tables = known();
+        if tables.len() >= MOST_TABLES {
+            tables.clear();
+        }
+        tables.insert(pack, table.clone());
+        Ok(Some(table))
     }
 
     pub(crate) async fn derived(&self, key: &DerivedKey) -> Result<Option<Bytes>> {

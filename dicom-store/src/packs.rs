@@ -15,6 +15,7 @@ mod arrival;
 mod cache;
 mod committer;
 mod company;
+pub(crate) mod compress;
 pub(crate) mod disk;
 pub(crate) mod entry;
 pub(crate) mod file;

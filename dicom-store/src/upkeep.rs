@@ -13,9 +13,11 @@ use crate::index::{EntryRow, Index, PackEntry, PackRow, Stage};
 use crate::model::{PackId, SopInstanceUid};
 use crate::node;
 use crate::packs::Packs;
+use crate::packs::compress::{Compression, compress};
 use crate::packs::local::Pace;
 use crate::packs::rewrite::{Rewritten, all_rows, recover, rewrite};
 use crate::packs::verify::{Verified, verify};
+use crate::register::Entry as Registration;
 use crate::{Error, ErrorKind, Result};
 
 /// Packs below this are gathered. A large instance has one of its own from about there on, and is left alone.
@@ -31,6 +33,12 @@ const DEAD_PART: u64 = 3;
 const DUE: u32 = 1000;
 /// A pack is compared with its digests this often.
 const VERIFY_EVERY: Duration = Duration::from_secs(30 * 24 * 3600);
+/// What is smaller is not worth a file of another kind.
+const LEAST_COMPRESSED: u64 = 1 << 20;
+/// Bytes that are compressed, or read again and compared, in a second: what arrives has most of the processor.
+const COMPRESSED_A_SECOND: u64 = 64 << 20;
+/// Lines of the register for packs that would not become smaller.
+const LEFT_PLAIN: &str = "pack-left-plain";
 /// How long a pack that has to be rewritten at once may take to leave the log.
 const LEAVE_LOG: Duration = Duration::from_secs(60);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -56,6 +64,10 @@ pub struct PackReport {
     pub never_verified: u64,
     /// Packs that wait for their upload.
     pub waiting: u64,
+    /// Packs that are compressed, the bytes that these are the compressed form of, and the bytes that they take.
+    pub compressed: u64,
+    pub compressed_of: u64,
+    pub compressed_to: u64,
 }
 
 /// What is worth doing.
@@ -65,6 +77,8 @@ pub struct Due {
     pub tidy: bool,
     /// A pack has not been compared with its digests for a month, and the settings want it to be.
     pub verify: bool,
+    /// A pack is old enough to be compressed, and the settings want it to be.
+    pub compress: bool,
 }
 
 /// One rewriting at a time in this process. Between processes, the index sees to it.
@@ -92,7 +106,11 @@ impl Upkeep {
         let tidy = rows.iter().any(|row| row.stage == Stage::Retired)
             || !self.entries_due(1).await?.is_empty()
             || next_inputs(&self.sealed(&rows), self.archive.inner.pack_size).is_some();
-        Ok(Due { tidy, verify: self.stalest(&rows).await?.is_some() })
+        let compress = match self.archive.inner.compress_after {
+            Some(age) => self.next_to_compress(&rows, age).await?.is_some(),
+            None => false,
+        };
+        Ok(Due { tidy, verify: self.stalest(&rows).await?.is_some(), compress })
     }
 
     /// Takes out what is to leave the packs, then gathers and rewrites until nothing is left to do; gives how many packs
@@ -163,6 +181,56 @@ impl Upkeep {
         }
     }
 
+    /// Compresses one pack that is as old as the settings want; `None` when none is.
+    ///
+    /// # Errors
+    /// As for [`Upkeep::compress_older`].
+    pub async fn compress_next(&self) -> Result<Option<Compression>> {
+        match self.archive.inner.compress_after {
+            Some(age) => self.compress_older(age).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Compresses one pack of this node that became an object so long ago; `None` when there is none. One that does not
+    /// become smaller by a tenth is left as it is, and not tried again.
+    ///
+    /// # Errors
+    /// As for [`Upkeep::due`]; `Exhausted` when the disk has no room, `Corrupt` when what was written reads otherwise. The
+    /// pack is as it was then.
+    pub async fn compress_older(&self, age: Duration) -> Result<Option<Compression>> {
+        let _turn = self.archive.inner.rewriting.lock().await;
+        let Some(pack) = self.next_to_compress(&self.rows().await?, age).await? else { return Ok(None) };
+        let mut pace = Pace::new(Some(COMPRESSED_A_SECOND));
+        let done = compress(self.packs(), self.index(), pack, &mut pace).await?;
+        if done.compressed.is_none() {
+            let line = Registration::new(LEFT_PLAIN, pack.to_string(), "{}");
+            self.index().register(&[line], None).await?;
+        }
+        Ok(Some(done))
+    }
+
+    async fn next_to_compress(&self, rows: &[PackRow], age: Duration) -> Result<Option<PackId>> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let before = u64::try_from(now.saturating_sub(age).as_millis()).unwrap_or_default();
+        let in_use: HashSet<PackId> =
+            rows.iter().filter(|row| row.stage == Stage::InUse).map(|row| row.pack).collect();
+        let mut old = self.packs().objects.plain_packs().await?;
+        old.retain(|(pack, size, made)| {
+            *size >= LEAST_COMPRESSED
+                && *made <= before
+                && in_use.contains(pack)
+                && self.packs().is_own(*pack)
+        });
+        old.sort_unstable();
+        for (pack, ..) in old {
+            if self.index().registered_as(LEFT_PLAIN, &pack.to_string()).await?.is_none() {
+                return Ok(Some(pack));
+            }
+        }
+        Ok(None)
+    }
+
     /// Takes instances out of the packs now, with everything that came under their UIDs and what was made of them.
     /// When this returns, no file and no object of this archive holds their bytes.
     ///
@@ -216,6 +284,11 @@ impl Upkeep {
     /// As for [`Upkeep::due`].
     pub async fn report(&self) -> Result<PackReport> {
         let rows = self.rows().await?;
+        let marks: BTreeMap<PackId, u64> = rows.iter().map(|row| (row.pack, row.mark)).collect();
+        let plain: HashSet<PackId> =
+            self.packs().objects.plain_packs().await?.into_iter().map(|(pack, ..)| pack).collect();
+        let mut compressed = self.packs().objects.compressed_packs().await?;
+        compressed.retain(|(pack, _)| marks.contains_key(pack) && !plain.contains(pack));
         let count = |is: &dyn Fn(&PackRow) -> bool| rows.iter().filter(|row| is(row)).count() as u64;
         Ok(PackReport {
             packs: count(&|row| row.stage == Stage::InUse),
@@ -225,6 +298,9 @@ impl Upkeep {
             in_between: count(&|row| matches!(row.stage, Stage::InTheMaking | Stage::Retired)),
             never_verified: count(&|row| row.stage == Stage::InUse && row.verified == 0),
             waiting: self.packs().waiting() as u64,
+            compressed: compressed.len() as u64,
+            compressed_of: compressed.iter().filter_map(|(pack, _)| marks.get(pack)).sum(),
+            compressed_to: compressed.iter().map(|(_, size)| size).sum(),
         })
     }
 

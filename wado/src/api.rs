@@ -23,6 +23,7 @@
 //! | `GET /imports` | how far that is |
 //! | `GET /retrievals` | what is fetched and how far it is; `study`, or `after` a `name`; `limit` |
 //! | `GET /deliveries` | the same of what is sent; of one `study` with what became of each instance |
+//! | `GET /packs` | how the packs are, and what compressing them has saved |
 //! | `GET /jobs` | what is to be done, runs, or is parked with the reason; `kind`, `state`, `after` a number; `limit` |
 //! | `GET`, `PUT`, `DELETE /jobs/{job}` | one; `{"priority": "batch"}`, `"usual"` or `"awaited"`; cancelled, 202 |
 //! | `POST /jobs/{job}/run` | one that waits or is parked is due now, before others; 202 |
@@ -152,6 +153,7 @@ fn resources() -> Vec<Resource> {
         Resource::new("/imports", IMPORTS, get(exchange::imports)),
         Resource::new("/retrievals", RETRIEVALS, get(exchange::retrievals)),
         Resource::new("/deliveries", DELIVERIES, get(exchange::deliveries)),
+        Resource::new("/packs", PACKS, get(jobs::packs)),
         Resource::new("/jobs", JOBS, get(jobs::jobs)),
         Resource::new("/jobs/{job}", JOB, get(jobs::job).put(jobs::prioritise).delete(jobs::cancel)),
         Resource::new("/jobs/{job}/run", RUN, post(jobs::run)),
@@ -286,6 +288,11 @@ const DELIVERIES: &[Operation] = &[Operation::get(
     NOTED,
 )
 .with(&[STUDY, AFTER, LIMIT])];
+const PACKS: &[Operation] = &[Operation::get(
+    "packs",
+    "How the packs are, and what compressing them has saved",
+    json!(Schema::One("Packs")),
+)];
 const JOBS: &[Operation] = &[Operation::get(
     "jobs",
     "What is to be done, runs or is parked, with the reason",

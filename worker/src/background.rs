@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 use crate::dispatch::Dispatcher;
 use crate::job::Registry;
 use crate::jobs::{
-    AssociationEnded, BringOver, Completion, Forward, Prefetching, Quiet, Retrieve, Thumbnail, TidyPacks,
-    VerifyPack, WebRendition,
+    AssociationEnded, BringOver, Completion, CompressPack, Forward, Prefetching, Quiet, Retrieve, Thumbnail,
+    TidyPacks, VerifyPack, WebRendition,
 };
 use crate::orders::{Exchange, Orders};
 use crate::runner::Runner;
@@ -25,6 +25,7 @@ pub fn registry(archive: &Archive, pool: &CpuPool) -> Registry {
         .with(Thumbnail::new(session("thumbnail"), pool.clone()))
         .with(WebRendition::new(session("web rendition"), pool.clone(), archive.changes()))
         .with(TidyPacks::new(archive.upkeep()))
+        .with(CompressPack::new(archive.upkeep()))
         .with(VerifyPack::new(archive.upkeep()))
 }
 

@@ -16,7 +16,7 @@ pub(crate) use complete::to_json;
 pub use complete::{AssociationEnded, Completion, Quiet};
 pub use forward::Forward;
 pub use notify::Notify;
-pub use packs::{TidyPacks, VerifyPack};
+pub use packs::{CompressPack, TidyPacks, VerifyPack};
 pub use prefetch::Prefetching;
 pub use retrieve::Retrieve;
 pub use thumbnail::Thumbnail;

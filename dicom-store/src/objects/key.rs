@@ -13,6 +13,11 @@ pub(crate) fn made_of(study: &StudyInstanceUid, series: &SeriesInstanceUid) -> P
     Path::from(format!("derived/{study}/{series}"))
 }
 
+/// The same pack compressed.
+pub(crate) fn compressed(id: PackId) -> Path {
+    Path::from(format!("packs/{id}.tar.zst"))
+}
+
 pub(crate) fn packs() -> Path {
     Path::from("packs")
 }
@@ -21,6 +26,11 @@ pub(crate) fn packs() -> Path {
 pub(crate) fn pack_id(file_name: &str) -> Option<PackId> {
     let number = file_name.strip_suffix(".tar")?;
     (number.len() == 12).then(|| number.parse().ok().map(PackId)).flatten()
+}
+
+/// The number in the name of a compressed pack's file.
+pub(crate) fn compressed_id(file_name: &str) -> Option<PackId> {
+    pack_id(file_name.strip_suffix(".zst")?)
 }
 
 /// Something made from images that can be made again.
@@ -57,5 +67,8 @@ mod tests {
         let path = pack(PackId(42));
         assert_eq!(path.filename().and_then(pack_id), Some(PackId(42)));
         assert_eq!(pack_id("notes.tar"), None);
+        let path = compressed(PackId(42));
+        assert_eq!(path.filename().and_then(compressed_id), Some(PackId(42)));
+        assert_eq!((path.filename().and_then(pack_id), compressed_id("000000000042.tar")), (None, None));
     }
 }

@@ -182,7 +182,7 @@ impl Pace {
         Self { bytes_a_second, began: tokio::time::Instant::now(), passed: 0 }
     }
 
-    async fn passed(&mut self, bytes: u64) {
+    pub(super) async fn passed(&mut self, bytes: u64) {
         self.passed += bytes;
         if let Some(rate) = self.bytes_a_second {
             let due = std::time::Duration::from_millis(self.passed.saturating_mul(1000) / rate.max(1));

@@ -104,7 +104,7 @@ async fn are_there(packs: &Packs, marks: &[Mark], in_log: &[PackId]) -> Result<V
         match length {
             Some(length) if length < mark.offset => short.push(mark.pack),
             // What another node has made lately may have been gathered since, or not have been listed yet.
-            None if packs.is_own(mark.pack) => {
+            None if packs.is_own(mark.pack) && !packs.objects.is_compressed(mark.pack).await? => {
                 let what = format!(
                     "pack {} is neither in the log nor in the object store; is its volume mounted? \
                      If it is lost for good, `filmless reindex` goes on with what is there",

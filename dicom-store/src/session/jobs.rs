@@ -1,9 +1,9 @@
-//! The queue, as an operator looks at it and steers it.
+//! The queue, as an operator looks at it and steers it, and the packs.
 
 use super::Session;
 use crate::access::Action;
 use crate::queue::{JobId, JobQuery, QueueDepth, QueuedJob, Steering};
-use crate::{Error, Result};
+use crate::{Error, PackReport, Result};
 
 impl Session {
     /// Jobs that wait, run or are parked, in the order of their numbers.
@@ -22,6 +22,15 @@ impl Session {
     pub async fn queue_depth(&self) -> Result<QueueDepth> {
         self.caller.check(Action::Configure)?;
         self.archive.inner.index.queue_depth().await
+    }
+
+    /// How the packs are, and what compressing them has saved.
+    ///
+    /// # Errors
+    /// `Forbidden`, `Unavailable`.
+    pub async fn pack_report(&self) -> Result<PackReport> {
+        self.caller.check(Action::Configure)?;
+        self.archive.upkeep().report().await
     }
 
     /// Cancels a job, has it run now, or says what it comes before. One that runs on another node is stopped within

@@ -1,4 +1,4 @@
-//! The queue: what is to be done, how far it is, and what an operator wants of it.
+//! What the server does by itself: how its packs are, and the queue: what is to be done, how far it is, and what an operator wants of it.
 
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
@@ -27,6 +27,19 @@ pub(super) async fn jobs(State(api): State<Api>, request: Request) -> Result<Res
         JobQuery { kind, state: state.transpose()?, after, id: None, limit: Page::of(&parts.uri)?.limit };
     let jobs = api.web.session(&parts).jobs(&query).await?;
     Ok(answer(&jobs.iter().map(shown).collect::<Vec<_>>()))
+}
+
+pub(super) async fn packs(State(api): State<Api>, request: Request) -> Result<Response, Problem> {
+    let (parts, _) = request.into_parts();
+    let report = api.web.session(&parts).pack_report().await?;
+    let shown = json!({
+        "packs": report.packs, "bytes": report.bytes, "small": report.small, "dead": report.dead,
+        "in-between": report.in_between, "never-verified": report.never_verified, "waiting": report.waiting,
+        "compressed": {
+            "packs": report.compressed, "bytes": report.compressed_of, "kept-in": report.compressed_to,
+        },
+    });
+    Ok(object(StatusCode::OK, &shown))
 }
 
 pub(super) async fn job(

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use dicom_store::queue::{NewJob, Priority};
-use dicom_store::{Due, ErrorKind, Upkeep};
+use dicom_store::{Compression, Due, ErrorKind, Upkeep};
 use tracing::{error, info};
 
 use crate::Result;
@@ -15,6 +15,15 @@ pub struct TidyPacks(Upkeep);
 
 /// Compares the pack that has waited longest with its digests.
 pub struct VerifyPack(Upkeep);
+
+/// Compresses one pack that is old enough.
+pub struct CompressPack(Upkeep);
+
+impl CompressPack {
+    pub fn new(upkeep: Upkeep) -> Self {
+        Self(upkeep)
+    }
+}
 
 impl TidyPacks {
     pub fn new(upkeep: Upkeep) -> Self {
@@ -70,6 +79,28 @@ impl Job for VerifyPack {
     }
 }
 
+impl Job for CompressPack {
+    const KIND: &'static str = "compress-pack";
+    const TIME_LIMIT: Duration = Duration::from_secs(3600);
+    const PRIORITY: Priority = Priority::Batch;
+    const AT_A_TIME: usize = 1;
+    type Payload = ();
+
+    async fn run(&self, (): (), _: &HowFar) -> Result<()> {
+        match self.0.compress_next().await {
+            Ok(Some(Compression { pack, plain, compressed: Some(compressed) })) => {
+                info!(%pack, bytes = plain, compressed, "pack compressed, read again and compared");
+            }
+            Ok(Some(Compression { pack, .. })) => info!(%pack, "pack would hardly become smaller, it stays"),
+            Ok(None) => {}
+            // It was rewritten meanwhile.
+            Err(error) if error.kind == ErrorKind::NotFound => info!(%error, "pack was not compressed"),
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+}
+
 /// The jobs for what is due.
 ///
 /// # Errors
@@ -81,6 +112,9 @@ pub(crate) fn jobs(due: Due) -> Result<Vec<NewJob>> {
     }
     if due.verify {
         jobs.push(new_job::<VerifyPack>("packs".to_owned(), &(), Duration::ZERO)?);
+    }
+    if due.compress {
+        jobs.push(new_job::<CompressPack>("packs".to_owned(), &(), Duration::ZERO)?);
     }
     Ok(jobs)
 }
