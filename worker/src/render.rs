@@ -115,15 +115,16 @@ pub fn animate(
     GifFrame::new(&picture, delay)
 }
 
-/// The frame in at most 256 × 256 square pixels, as a JPEG; what is smaller is not enlarged.
+/// The frame in at most 256 × 256 square pixels, as a JPEG; what is smaller is not enlarged. Without the overlays of the
+/// image: they may name the patient, which a thumbnail does not (PS3.18 §10.4.1.1.5).
 ///
 /// # Errors
 /// Those of [`pixel::decode`].
 pub fn thumbnail(frame: &[u8], info: &ImageInfo, syntax: &TransferSyntaxUid) -> pixel::Result<Vec<u8>> {
     let decoded = pixel::decode(frame, info, syntax)?;
     let edge = THUMBNAIL_EDGE.min(info.rows.max(info.columns));
-    let viewport = Some(Viewport { width: edge, height: edge, region: None });
-    let bitmap = shown(decoded, info, &Presentation { viewport, ..Presentation::default() })?;
+    let viewport = Viewport { width: edge, height: edge, region: None };
+    let bitmap = fit(pixel::to_bitmap(decoded, &Shown::AsProposed)?, &viewport, info.pixel_aspect)?;
     encode(&bitmap, THUMBNAIL_FORMAT, None)
 }
 
@@ -139,13 +140,17 @@ fn shown(decoded: Decoded<'_>, info: &ImageInfo, presentation: &Presentation) ->
 #[cfg(test)]
 mod tests {
     use dicom::dictionary_std::tags;
-    use dicom_store::model::{Attributes, FrameNumber, VR, transfer_syntax};
+    use dicom_store::model::{Attributes, FrameNumber, Tag, VR, transfer_syntax};
 
     use super::*;
     use crate::pixel::WindowFunction;
 
     /// 64 columns of 0 … 63 and 32 rows, seen through centre 32 and width 64.
     fn ramp(photometric: &str) -> (Vec<u8>, ImageInfo) {
+        ramp_with(photometric, &Attributes::new())
+    }
+
+    fn ramp_with(photometric: &str, more: &Attributes) -> (Vec<u8>, ImageInfo) {
         let mut attributes = Attributes::new();
         for (tag, value) in [
             (tags::ROWS, 32),
@@ -160,12 +165,30 @@ mod tests {
         attributes.put_text(tags::WINDOW_CENTER, VR::DS, "32");
         attributes.put_text(tags::WINDOW_WIDTH, VR::DS, "64");
         attributes.put_bytes(tags::PIXEL_DATA, VR::OW, Vec::new());
+        more.iter().for_each(|element| attributes.put_from(more, element));
         let frame = (0..32).flat_map(|_| (0..64_u16).flat_map(u16::to_le_bytes)).collect();
         (frame, ImageInfo::read(&attributes, FrameNumber::FIRST).unwrap())
     }
 
     fn syntax() -> TransferSyntaxUid {
         TransferSyntaxUid::parse(transfer_syntax::EXPLICIT_LITTLE).unwrap()
+    }
+
+    #[test]
+    fn overlays_are_drawn_and_no_thumbnail_has_them() {
+        let mut overlay = Attributes::new();
+        for (element, value) in [(0x0010, 32), (0x0011, 64), (0x0100, 1), (0x0102, 0)] {
+            overlay.put_u16(Tag(0x6000, element), value);
+        }
+        overlay.put_text(Tag(0x6000, 0x0040), VR::CS, "G");
+        overlay.put_bytes(Tag(0x6000, 0x3000), VR::OW, vec![0xFF; 32 * 64 / 8]);
+        let (frame, plain) = ramp("MONOCHROME2");
+        let (_, info) = ramp_with("MONOCHROME2", &overlay);
+        let made = |info| thumbnail(&frame, info, &syntax()).unwrap();
+        assert_eq!(made(&info), made(&plain));
+        let presentation = Presentation { format: Format::Png, ..Presentation::default() };
+        let file = render(&frame, &info, &syntax(), &presentation, &Beside::default()).unwrap();
+        assert_eq!(first_row(&file, 64), [255; 64]);
     }
 
     fn first_row(file: &[u8], columns: usize) -> Vec<u8> {
