@@ -18,6 +18,8 @@ step     := scripts/step
 peers    := $(target)/peers/requirements.txt
 ohif     := $(target)/ohif-3.13.2/dist/index.html
 browser  := tests/browser/node_modules/.package-lock.json
+# The last one that is installed.
+dicomrs  := $(target)/dicom-rs-0.10.1/bin/dicom-storescp
 modules  := viewer/node_modules/.package-lock.json
 dist     := viewer/dist/index.html
 sources  := $(shell find viewer -type d \( -name node_modules -o -name dist \) -prune -o \
@@ -69,7 +71,7 @@ fmt: ## formats the Rust sources
 
 clean: ## removes everything that was built, the trial's studies too
 	@cargo clean --quiet
-	@rm -rf viewer/dist viewer/node_modules tests/browser/node_modules '$(target)/peers' '$(target)/ohif-3.13.2' '$(DATA)'
+	@rm -rf viewer/dist viewer/node_modules tests/browser/node_modules '$(target)/peers' '$(target)/ohif-3.13.2' '$(target)/dicom-rs-0.10.1' '$(DATA)'
 
 # The parts of `make test`.
 
@@ -82,7 +84,7 @@ test-viewer: $(dist)
 clippy: $(dist)
 	@$(step) 'rust: clippy' cargo clippy --locked --workspace --all-targets --features filmless/embed -- -D warnings
 
-test-rust: program $(peers) $(browser) $(ohif)
+test-rust: program $(peers) $(browser) $(ohif) $(dicomrs)
 	@scripts/test-rust
 
 # The end-to-end tests start the program itself, which cargo builds for them only with all targets.
@@ -105,6 +107,12 @@ $(browser): tests/browser/package.json tests/browser/package-lock.json
 
 $(ohif): scripts/ohif
 	@$(step) 'tests: OHIF' scripts/ohif '$(target)/ohif-3.13.2'
+
+$(dicomrs):
+	@$(step) 'tests: tools of dicom-rs' cargo install --quiet --locked --debug --root '$(target)/dicom-rs-0.10.1' \
+	  --target-dir '$(target)/dicom-rs-0.10.1/build' dicom-echoscu@0.10.1 dicom-storescu@0.10.1 dicom-findscu@0.10.1 \
+	  dicom-movescu@0.10.1 dicom-storescp@0.10.1
+	@rm -rf '$(target)/dicom-rs-0.10.1/build'
 
 $(garage):
 	@$(step) 'tests: Garage 2.5.0 (it takes many minutes)' cargo install garage --version 2.5.0 --locked --debug \

@@ -16,6 +16,7 @@ mod contract;
 mod corpus;
 mod crash;
 mod destinations;
+mod dicom_rs;
 mod drain;
 mod exchange;
 mod far;

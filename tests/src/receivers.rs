@@ -1,4 +1,4 @@
-//! Destinations: DCMTK's `storescp`, and one that keeps a connection and says nothing.
+//! Destinations: the storage SCPs of DCMTK and dicom-rs, and one that keeps a connection and says nothing.
 
 use std::{ffi::OsStr, net::SocketAddr, path::Path, process::Stdio, time::Duration};
 
@@ -9,17 +9,28 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::wait::until;
+use crate::{tools::dicom_rs, wait::until};
 
 const LIMIT: Duration = Duration::from_secs(60);
+
+/// The one of dicom-rs, in the same way; `ae_title` is its own.
+pub async fn dicom_rs_storescp(address: SocketAddr, ae_title: &str, into: &Path) -> Result<Child> {
+    let mut command = Command::new(dicom_rs("dicom-storescp")?);
+    command.args(["--calling-ae-title", ae_title, "-p", &address.port().to_string(), "-o"]).arg(into);
+    started(&mut command, address).await
+}
 
 /// DCMTK's `storescp`, which writes what comes into a folder and ends with what is given back.
 pub async fn storescp<O: AsRef<OsStr>>(address: SocketAddr, options: &[O], into: &Path) -> Result<Child> {
     let mut command = Command::new("storescp");
     command.args(options).arg("-od").arg(into).arg(address.port().to_string());
+    started(&mut command, address).await
+}
+
+async fn started(command: &mut Command, address: SocketAddr) -> Result<Child> {
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
-    let child = child.spawn().context("start storescp")?;
-    until("storescp listens", LIMIT, async || TcpStream::connect(address).await.ok()).await?;
+    let child = child.spawn().context("start a storage SCP")?;
+    until("the storage SCP listens", LIMIT, async || TcpStream::connect(address).await.ok()).await?;
     Ok(child)
 }
 

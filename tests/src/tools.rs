@@ -45,6 +45,14 @@ pub fn python() -> Result<PathBuf> {
     Ok(path)
 }
 
+/// One of the command line tools of dicom-rs, such as `dicom-storescu`.
+pub fn dicom_rs(name: &str) -> Result<PathBuf> {
+    let target = profile_folder()?.parent().context("a profile lies in the target folder")?.to_owned();
+    let path = target.join("dicom-rs-0.10.1/bin").join(name);
+    ensure!(path.is_file(), "{} is missing: `make test` installs the tools of dicom-rs", path.display());
+    Ok(path)
+}
+
 /// The built OHIF viewer.
 pub fn ohif() -> Result<PathBuf> {
     let target = profile_folder()?.parent().context("a profile lies in the target folder")?.to_owned();
