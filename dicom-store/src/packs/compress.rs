@@ -9,6 +9,7 @@
 //! | the tar file is removed | the compressed one |
 
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -56,7 +57,13 @@ pub(crate) async fn compress(
     let compressed = match write(&file, plain, &scratch, pace).await {
         Ok(compressed) if compressed <= plain - plain / WORTH => compressed,
         result => {
-            tokio::fs::remove_file(&scratch).await?;
+            match tokio::fs::remove_file(&scratch).await {
+                // It may not even have been made: what is told is why.
+                Err(error) if error.kind() != io::ErrorKind::NotFound && result.is_ok() => {
+                    return Err(error.into());
+                }
+                _ => {}
+            }
             return result.map(|_| Compression { pack, plain, compressed: None });
         }
     };
