@@ -26,7 +26,7 @@ use crate::model::{PackId, SeriesInstanceUid, StudyInstanceUid};
 use crate::reach::Reach;
 use crate::{Error, ErrorKind, Result};
 
-use compressed::Table;
+use compressed::{FOOTER, Table};
 pub(crate) use folder::{blocking, write_whole};
 pub(crate) use identifier::new_identifier;
 pub use key::DerivedKey;
@@ -40,8 +40,6 @@ const FOLDER: Duration = Duration::from_secs(15);
 const WELL_FOR: Duration = Duration::from_secs(2);
 /// Bytes that are asked for at a time when a whole pack is copied, and how many such at once.
 const COPY: u64 = 8 << 20;
-/// Bytes at the end of a compressed pack that tell how long its table is.
-const END: u64 = 9;
 /// Tables that are remembered, some KiB each.
 const MOST_TABLES: usize = 1024;
 const COPIES_AT_A_TIME: usize = 4;
@@ -217,9 +215,15 @@ impl Objects {
         self.folder.as_ref().map(|folder| folder.join(key::pack(pack).as_ref()))
     }
 
-    /// A sealed pack as a file: its own where the store is a folder, a copy at `copy` elsewhere.
+    /// A sealed pack as a file: its own where the store is a folder, a copy at `copy` elsewhere. What cannot be read of a
+    /// compressed one is lost in the copy and all else is there: its entries prove themselves.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such pack, `Corrupt` when the table of a compressed one is broken.
     pub(crate) async fn pack_copy(&self, pack: PackId, copy: &Path) -> Result<PathBuf> {
-        if let Some(own) = self.pack_file(pack).filter(|own| own.exists()) {
+        if let Some(own) = self.pack_file(pack)
+            && tokio::fs::try_exists(&own).await?
+        {
             return Ok(own);
         }
         let length = self.pack_length(pack).await?;
@@ -230,7 +234,13 @@ impl Objects {
             .map(|range| {
                 let file = file.clone();
                 async move {
-                    let bytes = self.pack_range(pack, range.clone()).await?;
+                    let bytes = match self.pack_range(pack, range.clone()).await {
+                        Err(error) if error.kind == ErrorKind::Corrupt => {
+                            tracing::error!(%pack, from = range.start, to = range.end, %error, "a part of a pack is damaged; the rest of it is read");
+                            self.legible(pack, range.clone()).await?
+                        }
+                        bytes => bytes?,
+                    };
                     blocking(move || file.write_all_at(&bytes, range.start)).await
                 }
             })
@@ -346,23 +356,37 @@ impl Objects {
     /// # Errors
     /// `NotFound` when there is no such pack, `Corrupt` when it is damaged.
     pub(crate) async fn compressed_range(&self, pack: PackId, range: Range<u64>) -> Result<Bytes> {
+        let (table, range, bytes) = self.compressed_bytes(pack, range).await?;
+        blocking(move || Ok(table.decompressed(&bytes, &range))).await?
+    }
+
+    /// The same of a pack that is damaged, read once more.
+    async fn legible(&self, pack: PackId, range: Range<u64>) -> Result<Bytes> {
+        let (table, range, bytes) = self.compressed_bytes(pack, range).await?;
+        blocking(move || Ok(table.legible(&bytes, &range))).await
+    }
+
+    /// The frames that hold a range of a compressed pack, as they lie, and what of the range there is.
+    async fn compressed_bytes(
+        &self,
+        pack: PackId,
+        range: Range<u64>,
+    ) -> Result<(Arc<Table>, Range<u64>, Bytes)> {
         let table = self.table(pack).await?;
         let table = table.ok_or_else(|| Error::not_found(format!("pack {pack} is not there")))?;
         let range = range.start.min(table.length)..range.end.min(table.length);
         let place = table.place(&range);
         let length = place.end.saturating_sub(place.start);
         if length == 0 {
-            return Ok(Bytes::new());
+            return Ok((table, range, Bytes::new()));
         }
-        let bytes = self.within(length, self.store.get_range(&key::compressed(pack), place)).await;
-        let bytes = match bytes {
+        match self.within(length, self.store.get_range(&key::compressed(pack), place)).await {
             Err(error) if error.kind == ErrorKind::NotFound => {
                 self.tables.lock().unwrap_or_else(PoisonError::into_inner).remove(&pack);
-                return Err(error);
+                Err(error)
             }
-            result => result?,
-        };
-        blocking(move || Ok(table.decompressed(&bytes, &range))).await?
+            bytes => Ok((table, range, bytes?)),
+        }
     }
 
     async fn table(&self, pack: PackId) -> Result<Option<Arc<Table>>> {
@@ -376,7 +400,7 @@ impl Objects {
             Err(error) if error.kind == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let end = self.within(0, self.store.get_range(&key, size.saturating_sub(END)..size)).await?;
+        let end = self.within(0, self.store.get_range(&key, size.saturating_sub(FOOTER)..size)).await?;
         let bytes = Table::bytes(&end)?;
         let frame =
             size.checked_sub(bytes).ok_or_else(|| Error::corrupt(format!("pack {pack} breaks off")))?;

@@ -65,6 +65,14 @@ async fn sealed(config: &Config, samples: &[Sample]) -> Archive {
     Archive::open(config).await.unwrap()
 }
 
+fn lose_index(config: &Config) {
+    for file in std::fs::read_dir(&config.data).unwrap().map(|file| file.unwrap().path()) {
+        if file.file_name().unwrap().to_str().unwrap().starts_with("index.sqlite") {
+            std::fs::remove_file(file).unwrap();
+        }
+    }
+}
+
 async fn compressed(archive: &Archive) -> Compression {
     archive.upkeep().compress_older(Duration::ZERO).await.unwrap().unwrap()
 }
@@ -93,11 +101,7 @@ async fn the_same_is_read_from_a_compressed_pack_now_and_after_a_start_and_witho
     archive.close().await;
 
     holds(&system(&Archive::open(&config).await.unwrap()), &samples).await;
-    for file in std::fs::read_dir(&config.data).unwrap().map(|file| file.unwrap().path()) {
-        if file.file_name().unwrap().to_str().unwrap().starts_with("index.sqlite") {
-            std::fs::remove_file(file).unwrap();
-        }
-    }
+    lose_index(&config);
     holds(&system(&Archive::open(&config).await.unwrap()), &samples).await;
 }
 
@@ -162,6 +166,41 @@ async fn a_compressed_pack_that_is_damaged_is_not_given_out() {
         assert_eq!(error.kind, dicom_store::ErrorKind::Corrupt);
     }
     store(&session, &ct()).await.unwrap();
+}
+
+#[tokio::test]
+async fn of_a_compressed_pack_that_is_damaged_all_else_is_there_without_an_index_and_what_is_damaged_heals() {
+    let folder = tempfile::tempdir().unwrap();
+    let (config, samples) = (fixture::config(&folder), slices());
+    let archive = sealed(&config, &samples).await;
+    compressed(&archive).await;
+    archive.close().await;
+    let file = &files(&config)[0];
+    let mut bytes = std::fs::read(file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 64].fill(0);
+    std::fs::write(file, bytes).unwrap();
+    lose_index(&config);
+
+    let archive = Archive::open(&config).await.unwrap();
+    let session = system(&archive);
+    let resource = Resource::Study(samples[0].study());
+    // A MiB is damaged, in which up to three slices may begin.
+    let found = session.instances(&resource).await.unwrap().len();
+    assert!((samples.len() - 3..samples.len()).contains(&found), "{found}");
+    archive.upkeep().verify_all(None, |_, _| ()).await.unwrap();
+    let instances = session.instances(&resource).await.unwrap();
+    assert!((samples.len() - 4..=found).contains(&instances.len()), "{} of {found}", instances.len());
+    let whole: Vec<Sample> = samples
+        .iter()
+        .filter(|sample| instances.iter().any(|found| found.sop_instance == sample.sop_instance()))
+        .cloned()
+        .collect();
+    holds(&session, &whole).await;
+    for sample in &samples {
+        store(&session, sample).await.unwrap();
+    }
+    holds(&session, &samples).await;
 }
 
 #[tokio::test]

@@ -23,7 +23,9 @@ const LEVEL: i32 = 3;
 const SKIPPABLE: u32 = 0x184D_2A5E;
 const SEEKABLE: u32 = 0x8F92_EAB1;
 /// Bytes of the end of the table: number of frames, descriptor, magic.
-const FOOTER: u64 = 9;
+pub(crate) const FOOTER: u64 = 9;
+/// Stands for what cannot be read. No zeros: of an image that is black nobody could tell that a part of it is lost.
+pub(crate) const LOST: u8 = 0xDA;
 /// Of a frame in the table: compressed and decompressed size.
 const ENTRY: u64 = 8;
 
@@ -100,25 +102,55 @@ impl Table {
     /// # Errors
     /// `Corrupt` when they are not what was written.
     pub(crate) fn decompressed(&self, bytes: &[u8], range: &Range<u64>) -> Result<Bytes> {
-        let first = range.start / FRAME;
         let mut plain = BytesMut::new();
-        let mut rest = bytes;
-        for number in first..range.end.div_ceil(FRAME) {
-            let place = self.place(&(number * FRAME..number * FRAME + 1));
-            let length = usize::try_from(place.end - place.start).unwrap_or(usize::MAX);
-            let (frame, behind) = rest.split_at_checked(length).ok_or_else(damaged)?;
-            rest = behind;
-            let size = usize::try_from(FRAME.min(self.length.saturating_sub(number * FRAME))).unwrap_or(0);
-            let frame = zstd::bulk::decompress(frame, size).map_err(|cause| damaged().with_source(cause))?;
-            if frame.len() != size {
-                return Err(damaged());
-            }
-            plain.extend_from_slice(&frame);
+        for frame in self.frames(bytes, range) {
+            plain.extend_from_slice(&plain_frame(frame.compressed, frame.size)?);
         }
-        let at = |place: u64| usize::try_from(place - first * FRAME).unwrap_or(usize::MAX).min(plain.len());
-        let (start, end) = (at(range.start), at(range.end));
-        Ok(plain.freeze().slice(start..end))
+        Ok(cut(plain, range))
     }
+
+    /// The same of bytes that are damaged, with [`LOST`] for each frame that cannot be read.
+    pub(crate) fn legible(&self, bytes: &[u8], range: &Range<u64>) -> Bytes {
+        let mut plain = BytesMut::new();
+        for Frame { compressed, size } in self.frames(bytes, range) {
+            plain.extend_from_slice(&plain_frame(compressed, size).unwrap_or_else(|_| vec![LOST; size]));
+        }
+        cut(plain, range)
+    }
+
+    /// The frames that hold a range.
+    fn frames<'a>(&self, bytes: &'a [u8], range: &Range<u64>) -> impl Iterator<Item = Frame<'a>> {
+        let mut rest = Some(bytes);
+        (range.start / FRAME..range.end.div_ceil(FRAME)).map(move |number| {
+            let place = self.place(&(number * FRAME..number * FRAME + 1));
+            let length = usize::try_from(place.end.saturating_sub(place.start)).unwrap_or(usize::MAX);
+            let size = usize::try_from(FRAME.min(self.length.saturating_sub(number * FRAME))).unwrap_or(0);
+            let split = rest.and_then(|rest| rest.split_at_checked(length));
+            rest = split.map(|(_, behind)| behind);
+            Frame { compressed: split.map(|(frame, _)| frame), size }
+        })
+    }
+}
+
+/// A frame, as it lies; `None` where it is cut off.
+struct Frame<'a> {
+    compressed: Option<&'a [u8]>,
+    /// Bytes that it has of the tar file.
+    size: usize,
+}
+
+fn plain_frame(compressed: Option<&[u8]>, size: usize) -> Result<Vec<u8>> {
+    let compressed = compressed.ok_or_else(damaged)?;
+    let plain = zstd::bulk::decompress(compressed, size).map_err(|cause| damaged().with_source(cause))?;
+    if plain.len() == size { Ok(plain) } else { Err(damaged()) }
+}
+
+/// A range out of the frames that hold it.
+fn cut(plain: BytesMut, range: &Range<u64>) -> Bytes {
+    let first = range.start / FRAME * FRAME;
+    let at = |place: u64| usize::try_from(place - first).unwrap_or(usize::MAX).min(plain.len());
+    let (start, end) = (at(range.start), at(range.end));
+    plain.freeze().slice(start..end)
 }
 
 fn broken() -> Error {
@@ -227,6 +259,8 @@ mod tests {
         file[middle] ^= 1;
         assert!(table.decompressed(&file[..usize::try_from(place.end).unwrap()], &range).is_err());
         assert!(table.decompressed(&file[..10], &range).is_err());
+        let left = table.legible(&file[..usize::try_from(place.end).unwrap()], &range);
+        assert!(left.len() == plain.len() && left.iter().all(|byte| *byte == LOST));
         let end = file.len() - 1;
         file[end] ^= 1;
         assert!(Table::bytes(&file).is_err());

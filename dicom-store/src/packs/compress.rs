@@ -15,6 +15,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Packs;
+use super::file::check_reserve;
 use super::local::Pace;
 use crate::index::{Index, Stage};
 use crate::model::PackId;
@@ -54,7 +55,7 @@ pub(crate) async fn compress(
     })
     .await?;
     let scratch = packs.objects.scratch(pack).unwrap_or_else(|| packs.arriving_file(pack));
-    let compressed = match write(&file, plain, &scratch, pace).await {
+    let compressed = match write(&file, plain, &scratch, packs.reserve(), pace).await {
         Ok(compressed) if compressed <= plain - plain / WORTH => compressed,
         result => {
             match tokio::fs::remove_file(&scratch).await {
@@ -83,9 +84,15 @@ pub(crate) async fn compress(
     Ok(Compression { pack, plain, compressed: Some(compressed) })
 }
 
-async fn write(file: &Arc<File>, length: u64, scratch: &Path, pace: &mut Pace) -> Result<u64> {
+async fn write(file: &Arc<File>, length: u64, scratch: &Path, reserve: u64, pace: &mut Pace) -> Result<u64> {
     let target = scratch.to_owned();
-    let target = blocking(move || File::create(target)).await?;
+    let target = blocking(move || {
+        let target = File::create(target)?;
+        // Both lie there for a while.
+        check_reserve(&target, length, reserve)?;
+        Ok(target)
+    })
+    .await?;
     let mut compressor = Compressor::new(file.clone(), length, target);
     loop {
         let (back, step) = blocking(move || {
