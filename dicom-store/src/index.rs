@@ -346,6 +346,9 @@ pub trait Index: fmt::Debug + Send + Sync + 'static {
         limit: u32,
     ) -> BoxFuture<'a, Result<Vec<KeptAside>>>;
 
+    /// The UIDs and digests of all that came under a resource and lies aside, discarded or not.
+    fn aside_in<'a>(&'a self, of: &'a Resource) -> BoxFuture<'a, Result<Vec<(SopInstanceUid, String)>>>;
+
     /// Who a patient is after all merges, and what is told of them; `None` when nothing is known.
     fn patient<'a>(&'a self, key: &'a PatientKey) -> BoxFuture<'a, Result<Option<(PatientKey, Attributes)>>>;
 

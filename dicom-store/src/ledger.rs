@@ -11,7 +11,7 @@
 //! | correct a patient | the values hold for every data set of the patient, and for the patient's row |
 //! | merge patients | what came for the one is the other's, what comes later too |
 //! | move a study, correct a study | the last move says whose it is; the values hold for its data sets |
-//! | promote, discard | which of the data sets that came under one UID is shown |
+//! | promote, discard, destroy aside | which of the data sets that came under one UID is shown |
 //! | undo | the act is as if it had not been |
 
 mod note;
@@ -94,6 +94,11 @@ pub enum Act {
         instance: SopInstanceUid,
         digest: String,
     },
+    /// The bytes of a data set that was kept aside go at once. One that comes again is a newcomer.
+    DestroyAside {
+        instance: SopInstanceUid,
+        digest: String,
+    },
     Undo {
         number: u64,
     },
@@ -120,6 +125,7 @@ impl Act {
             Self::MoveStudy { .. } => "move-study",
             Self::Promote { .. } => "promote",
             Self::Discard { .. } => "discard",
+            Self::DestroyAside { .. } => "destroy-aside",
             Self::Undo { .. } => "undo",
         }
     }
@@ -144,9 +150,9 @@ impl Act {
             Self::Reject { note, instances, .. } => format!("{} by note {note}", some(instances)),
             Self::CorrectPatient { .. } | Self::MergePatients { .. } => "patient".to_owned(),
             Self::CorrectStudy { study, .. } | Self::MoveStudy { study, .. } => format!("study {study}"),
-            Self::Promote { instance, digest } | Self::Discard { instance, digest } => {
-                format!("instance {instance}, data set {digest}")
-            }
+            Self::Promote { instance, digest }
+            | Self::Discard { instance, digest }
+            | Self::DestroyAside { instance, digest } => format!("instance {instance}, data set {digest}"),
             Self::Undo { number } => format!("act {number}"),
         }
     }

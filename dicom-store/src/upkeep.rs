@@ -9,7 +9,9 @@ use tokio::sync::Mutex;
 use tracing::info;
 
 use crate::archive::Archive;
+use crate::hex::hex;
 use crate::index::{EntryRow, Index, PackEntry, PackRow, Stage};
+use crate::ledger::{self, Act};
 use crate::model::{PackId, SopInstanceUid};
 use crate::node;
 use crate::packs::Packs;
@@ -242,6 +244,39 @@ impl Upkeep {
         let dropped = self.take_out(&entries, &|entry| uids.contains(&entry.sop_instance)).await?;
         info!(instances = dropped, "instances destroyed");
         Ok(dropped)
+    }
+
+    /// Takes out of the packs what acts that were just done destroy.
+    ///
+    /// # Errors
+    /// As for [`Upkeep::destroy`].
+    pub(crate) async fn follow(&self, acts: &[ledger::Entry]) -> Result<()> {
+        let (mut instances, mut aside) = (Vec::new(), HashSet::new());
+        for entry in acts {
+            match &entry.act {
+                Act::Destroy { instances: some } => instances.extend_from_slice(some),
+                Act::DestroyAside { instance, digest } => {
+                    aside.insert((instance, digest.clone()));
+                }
+                _ => {}
+            }
+        }
+        if !instances.is_empty() {
+            self.destroy(&instances).await?;
+        }
+        if aside.is_empty() {
+            return Ok(());
+        }
+        let is_meant = |entry: &PackEntry| {
+            matches!(entry.row, EntryRow::Conflict(_))
+                && aside.contains(&(&entry.sop_instance, hex(&entry.digest)))
+        };
+        let uids: Vec<SopInstanceUid> = aside.iter().map(|(instance, _)| (*instance).clone()).collect();
+        let mut entries = self.index().pack_entries_of(&uids).await?;
+        entries.retain(is_meant);
+        let dropped = self.take_out(&entries, &is_meant).await?;
+        info!(data_sets = dropped, "data sets that were kept aside are destroyed");
+        Ok(())
     }
 
     /// Hidden instances and data sets whose bytes are to go.

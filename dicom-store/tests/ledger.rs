@@ -363,6 +363,33 @@ async fn the_same_uid_in_another_study_is_never_shown_there() {
 }
 
 #[tokio::test]
+async fn a_study_that_is_only_kept_aside_can_be_destroyed_and_may_come_again() {
+    let first = ct();
+    let other = first.clone().with(tags::STUDY_INSTANCE_UID, VR::UI, &dicom_store::fixture::uid()).with(
+        tags::STUDY_DESCRIPTION,
+        VR::LO,
+        "of somebody else",
+    );
+    let house = House::with(&[&first, &other]).await;
+    let order = format!(r#"{{"kind":"destroy","of":{{"study":"{}"}}}}"#, other.study());
+    let number = house.done(&order).await;
+    assert!(house.session.kept_aside(10).await.unwrap().is_empty());
+    for pack in std::fs::read_dir(house.folder.path().join("objects/packs")).unwrap() {
+        let bytes = std::fs::read(pack.unwrap().path()).unwrap();
+        assert!(!bytes.windows(16).any(|window| window == b"of somebody else"));
+    }
+    assert!(house.is_there(&first).await);
+    assert!(house.act(&format!(r#"{{"kind":"undo","number":{number}}}"#)).await.is_err());
+    assert!(house.act(&order).await.is_err_and(|error| error.kind == ErrorKind::NotFound));
+    let house = house.reindexed().await;
+    assert!(house.is_there(&first).await && house.session.kept_aside(10).await.unwrap().is_empty());
+    house.store(&other).await;
+    assert_eq!(house.session.kept_aside(10).await.unwrap().len(), 1, "a newcomer is kept");
+    house.archive.upkeep().tidy().await.unwrap();
+    assert_eq!(house.reindexed().await.session.kept_aside(10).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn who_may_not_is_refused_and_that_is_written_down() {
     let sample = ct();
     let house = House::with(&[&sample]).await;

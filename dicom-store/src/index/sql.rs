@@ -242,6 +242,14 @@ impl Dialect {
         }
     }
 
+    /// Small hexadecimal digits of a column of bytes.
+    pub(super) fn hex(self, column: &str) -> String {
+        match self {
+            Self::Sqlite => format!("lower(hex({column}))"),
+            Self::Postgres => format!("encode({column}, 'hex')"),
+        }
+    }
+
     /// Milliseconds since 1970: by the clock of the back end, which all nodes share.
     pub(super) fn clock(self) -> &'static str {
         match self {

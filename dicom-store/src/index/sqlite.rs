@@ -394,6 +394,11 @@ impl Index for SqliteIndex {
         self.read(async move |c| quarantine::kept_aside(c, of.as_ref(), limit).await).boxed()
     }
 
+    fn aside_in<'a>(&'a self, of: &'a Resource) -> BoxFuture<'a, Result<Vec<(SopInstanceUid, String)>>> {
+        let of = of.clone();
+        self.read(async move |c| quarantine::aside_in(c, &of).await).boxed()
+    }
+
     fn patient<'a>(&'a self, key: &'a PatientKey) -> BoxFuture<'a, Result<Option<(PatientKey, Attributes)>>> {
         let key = key.clone();
         self.read(async move |c| who::patient(c, &key).await).boxed()

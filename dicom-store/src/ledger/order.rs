@@ -1,6 +1,6 @@
 //! What somebody asks for, and the acts that it becomes: checked here, against what the archive has.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use serde::Deserialize;
 
@@ -103,7 +103,7 @@ impl Order {
         Ok(match self {
             Self::Delete { of } => vec![Act::Delete { instances: shown(index, of).await? }],
             Self::Restore { of } => vec![Act::Restore { instances: hidden(index, of).await? }],
-            Self::Destroy { of } => vec![Act::Destroy { instances: all(index, of).await? }],
+            Self::Destroy { of } => destroy(index, of).await?,
             Self::CorrectPatient { patient, values } => {
                 values.of_patient()?;
                 let (patient, _) = index.patient(patient).await?.ok_or_else(unknown_patient)?;
@@ -159,15 +159,22 @@ async fn hidden(index: &dyn Index, of: &Part) -> Result<Vec<SopInstanceUid>> {
     Ok(hidden.into_iter().map(|hidden| hidden.instance).collect())
 }
 
-async fn all(index: &dyn Index, of: &Part) -> Result<Vec<SopInstanceUid>> {
+/// All that is shown or hidden, with whatever came under its UIDs; and what was never more than kept aside, because its
+/// UIDs were taken by others.
+async fn destroy(index: &dyn Index, of: &Part) -> Result<Vec<Act>> {
     let resource = of.resource()?;
     let shown = index.instances(&resource).await?.into_iter().map(|instance| instance.sop_instance);
     let hidden = index.hidden(Some(&resource), MOST).await?.into_iter().map(|hidden| hidden.instance);
-    let found: Vec<_> = shown.chain(hidden).collect();
-    if found.is_empty() {
+    let instances: Vec<_> = shown.chain(hidden).collect();
+    let mut aside = index.aside_in(&resource).await?;
+    let taken: HashSet<&SopInstanceUid> = instances.iter().collect();
+    aside.retain(|(instance, _)| !taken.contains(instance));
+    if instances.is_empty() && aside.is_empty() {
         return Err(Error::not_found(format!("{resource} is not in the archive")));
     }
-    Ok(found)
+    let first = (!instances.is_empty()).then_some(Act::Destroy { instances });
+    let aside = aside.into_iter().map(|(instance, digest)| Act::DestroyAside { instance, digest });
+    Ok(first.into_iter().chain(aside).collect())
 }
 
 async fn is_there(index: &dyn Index, study: &StudyInstanceUid) -> Result<()> {
@@ -247,7 +254,7 @@ async fn undo(index: &dyn Index, number: u64) -> Result<Act> {
     }
     match found.entry.act {
         Act::Undo { .. } => Err(Error::invalid(format!("act {number} is an undo; do again what it undid"))),
-        Act::Destroy { .. } => {
+        Act::Destroy { .. } | Act::DestroyAside { .. } => {
             Err(Error::invalid(format!("act {number} destroyed what it names; that is for good")))
         }
         _ => Ok(Act::Undo { number }),

@@ -3,7 +3,7 @@
 use super::Session;
 use crate::access::Action;
 use crate::index::{AuditRow, Hidden, KeptAside, Recorded, StudyText, TextCount, TextQuery};
-use crate::ledger::{Act, Entry, Order};
+use crate::ledger::{Entry, Order};
 use crate::{Error, ErrorKind, Result};
 
 /// Characters of a reason, at the most.
@@ -29,24 +29,18 @@ impl Session {
         }
         let store = self.archive.store()?;
         let acts = order.acts(&*self.archive.inner.index).await?;
-        let mut done = Vec::with_capacity(acts.len());
-        for act in acts {
-            let (store, upkeep, author, reason) =
-                (store.clone(), self.archive.upkeep(), self.caller.author(), reason.to_owned());
-            // Whoever asked may go; it is done all the same. Where the server stops, it is finished after its start.
-            let doing = tokio::spawn(async move {
-                let entry = store.act(author, reason, act).await?;
-                if let Act::Destroy { instances } = &entry.act {
-                    upkeep.destroy(instances).await?;
-                }
-                Ok::<_, Error>(entry)
-            });
-            let entry = doing
-                .await
-                .map_err(|cause| Error::internal("an act did not finish").with_source(cause))??;
-            done.push(entry);
-        }
-        Ok(done)
+        let (store, upkeep, author, reason) =
+            (store.clone(), self.archive.upkeep(), self.caller.author(), reason.to_owned());
+        // Whoever asked may go; it is done all the same. Where the server stops, it is finished after its start.
+        let doing = tokio::spawn(async move {
+            let mut done = Vec::with_capacity(acts.len());
+            for act in acts {
+                done.push(store.act(author.clone(), reason.clone(), act).await?);
+            }
+            upkeep.follow(&done).await?;
+            Ok::<_, Error>(done)
+        });
+        doing.await.map_err(|cause| Error::internal("an act did not finish").with_source(cause))?
     }
 
     /// The last acts before one of them, from the newest.

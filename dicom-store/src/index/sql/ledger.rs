@@ -34,7 +34,9 @@ fn subject(act: &Act) -> String {
             subject_of_patient(patient)
         }
         Act::CorrectStudy { study, .. } | Act::MoveStudy { study, .. } => subject_of_study(study),
-        Act::Promote { instance, .. } | Act::Discard { instance, .. } => subject_of_instance(instance),
+        Act::Promote { instance, .. }
+        | Act::Discard { instance, .. }
+        | Act::DestroyAside { instance, .. } => subject_of_instance(instance),
         Act::Undo { number } => subject_of_act(*number),
     }
 }
@@ -118,9 +120,9 @@ async fn follow<C: Connection>(connection: &mut C, act: &Act) -> Result<()> {
         Act::CorrectStudy { study, .. } | Act::MoveStudy { study, .. } => {
             who::settle_study_of(connection, study).await
         }
-        Act::Promote { instance, .. } | Act::Discard { instance, .. } => {
-            quarantine::settle(connection, instance).await.map(|_| ())
-        }
+        Act::Promote { instance, .. }
+        | Act::Discard { instance, .. }
+        | Act::DestroyAside { instance, .. } => quarantine::settle(connection, instance).await.map(|_| ()),
         Act::Undo { .. } => Ok(()),
     }
 }

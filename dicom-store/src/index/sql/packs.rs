@@ -107,7 +107,7 @@ pub(in crate::index) async fn entries_of<C: Connection>(
     Ok(found)
 }
 
-/// What is to leave the packs: what was destroyed, and what was deleted or discarded before a time.
+/// What is to leave the packs: what was destroyed, aside or not, and what was deleted or discarded before a time.
 pub(in crate::index) async fn entries_due<C: Connection>(
     connection: &mut C,
     deleted_before: u64,
@@ -123,9 +123,11 @@ pub(in crate::index) async fn entries_due<C: Connection>(
     select.push_bind(before).push("))").push(CONFLICT);
     select.push(
         "state = 1 AND EXISTS (SELECT 1 FROM ledger l WHERE l.subject = 'instance\\' || conflicts.uid
-             AND l.kind = 'discard' AND l.undone_by IS NULL AND l.at < ",
+             AND l.undone_by IS NULL AND ",
     );
-    select.push_bind(before).push(") ORDER BY place LIMIT ").push_bind(limit);
+    select.push(&format!("{}(l.body, {}) > 0", C::DIALECT.position(), C::DIALECT.hex("conflicts.digest")));
+    select.push(" AND (l.kind = 'destroy-aside' OR l.kind = 'discard' AND l.at < ");
+    select.push_bind(before).push(")) ORDER BY place LIMIT ").push_bind(limit);
     connection.fetch(select).await?.iter().map(entry).collect()
 }
 

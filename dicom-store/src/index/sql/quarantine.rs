@@ -8,7 +8,7 @@ use super::{Connection, SqlRow, SqlValue, Statement, counts};
 use crate::hex::hex;
 use crate::index::KeptAside;
 use crate::ledger::Act;
-use crate::model::{Header, SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
+use crate::model::{Header, Resource, SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
 use crate::{Error, Result};
 
 /// Kept aside as it came.
@@ -94,17 +94,17 @@ async fn discard<C: Connection>(
     uid: &SopInstanceUid,
     acts: &[crate::ledger::Entry],
 ) -> Result<()> {
-    let unwanted: Vec<&String> = acts
-        .iter()
-        .filter_map(|entry| match &entry.act {
-            Act::Discard { digest, .. } => Some(digest),
-            _ => None,
-        })
-        .collect();
-    let select = Statement::new("SELECT id, digest, state FROM conflicts WHERE uid = ?").bind(uid.as_str());
+    let sql = "SELECT id, digest, state, received FROM conflicts WHERE uid = ?";
+    let select = Statement::new(sql).bind(uid.as_str());
     for row in connection.fetch(select).await? {
-        let digest = hex(row.blob(1)?);
-        let state = if unwanted.contains(&&digest) { DISCARDED } else { ASIDE };
+        let (of, received) = (hex(row.blob(1)?), row.unsigned(3)?);
+        let is_unwanted = acts.iter().any(|entry| match &entry.act {
+            Act::Discard { digest, .. } => *digest == of,
+            // One that came in the second of the act or later is a newcomer: packs tell seconds.
+            Act::DestroyAside { digest, .. } => *digest == of && received / 1000 < entry.at / 1000,
+            _ => false,
+        });
+        let state = if is_unwanted { DISCARDED } else { ASIDE };
         let is_other = row.int(2)? != state && row.int(2)? != WAS_FIRST;
         if is_other {
             let update =
@@ -113,6 +113,31 @@ async fn discard<C: Connection>(
         }
     }
     Ok(())
+}
+
+/// The UIDs and digests of all that came under a resource and lies aside, discarded or not.
+pub(in crate::index) async fn aside_in<C: Connection>(
+    connection: &mut C,
+    of: &Resource,
+) -> Result<Vec<(SopInstanceUid, String)>> {
+    let (study, series, instance) = match of {
+        // What is aside is nobody's study yet.
+        Resource::Patient { .. } => return Ok(Vec::new()),
+        Resource::Study(study) => (study, None, None),
+        Resource::Series(study, series) => (study, Some(series), None),
+        Resource::Instance(study, series, instance) => (study, Some(series), Some(instance)),
+    };
+    let mut select = Statement::new("SELECT uid, digest FROM conflicts WHERE study = ");
+    select.push_bind(study.as_str());
+    if let Some(series) = series {
+        select.push(" AND series = ").push_bind(series.as_str());
+    }
+    if let Some(instance) = instance {
+        select.push(" AND uid = ").push_bind(instance.as_str());
+    }
+    select.push(" ORDER BY id");
+    let row = |row: &SqlRow| Ok::<_, Error>((SopInstanceUid::parse(row.text(0)?)?, hex(row.blob(1)?)));
+    connection.fetch(select).await?.iter().map(row).collect()
 }
 
 /// What is kept aside, from the newest; of one UID or of all.
