@@ -14,6 +14,7 @@ mod budget;
 mod incoming;
 mod reading;
 mod sources;
+mod to_its_end;
 
 use std::net::IpAddr;
 

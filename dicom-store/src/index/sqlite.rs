@@ -70,12 +70,7 @@ impl Writer {
         &mut self,
         work: impl FnOnce(&mut SqliteConnection, &mut Option<Memory>) -> Result<T>,
     ) -> Result<T> {
-        let connection = self.connection.as_mut().ok_or_else(closed)?;
-        // Work that panicked has left its transaction open.
-        if connection.is_within_transaction() {
-            self.memory = None;
-            connection.run("ROLLBACK")?;
-        }
+        let connection = ready(&mut self.connection, &mut self.memory)?;
         connection.run_again("BEGIN IMMEDIATE")?;
         let result = work(connection, &mut self.memory)
             .and_then(|value| connection.run_again("COMMIT").map(|()| value));
@@ -89,6 +84,15 @@ impl Writer {
             self.memory = None;
             let _ = connection.run("ROLLBACK");
         }
+        result
+    }
+
+    /// Asks for what is committed.
+    fn read<T>(&mut self, work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T>) -> Result<T> {
+        let connection = ready(&mut self.connection, &mut self.memory)?;
+        connection.run_again("BEGIN")?;
+        let result = at_once(work(connection));
+        connection.run_again("COMMIT")?;
         result
     }
 
@@ -110,6 +114,19 @@ impl Writer {
             gate().map(|()| committed)
         })
     }
+}
+
+/// The connection, with no transaction open: work that panicked has left its own.
+fn ready<'a>(
+    connection: &'a mut Option<SqliteConnection>,
+    memory: &mut Option<Memory>,
+) -> Result<&'a mut SqliteConnection> {
+    let connection = connection.as_mut().ok_or_else(closed)?;
+    if connection.is_within_transaction() {
+        *memory = None;
+        connection.run("ROLLBACK")?;
+    }
+    Ok(connection)
 }
 
 /// The result of a future that waits for nothing, as those over SQLite do.
@@ -237,8 +254,15 @@ impl Index for SqliteIndex {
     }
 
     fn known<'a>(&'a self, uids: &'a [&'a SopInstanceUid]) -> BoxFuture<'a, Result<Vec<Known>>> {
-        async move { read_on(&self.readers, &self.file, async |c: &mut _| rows::known(c, uids).await) }
-            .boxed()
+        async move {
+            let known = async |c: &mut SqliteConnection| rows::known(c, uids).await;
+            // The pages that were written last are in the writer's memory; a reader reads them again after each commit.
+            match self.writer.try_lock() {
+                Ok(mut writer) => writer.read(known),
+                Err(_) => read_on(&self.readers, &self.file, known),
+            }
+        }
+        .boxed()
     }
 
     fn sync(&self) -> BoxFuture<'_, Result<()>> {

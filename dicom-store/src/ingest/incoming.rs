@@ -1,14 +1,17 @@
 //! One instance on its way in.
 
 use std::collections::{HashMap, HashSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::acting::Came;
 use super::body::{Body, Kept, Parts, Room, Spool, Whole};
+use super::to_its_end::ToItsEnd;
 use super::{Arrival, Budget, Declared, Reading, Sources, Stored};
 use crate::config::{Durability, OnConflict};
 use crate::index::{Index, Known, Mark, NewInstance};
@@ -175,7 +178,8 @@ impl Incoming {
             may_reject,
         };
         let settling = store.clone().settle(new, whole, digest, length);
-        let stored = tokio::spawn(settling).await.map_err(|_| ended())??;
+        let settling = AssertUnwindSafe(settling).catch_unwind();
+        let stored = ToItsEnd::new(settling).await.map_err(|_| ended())??;
         store.follow(&stored, &came).await?;
         Ok(stored)
     }

@@ -20,6 +20,9 @@ const VERSION: i64 = 8;
 const STEPS: [(i64, &str); 1] = [(7, include_str!("../schema/sqlite-8.sql"))];
 /// Bytes of a page of a new index. What one instance changes lies on some six pages, all of which go to the disk.
 const PAGE: i64 = 2048;
+/// KiB of pages that the writer remembers. All of them are looked through when a transaction is committed that has put
+/// pages of a tree in order: with eight times as many that was a tenth of the processor for small instances.
+const WRITER_KIB: u32 = 4096;
 /// Statements that stay prepared.
 const PREPARED: usize = 128;
 /// How long another process may hold the file before we say that it does.
@@ -43,7 +46,7 @@ impl SqliteConnection {
         connection.set_up()?;
         connection.run(&format!(
             "PRAGMA page_size = {PAGE}; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
-             PRAGMA secure_delete = FAST; PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -32768"
+             PRAGMA secure_delete = FAST; PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -{WRITER_KIB}"
         ))?;
         connection.migrate()?;
         Ok(connection)
