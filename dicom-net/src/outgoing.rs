@@ -3,9 +3,12 @@
 
 mod outlet;
 
+use std::iter::Enumerate;
+use std::vec::IntoIter;
+
 use bytes::Bytes;
 use dicom_store::model::{Error, ErrorKind, Instance, Result, TransferSyntaxUid, transfer_syntax};
-use dicom_store::{Pressure, Session};
+use dicom_store::{FilePart, Pressure, ReadAhead, Session};
 use futures_util::TryStreamExt;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
@@ -70,39 +73,43 @@ pub(crate) enum Piece {
         bytes: Bytes,
         is_last: bool,
     },
+    /// All of an object, where it lies.
+    File(FilePart),
     /// The object cannot be read (any further); the next piece is of the next object.
     Failed(Error),
 }
 
 /// The data sets of instances, one after the other.
 pub(crate) struct Outgoing {
-    pieces: mpsc::Receiver<Piece>,
+    session: Session,
+    pool: CpuPool,
+    instances: Enumerate<IntoIter<(Instance, Form)>>,
+    /// Whether objects go out where they lie, as far as they do.
+    by_files: bool,
+    ahead: ReadAhead,
+    /// What was begun before it is asked for.
+    begun: Option<Begun>,
     pressure: Pressure,
-    _reading: AbortOnDropHandle<()>,
+}
+
+/// An object under way.
+enum Begun {
+    File(FilePart),
+    Reading { pieces: mpsc::Receiver<Piece>, _reading: AbortOnDropHandle<()> },
 }
 
 impl Outgoing {
-    /// Begins to read; it ends with the last instance, or when this is dropped.
-    pub(crate) fn new(session: Session, pool: CpuPool, instances: Vec<(Instance, Form)>) -> Self {
-        let (pieces, receiver) = mpsc::channel(AHEAD);
+    /// `by_files`: whoever sends them can have the system send a part of a file.
+    pub(crate) fn new(
+        session: Session,
+        pool: CpuPool,
+        instances: Vec<(Instance, Form)>,
+        by_files: bool,
+    ) -> Self {
+        let ahead = session.read_ahead(instances.iter().map(|(instance, _)| instance));
         let pressure = session.pressure();
-        let reading = async move {
-            let ahead = session.read_ahead(instances.iter().map(|(instance, _)| instance));
-            for (n, (instance, form)) in instances.iter().enumerate() {
-                ahead.reached(n);
-                let mut outlet = Outlet::new(&pieces);
-                let read = match form {
-                    Form::AsStored => as_stored(&session, instance, &mut outlet).await,
-                    Form::In(syntax) => recoded(&session, &pool, instance, syntax, &mut outlet).await,
-                };
-                outlet.close(read).await;
-                if pieces.is_closed() {
-                    return;
-                }
-            }
-        };
-        let reading = tokio::spawn(reading.in_current_span());
-        Self { pieces: receiver, pressure, _reading: AbortOnDropHandle::new(reading) }
+        let instances = instances.into_iter().enumerate();
+        Self { session, pool, instances, by_files, ahead, begun: None, pressure }
     }
 
     /// Waits while a piece is sent, until the peer has taken nothing of it for so long that others need its memory.
@@ -110,11 +117,50 @@ impl Outgoing {
         self.pressure.ended().await;
     }
 
-    /// The next piece of the object under way, or the first of the next one.
+    /// The next piece of the object under way, or the first of the next one. What comes behind an object is begun with
+    /// its last piece.
     pub(crate) async fn next(&mut self) -> Piece {
-        let ended = || Piece::Failed(Error::new(ErrorKind::Internal, "reading ended before the object did"));
-        self.pieces.recv().await.unwrap_or_else(ended)
+        if self.begun.is_none() {
+            self.begun = self.begin().await;
+        }
+        let piece = match &mut self.begun {
+            Some(Begun::File(part)) => Piece::File(part.clone()),
+            Some(Begun::Reading { pieces, .. }) => pieces.recv().await.unwrap_or_else(ended),
+            None => ended(),
+        };
+        if !matches!(piece, Piece::Data { is_last: false, .. }) {
+            self.begun = self.begin().await;
+        }
+        piece
     }
+
+    /// Begins with the next object: where it lies, or by reading it.
+    async fn begin(&mut self) -> Option<Begun> {
+        let (number, (instance, form)) = self.instances.next()?;
+        self.ahead.reached(number);
+        if self.by_files
+            && form == Form::AsStored
+            && let Ok(Some(part)) = self.session.data_set_in_file(&instance).await
+        {
+            return Some(Begun::File(part));
+        }
+        let (sender, pieces) = mpsc::channel(AHEAD);
+        let (session, pool) = (self.session.clone(), self.pool.clone());
+        let reading = async move {
+            let mut outlet = Outlet::new(&sender);
+            let read = match form {
+                Form::AsStored => as_stored(&session, &instance, &mut outlet).await,
+                Form::In(syntax) => recoded(&session, &pool, &instance, &syntax, &mut outlet).await,
+            };
+            outlet.close(read).await;
+        };
+        let reading = AbortOnDropHandle::new(tokio::spawn(reading.in_current_span()));
+        Some(Begun::Reading { pieces, _reading: reading })
+    }
+}
+
+fn ended() -> Piece {
+    Piece::Failed(Error::new(ErrorKind::Internal, "reading ended before the object did"))
 }
 
 async fn as_stored(session: &Session, instance: &Instance, outlet: &mut Outlet<'_>) -> Result<()> {

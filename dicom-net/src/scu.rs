@@ -14,9 +14,11 @@ use std::time::Duration;
 
 use dicom_store::Peer;
 use dicom_store::model::{SopClassUid, TransferSyntaxUid};
-use tokio::io::{AsyncRead, AsyncWrite, split};
+use tokio::io::{AsyncRead, AsyncWrite, WriteHalf, split};
 use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedWriteHalf;
 use tokio::time::timeout;
+use tokio_rustls::client::TlsStream;
 use tracing::debug;
 
 use crate::config::Config;
@@ -35,7 +37,25 @@ pub(crate) use n_event_report::n_event_report;
 pub(crate) use retrieval::{Retrieval, Retrieved};
 
 type Reading = Box<dyn AsyncRead + Send + Sync + Unpin>;
-type Writing = Box<dyn AsyncWrite + Send + Sync + Unpin>;
+type Writing = Box<dyn Wire>;
+
+/// What is written to.
+pub(crate) trait Wire: AsyncWrite + Send + Sync + Unpin {
+    /// The socket that gets what is written as it is.
+    fn socket(&self) -> Option<&TcpStream>;
+}
+
+impl Wire for OwnedWriteHalf {
+    fn socket(&self) -> Option<&TcpStream> {
+        Some(self.as_ref())
+    }
+}
+
+impl Wire for WriteHalf<TlsStream<TcpStream>> {
+    fn socket(&self) -> Option<&TcpStream> {
+        None
+    }
+}
 
 /// An association over TCP, in clear text or within TLS.
 type TcpAssociation = Association<Reading, Writing>;
@@ -60,7 +80,7 @@ pub(crate) async fn connect(
     let max_length = config.max_pdu_length();
     let proposal = Proposal { calling, called, contexts, role, max_length, limits };
     match ul::request(reader, writer, &proposal).await {
-        Ok(association) => Ok(association),
+        Ok(association) => Ok(association.through(|writer| writer.socket())),
         Err(refused) => {
             let error = tls::explained(refused.error);
             debug!(called = %peer.ae_title, %error, "no association");

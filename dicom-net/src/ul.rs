@@ -27,4 +27,4 @@ pub use negotiation::{
 pub(crate) use pdu::associate as write;
 pub use pdu::{APPLICATION_CONTEXT, AbortReason, Rejection};
 pub use reader::{Fragment, PduReader, Received};
-pub use writer::PduWriter;
+pub use writer::{PduWriter, ToSocket};

@@ -54,6 +54,7 @@ pub use model::{Error, ErrorKind, Result};
 pub use objects::DerivedKey;
 pub use packs::ahead::ReadAhead;
 pub use packs::compress::Compression;
+pub use packs::file_part::FilePart;
 pub use packs::serving::{Pressure, Room};
 pub use packs::verify::Verified;
 pub use peer::{Peer, PeerRight, PeerRights, PeerText, Sender};

@@ -19,6 +19,7 @@ pub(crate) mod compress;
 pub(crate) mod disk;
 pub(crate) mod entry;
 pub(crate) mod file;
+pub(crate) mod file_part;
 pub(crate) mod follow;
 pub(crate) mod local;
 mod near;

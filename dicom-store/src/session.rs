@@ -22,6 +22,7 @@ use crate::ingest::{Arrival, Incoming};
 use crate::model::{FrameMap, Header, Instance, Location, Resource};
 use crate::objects::DerivedKey;
 use crate::packs::ahead::ReadAhead;
+use crate::packs::file_part::FilePart;
 use crate::packs::place::Place;
 use crate::packs::serving::{Pressure, Room};
 use crate::query::{Counted, Query, Rows};
@@ -180,6 +181,20 @@ impl Session {
             Ok::<_, Error>(rewritten.into_chunks())
         };
         stream::once(plan).try_flatten().boxed()
+    }
+
+    /// The data set as [`Session::open_data_set`] gives it, where it lies in a file of this machine and is in the memory of
+    /// the system. `None` where it does not, and where something is not as it should be, which the other one tells.
+    ///
+    /// # Errors
+    /// `Forbidden`.
+    pub async fn data_set_in_file(&self, instance: &Instance) -> Result<Option<FilePart>> {
+        self.caller.check(Action::Retrieve)?;
+        if instance.correction.is_some() {
+            return Ok(None);
+        }
+        let found = self.place(instance).in_file(instance.data_set..instance.location.length).await;
+        Ok(found.unwrap_or_default())
     }
 
     /// Bytes that [`Session::open`] gives; `None` when that is known only at the end.

@@ -13,17 +13,18 @@ use tests::{
 #[tokio::test]
 async fn gives_dcmtk_a_study_byte_for_byte() -> Result<()> {
     let pacs = Pacs::start().await?;
-    let instances = ct(NGUYEN, 5);
+    let instances = ct_of_size(NGUYEN, 5, 400);
     pacs.hold(&instances).await?;
-    let files = pacs.modality("WS_1").get("2.25.7001", &pacs.scratch("got")?).await?;
-    assert_eq!(files.len(), 5);
-    for file in files {
-        let got = data_set_of(&fs::read(&file)?.into())?;
-        assert!(
-            instances.iter().any(|instance| instance.data_set == got),
-            "{} was never sent",
-            file.display()
-        );
+    // Of short PDUs each is copied, long ones are sent from where the object lies.
+    for max_pdu in [4096, 16384, 131_072] {
+        let modality = pacs.modality("WS_1").with_max_pdu(max_pdu);
+        let files = modality.get("2.25.7001", &pacs.scratch(&max_pdu.to_string())?).await?;
+        assert_eq!(files.len(), 5);
+        for file in files {
+            let got = data_set_of(&fs::read(&file)?.into())?;
+            let is_sent = instances.iter().any(|instance| instance.data_set == got);
+            assert!(is_sent, "{} was never sent", file.display());
+        }
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::Result;
 use tests::{
     Pacs,
-    corpus::{NGUYEN, ct},
+    corpus::{NGUYEN, ct, ct_of_size},
     pacs::data_set_of,
     peers::pynetdicom,
     program::free_address,
@@ -15,18 +15,19 @@ use tests::{
 async fn moves_a_study_to_dcmtk_byte_for_byte() -> Result<()> {
     let receiver = free_address()?;
     let pacs = Pacs::with(&["--peer", &format!("WS_1={receiver}")]).await?;
-    let instances = ct(NGUYEN, 5);
+    let instances = ct_of_size(NGUYEN, 5, 400);
     pacs.hold(&instances).await?;
-    let into = pacs.scratch("moved")?;
-    let files = pacs.modality("WS_1").fetch_by_move("2.25.7001", receiver.port(), &into).await?;
-    assert_eq!(files.len(), 5);
-    for file in files {
-        let moved = data_set_of(&fs::read(&file)?.into())?;
-        assert!(
-            instances.iter().any(|instance| instance.data_set == moved),
-            "{} was never sent",
-            file.display()
-        );
+    // Of short PDUs each is copied, long ones are sent from where the object lies.
+    for max_pdu in [4096, 16384, 131_072] {
+        let (modality, into) =
+            (pacs.modality("WS_1").with_max_pdu(max_pdu), pacs.scratch(&max_pdu.to_string())?);
+        let files = modality.fetch_by_move("2.25.7001", receiver.port(), &into).await?;
+        assert_eq!(files.len(), 5);
+        for file in files {
+            let moved = data_set_of(&fs::read(&file)?.into())?;
+            let is_sent = instances.iter().any(|instance| instance.data_set == moved);
+            assert!(is_sent, "{} was never sent", file.display());
+        }
     }
     Ok(())
 }

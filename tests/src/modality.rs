@@ -20,11 +20,25 @@ const LIMIT: Duration = Duration::from_secs(90);
 pub struct Modality {
     server: SocketAddr,
     ae_title: String,
+    /// The longest PDU that it takes of what it retrieves; DCMTK's own without.
+    max_pdu: Option<u32>,
 }
 
 impl Modality {
     pub fn new(server: SocketAddr, ae_title: &str) -> Self {
-        Self { server, ae_title: ae_title.to_owned() }
+        Self { server, ae_title: ae_title.to_owned(), max_pdu: None }
+    }
+
+    /// One that takes PDUs of up to so many bytes of what it retrieves.
+    pub fn with_max_pdu(self, bytes: u32) -> Self {
+        Self { max_pdu: Some(bytes), ..self }
+    }
+
+    /// One of DCMTK's programs that receives.
+    fn receiver(&self, name: &str, options: &[&str]) -> Command {
+        let max_pdu = self.max_pdu.map(|bytes| bytes.to_string());
+        let max_pdu = max_pdu.as_ref().map_or(Vec::new(), |bytes| vec!["--max-pdu", bytes]);
+        self.program(name, &[&max_pdu[..], options].concat())
     }
 
     /// One of DCMTK's programs, with both AE titles and the server's address as its last common arguments.
@@ -83,7 +97,8 @@ impl Modality {
     /// C-GET of a study, kept byte for byte as it came; gives the files.
     pub async fn get(&self, study: &str, into: &Path) -> Result<Vec<PathBuf>> {
         let key = format!("StudyInstanceUID={study}");
-        let mut command = self.program("getscu", &["-S", "+B", "-k", "QueryRetrieveLevel=STUDY", "-k", &key]);
+        let mut command =
+            self.receiver("getscu", &["-S", "+B", "-k", "QueryRetrieveLevel=STUDY", "-k", &key]);
         run(command.arg("-od").arg(into), LIMIT).await?.well()?;
         files_in(into)
     }
@@ -106,7 +121,7 @@ impl Modality {
             &key,
         ];
         // With +B it writes where it was started, whatever -od says.
-        run(self.program("movescu", &options).current_dir(into), LIMIT).await?.well()?;
+        run(self.receiver("movescu", &options).current_dir(into), LIMIT).await?.well()?;
         files_in(into)
     }
 

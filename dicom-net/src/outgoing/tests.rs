@@ -1,3 +1,5 @@
+use std::os::unix::fs::FileExt;
+
 use dicom::dictionary_std::tags;
 use dicom_store::fixture::{self, Sample, ct};
 use dicom_store::model::{Attributes, Encoding, SopClassUid, VR};
@@ -14,7 +16,7 @@ async fn sent(sample: &Sample, form: Form) -> Vec<u8> {
     let session = fixture::system(&archive);
     let stored = fixture::store(&session, sample).await.unwrap();
     let pool = CpuPool::new(1).unwrap();
-    let mut outgoing = Outgoing::new(session, pool, vec![(stored.instance().clone(), form)]);
+    let mut outgoing = Outgoing::new(session, pool, vec![(stored.instance().clone(), form)], false);
     let mut joined = Vec::new();
     loop {
         match outgoing.next().await {
@@ -25,6 +27,7 @@ async fn sent(sample: &Sample, form: Form) -> Vec<u8> {
                     return joined;
                 }
             }
+            Piece::File(_) => panic!("nobody was to be given a file"),
             Piece::Failed(error) => panic!("{error}"),
         }
     }
@@ -47,6 +50,50 @@ fn read(bytes: Vec<u8>, encoding: Encoding) -> Attributes {
 async fn goes_out_byte_for_byte_where_the_peer_takes_what_is_stored() {
     let sample = with_bulk(EXPLICIT);
     assert!(sent(&sample, Form::AsStored).await == sample.data_set());
+}
+
+/// The pieces of these, of which files are read where they lie.
+async fn pieces(session: &Session, instances: Vec<(Instance, Form)>) -> Vec<(bool, Vec<u8>)> {
+    let (count, pool) = (instances.len(), CpuPool::new(1).unwrap());
+    let mut outgoing = Outgoing::new(session.clone(), pool, instances, true);
+    let (mut objects, mut joined) = (Vec::new(), Vec::new());
+    while objects.len() < count {
+        match outgoing.next().await {
+            Piece::Data { bytes, is_last } => {
+                joined.extend_from_slice(&bytes);
+                if is_last {
+                    objects.push((false, std::mem::take(&mut joined)));
+                }
+            }
+            Piece::File(part) => {
+                let mut bytes = vec![0; usize::try_from(part.range().end - part.range().start).unwrap()];
+                part.file().read_exact_at(&mut bytes, part.range().start).unwrap();
+                assert!(part.is_at_hand() && part.read().await.unwrap() == bytes);
+                objects.push((true, bytes));
+            }
+            Piece::Failed(error) => panic!("{error}"),
+        }
+    }
+    objects
+}
+
+#[tokio::test]
+async fn what_goes_out_as_it_is_stored_is_given_where_it_lies_among_what_is_not() {
+    let (archive, _folder) = fixture::archive().await;
+    let session = fixture::system(&archive);
+    let samples = [with_bulk(EXPLICIT), with_bulk(EXPLICIT).next(2), with_bulk(IMPLICIT).next(3)];
+    let mut instances = Vec::new();
+    for sample in &samples {
+        let stored = fixture::store(&session, sample).await.unwrap();
+        instances.push((stored.instance().clone(), Form::AsStored));
+    }
+    instances[1].1 = form_of(IMPLICIT);
+    let objects = pieces(&session, instances).await;
+    assert_eq!(objects.iter().map(|(by_file, _)| *by_file).collect::<Vec<_>>(), [true, false, true]);
+    assert!(objects[0].1 == samples[0].data_set() && objects[2].1 == samples[2].data_set());
+    let [out, expected] = [objects[1].1.clone(), samples[1].attributes.write(Encoding::ImplicitLittle)]
+        .map(|bytes| read(bytes, Encoding::ImplicitLittle));
+    assert!(out.iter().eq(&expected));
 }
 
 #[rstest]

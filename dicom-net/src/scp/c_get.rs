@@ -65,7 +65,8 @@ where
         progress: &mut Progress,
     ) -> Result<bool> {
         let objects = ready.iter().map(|((_, form), instance)| (instance.clone(), form.clone())).collect();
-        let mut objects = Outgoing::new(self.session.clone(), self.shared.pool.clone(), objects);
+        let by_files = self.association.writer.is_by_files();
+        let mut objects = Outgoing::new(self.session.clone(), self.shared.pool.clone(), objects, by_files);
         let limit = self.shared.config.response();
         let mut told: Option<Instant> = None;
         let mut message_id = request.message_id;

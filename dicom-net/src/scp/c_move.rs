@@ -1,6 +1,7 @@
 //! C-MOVE (PS3.4 §C.4.2, PS3.7 §9.1.4): instances go to a third AE on associations of our own, while the
 //! peer that asked hears of the progress and can cancel.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,8 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, interval};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
-use tracing::{Instrument, info, warn};
+use tracing::{info, warn};
 
 use super::dispatch::{Conversation, cancelled};
 use super::identifier::{Identifier, failed_list};
@@ -117,10 +117,20 @@ where
             outcomes,
             stop: stop.clone(),
         };
-        let errand = AbortOnDropHandle::new(tokio::spawn(errand.run().in_current_span()));
-        let is_cancelled = self.follow(context, request, &mut progress, &mut heard, &stop).await?;
-        // How it ended was told of each instance; the errand has nothing to add.
-        drop(errand);
+        let mut errand = pin!(errand.run());
+        let mut is_run = false;
+        let is_cancelled = {
+            let mut follow = pin!(self.follow(context, request, &mut progress, &mut heard, &stop));
+            // By one task, so that no thread wakes another for each instance.
+            loop {
+                tokio::select! {
+                    biased;
+                    is_cancelled = &mut follow => break is_cancelled?,
+                    // How it ended was told of each instance; the errand has nothing to add.
+                    _ = &mut errand, if !is_run => is_run = true,
+                }
+            }
+        };
         self.conclude(context, request, &progress, is_cancelled).await
     }
 

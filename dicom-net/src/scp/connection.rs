@@ -18,7 +18,7 @@ use super::services::Offered;
 use super::{Shared, identity, without_delay};
 use crate::error::{Error, Result};
 use crate::ul::tls::{self, Acceptor};
-use crate::ul::{self, Agreement, Limits, Linger, Rejection, Requested, Terms};
+use crate::ul::{self, Agreement, Limits, Linger, Rejection, Requested, Terms, ToSocket};
 
 /// A connection that was accepted.
 pub(super) struct Connection {
@@ -34,11 +34,11 @@ impl Connection {
         without_delay(&stream);
         let Some(acceptor) = acceptor else {
             let (reader, writer) = stream.into_split();
-            return self.talk(reader, writer).await;
+            return self.talk(reader, writer, |writer| Some(writer.as_ref())).await;
         };
         if let Some(stream) = self.secured(stream, &acceptor).await {
             let (reader, writer) = split(stream);
-            self.talk(reader, writer).await;
+            self.talk(reader, writer, |_| None).await;
         }
     }
 
@@ -64,14 +64,14 @@ impl Connection {
         }
     }
 
-    async fn talk<R, W>(&self, reader: R, writer: W)
+    async fn talk<R, W>(&self, reader: R, writer: W, socket: ToSocket<W>)
     where
         R: AsyncRead + Unpin + Send,
         W: AsyncWrite + Unpin + Send,
     {
         let linger = match negotiated(&self.shared, reader, writer, &self.abort).await {
             Begun::Association(requested) => {
-                converse(&self.shared, requested, self.address, &self.abort).await
+                converse(&self.shared, requested.through(socket), self.address, &self.abort).await
             }
             Begun::Nothing(linger) => linger,
         };

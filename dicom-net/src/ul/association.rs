@@ -22,7 +22,7 @@ use super::pdu::{
 };
 use super::reader::{Associate, PduReader};
 use super::state::{Action, Event, Machine, State};
-use super::writer::PduWriter;
+use super::writer::{PduWriter, ToSocket};
 use crate::error::{Error, Result};
 
 /// An established association.
@@ -167,6 +167,12 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Requested<R, W> {
         self.reader.machine().ask(Event::AssociateReject)?;
         self.writer.send_pdu(&associate_rj(rejection)).await?;
         Ok(Linger { reader: self.reader, writer: self.writer, is_broken: false })
+    }
+
+    /// Has the system send files on the association to come, where the writer goes to a socket.
+    pub fn through(mut self, socket: ToSocket<W>) -> Self {
+        self.writer.through(socket);
+        self
     }
 
     /// Sends the A-ASSOCIATE-AC (AE-7). `max_length` is what the agreement announces.
@@ -345,6 +351,12 @@ fn accepted_contexts(proposal: &Proposal<'_>, accepted: &AssociationAC) -> Prese
 }
 
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Association<R, W> {
+    /// Has the system send files, where the writer goes to a socket.
+    pub fn through(mut self, socket: ToSocket<W>) -> Self {
+        self.writer.through(socket);
+        self
+    }
+
     /// Answers the peer's A-RELEASE-RQ (AR-4); the peer closes.
     ///
     /// # Errors

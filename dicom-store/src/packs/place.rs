@@ -10,6 +10,7 @@ use tracing::error;
 
 use super::Packs;
 use super::entry::{BLOCK, Entry};
+use super::file_part::FilePart;
 use crate::index::{EntryRow, Index, Known};
 use crate::model::{Instance, Location, SopInstanceUid};
 use crate::{Error, ErrorKind, Result};
@@ -84,6 +85,25 @@ impl Place {
             }
             self.is_elsewhere(place).await?;
         }
+    }
+
+    /// Where a range of the Part 10 file lies in a file of this machine; its entry's header has named the instance.
+    /// `None` where it is none, is not in the memory of the system, or anything is not as it should be: whoever reads it
+    /// finds it again, or meets what is wrong.
+    pub(crate) async fn in_file(&self, range: Range<u64>) -> Result<Option<FilePart>> {
+        let Location { pack, offset, length } = self.location;
+        let Some(file) = self.packs.handle(pack).await? else { return Ok(None) };
+        let start = offset.saturating_sub(BLOCK);
+        let Some(mut part) = FilePart::at_hand(&self.packs, &file, start..offset + range.end) else {
+            return Ok(None);
+        };
+        let header = self.packs.buffers.read(&file, start..offset).await?;
+        let is_it = |entry: Entry| entry.is_of(&self.uid) && entry.size == length;
+        if range.is_empty() || range.end > length || !Entry::read(&header).is_some_and(is_it) {
+            return Ok(None);
+        }
+        part.split_to(usize::try_from(BLOCK + range.start).unwrap_or(usize::MAX));
+        Ok(Some(part))
     }
 
     /// Something else lies where the index said: it says another place now, or the instance is hidden.
