@@ -1,14 +1,15 @@
 //! DICOM TLS (PS3.15 Annex B): OpenSSL, DCMTK and pynetdicom judge both sides of it.
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use tests::{
     Modality, Pacs,
+    archives::Orthanc,
     authority::{Authority, Certificate},
     by_hand::connect,
-    corpus::{NGUYEN, ct},
+    corpus::{MUELLER, NGUYEN, ct, uids, us_multiframe},
     modality::files_in,
     peers::pynetdicom,
     program::{filmless, free_address},
@@ -378,5 +379,87 @@ async fn what_was_changed_on_its_way_ends_the_connection() -> Result<()> {
     let seen = pynetdicom(spoilt, "echo-tls", &arguments).await?;
     assert_eq!(seen, json!({"error": "no association"}));
     until("the log says why", SOON, async || pacs.log().contains("cannot decrypt").then_some(())).await?;
+    Ok(())
+}
+
+/// UIDs of the instances of a study that are here.
+async fn here(pacs: &Pacs, study: &str) -> Result<BTreeSet<String>> {
+    let rows = pacs.web().json(&format!("/dicom-web/studies/{study}/instances")).await?;
+    let uid = |row: &Value| row["00080018"]["Value"][0].as_str().map(str::to_owned);
+    Ok(rows.iter().filter_map(uid).collect())
+}
+
+#[tokio::test]
+async fn orthanc_and_we_echo_store_and_move_within_tls() -> Result<()> {
+    let security = Security::new().await?;
+    let pacs = security.pacs("").await?;
+    let (theirs, ours) = (security.ours.issue("orthanc").await?, &security.ours);
+    let orthanc = Orthanc::start_tls(pacs.dimse_tls()?, &theirs, ours, true).await?;
+    let web = pacs.web();
+    let peer = json!({"host": "127.0.0.1", "port": orthanc.address.port(), "tls": true});
+    web.put_json("/api/v1/peers/ORTHANC", &peer).await?;
+    // C-ECHO, both ways.
+    assert!(orthanc.echo().await?, "{}", pacs.log());
+    until("an Orthanc that was told of and answers", SOON, async || {
+        let echo = web.post_json("/api/v1/peers/ORTHANC/echo", &json!({})).await.ok()?;
+        echo.status.is_success().then_some(())
+    })
+    .await?;
+    // C-MOVE by Orthanc, and C-STORE to it.
+    let first = [ct(NGUYEN, 5), vec![us_multiframe(NGUYEN, 3)]].concat();
+    pacs.hold(&first).await?;
+    orthanc.retrieve_by_move("2.25.7001").await?;
+    assert_eq!(orthanc.instances().await?.into_iter().collect::<BTreeSet<_>>(), uids(&first));
+    // C-STORE by Orthanc.
+    let second = ct(MUELLER, 4);
+    orthanc.hold(&second).await?;
+    orthanc.send_all().await?;
+    assert_eq!(here(&pacs, "2.25.7002").await?, uids(&second));
+    for instance in &second {
+        assert!(tests::pacs::data_set_of(&pacs.file_of(instance).await?)? == instance.data_set);
+    }
+    // C-MOVE at Orthanc, which calls us for it; and what we fetch of it ourselves.
+    let third = ct(tests::corpus::StudyOf { number: 31, ..NGUYEN }, 3);
+    let fourth = ct(tests::corpus::StudyOf { number: 32, ..NGUYEN }, 3);
+    orthanc.hold(&[&third[..], &fourth].concat()).await?;
+    let client = security.ours.issue("client").await?;
+    let mut movescu = tokio::process::Command::new("movescu");
+    movescu.args(client.dcmtk(ours)).args(["-S", "-aet", "WS1", "-aec", "ORTHANC", "-aem", "FILMLESS"]);
+    movescu.args(["-k", "QueryRetrieveLevel=STUDY", "-k", &format!("StudyInstanceUID={}", third[0].study)]);
+    movescu.arg("127.0.0.1").arg(orthanc.address.port().to_string());
+    tests::tools::run(&mut movescu, SOON).await?.well()?;
+    assert_eq!(here(&pacs, &third[0].study).await?, uids(&third));
+    let study = &fourth[0].study;
+    web.post_json("/api/v1/peers/ORTHANC/retrieve", &json!({"studies": [study]})).await?;
+    until("a study that was fetched", SOON, async || {
+        (here(&pacs, study).await.ok()? == uids(&fourth)).then_some(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn orthanc_and_we_do_not_hear_each_other_in_clear_text_nor_by_a_strange_certificate() -> Result<()> {
+    let security = Security::new().await?;
+    let pacs = security.pacs("").await?;
+    let web = pacs.web();
+    let known = security.ours.issue("orthanc").await?;
+    let strange = security.other.issue("stranger").await?;
+    // What it shows, whether it calls within TLS, whether we do; whether it is heard, and whether we are.
+    for (title, shown, its, ours, it_is_heard, we_are) in [
+        ("CLEAR", &known, false, true, false, true),
+        ("STRANGE", &strange, true, true, false, false),
+        ("TO_CLEAR", &known, true, false, true, false),
+    ] {
+        let orthanc = Orthanc::start_tls(pacs.dimse_tls()?, shown, &security.ours, its).await?;
+        let peer = json!({"host": "127.0.0.1", "port": orthanc.address.port(), "tls": ours});
+        web.put_json(&format!("/api/v1/peers/{title}"), &peer).await?;
+        assert_eq!(orthanc.echo().await?, it_is_heard, "{title}: {}", pacs.log());
+        let echo = until("an answer about a peer that was told of", SOON, async || {
+            let path = format!("/api/v1/peers/{title}/echo");
+            web.post_json(&path, &json!({})).await.ok().filter(|echo| echo.status.as_u16() != 404)
+        })
+        .await?;
+        assert_eq!(echo.status.is_success(), we_are, "{title}: {echo:?}");
+    }
     Ok(())
 }

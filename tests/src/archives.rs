@@ -16,7 +16,14 @@ use tokio::{
     process::{Child, Command},
 };
 
-use crate::{program::free_address, tools::run, wait::until, web::Web};
+use crate::{
+    authority::{Authority, Certificate},
+    corpus::Synthetic,
+    program::free_address,
+    tools::run,
+    wait::until,
+    web::Web,
+};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -28,6 +35,13 @@ async fn listening(mut command: Command, address: SocketAddr, log: &Path) -> Res
     let child = command.spawn().with_context(|| format!("start {name}: `make test` installs it"))?;
     until(&format!("{name} listens"), LIMIT, async || TcpStream::connect(address).await.ok()).await?;
     Ok(child)
+}
+
+/// Adds fields to an object, in place of those of the same names.
+fn extend(object: &mut Value, fields: Value) {
+    if let (Value::Object(object), Value::Object(fields)) = (object, fields) {
+        object.extend(fields);
+    }
 }
 
 /// Sends files with `storescu` to whoever listens there.
@@ -124,16 +138,47 @@ impl Orthanc {
 
     /// One that knows `FILMLESS` at this address.
     pub async fn start(filmless: SocketAddr) -> Result<Self> {
-        let (folder, address, http) = (TempDir::new()?, free_address()?, free_address()?);
-        let config = json!({
+        let modality = json!(["FILMLESS", filmless.ip().to_string(), filmless.port()]);
+        Self::start_with(free_address()?, json!({ "DicomModalities": { "filmless": modality } })).await
+    }
+
+    /// One with DICOMweb at this address, and further settings.
+    pub async fn start_web(http: SocketAddr, settings: Value) -> Result<Self> {
+        let mut web = json!({ "Plugins": ["/usr/share/orthanc/plugins/libOrthancDicomWeb.so"] });
+        extend(&mut web, settings);
+        Self::start_with(http, web).await
+    }
+
+    /// The same within TLS: whoever calls it has to show a certificate of that authority.
+    pub async fn start_tls(
+        filmless: SocketAddr,
+        shown: &Certificate,
+        believes: &Authority,
+        calls_in_tls: bool,
+    ) -> Result<Self> {
+        let modality = json!({
+            "AET": "FILMLESS", "Host": filmless.ip().to_string(), "Port": filmless.port(),
+            "UseDicomTls": calls_in_tls,
+        });
+        let settings = json!({
+            "DicomModalities": { "filmless": modality }, "DicomTlsEnabled": true,
+            "DicomTlsCertificate": shown.certificate, "DicomTlsPrivateKey": shown.key,
+            "DicomTlsTrustedCertificates": believes.certificate(), "DicomTlsRemoteCertificateRequired": true,
+        });
+        Self::start_with(free_address()?, settings).await
+    }
+
+    async fn start_with(http: SocketAddr, settings: Value) -> Result<Self> {
+        let (folder, address) = (TempDir::new()?, free_address()?);
+        let mut config = json!({
             "Name": "judge", "StorageDirectory": folder.path().join("data"),
             "IndexDirectory": folder.path().join("data"), "DicomAet": Self::TITLE, "DicomPort": address.port(),
             "HttpPort": http.port(), "RemoteAccessAllowed": false, "AuthenticationEnabled": false,
             "DicomAlwaysAllowStore": true, "DicomAlwaysAllowFind": true, "DicomAlwaysAllowGet": true,
             "DicomAlwaysAllowMove": true, "DicomCheckModalityHost": false, "StorageCompression": false,
-            "DicomModalities": {"filmless": ["FILMLESS", filmless.ip().to_string(), filmless.port()]},
             "Plugins": [], "DicomAssociationCloseDelay": 0, "StableAge": 1,
         });
+        extend(&mut config, settings);
         fs::write(folder.path().join("orthanc.json"), serde_json::to_vec_pretty(&config)?)?;
         let mut orthanc = Self { child: None, address, http, folder };
         orthanc.up().await?;
@@ -190,6 +235,33 @@ impl Orthanc {
                 &json!({"TargetAet": Self::TITLE, "Synchronous": true}),
             )
             .await?;
+        ensure!(answer.status.is_success(), "{answer:?}");
+        Ok(())
+    }
+
+    /// Its REST API, and its DICOMweb.
+    pub fn web(&self) -> Web {
+        Web::new(self.http)
+    }
+
+    /// A list of its REST API.
+    pub async fn list(&self, path: &str) -> Result<Vec<String>> {
+        Ok(serde_json::from_slice(&self.web().get(path, "*/*").await?.body)?)
+    }
+
+    /// Gives it instances by its REST API.
+    pub async fn hold(&self, instances: &[Synthetic]) -> Result<()> {
+        for instance in instances {
+            let taken = self.web().post("/instances", "application/dicom", instance.file()).await?;
+            ensure!(taken.status.is_success(), "{taken:?}");
+        }
+        Ok(())
+    }
+
+    /// Has it send everything that it has to us, by C-STORE.
+    pub async fn send_all(&self) -> Result<()> {
+        let all = self.list("/studies").await?;
+        let answer = self.web().post_json("/modalities/filmless/store", &json!(all)).await?;
         ensure!(answer.status.is_success(), "{answer:?}");
         Ok(())
     }
