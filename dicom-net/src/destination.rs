@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dicom_store::model::{AeTitle, Error as StoreError, Instance, SopInstanceUid, TransactionUid};
+use dicom_store::model::{AeTitle, DayTimes, Error as StoreError, Instance, SopInstanceUid, TransactionUid};
 use dicom_store::{Peer, Session, Work};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -29,6 +29,7 @@ pub(crate) struct DimseDestination {
     /// Where reports of storage commitment are noted.
     work: Work,
     commits_within: Option<Duration>,
+    send_between: DayTimes,
 }
 
 impl DimseDestination {
@@ -36,7 +37,8 @@ impl DimseDestination {
     pub(crate) fn new(peer: &Peer, peers: Peers, pool: CpuPool, config: Arc<Config>, work: Work) -> Self {
         let (ae_title, within) = (peer.ae_title.clone(), peer.commitment_s);
         let commits_within = (within > 0).then(|| Duration::from_secs(within));
-        Self { name: ae_title.to_string(), ae_title, peers, pool, config, work, commits_within }
+        let (name, send_between) = (ae_title.to_string(), peer.send_between);
+        Self { name, ae_title, peers, pool, config, work, commits_within, send_between }
     }
 
     async fn known(&self) -> worker::Result<Arc<Peer>> {
@@ -102,6 +104,10 @@ impl Destination for DimseDestination {
         stop: &'a CancellationToken,
     ) -> BoxFuture<'a, worker::Result<()>> {
         self.deliver(from, instances, told, stop).boxed()
+    }
+
+    fn send_between(&self) -> DayTimes {
+        self.send_between
     }
 
     fn commits_within(&self) -> Option<Duration> {

@@ -1,11 +1,12 @@
 //! The way to one peer, which all associations to it share: how many there may be, and how fast.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use dicom_store::Peer;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::timeout;
+use worker::destination::Rate;
 
 use crate::error::{Error, Result};
 
@@ -15,10 +16,7 @@ pub(crate) struct Lane {
     peer: String,
     most: usize,
     places: Arc<Semaphore>,
-    /// 0 for as fast as it goes.
-    bytes_a_second: u64,
-    /// When the next byte may go.
-    free_at: Mutex<Instant>,
+    pub(crate) rate: Rate,
 }
 
 impl Lane {
@@ -29,19 +27,13 @@ impl Lane {
             peer: peer.ae_title.to_string(),
             most,
             places: Arc::new(Semaphore::new(most)),
-            bytes_a_second: peer.max_kib_s.saturating_mul(1024),
-            free_at: Mutex::new(Instant::now()),
+            rate: Rate::of_kib(peer.max_kib_s),
         }
     }
 
     /// Whether these are still the limits.
     pub(crate) fn is_of(&self, peer: &Peer) -> bool {
-        self.most == most(peer) && self.bytes_a_second == peer.max_kib_s.saturating_mul(1024)
-    }
-
-    /// Whether bytes have to wait for each other.
-    pub(crate) fn is_limited(&self) -> bool {
-        self.bytes_a_second > 0
+        self.most == most(peer) && self.rate.is_of_kib(peer.max_kib_s)
     }
 
     /// A place for one association, for which it waits so long.
@@ -58,24 +50,6 @@ impl Lane {
     /// A place for one association, if there is one now.
     pub(crate) fn try_enter(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.places).try_acquire_owned().ok()
-    }
-
-    /// Waits until so many bytes may go, all associations counted together.
-    pub(crate) async fn pass(&self, bytes: usize) {
-        if self.is_limited() {
-            sleep_until(self.next(bytes, Instant::now())).await;
-        }
-    }
-
-    /// When so many bytes may go that are ready now; the next ones go behind them.
-    fn next(&self, bytes: usize, now: Instant) -> Instant {
-        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-        let micros = bytes.saturating_mul(1_000_000) / self.bytes_a_second.max(1);
-        // A panic elsewhere cannot have broken a point in time.
-        let mut free_at = self.free_at.lock().unwrap_or_else(PoisonError::into_inner);
-        let begins = (*free_at).max(now);
-        *free_at = begins + Duration::from_micros(micros);
-        begins
     }
 }
 
@@ -99,16 +73,5 @@ mod tests {
         drop(place);
         assert!(lane.enter(short).await.is_ok());
         assert!(lane.is_of(&peer(1, 0)) && !lane.is_of(&peer(2, 0)) && !lane.is_of(&peer(1, 5)));
-    }
-
-    #[test]
-    fn all_associations_together_are_no_faster_than_they_may_be() {
-        let lane = Lane::of(&peer(4, 100));
-        let now = Instant::now() + Duration::from_secs(1);
-        let ready: Vec<Duration> = (0..4).map(|_| lane.next(50 * 1024, now) - now).collect();
-        assert_eq!(ready, [0, 500, 1000, 1500].map(Duration::from_millis));
-        // What was not used is not caught up with.
-        let later = now + Duration::from_secs(60);
-        assert_eq!(lane.next(1024, later), later);
     }
 }

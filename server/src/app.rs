@@ -43,7 +43,7 @@ impl Listeners {
         };
         let tls = Tls::open(&config.http.tls)?;
         config.dimse.check().context("dimse")?;
-        config.destinations()?;
+        config.check_destinations()?;
         let of_dimse = &config.dimse.tls;
         let acceptor =
             of_dimse.is_accepting().then(|| tls::Acceptor::new(of_dimse).context("dimse.tls")).transpose()?;
@@ -89,7 +89,7 @@ impl App {
         let Self { config, archive, pool } = self;
         let registry = worker::background::registry(&archive, &pool);
         let dimse = dicom_net::Server::new(archive.clone(), pool.clone(), config.dimse.clone());
-        let places = config.destinations()?;
+        let places = config.destinations(&pool)?;
         let (with_peers, exchange) =
             worker::background::exchange(&archive, dimse.remotes(), places, config.rules.clone());
         let jobs = AbortOnDropHandle::new(tokio::spawn(worker::background::run(

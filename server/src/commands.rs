@@ -114,7 +114,7 @@ async fn open_app(config: Config, with_samples: bool) -> anyhow::Result<App> {
 fn check_config(config: &Config) -> anyhow::Result<ExitCode> {
     http::Tls::open(&config.http.tls)?;
     config.dimse.check().context("dimse")?;
-    config.destinations()?;
+    config.check_destinations()?;
     say(toml::to_string(config).context("settings")?.trim_end());
     Ok(ExitCode::SUCCESS)
 }

@@ -13,7 +13,7 @@ use dicom_store::model::AeTitle;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 use wado::StowDestination;
-use worker::Destination;
+use worker::{CpuPool, Destination};
 
 use crate::cli::Flags;
 use crate::http::TlsFiles;
@@ -181,22 +181,33 @@ impl Config {
         };
     }
 
-    /// The STOW-RS services that can be sent to. Reads the files that they name.
+    /// The STOW-RS services that can be sent to; `pool`: where instances are recoded for them.
+    ///
+    /// # Errors
+    /// As [`Config::check_destinations`].
+    pub(crate) fn destinations(&self, pool: &CpuPool) -> anyhow::Result<Vec<Arc<dyn Destination>>> {
+        let opened = self.web.destinations.iter().map(|service| {
+            Ok(Arc::new(StowDestination::new(service, pool.clone())?) as Arc<dyn Destination>)
+        });
+        opened.collect()
+    }
+
+    /// Whether all that can be sent to has a name of its own, and the files that it needs.
     ///
     /// # Errors
     /// Names the service that cannot be, and why.
-    pub(crate) fn destinations(&self) -> anyhow::Result<Vec<Arc<dyn Destination>>> {
+    pub(crate) fn check_destinations(&self) -> anyhow::Result<()> {
         let mut names: BTreeSet<&AeTitle> = self.dimse.peers.iter().map(|peer| &peer.ae_title).collect();
-        let opened = self.web.destinations.iter().map(|service| {
+        for service in &self.web.destinations {
             let is_new = names.insert(&service.name);
             ensure!(
                 is_new,
                 "web.destinations: a peer or another destination is named {} already",
                 service.name
             );
-            Ok(Arc::new(StowDestination::new(service)?) as Arc<dyn Destination>)
-        });
-        opened.collect()
+            service.check()?;
+        }
+        Ok(())
     }
 
     fn check(&self) -> anyhow::Result<()> {

@@ -1,98 +1,79 @@
 //! Orthanc in DICOMweb: as a client it stores, searches and retrieves here; as a service it is sent to.
 
-use std::{collections::BTreeSet, fs, net::SocketAddr, path::Path, process::Stdio, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fs,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tests::{
-    Pacs, Web,
-    corpus::{NGUYEN, ct, uids, us_multiframe, write_all},
+    Pacs,
+    archives::Orthanc,
+    authority::Authority,
+    corpus::{MUELLER, NGUYEN, ct, uids, us_multiframe, write_all},
     program::free_address,
+    tools::run,
     wait::until,
 };
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 
-const START: Duration = Duration::from_secs(60);
 /// Retries come after 2, 4, 8 and 16 seconds.
 const LIMIT: Duration = Duration::from_secs(90);
 
-/// An Orthanc that knows one server, `filmless`.
-struct Orthanc {
-    web: Web,
-    child: Child,
+/// The server that Orthanc knows.
+const SERVER: &str = "/dicom-web/servers/filmless";
+
+async fn ask(orthanc: &Orthanc, what: &str, body: &Value) -> Result<Value> {
+    let path = format!("{SERVER}/{what}");
+    let answer = orthanc.web().post(&path, "application/json", body.to_string().into()).await?;
+    ensure!(answer.status.is_success(), "{path}: {}", String::from_utf8_lossy(&answer.body));
+    serde_json::from_slice(&answer.body).with_context(|| format!("{path} gave no JSON"))
 }
 
-impl Orthanc {
-    async fn start(folder: &Path, filmless: SocketAddr) -> Result<Self> {
-        Self::start_at(free_address()?, folder, filmless).await
-    }
+/// A delivery of the study that is as it should be.
+async fn delivery(pacs: &Pacs, to: &str, is_right: fn(&Value) -> bool) -> Result<Value> {
+    until("a delivery", LIMIT, async || {
+        let rows = pacs.web().json("/api/v1/deliveries?study=2.25.7001").await.ok()?;
+        rows.into_iter().find(|row| row["destination"] == to && is_right(row))
+    })
+    .await
+}
 
-    async fn start_at(address: SocketAddr, folder: &Path, filmless: SocketAddr) -> Result<Self> {
-        let plugins = ["/usr/share/orthanc/plugins/libOrthancDicomWeb.so"];
-        let settings = json!({
-            "StorageDirectory": folder, "IndexDirectory": folder, "HttpPort": address.port(),
-            "HttpBindAddresses": ["127.0.0.1"], "RemoteAccessAllowed": false, "AuthenticationEnabled": false,
-            "DicomServerEnabled": false, "Plugins": plugins,
-            "DicomWeb": { "Servers": { "filmless": {
-                "Url": format!("http://{filmless}/dicom-web/"), "ChunkedTransfers": true,
-                "HasWadoRsUniversalTransferSyntax": true,
-            } } },
-        });
-        let path = folder.join("orthanc.json");
-        fs::write(&path, settings.to_string())?;
-        let child = Command::new("/usr/sbin/Orthanc")
-            .arg(&path)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(fs::File::create(folder.join("orthanc.log"))?)
-            .kill_on_drop(true)
-            .spawn()
-            .context("no Orthanc: `make test` installs it")?;
-        let web = Web::new(address);
-        until("Orthanc answers", START, async || web.get("/system", "*/*").await.ok()).await?;
-        Ok(Self { web, child })
-    }
-
-    async fn ask(&self, path: &str, body: &Value) -> Result<Value> {
-        let answer = self.web.post(path, "application/json", body.to_string().into()).await?;
-        ensure!(answer.status.is_success(), "{path}: {}", String::from_utf8_lossy(&answer.body));
-        serde_json::from_slice(&answer.body).with_context(|| format!("{path} gave no JSON"))
-    }
-
-    async fn list(&self, path: &str) -> Result<Vec<String>> {
-        Ok(serde_json::from_slice(&self.web.get(path, "*/*").await?.body)?)
-    }
+/// Of an instance that Orthanc tells of.
+fn uid(one: &Value) -> Option<String> {
+    Some(one.pointer("/MainDicomTags/SOPInstanceUID")?.as_str()?.to_owned())
 }
 
 #[tokio::test]
 async fn stores_finds_and_fetches_here() -> Result<()> {
     let pacs = Pacs::start().await?;
-    let orthanc = Orthanc::start(&pacs.scratch("orthanc")?, pacs.http()).await?;
-    let instances = [ct(NGUYEN, 4), vec![us_multiframe(NGUYEN, 3)]].concat();
-    for instance in &instances {
-        let taken = orthanc.web.post("/instances", "application/dicom", instance.file()).await?;
-        ensure!(taken.status.is_success(), "{taken:?}");
-    }
+    let known = json!({ "DicomWeb": { "Servers": { "filmless": {
+        "Url": format!("http://{}/dicom-web/", pacs.http()), "ChunkedTransfers": true,
+        "HasWadoRsUniversalTransferSyntax": true,
+    } } } });
+    let orthanc = Orthanc::start_web(free_address()?, known).await?;
+    orthanc.hold(&[ct(NGUYEN, 4), vec![us_multiframe(NGUYEN, 3)]].concat()).await?;
     let studies = orthanc.list("/studies").await?;
     assert_eq!(studies.len(), 1);
-    let server = "/dicom-web/servers/filmless";
 
-    orthanc.ask(&format!("{server}/stow"), &json!({ "Resources": studies, "Synchronous": true })).await?;
+    ask(&orthanc, "stow", &json!({ "Resources": studies, "Synchronous": true })).await?;
     let found = pacs.web().json("/dicom-web/instances?StudyInstanceUID=2.25.7001").await?;
     assert_eq!(found.len(), 5, "what Orthanc has stored");
 
     let query = json!({ "Uri": "/studies", "Arguments": { "PatientName": "nguyen*" } });
-    let answer = orthanc.ask(&format!("{server}/qido"), &query).await?;
+    let answer = ask(&orthanc, "qido", &query).await?;
     assert_eq!(answer[0]["0020000D"]["Value"], "2.25.7001", "{answer}");
     assert_eq!(answer[0]["00100010"]["Value"], "NGUYỄN^VĂN ĐỨC", "{answer}");
 
-    let gone = orthanc.web.delete(&format!("/studies/{}", studies[0])).await?;
+    let gone = orthanc.web().delete(&format!("/studies/{}", studies[0])).await?;
     assert!(gone.status.is_success() && orthanc.list("/instances").await?.is_empty());
     let wanted = json!({ "Resources": [{ "Study": "2.25.7001" }], "Synchronous": true });
-    orthanc.ask(&format!("{server}/retrieve"), &wanted).await?;
+    ask(&orthanc, "retrieve", &wanted).await?;
     assert_eq!(orthanc.list("/instances").await?.len(), 5, "what Orthanc has fetched");
     let tags = format!("/instances/{}/simplified-tags", orthanc.list("/instances").await?[0]);
-    let tags: Value = serde_json::from_slice(&orthanc.web.get(&tags, "*/*").await?.body)?;
+    let tags: Value = serde_json::from_slice(&orthanc.web().get(&tags, "*/*").await?.body)?;
     assert_eq!(tags["PatientName"], "NGUYỄN^VĂN ĐỨC", "{tags}");
     Ok(())
 }
@@ -111,27 +92,92 @@ async fn a_rule_sends_to_a_service_of_stow_rs_until_all_of_it_is_there() -> Resu
     let study = [ct(NGUYEN, SLICES), vec![us_multiframe(NGUYEN, 3)]].concat();
     let files = write_all(&study, &pacs.scratch("from")?)?;
     pacs.modality("CT1").store(&["-R"], &files).await?.well()?;
-    let delivery = async |is_right: fn(&Value) -> bool| {
-        until("a delivery", LIMIT, async || {
-            let rows = pacs.web().json("/api/v1/deliveries?study=2.25.7001").await.ok()?;
-            rows.into_iter().find(is_right)
-        })
-        .await
-    };
     // Nobody is there yet.
-    let failing = delivery(|row| row["failed"] == 61).await?;
+    let failing = delivery(&pacs, "CLOUD", |row| row["failed"] == 61).await?;
     assert!(failing["why"].as_str().is_some_and(|why| why.contains("cannot be reached")), "{failing}");
     assert_eq!(failing["state"], "sending", "{failing}");
 
-    let data = pacs.scratch("orthanc")?;
-    let mut orthanc = Orthanc::start_at(address, &data, pacs.http()).await?;
-    let done = delivery(|row| row["state"] == "done").await?;
+    let orthanc = Orthanc::start_web(address, json!({})).await?;
+    let done = delivery(&pacs, "CLOUD", |row| row["state"] == "done").await?;
     assert_eq!((&done["destination"], &done["delivered"]), (&json!("CLOUD"), &json!(61)), "{done}");
     let proof = done["instances"].as_object().context("no instances")?;
     assert!(proof.values().all(|state| state == "delivered"), "{proof:?}");
-    let there = orthanc.web.json("/instances?expand").await?;
-    let uid = |one: &Value| Some(one.pointer("/MainDicomTags/SOPInstanceUID")?.as_str()?.to_owned());
+    let there = orthanc.web().json("/instances?expand").await?;
     assert_eq!(there.iter().filter_map(uid).collect::<BTreeSet<_>>(), uids(&study));
-    orthanc.child.kill().await?;
+    Ok(())
+}
+
+/// Hours that are not now, by whatever clock: they begin in twelve hours and seven minutes, and no zone is seven minutes off.
+fn not_now() -> Result<String> {
+    let minutes = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() / 60 + 12 * 60 + 7;
+    let [from, to] = [minutes, minutes + 1].map(|at| format!("{:02}:{:02}", at / 60 % 24, at % 60));
+    Ok(format!("{from}-{to}"))
+}
+
+#[tokio::test]
+async fn a_service_that_wants_tls_and_a_sign_in_is_sent_to_in_the_form_that_it_takes() -> Result<()> {
+    const JPEG_LS: &str = "1.2.840.10008.1.2.4.80";
+    let (folder, address) = (tempfile::tempdir()?, free_address()?);
+    let authority = Authority::new(folder.path().join("ours")).await?;
+    let strange = Authority::new(folder.path().join("strange")).await?;
+    let shown = authority.issue("orthanc").await?;
+    let (both, password) = (folder.path().join("orthanc.pem"), folder.path().join("password"));
+    fs::write(&both, [fs::read(&shown.certificate)?, fs::read(&shown.key)?].concat())?;
+    fs::write(&password, "wrong\n")?;
+    let service = |name: &str, authority: &Authority| {
+        Ok::<_, anyhow::Error>(format!(
+            "[[web.destinations]]\nname = {name:?}\nurl = \"https://{address}/dicom-web\"\nca = {:?}\n\
+             user = \"sender\"\npassword-file = {password:?}\ntransfer-syntaxes = [{JPEG_LS:?}]\n\
+             max-kib-s = 100000\nsend-between = {:?}\n",
+            authority.certificate(),
+            not_now()?
+        ))
+    };
+    let rule =
+        "[[rules]]\nname = \"on\"\nwhen = { sender = [\"CT2\"] }\nthen = [{ route = { to = \"CLOUD\" } }]\n";
+    let settings = folder.path().join("filmless.toml");
+    fs::write(&settings, [rule, &service("CLOUD", &authority)?, &service("STRANGE", &strange)?].concat())?;
+    let pacs = Pacs::with(&["--config", &settings.to_string_lossy()]).await?;
+    let secured = json!({
+        "SslEnabled": true, "SslCertificate": both, "AuthenticationEnabled": true,
+        "RegisteredUsers": { "sender": "secret" },
+    });
+    let _orthanc = Orthanc::start_web(address, secured).await?;
+    let (waiting, study) = (ct(MUELLER, 2), ct(NGUYEN, 3));
+    for (title, study) in [("CT2", &waiting), ("CT1", &study)] {
+        let files = write_all(study, &pacs.scratch(title)?)?;
+        pacs.modality(title).store(&["-R"], &files).await?.well()?;
+    }
+
+    let order = json!({ "studies": ["2.25.7001"] });
+    for name in ["CLOUD", "STRANGE"] {
+        let answer = pacs.web().post_json(&format!("/api/v1/peers/{name}/send"), &order).await?;
+        assert_eq!(answer.status.as_u16(), 202, "{answer:?}");
+    }
+    let answer = pacs.web().post_json("/api/v1/peers/CLOUD/retrieve", &order).await?;
+    assert_eq!(answer.status.as_u16(), 409, "{answer:?}");
+    for (name, reason) in [("CLOUD", "401"), ("STRANGE", "certificate")] {
+        let failing = delivery(&pacs, name, |row| row["failed"] == 3).await?;
+        assert!(failing["why"].as_str().is_some_and(|why| why.contains(reason)), "{failing}");
+    }
+    // Whoever puts the right one there has to start nothing anew.
+    fs::write(&password, "secret\n")?;
+    let done = delivery(&pacs, "CLOUD", |row| row["state"] == "done").await?;
+    assert_eq!((&done["by"], &done["delivered"]), (&json!("order"), &json!(3)), "{done}");
+
+    let asked = async |path: &str| {
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--fail", "--user", "sender:secret", "--cacert"]).arg(authority.certificate());
+        Ok::<_, anyhow::Error>(run(curl.arg(format!("https://{address}{path}")), LIMIT).await?.well()?.stdout)
+    };
+    let there: Vec<Value> = serde_json::from_str(&asked("/instances?expand").await?)?;
+    assert_eq!(there.iter().filter_map(uid).collect::<BTreeSet<_>>(), uids(&study));
+    for one in &there {
+        let id = one["ID"].as_str().context("no ID")?;
+        assert_eq!(asked(&format!("/instances/{id}/metadata/TransferSyntax")).await?, JPEG_LS);
+    }
+    // What a rule sends waits for its hours.
+    let rows = pacs.web().json("/api/v1/deliveries?study=2.25.7002").await?;
+    assert_eq!(rows.len(), 0, "{rows:?}");
     Ok(())
 }

@@ -265,8 +265,13 @@ const ORDERED: &[Answer] = &[Answer::new(202, &[Media::new(JSON, Schema::One("Or
 const STUDIES: &[Media] = &[Media::new(JSON, Schema::One("Studies"))];
 const RETRIEVE: &[Operation] =
     &[Operation::of("POST", "retrieve", "Has studies fetched from a peer", ORDERED).taking(STUDIES)];
-const SEND: &[Operation] =
-    &[Operation::of("POST", "send", "Has studies sent to a peer, at whatever hour", ORDERED).taking(STUDIES)];
+const SEND: &[Operation] = &[Operation::of(
+    "POST",
+    "send",
+    "Has studies sent to a peer or a STOW-RS service, at whatever hour",
+    ORDERED,
+)
+.taking(STUDIES)];
 const IMPORT: &[Operation] = &[Operation::of(
     "POST",
     "import",

@@ -1,6 +1,6 @@
 //! A STOW-RS service of others as a place where instances can be forwarded to (PS3.18 §10.5).
 //!
-//! Files go as they are stored, some in a request; what became of each is read in the answer. A request that is not taken
+//! Files go as they are stored, or in a transfer syntax that the service takes, some in a request; what became of each is read in the answer. A request that is not taken
 //! as a whole is made again for each of its instances, so that one that nobody wants stops no other.
 
 mod answer;
@@ -12,10 +12,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use dicom_store::Session;
-use dicom_store::model::{AeTitle, Error as StoreError, Instance, Result as StoreResult, SopInstanceUid};
+use dicom_store::model::{
+    AeTitle, DayTimes, Error as StoreError, Instance, Result as StoreResult, SopInstanceUid,
+    TransferSyntaxUid,
+};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream};
-use futures_util::{FutureExt, StreamExt};
+use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use http::{StatusCode, header};
 use reqwest::redirect::Policy;
 use reqwest::{Body, Certificate, Client, RequestBuilder, Url};
@@ -24,14 +27,16 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
-use worker::destination::Sent;
-use worker::{Destination, Error};
+use worker::destination::{Rate, Sent};
+use worker::{CpuPool, Destination, Error, transcode};
 
 use answer::Answer;
 
 /// Instances of one request, and bytes of them together.
 const TOGETHER: usize = 50;
 const BYTES_TOGETHER: u64 = 64 << 20;
+/// Where it is limited how fast they go, as many go together as that allows in so long.
+const A_REQUEST: Duration = Duration::from_secs(60);
 const CONNECT: Duration = Duration::from_secs(10);
 /// How long a service may take nothing, or say nothing.
 const STALL: Duration = Duration::from_secs(120);
@@ -39,6 +44,8 @@ const STALL: Duration = Duration::from_secs(120);
 const LOOK: Duration = Duration::from_secs(1);
 /// An answer may be this long.
 const LONGEST_ANSWER: usize = 8 << 20;
+/// Transfer syntaxes that may be wanted.
+const MOST_SYNTAXES: usize = 16;
 /// A file with a password or token may be this long.
 const LONGEST_SECRET: u64 = 64 << 10;
 
@@ -65,6 +72,66 @@ pub struct StowService {
     /// Requests at the same time. Default 2.
     #[serde(default = "two")]
     pub max_requests: usize,
+    /// KiB a second that are sent to it, at the most, all requests together; each node counts for itself. 0, the default, is as
+    /// fast as it goes.
+    #[serde(default)]
+    pub max_kib_s: u64,
+    /// When rules may send to it, by the clock of this machine: `"19:00-06:00"`. Default empty: always. What somebody asks
+    /// for is sent at once.
+    #[serde(default)]
+    pub send_between: DayTimes,
+    /// Transfer syntaxes that it takes, the best first: an instance goes in the first that it can be had in without loss, and
+    /// as it is stored where there is none. Default none: as it is stored.
+    #[serde(default)]
+    pub transfer_syntaxes: Vec<TransferSyntaxUid>,
+}
+
+impl StowService {
+    /// Whether it can be sent to, as far as the settings and the files that they name say. Blocks while it reads.
+    ///
+    /// # Errors
+    /// `Invalid` with the setting that cannot be, or the file that cannot be read.
+    pub fn check(&self) -> StoreResult<()> {
+        self.opened().map(drop)
+    }
+
+    fn opened(&self) -> StoreResult<(Url, Client)> {
+        let wrong = |what: String| StoreError::invalid(format!("web.destinations {}: {what}", self.name));
+        let studies = format!("{}/studies", self.url.trim_end_matches('/'));
+        let studies = Url::parse(&studies).map_err(|error| wrong(format!("url: {error}")))?;
+        let is_secret = self.user.is_some() || self.token_file.is_some();
+        match studies.scheme() {
+            "https" => {}
+            "http" if is_secret && !is_loopback(&studies) => {
+                return Err(wrong(
+                    "a password or token does not go in clear text: url has to be https".into(),
+                ));
+            }
+            "http" => {}
+            other => return Err(wrong(format!("url: {other} is neither http nor https"))),
+        }
+        if self.transfer_syntaxes.len() > MOST_SYNTAXES {
+            return Err(wrong(format!("up to {MOST_SYNTAXES} transfer-syntaxes can be wanted")));
+        }
+        if self.user.is_some() != self.password_file.is_some() {
+            return Err(wrong("user and password-file belong together".into()));
+        }
+        for path in self.password_file.iter().chain(&self.token_file) {
+            secret(path).map_err(&wrong)?;
+        }
+        let mut client = Client::builder().connect_timeout(CONNECT).redirect(Policy::none()).no_proxy();
+        if let Some(ca) = &self.ca {
+            let pem = std::fs::read(ca).map_err(|error| wrong(format!("{}: {error}", ca.display())))?;
+            let found = Certificate::from_pem_bundle(&pem);
+            let found = found.map_err(|error| wrong(format!("{}: no PEM file: {error}", ca.display())))?;
+            if found.is_empty() {
+                return Err(wrong(format!("{}: no CERTIFICATE in it", ca.display())));
+            }
+            client = client.tls_certs_only(found);
+        }
+        let client = client.build().map_err(|error| wrong(error.to_string()))?;
+        Ok((studies, client))
+    }
 }
 
 fn two() -> usize {
@@ -77,6 +144,9 @@ pub struct StowDestination {
     service: StowService,
     studies: Url,
     client: Client,
+    rate: Arc<Rate>,
+    /// Where instances are recoded that it does not take as they are.
+    pool: CpuPool,
 }
 
 /// Hears what becomes of each instance.
@@ -93,41 +163,14 @@ enum Outcome {
 }
 
 impl StowDestination {
+    /// `pool`: where instances are recoded that it does not take as they are.
+    ///
     /// # Errors
-    /// `Invalid` with the setting that cannot be, or the file that cannot be read. Blocks while it reads.
-    pub fn new(service: &StowService) -> StoreResult<Self> {
-        let wrong = |what: String| StoreError::invalid(format!("web.destinations {}: {what}", service.name));
-        let studies = format!("{}/studies", service.url.trim_end_matches('/'));
-        let studies = Url::parse(&studies).map_err(|error| wrong(format!("url: {error}")))?;
-        let is_secret = service.user.is_some() || service.token_file.is_some();
-        match studies.scheme() {
-            "https" => {}
-            "http" if is_secret && !is_loopback(&studies) => {
-                return Err(wrong(
-                    "a password or token does not go in clear text: url has to be https".into(),
-                ));
-            }
-            "http" => {}
-            other => return Err(wrong(format!("url: {other} is neither http nor https"))),
-        }
-        if service.user.is_some() != service.password_file.is_some() {
-            return Err(wrong("user and password-file belong together".into()));
-        }
-        for path in service.password_file.iter().chain(&service.token_file) {
-            secret(path).map_err(&wrong)?;
-        }
-        let mut client = Client::builder().connect_timeout(CONNECT).redirect(Policy::none()).no_proxy();
-        if let Some(ca) = &service.ca {
-            let pem = std::fs::read(ca).map_err(|error| wrong(format!("{}: {error}", ca.display())))?;
-            let found = Certificate::from_pem_bundle(&pem);
-            let found = found.map_err(|error| wrong(format!("{}: no PEM file: {error}", ca.display())))?;
-            if found.is_empty() {
-                return Err(wrong(format!("{}: no CERTIFICATE in it", ca.display())));
-            }
-            client = client.tls_certs_only(found);
-        }
-        let client = client.build().map_err(|error| wrong(error.to_string()))?;
-        Ok(Self { name: service.name.to_string(), service: service.clone(), studies, client })
+    /// As [`StowService::check`].
+    pub fn new(service: &StowService, pool: CpuPool) -> StoreResult<Self> {
+        let (studies, client) = service.opened()?;
+        let (name, rate) = (service.name.to_string(), Arc::new(Rate::of_kib(service.max_kib_s)));
+        Ok(Self { name, service: service.clone(), studies, client, rate, pool })
     }
 
     async fn deliver(
@@ -138,7 +181,8 @@ impl StowDestination {
         stop: &CancellationToken,
     ) -> worker::Result<()> {
         let mut requests: Vec<BoxFuture<'_, worker::Result<bool>>> = Vec::new();
-        for group in groups(instances) {
+        let within = self.rate.within(A_REQUEST).unwrap_or(BYTES_TOGETHER);
+        for group in groups(instances, within.min(BYTES_TOGETHER)) {
             let told = &told;
             let request = async move {
                 if stop.is_cancelled() { Ok(false) } else { self.group(from, group, told).await }
@@ -207,7 +251,7 @@ impl StowDestination {
     async fn request(&self, from: &Session, group: &[Instance]) -> Outcome {
         let boundary = boundary();
         let gone = Arc::new(AtomicU64::new(0));
-        let body = Body::wrap_stream(counted(files(from, group, &boundary), Arc::clone(&gone)));
+        let body = Body::wrap_stream(self.body(from, group, &boundary, &gone));
         let content = format!("multipart/related; type=\"application/dicom\"; boundary={boundary}");
         let request = self.client.post(self.studies.clone()).body(body);
         let request = request
@@ -297,14 +341,14 @@ fn words(error: &reqwest::Error) -> String {
     words
 }
 
-/// Instances in their order, as many together as a request may have.
-fn groups(instances: &[Instance]) -> Vec<&[Instance]> {
+/// Instances in their order, as many together as a request may have, and about so many bytes at the most.
+fn groups(instances: &[Instance], most: u64) -> Vec<&[Instance]> {
     let mut bytes = 0;
     let mut count = 0;
     let goes_on = |_: &Instance, next: &Instance| {
         count += 1;
         bytes += next.location.length;
-        let is_full = count >= TOGETHER || bytes > BYTES_TOGETHER;
+        let is_full = count >= TOGETHER || bytes > most;
         if is_full {
             (count, bytes) = (0, 0);
         }
@@ -320,27 +364,70 @@ fn boundary() -> String {
     format!("filmless-{:016x}{:016x}", random(), random())
 }
 
-type Parts = BoxStream<'static, StoreResult<Bytes>>;
+type Parts = BoxStream<'static, worker::Result<Bytes>>;
 
-/// The body of a request.
-fn files(from: &Session, group: &[Instance], boundary: &str) -> Parts {
+impl StowDestination {
+    /// The body of a request, as fast as it may go; `gone` counts what does.
+    fn body(&self, from: &Session, group: &[Instance], boundary: &str, gone: &Arc<AtomicU64>) -> Parts {
+        let files = group.iter().map(|instance| self.file(from, instance)).collect();
+        paced(multipart(files, boundary), Arc::clone(&self.rate), Arc::clone(gone))
+    }
+
+    /// The Part 10 file of an instance in the form that the service takes.
+    fn file(&self, from: &Session, instance: &Instance) -> Parts {
+        let Some(wanted) = transcode::wanted_of(instance, &self.service.transfer_syntaxes) else {
+            return from.open(instance).map_err(Error::from).boxed();
+        };
+        let (from, pool) = (from.clone(), self.pool.clone());
+        let (instance, wanted) = (instance.clone(), wanted.clone());
+        // It is made when its turn comes.
+        let file = async move { transcode::file(&from, &pool, &instance, &wanted).await };
+        stream::once(file).map_ok(|file| file.chunks).try_flatten().boxed()
+    }
+}
+
+/// Files one behind the other (PS3.18 §8.6.1.2).
+fn multipart(files: Vec<Parts>, boundary: &str) -> Parts {
     let head = Bytes::from(format!("--{boundary}\r\nContent-Type: application/dicom\r\n\r\n"));
     let end = Bytes::from(format!("--{boundary}--\r\n"));
-    let session = from.clone();
-    let files = stream::iter(group.to_vec()).flat_map(move |instance| {
+    let files = stream::iter(files).flat_map(move |file| {
         let (head, tail) = (head.clone(), Bytes::from_static(b"\r\n"));
-        let file = session.open(&instance);
         stream::iter([Ok(head)]).chain(file).chain(stream::iter([Ok(tail)]))
     });
     files.chain(stream::iter([Ok(end)])).boxed()
 }
 
-fn counted(parts: Parts, gone: Arc<AtomicU64>) -> Parts {
-    let count = move |part: StoreResult<Bytes>| {
-        gone.fetch_add(1, Ordering::Relaxed);
-        part
+/// The same, no faster than it may go.
+fn paced(parts: Parts, rate: Arc<Rate>, gone: Arc<AtomicU64>) -> Parts {
+    let step = rate.step();
+    let steps = parts.map_ok(move |part| {
+        let steps = Steps { part, step: step.unwrap_or(usize::MAX) };
+        stream::iter(steps.map(Ok::<_, Error>))
+    });
+    let passed = move |bytes: Bytes| {
+        let (rate, gone) = (Arc::clone(&rate), Arc::clone(&gone));
+        async move {
+            rate.pass(bytes.len()).await;
+            gone.fetch_add(1, Ordering::Relaxed);
+            Ok::<_, Error>(bytes)
+        }
     };
-    parts.map(count).boxed()
+    steps.try_flatten().and_then(passed).boxed()
+}
+
+/// Bytes in parts of so many, at the most.
+struct Steps {
+    part: Bytes,
+    step: usize,
+}
+
+impl Iterator for Steps {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        let most = self.part.len().min(self.step);
+        (most > 0).then(|| self.part.split_to(most))
+    }
 }
 
 /// What an answer says of each instance (PS3.18 §10.5.3).
@@ -372,6 +459,10 @@ impl Destination for StowDestination {
         &self.name
     }
 
+    fn send_between(&self) -> DayTimes {
+        self.service.send_between
+    }
+
     fn send<'a>(
         &'a self,
         from: &'a Session,
@@ -398,6 +489,9 @@ mod tests {
             password_file: None,
             token_file: None,
             max_requests: 2,
+            max_kib_s: 0,
+            send_between: DayTimes::default(),
+            transfer_syntaxes: Vec::new(),
         }
     }
 
@@ -405,7 +499,7 @@ mod tests {
     #[case::no_url("pacs", "url")]
     #[case::other_scheme("ftp://pacs/dicom-web", "neither http nor https")]
     fn what_cannot_be_sent_to_is_refused(#[case] url: &str, #[case] why: &str) {
-        let error = StowDestination::new(&service(url)).err().unwrap();
+        let error = service(url).check().err().unwrap();
         assert!(error.what.contains("CLOUD") && error.what.contains(why), "{}", error.what);
     }
 
@@ -413,12 +507,39 @@ mod tests {
     fn a_token_goes_in_clear_text_to_nobody_else() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let with_token = |url| StowService { token_file: Some(file.path().to_owned()), ..service(url) };
-        let error = |url| StowDestination::new(&with_token(url)).err().unwrap().what;
+        let error = |url| with_token(url).check().err().unwrap().what;
         assert!(error("http://127.0.0.1:80").contains("nothing in it"));
         std::fs::write(&file, "secret\n").unwrap();
         assert!(error("http://pacs.example.org").contains("clear text"));
         assert_eq!(secret(file.path()).unwrap(), "secret");
         let half = StowService { user: Some("us".to_owned()), ..service("https://pacs") };
-        assert!(StowDestination::new(&half).err().unwrap().what.contains("belong together"));
+        assert!(half.check().err().unwrap().what.contains("belong together"));
+    }
+
+    #[tokio::test]
+    async fn a_body_goes_whole_and_no_faster_than_it_may() {
+        let file = |byte: u8| stream::iter([Ok(Bytes::from(vec![byte; 60 << 10]))]).boxed();
+        let (rate, gone) = (Arc::new(Rate::of_kib(100)), Arc::new(AtomicU64::new(0)));
+        let begun = Instant::now();
+        let first = paced(multipart(vec![file(1), file(2)], "b"), Arc::clone(&rate), Arc::clone(&gone));
+        let second = paced(multipart(vec![file(3)], "b"), rate, Arc::clone(&gone));
+        let sizes = |parts: Parts| parts.map_ok(|part| part.len()).try_collect::<Vec<_>>();
+        let (first, second) = tokio::join!(sizes(first), sizes(second));
+        let (first, second) = (first.unwrap(), second.unwrap());
+        assert!(first.iter().chain(&second).all(|size| *size <= 50 << 10), "{first:?} {second:?}");
+        assert_eq!(first.iter().filter(|size| **size == 50 << 10).count(), 2);
+        assert_eq!(gone.load(Ordering::Relaxed), (first.len() + second.len()) as u64);
+        // 180 KiB of both together, of which the last part does not wait for itself.
+        assert!(begun.elapsed() >= Duration::from_millis(1300), "{:?}", begun.elapsed());
+    }
+
+    #[tokio::test]
+    async fn a_body_is_a_multipart_of_the_files() {
+        let file = |text: &'static str| stream::iter([Ok(Bytes::from(text))]).boxed();
+        let parts =
+            paced(multipart(vec![file("one"), file("two")], "b"), Arc::new(Rate::of_kib(0)), Arc::default());
+        let body: Vec<Bytes> = parts.try_collect().await.unwrap();
+        let head = "--b\r\nContent-Type: application/dicom\r\n\r\n";
+        assert_eq!(body.concat(), format!("{head}one\r\n{head}two\r\n--b--\r\n").as_bytes());
     }
 }

@@ -8,6 +8,7 @@ use futures_util::future::join_all;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::destination::Destinations;
 use crate::dispatch::Dispatcher;
 use crate::job::Registry;
 use crate::jobs::{
@@ -58,18 +59,19 @@ pub fn exchange(
     rules: Vec<Rule>,
 ) -> (Awaited, Exchange) {
     let (work, came) = (archive.work(), Arc::new(Notify::new()));
+    let destinations = Destinations::new(Arc::clone(&remotes), places);
     let session = |name| archive.acting_as(Caller::System(name));
     let completion = Completion::new(session("rules"), work.clone(), rules, Arc::clone(&remotes));
     let registry = Registry::new()
         .with(Quiet(completion.clone()))
         .with(AssociationEnded(completion))
-        .with(Forward::new(session("forward"), work.clone(), Arc::clone(&remotes), places))
+        .with(Forward::new(session("forward"), work.clone(), destinations.clone()))
         .with(Retrieve::new(work.clone(), Arc::clone(&remotes)))
         .with(BringOver::new(session("import"), work.clone(), Arc::clone(&remotes)))
         .with(Prefetching::new(session("prefetch"), work.clone(), Arc::clone(&remotes)))
         .with(crate::jobs::Notify::new(session("notify"), Arc::clone(&remotes)));
     let orders = Orders::new(work, Arc::clone(&came));
-    (Awaited { registry, came, at_a_time: WITH_PEERS }, Exchange { remotes, orders })
+    (Awaited { registry, came, at_a_time: WITH_PEERS }, Exchange { remotes, destinations, orders })
 }
 
 /// Follows the change feed, looks what time has made due, and runs jobs until told to stop; returns when those under way

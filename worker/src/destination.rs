@@ -2,16 +2,18 @@
 //!
 //! The protocols implement it, so that forwarding is written once and knows no protocol.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use dicom_store::Session;
-use dicom_store::model::{Instance, SopInstanceUid, TransactionUid};
+use dicom_store::model::{AeTitle, DayTimes, Instance, SopInstanceUid, TransactionUid};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Error, Result};
+pub use crate::rate::Rate;
+use crate::{Error, Remotes, Result};
 
 /// A remote place that takes instances.
 pub trait Destination: Send + Sync + 'static {
@@ -32,6 +34,11 @@ pub trait Destination: Send + Sync + 'static {
         stop: &'a CancellationToken,
     ) -> BoxFuture<'a, Result<()>>;
 
+    /// When rules may send to it, by the clock of this machine. What somebody asks for is sent at once.
+    fn send_between(&self) -> DayTimes {
+        DayTimes::default()
+    }
+
     /// How long it may take to report on storage commitment; `None` where what it has taken is proof enough.
     fn commits_within(&self) -> Option<Duration> {
         None
@@ -48,6 +55,29 @@ pub trait Destination: Send + Sync + 'static {
         _instances: &'a [Instance],
     ) -> BoxFuture<'a, Result<()>> {
         async { Err(Error::Remote(format!("{} is asked for no storage commitment", self.name()))) }.boxed()
+    }
+}
+
+/// All places that can be sent to, by their names; cheap to clone.
+#[derive(Clone)]
+pub struct Destinations {
+    remotes: Arc<dyn Remotes>,
+    /// Those that are no peers.
+    places: Arc<[Arc<dyn Destination>]>,
+}
+
+impl Destinations {
+    /// The peers, and `places`, which have other names.
+    pub fn new(remotes: Arc<dyn Remotes>, places: Vec<Arc<dyn Destination>>) -> Self {
+        Self { remotes, places: places.into() }
+    }
+
+    /// `None` when there is none of that name, or nothing may be sent to it.
+    pub async fn named(&self, name: &AeTitle) -> Option<Arc<dyn Destination>> {
+        match self.places.iter().find(|place| place.name() == name.as_str()) {
+            Some(place) => Some(Arc::clone(place)),
+            None => self.remotes.destination(name).await,
+        }
     }
 }
 

@@ -37,6 +37,7 @@ mod lettering;
 pub mod migrate;
 mod orders;
 pub mod pool;
+mod rate;
 pub mod remote;
 pub mod render;
 pub mod rules;

@@ -7,6 +7,7 @@ use dicom_store::model::{AeTitle, StudyInstanceUid};
 use dicom_store::queue::{NewJob, Priority};
 use tokio::sync::Notify;
 
+use crate::destination::Destinations;
 use crate::jobs::{BringOver, Forward, Retrieve};
 use crate::migrate::Order;
 use crate::{Remotes, Result};
@@ -32,12 +33,12 @@ impl Orders {
         self.take(NewJob { priority: Priority::Awaited, ..job }).await
     }
 
-    /// Has a study sent to a peer, as far as it has not been delivered.
+    /// Has a study sent to a destination, as far as it has not been delivered.
     ///
     /// # Errors
     /// When the index cannot be reached.
-    pub async fn send(&self, peer: &AeTitle, study: &StudyInstanceUid) -> Result<()> {
-        self.take(Forward::by_order(peer, study)?).await
+    pub async fn send(&self, to: &AeTitle, study: &StudyInstanceUid) -> Result<()> {
+        self.take(Forward::by_order(to, study)?).await
     }
 
     /// Has another archive come over, study by study.
@@ -60,12 +61,14 @@ impl Orders {
 #[derive(Clone)]
 pub struct Exchange {
     pub remotes: Arc<dyn Remotes>,
+    pub destinations: Destinations,
     pub orders: Orders,
 }
 
 impl Exchange {
-    /// With a queue that whoever runs its jobs looks at by itself.
+    /// With no destinations but peers, and a queue that whoever runs its jobs looks at by itself.
     pub fn new(remotes: Arc<dyn Remotes>, work: Work) -> Self {
-        Self { remotes, orders: Orders::new(work, Arc::default()) }
+        let destinations = Destinations::new(Arc::clone(&remotes), Vec::new());
+        Self { remotes, destinations, orders: Orders::new(work, Arc::default()) }
     }
 }

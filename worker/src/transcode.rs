@@ -14,8 +14,8 @@ use std::sync::Arc;
 use bytes::{BufMut, Bytes, BytesMut};
 use dicom::dictionary_std::tags;
 use dicom_store::model::{
-    Attributes, Element, Encoding, Error, ErrorKind, FrameMap, FrameNumber, Instance, TransferSyntaxUid, VR,
-    Value, transfer_syntax,
+    Attributes, Element, Encoding, Error, ErrorKind, FileMeta, FrameMap, FrameNumber, Instance,
+    TransferSyntaxUid, VR, Value, transfer_syntax,
 };
 use dicom_store::{STEP, Session};
 use futures_util::stream::{self, BoxStream, StreamExt};
@@ -35,7 +35,7 @@ const QUALITY: u8 = 90;
 
 const ITEM: [u8; 4] = [0xFE, 0xFF, 0x00, 0xE0];
 
-/// A data set on its way out.
+/// A data set, or a file with one, on its way out.
 pub struct DataSet {
     /// Of all chunks together, in bytes; none where frames are compressed while they are sent.
     pub length: Option<u64>,
@@ -59,6 +59,29 @@ pub fn is_possible(instance: &Instance, wanted: &TransferSyntaxUid) -> bool {
         pixel::is_within(&instance.transfer_syntax, wanted) || !wanted.is(transfer_syntax::JPEG_BASELINE);
     let is_readable = !stored.encapsulated || pixel::can_decode(&instance.transfer_syntax);
     is_exact && is_readable
+}
+
+/// In which of these transfer syntaxes an instance is given: the first that it can be had in. `None` for as it is stored,
+/// because that is the best or nothing else can be had.
+pub fn wanted_of<'a>(instance: &Instance, wanted: &'a [TransferSyntaxUid]) -> Option<&'a TransferSyntaxUid> {
+    let best = wanted.iter().find(|syntax| is_possible(instance, syntax));
+    best.filter(|syntax| **syntax != instance.transfer_syntax)
+}
+
+/// The Part 10 file of an instance in that transfer syntax, made while it is sent.
+///
+/// # Errors
+/// As [`data_set`].
+pub async fn file(
+    session: &Session,
+    pool: &CpuPool,
+    instance: &Instance,
+    wanted: &TransferSyntaxUid,
+) -> Result<DataSet> {
+    let head = FileMeta::head(&instance.sop_class, &instance.sop_instance, wanted, None);
+    let DataSet { length, chunks } = data_set(session, pool, instance, wanted).await?;
+    let length = length.map(|length| length + u64::try_from(head.len()).unwrap_or(0));
+    Ok(DataSet { length, chunks: stream::iter([Ok(head)]).chain(chunks).boxed() })
 }
 
 /// One frame in that transfer syntax; `info` is what the data set says of it.

@@ -10,9 +10,6 @@ use crate::lane::Lane;
 use crate::outgoing::{Outgoing, Piece};
 use crate::ul::PduWriter;
 
-/// Bytes that go at a time where the way to the peer is limited; an even number (PS3.8 Annex E).
-const PART: usize = 256 << 10;
-
 /// Sends a request and the next object of `objects`; the answer is still to come.
 ///
 /// `lane`: the way to the peer, where it may be limited. `Ok(Err(_))`: the object cannot be read, and nothing of it was sent.
@@ -34,7 +31,8 @@ pub(crate) async fn send<W: AsyncWrite + Unpin>(
     loop {
         match piece {
             Piece::Data { bytes, is_last } => {
-                let length = if lane.is_some_and(Lane::is_limited) { PART } else { bytes.len().max(1) };
+                let step = lane.and_then(|lane| lane.rate.step());
+                let length = step.unwrap_or(bytes.len().max(1));
                 let mut parts = bytes.chunks(length).peekable();
                 while let Some(part) = parts.next() {
                     let is_last = is_last && parts.peek().is_none();
@@ -95,7 +93,7 @@ async fn pass_and_send<W: AsyncWrite + Unpin>(
     lane: Option<&Lane>,
 ) -> Result<()> {
     if let Some(lane) = lane {
-        lane.pass(part.len()).await;
+        lane.rate.pass(part.len()).await;
     }
     writer.send_data(context, part, is_last).await
 }

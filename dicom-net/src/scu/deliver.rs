@@ -196,7 +196,7 @@ impl Errand {
         ready: &[Ready],
     ) -> Result<(), (usize, Error)> {
         let objects = ready.iter().map(|((_, form), instance)| (instance.clone(), form.clone())).collect();
-        let by_files = association.writer.is_by_files() && !self.lane.is_limited();
+        let by_files = association.writer.is_by_files() && self.lane.rate.step().is_none();
         let mut objects = Outgoing::new(self.session.clone(), self.pool.clone(), objects, by_files);
         let mut message_id: u16 = 0;
         for (sent, ((context, _), instance)) in ready.iter().enumerate() {

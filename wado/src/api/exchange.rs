@@ -114,7 +114,7 @@ pub(super) async fn retrieve(
     Named(aet): Named<String>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (peer, studies) = order(&api, &aet, request, "retrieve from").await?;
+    let (peer, studies) = order(&api, &aet, request, Deed::Retrieve).await?;
     for study in &studies {
         api.exchange.orders.retrieve(&peer, study).await?;
     }
@@ -126,10 +126,7 @@ pub(super) async fn send(
     Named(aet): Named<String>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (peer, studies) = order(&api, &aet, request, "send to").await?;
-    if api.exchange.remotes.destination(&peer).await.is_none() {
-        return Err(Problem::new(StatusCode::CONFLICT, format!("nothing may be sent to {peer}")));
-    }
+    let (peer, studies) = order(&api, &aet, request, Deed::Send).await?;
     for study in &studies {
         api.exchange.orders.send(&peer, study).await?;
     }
@@ -197,13 +194,24 @@ pub(super) async fn imports(State(api): State<Api>, request: Request) -> Result<
     Ok(answer(&shown.collect::<Vec<_>>()))
 }
 
+/// What is ordered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Deed {
+    Retrieve,
+    Send,
+}
+
 /// Who is asked for what, once it is known that the caller may.
 async fn order(
     api: &Api,
     aet: &str,
     request: Request,
-    action: &str,
+    deed: Deed,
 ) -> Result<(AeTitle, Vec<StudyInstanceUid>), Problem> {
+    let action = match deed {
+        Deed::Retrieve => "retrieve from",
+        Deed::Send => "send to",
+    };
     let (parts, body) = request.into_parts();
     let peer = AeTitle::parse(aet)?;
     let session = api.web.session(&parts);
@@ -214,8 +222,20 @@ async fn order(
     if asked.studies.is_empty() || asked.studies.len() > MOST_STUDIES {
         return Err(Problem::invalid(format!("an order is about 1 to {MOST_STUDIES} studies")));
     }
-    if api.exchange.remotes.peer(&peer).await.is_none() {
-        return Err(Problem::not_found(format!("there is no peer {peer}")));
+    let is_destination = api.exchange.destinations.named(&peer).await.is_some();
+    let is_peer = api.exchange.remotes.peer(&peer).await.is_some();
+    match deed {
+        _ if !is_peer && !is_destination => {
+            return Err(Problem::not_found(format!("there is no peer {peer}, and no destination")));
+        }
+        Deed::Retrieve if !is_peer => {
+            let what = format!("{peer} is a destination, from which nothing is retrieved");
+            return Err(Problem::new(StatusCode::CONFLICT, what));
+        }
+        Deed::Send if !is_destination => {
+            return Err(Problem::new(StatusCode::CONFLICT, format!("nothing may be sent to {peer}")));
+        }
+        Deed::Retrieve | Deed::Send => {}
     }
     for study in &asked.studies {
         session.order(&format!("{action} {peer}"), study.to_string()).await?;

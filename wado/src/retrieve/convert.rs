@@ -1,8 +1,8 @@
 //! An instance as a Part 10 file in another transfer syntax than the stored one (PS3.18 §8.7.3.4).
 
 use dicom_store::Session;
-use dicom_store::model::{FileMeta, Instance, TransferSyntaxUid, transfer_syntax};
-use futures_util::stream::{self, StreamExt};
+use dicom_store::model::{Instance, TransferSyntaxUid, transfer_syntax};
+use futures_util::StreamExt;
 use worker::CpuPool;
 use worker::transcode::{self, DataSet};
 
@@ -47,9 +47,6 @@ pub(super) async fn file(
     wanted: &str,
 ) -> Result<(Option<u64>, Chunks), Problem> {
     let wanted = TransferSyntaxUid::parse(wanted)?;
-    let head = FileMeta::head(&instance.sop_class, &instance.sop_instance, &wanted, None);
-    let DataSet { length, chunks } = transcode::data_set(session, pool, instance, &wanted).await?;
-    let length = length.map(|length| length + u64::try_from(head.len()).unwrap_or(0));
-    let chunks = chunks.map(|chunk| Ok(chunk?));
-    Ok((length, stream::iter([Ok(head)]).chain(chunks).boxed()))
+    let DataSet { length, chunks } = transcode::file(session, pool, instance, &wanted).await?;
+    Ok((length, chunks.map(|chunk| Ok(chunk?)).boxed()))
 }

@@ -7,7 +7,6 @@
 mod commit;
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use dicom_store::model::{
@@ -24,9 +23,8 @@ use tracing::{debug, info};
 
 use super::complete::to_json;
 use super::turns::Turns;
-use crate::destination::{Destination, Sent};
+use crate::destination::{Destination, Destinations, Sent};
 use crate::job::{HowFar, Job, new_job};
-use crate::remote::Remotes;
 use crate::{Error, Result, clock};
 
 /// The kind of its lines in the register.
@@ -150,9 +148,7 @@ impl Delivery {
 pub struct Forward {
     session: Session,
     work: Work,
-    remotes: Arc<dyn Remotes>,
-    /// Destinations that are no peers.
-    places: Vec<Arc<dyn Destination>>,
+    destinations: Destinations,
     turns: Turns,
 }
 
@@ -167,14 +163,9 @@ pub struct Errand {
 }
 
 impl Forward {
-    /// Reads through this session; sends to peers, and to `places` by their names.
-    pub fn new(
-        session: Session,
-        work: Work,
-        remotes: Arc<dyn Remotes>,
-        places: Vec<Arc<dyn Destination>>,
-    ) -> Self {
-        Self { session, work, remotes, places, turns: Turns::default() }
+    /// Reads through this session.
+    pub fn new(session: Session, work: Work, destinations: Destinations) -> Self {
+        Self { session, work, destinations, turns: Turns::default() }
     }
 
     /// The job of a rule.
@@ -205,7 +196,10 @@ impl Forward {
     }
 
     fn later(errand: Errand, delay: Duration) -> Result<NewJob> {
-        new_job::<Self>(Delivery::name(&errand.study, &errand.destination), &errand, delay)
+        let name = Delivery::name(&errand.study, &errand.destination);
+        // What a rule sends in its hours takes nothing of what somebody wants now, and is not forgotten for it.
+        let key = if errand.waits { name } else { format!("{name} at once") };
+        new_job::<Self>(key, &errand, delay)
     }
 
     async fn delivery(&self, errand: &Errand) -> Result<Delivery> {
@@ -227,16 +221,6 @@ impl Forward {
     async fn keep(&self, delivery: &Delivery) -> Result<()> {
         let name = Delivery::name(&delivery.study, &delivery.destination);
         Ok(self.work.register(&[Entry::new(DELIVERY, name, to_json(delivery)?)]).await?)
-    }
-
-    async fn destination(&self, name: &AeTitle) -> Result<Arc<dyn Destination>> {
-        if let Some(place) = self.places.iter().find(|place| place.name() == name.as_str()) {
-            return Ok(Arc::clone(place));
-        }
-        self.remotes.destination(name).await.ok_or_else(|| {
-            // It may be told again; until then it is as if it could not be reached.
-            Error::Remote(format!("{name} is no peer that anything may be sent to"))
-        })
     }
 
     /// Sends what is left, and notes what becomes of it. Gives whether it was stopped before the end.
@@ -299,8 +283,9 @@ impl Job for Forward {
         if let Some(rest) = self.hear(&mut delivery).await? {
             return Ok(self.work.enqueue(&[Self::later(errand, rest)?]).await?);
         }
-        if *waits && let Some(peer) = self.remotes.peer(destination).await {
-            let minutes = u32::from(peer.send_between.minutes_until(clock::minute_of_day()));
+        let place = self.destinations.named(destination).await;
+        if *waits && let Some(place) = &place {
+            let minutes = u32::from(place.send_between().minutes_until(clock::minute_of_day()));
             if minutes > 0 {
                 debug!(%study, %destination, minutes, "waits until it may be sent");
                 return Ok(self.work.enqueue(&[Self::later(errand, A_MINUTE * minutes)?]).await?);
@@ -311,7 +296,10 @@ impl Job for Forward {
             Err(error) if error.kind == ErrorKind::NotFound => return Ok(()),
             instances => instances?,
         };
-        let place = self.destination(destination).await?;
+        let place = place.ok_or_else(|| {
+            // It may be told again; until then it is as if it could not be reached.
+            Error::Remote(format!("{destination} is nothing that anything may be sent to"))
+        })?;
         delivery.commits = place.commits_within().is_some();
         delivery.look_at(&instances.iter().map(|instance| &instance.sop_instance).collect());
         let is_left = |instance: &&Instance| !delivery.is_settled(&instance.sop_instance);
