@@ -1,15 +1,16 @@
 //! `make fuzz`: feeds each target with changed inputs for FUZZ_SECONDS (an hour), and ends with status 1 at the first
-//! that panics, takes longer than a second, or holds more memory than its target may.
+//! that panics, takes longer than a second, holds more memory than its target may, or ends the process.
 //!
-//! Each target has a process of its own, so that what it holds can be told. What was found lies in the folder that the
-//! last lines name, and belongs into `fuzz/corpus` once it is mended. FUZZ_SEED makes a run again.
+//! Each target has a process of its own, so that what it holds can be told, and so that somebody is left to tell what it
+//! was fed when it overflowed its stack, aborted or was killed. What was found lies in the file that the last lines name,
+//! and belongs into `fuzz/corpus` once it is mended. FUZZ_SEED makes a run again.
 
 #![allow(clippy::print_stdout, reason = "a program that tells how far it is")]
 
 use std::{
     env, fs,
     path::PathBuf,
-    process::{Command, ExitCode},
+    process::{Command, ExitCode, ExitStatus},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -20,7 +21,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use cap::Cap;
-use tests::fuzz::{LIMIT, Mutator, Outcome, Pool, TARGETS, Target};
+use tests::fuzz::{Kept, LIMIT, Mutator, Outcome, Pool, TARGETS, Target, left_behind};
 
 /// An input that has not ended after this does not end; one that takes long is fed three times.
 const ENDLESS: Duration = LIMIT.saturating_mul(20);
@@ -28,27 +29,59 @@ const ENDLESS: Duration = LIMIT.saturating_mul(20);
 #[global_allocator]
 static ALLOCATOR: Cap<std::alloc::System> = Cap::new(std::alloc::System, usize::MAX);
 
+/// The argument of the process that is fed.
+const FED: &str = "--fed";
+/// With this status it has told itself what was found.
+const FOUND: u8 = 3;
+/// More than this no target gets: it dies of it, and the machine does not.
+const MOST_MEMORY: usize = 1 << 30;
+
 fn main() -> Result<ExitCode> {
     let named = env::args().skip(1).find(|argument| !argument.starts_with('-'));
-    match named {
-        Some(name) => {
-            let target = TARGETS.iter().find(|target| target.name == name).context("no such target")?;
-            feed(target)
-        }
-        None => feed_all(),
+    let named: Vec<&Target> = match &named {
+        Some(name) => vec![TARGETS.iter().find(|target| target.name == name).context("no such target")?],
+        None => TARGETS.iter().collect(),
+    };
+    if env::args().any(|argument| argument == FED) {
+        return feed(named.first().context("no target")?);
     }
-}
-
-fn feed_all() -> Result<ExitCode> {
     let mut code = ExitCode::SUCCESS;
-    for target in TARGETS {
-        let ended = Command::new(env::current_exe()?).arg(target.name).status()?;
-        if !ended.success() {
-            println!("{}: FAILED ({ended})", target.name);
+    for target in named {
+        if !is_fed_well(target)? {
             code = ExitCode::FAILURE;
         }
     }
     Ok(code)
+}
+
+/// Feeds a target in a process of its own.
+fn is_fed_well(target: &Target) -> Result<bool> {
+    let by_clock = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    let seed = number("FUZZ_SEED", by_clock)?;
+    // What an earlier run was fed is not what this one leaves behind.
+    drop(Kept::create(&folder(target))?);
+    let mut fed = Command::new(env::current_exe()?);
+    let ended = fed.args([target.name, FED]).env("FUZZ_SEED", seed.to_string()).status()?;
+    if !ended.success() {
+        println!("{}: FAILED ({ended}, seed {seed})", target.name);
+    }
+    if is_death(ended) {
+        match left_behind(&folder(target), seed)? {
+            Some(path) => println!("  the input is {}", path.display()),
+            None => println!("  nothing had been fed"),
+        }
+    }
+    Ok(ended.success())
+}
+
+/// Whether a process had no time to tell of its end.
+fn is_death(ended: ExitStatus) -> bool {
+    !ended.success() && ended.code() != Some(i32::from(FOUND))
+}
+
+fn folder(target: &Target) -> PathBuf {
+    let folder = env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
+    folder.join("fuzz").join(target.name)
 }
 
 fn number(name: &str, default: u64) -> Result<u64> {
@@ -67,8 +100,8 @@ struct Now {
 
 fn feed(target: &'static Target) -> Result<ExitCode> {
     let seconds = number("FUZZ_SECONDS", 3600)?;
-    let by_clock = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-    let seed = number("FUZZ_SEED", by_clock)?;
+    let seed = number("FUZZ_SEED", 0)?;
+    ALLOCATOR.set_limit(MOST_MEMORY).ok().context("the memory has no limit")?;
     // A panic is told below, with its input.
     std::panic::set_hook(Box::new(|_| ()));
     let begun = Instant::now();
@@ -77,9 +110,11 @@ fn feed(target: &'static Target) -> Result<ExitCode> {
     let corpus = target.corpus()?.into_iter().map(|(_, input)| input).collect::<Vec<_>>();
     let (mut pool, mut mutator) = (Pool::new(corpus.clone()), Mutator::new(seed));
     let mut corpus = corpus.into_iter();
+    let mut kept = Kept::create(&folder(target))?;
     let mut inputs: u64 = 0;
     while begun.elapsed() < Duration::from_secs(seconds) {
         let input = corpus.next().unwrap_or_else(|| mutator.make(pool.inputs(), target.longest));
+        kept.note(&input)?;
         now.input.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&input);
         let before = ALLOCATOR.allocated();
         let most_before = ALLOCATOR.max_allocated();
@@ -120,18 +155,16 @@ fn watch(target: &'static Target, now: Arc<Now>, begun: Instant) {
             if !since.is_zero() && begun.elapsed().saturating_sub(since) > ENDLESS {
                 let input = now.input.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 let told = found(target, &input, "it does not end");
-                std::process::exit(if told.is_ok() { 1 } else { 2 });
+                std::process::exit(if told.is_ok() { FOUND.into() } else { 2 });
             }
         }
     });
 }
 
 fn found(target: &Target, input: &[u8], what: &str) -> Result<ExitCode> {
-    let folder = env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
-    let folder = folder.join("fuzz").join(target.name);
-    fs::create_dir_all(&folder)?;
-    let path = folder.join(format!("{}-{}", what.split_whitespace().next().unwrap_or("found"), input.len()));
+    let path =
+        folder(target).join(format!("{}-{}", what.split_whitespace().next().unwrap_or("found"), input.len()));
     fs::write(&path, input)?;
     println!("{}: {what}\n  the input is {}", target.name, path.display());
-    Ok(ExitCode::FAILURE)
+    Ok(ExitCode::from(FOUND))
 }

@@ -3,6 +3,7 @@
 //! A new target is a line of [`TARGETS`] and a folder of beginnings, `fuzz/corpus/<name>`. Its function gives a number
 //! that tells outcomes apart; inputs with a new one are built upon ([`Mutator`]).
 
+mod kept;
 mod mutate;
 
 use std::{
@@ -15,6 +16,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
+pub use kept::{Kept, left_behind};
 pub use mutate::Mutator;
 
 /// No input may take longer.
