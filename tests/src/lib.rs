@@ -7,6 +7,7 @@
 //!
 //! Nothing outlives its test: every process is killed when its handle is dropped, and every wait has a limit.
 
+mod address;
 pub mod archives;
 pub mod authority;
 pub mod browser;

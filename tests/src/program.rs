@@ -3,7 +3,7 @@
 use std::{
     ffi::OsStr,
     fs,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     time::Duration,
@@ -18,6 +18,7 @@ use tokio::{
     time,
 };
 
+pub use crate::address::free_address;
 use crate::{
     tools::{Finished, program, run},
     usage::Usage,
@@ -186,11 +187,6 @@ async fn addresses(stdout: ChildStdout) -> Result<Addresses> {
 /// Runs another subcommand to its end: `filmless reindex --data …`.
 pub async fn filmless<A: AsRef<OsStr>>(arguments: &[A]) -> Result<Finished> {
     run(Command::new(program()?).args(arguments), START * 2).await
-}
-
-/// A loopback address that is free now.
-pub fn free_address() -> Result<SocketAddr> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
 /// Sum over the lines of a log that have these words: `instances sent … instances=12`.
