@@ -27,36 +27,43 @@ pub struct NEventReportRq {
 
 /// Asks a peer to act on an instance, with Action Information as the data set.
 pub fn n_action_rq(message_id: u16, sop_class: &str, sop_instance: &str, action_type: u16) -> Bytes {
-    let mut set = CommandSet::default();
-    set.put_uid(element::REQUESTED_SOP_CLASS_UID, sop_class);
-    set.put_u16(element::COMMAND_FIELD, N_ACTION_RQ);
-    set.put_u16(element::MESSAGE_ID, message_id);
-    set.put_u16(element::COMMAND_DATA_SET_TYPE, WITH_DATA_SET);
-    set.put_uid(element::REQUESTED_SOP_INSTANCE_UID, sop_instance);
-    set.put_u16(element::ACTION_TYPE_ID, action_type);
-    set.write()
+    let class = (element::REQUESTED_SOP_CLASS_UID, sop_class);
+    let instance = (element::REQUESTED_SOP_INSTANCE_UID, sop_instance);
+    let kind = (element::ACTION_TYPE_ID, action_type);
+    request((N_ACTION_RQ, message_id), class, instance, Some(kind))
 }
 
 /// Reports an event to a peer, with Event Information as the data set.
 pub fn n_event_report_rq(message_id: u16, sop_class: &str, sop_instance: &str, event_type: u16) -> Bytes {
-    let mut set = CommandSet::default();
-    set.put_uid(element::AFFECTED_SOP_CLASS_UID, sop_class);
-    set.put_u16(element::COMMAND_FIELD, N_EVENT_REPORT_RQ);
-    set.put_u16(element::MESSAGE_ID, message_id);
-    set.put_u16(element::COMMAND_DATA_SET_TYPE, WITH_DATA_SET);
-    set.put_uid(element::AFFECTED_SOP_INSTANCE_UID, sop_instance);
-    set.put_u16(element::EVENT_TYPE_ID, event_type);
-    set.write()
+    let class = (element::AFFECTED_SOP_CLASS_UID, sop_class);
+    let instance = (element::AFFECTED_SOP_INSTANCE_UID, sop_instance);
+    let kind = (element::EVENT_TYPE_ID, event_type);
+    request((N_EVENT_REPORT_RQ, message_id), class, instance, Some(kind))
 }
 
 /// Asks a peer to make an instance, with its Attribute List as the data set.
 pub fn n_create_rq(message_id: u16, sop_class: &str, sop_instance: &str) -> Bytes {
+    let class = (element::AFFECTED_SOP_CLASS_UID, sop_class);
+    let instance = (element::AFFECTED_SOP_INSTANCE_UID, sop_instance);
+    request((N_CREATE_RQ, message_id), class, instance, None)
+}
+
+/// A request with a data set, about an instance that these elements name, and of a kind where there are several.
+fn request(
+    (command_field, message_id): (u16, u16),
+    (class_element, sop_class): (u16, &str),
+    (instance_element, sop_instance): (u16, &str),
+    kind: Option<(u16, u16)>,
+) -> Bytes {
     let mut set = CommandSet::default();
-    set.put_uid(element::AFFECTED_SOP_CLASS_UID, sop_class);
-    set.put_u16(element::COMMAND_FIELD, N_CREATE_RQ);
+    set.put_uid(class_element, sop_class);
+    set.put_u16(element::COMMAND_FIELD, command_field);
     set.put_u16(element::MESSAGE_ID, message_id);
     set.put_u16(element::COMMAND_DATA_SET_TYPE, WITH_DATA_SET);
-    set.put_uid(element::AFFECTED_SOP_INSTANCE_UID, sop_instance);
+    set.put_uid(instance_element, sop_instance);
+    if let Some((element, value)) = kind {
+        set.put_u16(element, value);
+    }
     set.write()
 }
 

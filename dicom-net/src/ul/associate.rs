@@ -58,13 +58,18 @@ fn take_counted(bytes: &mut Bytes) -> Option<Bytes> {
     take(bytes, length)
 }
 
-struct Fixed {
+/// What the bodies of an A-ASSOCIATE-RQ and an A-ASSOCIATE-AC have in common, with the presentation contexts of each.
+struct Body<C> {
     protocol_version: u16,
     called_ae_title: String,
     calling_ae_title: String,
+    application_context_name: String,
+    presentation_contexts: Vec<C>,
+    user_variables: Vec<UserVariableItem>,
 }
 
-fn fixed_fields(body: &mut Bytes) -> Result<Fixed> {
+/// Reads a body; `context` reads the items of this kind.
+fn read_body<C>(mut body: Bytes, context_item: u8, context: impl Fn(Bytes) -> Result<C>) -> Result<Body<C>> {
     if body.len() < FIXED_LENGTH {
         return Err(Error::protocol(AbortReason::InvalidParameter, "an A-ASSOCIATE PDU is too short"));
     }
@@ -73,7 +78,24 @@ fn fixed_fields(body: &mut Bytes) -> Result<Fixed> {
     let called_ae_title = text(&body.split_to(16));
     let calling_ae_title = text(&body.split_to(16));
     body.advance(32);
-    Ok(Fixed { protocol_version, called_ae_title, calling_ae_title })
+    let mut read = Body {
+        protocol_version,
+        called_ae_title,
+        calling_ae_title,
+        application_context_name: String::new(),
+        presentation_contexts: Vec::new(),
+        user_variables: Vec::new(),
+    };
+    while body.has_remaining() {
+        let (kind, value) = item(&mut body)?;
+        match kind {
+            APPLICATION_CONTEXT_ITEM => read.application_context_name = text(&value),
+            USER_INFORMATION_ITEM => read.user_variables = user_information(value)?,
+            kind if kind == context_item => read.presentation_contexts.push(context(value)?),
+            _ => {}
+        }
+    }
+    Ok(read)
 }
 
 /// The body of an A-ASSOCIATE-RQ PDU (PS3.8 §9.3.2).
@@ -83,52 +105,32 @@ fn fixed_fields(body: &mut Bytes) -> Result<Fixed> {
 ///
 /// # Errors
 /// `Protocol` when fixed fields are missing or the length of an item is a lie.
-pub(crate) fn read_rq(mut body: Bytes) -> Result<AssociationRQ> {
-    let fixed = fixed_fields(&mut body)?;
-    let mut request = AssociationRQ {
-        protocol_version: fixed.protocol_version,
-        calling_ae_title: fixed.calling_ae_title,
-        called_ae_title: fixed.called_ae_title,
-        application_context_name: String::new(),
-        presentation_contexts: Vec::new(),
-        user_variables: Vec::new(),
-    };
-    while body.has_remaining() {
-        let (kind, value) = item(&mut body)?;
-        match kind {
-            APPLICATION_CONTEXT_ITEM => request.application_context_name = text(&value),
-            PRESENTATION_CONTEXT_RQ_ITEM => request.presentation_contexts.push(proposed(value)?),
-            USER_INFORMATION_ITEM => request.user_variables = user_information(value)?,
-            _ => {}
-        }
-    }
-    Ok(request)
+pub(crate) fn read_rq(body: Bytes) -> Result<AssociationRQ> {
+    let body = read_body(body, PRESENTATION_CONTEXT_RQ_ITEM, proposed)?;
+    Ok(AssociationRQ {
+        protocol_version: body.protocol_version,
+        calling_ae_title: body.calling_ae_title,
+        called_ae_title: body.called_ae_title,
+        application_context_name: body.application_context_name,
+        presentation_contexts: body.presentation_contexts,
+        user_variables: body.user_variables,
+    })
 }
 
 /// The body of an A-ASSOCIATE-AC PDU (PS3.8 §9.3.3).
 ///
 /// # Errors
 /// As [`read_rq`].
-pub(crate) fn read_ac(mut body: Bytes) -> Result<AssociationAC> {
-    let fixed = fixed_fields(&mut body)?;
-    let mut accepted = AssociationAC {
-        protocol_version: fixed.protocol_version,
-        calling_ae_title: fixed.calling_ae_title,
-        called_ae_title: fixed.called_ae_title,
-        application_context_name: String::new(),
-        presentation_contexts: Vec::new(),
-        user_variables: Vec::new(),
-    };
-    while body.has_remaining() {
-        let (kind, value) = item(&mut body)?;
-        match kind {
-            APPLICATION_CONTEXT_ITEM => accepted.application_context_name = text(&value),
-            PRESENTATION_CONTEXT_AC_ITEM => accepted.presentation_contexts.push(result(value)?),
-            USER_INFORMATION_ITEM => accepted.user_variables = user_information(value)?,
-            _ => {}
-        }
-    }
-    Ok(accepted)
+pub(crate) fn read_ac(body: Bytes) -> Result<AssociationAC> {
+    let body = read_body(body, PRESENTATION_CONTEXT_AC_ITEM, result)?;
+    Ok(AssociationAC {
+        protocol_version: body.protocol_version,
+        calling_ae_title: body.calling_ae_title,
+        called_ae_title: body.called_ae_title,
+        application_context_name: body.application_context_name,
+        presentation_contexts: body.presentation_contexts,
+        user_variables: body.user_variables,
+    })
 }
 
 /// The body of an A-ASSOCIATE-RJ PDU (PS3.8 §9.3.4); bytes that are missing read as 0.
