@@ -92,14 +92,20 @@ impl App {
         let places = config.destinations(&pool)?;
         let (with_peers, exchange) =
             worker::background::exchange(&archive, dimse.remotes(), places, config.rules.clone());
-        let jobs = AbortOnDropHandle::new(tokio::spawn(worker::background::run(
+        let running = worker::background::run(
             archive.clone(),
             registry,
             vec![dimse.awaited(), with_peers],
             config.worker.complete_after(),
             stop.clone(),
-        )));
-        info!("jobs running");
+        );
+        let does_jobs = config.worker.jobs;
+        let jobs = AbortOnDropHandle::new(tokio::spawn(async move {
+            if does_jobs {
+                running.await;
+            }
+        }));
+        info!("{}", if does_jobs { "jobs running" } else { "no jobs are run here (worker.jobs)" });
         let secured = match on.dimse_tls {
             Some((listener, acceptor)) => {
                 let address = listener.local_addr()?;

@@ -14,11 +14,15 @@ pub struct Config {
     /// A study of which nothing has come for so long counts as complete: the rules are asked, and peers told that want to
     /// know. What an association has brought is looked at when that ends, too. In seconds, default 60.
     pub complete_after_s: u64,
+    /// Whether this node does by itself what has to be done: thumbnails, rules, what is exchanged with peers, the packs.
+    /// Off for a node of several that has to do nothing but take images and give them; another one does it then, and what
+    /// waits, waits where none does. Default: on.
+    pub jobs: bool,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { threads: 0, complete_after_s: 60 }
+        Self { threads: 0, complete_after_s: 60, jobs: true }
     }
 }
 
