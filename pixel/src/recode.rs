@@ -8,7 +8,7 @@ use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 
 use super::jpeg2000::BlockCoder;
 use super::source::Source;
-use super::{Decoded, Error, ErrorKind, ImageInfo, Photometric, Result};
+use super::{Decoded, Error, ErrorKind, ImageInfo, Photometric, Result, SampleKind};
 use super::{decode, deflate, jpeg, jpeg_ls, jpeg2000, native, rle, to_native_le};
 
 /// A frame in the transfer syntax that was asked for.
@@ -128,6 +128,10 @@ fn by_bytes(
     stored: &TransferSyntaxUid,
     encode: Encode,
 ) -> Result<RecodedFrame> {
+    if encode == Encode::Rle && info.kind != SampleKind::Integer {
+        // PS3.5 §A.4.2 is about Pixel Data, which floats are not.
+        return Err(Error::unsupported(format!("{:?} samples are not compressed", info.kind)));
+    }
     let native = to_native_le(frame, info, stored)?;
     let info = ImageInfo { photometric: native.photometric, ..info.clone() };
     let (bytes, again) = if encode == Encode::Rle {

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use dicom_store::model::{TransferSyntaxUid, transfer_syntax};
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
@@ -11,7 +12,9 @@ use jpeg_encoder::{ColorType, Encoder};
 
 use super::fixture::{grey, rgb};
 use super::made_elsewhere as made;
-use super::{ImageInfo, Lut, Palette, Photometric, SampleKind, Shown, decode, jpeg, to_bitmap};
+use super::{
+    ImageInfo, Lut, Palette, Photometric, SampleKind, Shown, decode, is_within, jpeg, recode, to_bitmap,
+};
 
 const DOCUMENT: &str = include_str!("../../docs/pixels.md");
 
@@ -162,18 +165,44 @@ fn rle(info: &ImageInfo) -> Option<Vec<u8>> {
     Some(header)
 }
 
-fn cell(info: &ImageInfo, uid: &str) -> &'static str {
-    let Some(frame) = frame(info, uid) else { return "" };
+/// D for decoded, R for rendered, E for encoded into.
+fn cell(info: &ImageInfo, uid: &str) -> String {
     let syntax = TransferSyntaxUid::parse(uid).unwrap();
-    match decode(&frame, info, &syntax).map(|decoded| to_bitmap(decoded, &Shown::AsProposed)) {
-        Ok(Ok(_)) => "yes",
-        Ok(Err(_)) => "decoded",
-        Err(_) => "no",
+    let mut marks = String::new();
+    if let Some(frame) = frame(info, uid) {
+        match decode(&frame, info, &syntax).map(|decoded| to_bitmap(decoded, &Shown::AsProposed)) {
+            Ok(Ok(_)) => marks.push_str("DR"),
+            Ok(Err(_)) => marks.push('D'),
+            Err(_) => marks.push('-'),
+        }
     }
+    if is_encoded(info, &syntax) {
+        marks.push('E');
+    }
+    marks
+}
+
+/// Whether such an image is put into a transfer syntax without loss: out of every other one that it can be stored in, or
+/// out of none.
+fn is_encoded(info: &ImageInfo, wanted: &TransferSyntaxUid) -> bool {
+    let out_of = |(name, uid): &(&'static str, &str)| {
+        let stored = TransferSyntaxUid::parse(uid).unwrap();
+        let frame = Bytes::from(frame(info, uid).filter(|_| !is_within(&stored, wanted))?);
+        let recoded = recode(&frame, info, &stored, wanted, 90);
+        Some((*name, recoded.is_ok_and(|recoded| recoded.lossy_ratio.is_none())))
+    };
+    let out_of: Vec<(&str, bool)> = SYNTAXES.iter().filter_map(out_of).collect();
+    let is_encoded = out_of.iter().any(|(_, is_encoded)| *is_encoded);
+    assert!(
+        out_of.iter().all(|(_, other)| *other == is_encoded),
+        "{} into {wanted}, out of each: {out_of:?}",
+        name(info)
+    );
+    is_encoded
 }
 
 #[test]
-fn the_document_tells_what_is_decoded_and_shown() {
+fn the_document_tells_what_is_decoded_rendered_and_encoded() {
     let mut table = String::from("| |");
     SYNTAXES.iter().for_each(|(name, _)| write!(table, " {name} |").unwrap());
     write!(table, "\n|---|{}", "---|".repeat(SYNTAXES.len())).unwrap();
