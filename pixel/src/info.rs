@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Error, ErrorKind, Modality, Overlay, Palette, Result, Voi};
+use super::{Error, ErrorKind, Modality, OwnOverlay, Palette, Result, Voi};
 
 /// Bytes that one decoded frame may take.
 ///
@@ -49,7 +49,7 @@ pub struct ImageInfo {
     /// The colours of PALETTE COLOR.
     pub palette: Option<Arc<Palette>>,
     /// Graphics of the image itself, to be drawn over it.
-    pub overlays: Arc<[Overlay]>,
+    pub overlays: Arc<[OwnOverlay]>,
     /// Height of a pixel divided by its width; 1 for square ones.
     pub pixel_aspect: f64,
 }

@@ -70,7 +70,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use grayscale::Shown;
 pub use info::{ImageInfo, Padding, Photometric, SampleKind};
 pub use lut::{Lut, Modality, Voi};
-pub use overlay::{Overlay, to_bitmap_with_overlays};
+pub use overlay::{Overlay, OwnOverlay, to_bitmap_with_overlays};
 pub use palette::Palette;
 pub use picture::{MAX_PICTURE, Picture, PictureKind};
 pub use profile::{IccProfile, MAX_PROFILE};

@@ -11,98 +11,161 @@ use dicom_store::model::{Attributes, FrameNumber, Tag};
 
 use super::{Bitmap, Decoded, ImageInfo, Result, Shown, to_bitmap};
 
-/// Groups that an overlay may have; every other number.
+/// Groups that an overlay may have; every other number (PS3.5 §7.6).
 const GROUPS: RangeInclusive<u16> = 0x6000..=0x601E;
 /// Bytes of an overlay that is left in the object, at the most: a bit for each pixel of the largest radiographs.
 pub(super) const MOST_BYTES: u64 = 4 << 20;
 const WHITE: u8 = 255;
 
-/// One plane, for one frame.
+/// Elements of an overlay, by their number in its group.
+const ROWS: u16 = 0x0010;
+const COLUMNS: u16 = 0x0011;
+const FRAMES: u16 = 0x0015;
+const TYPE: u16 = 0x0040;
+const ORIGIN: u16 = 0x0050;
+const FRAME_ORIGIN: u16 = 0x0051;
+const BIT_POSITION: u16 = 0x0102;
+const DATA: u16 = 0x3000;
+
+/// One plane with bits of its own, for one frame: of an image or of a presentation state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Overlay {
-    rows: usize,
     columns: usize,
-    /// Row and column of the image where it begins, counted from 0; before it when negative.
+    /// Row and column of the image where it begins, counted from 1; before it when less.
     origin: (i64, i64),
-    bits: Bits,
+    /// The first pixel is the lowest bit of a byte.
+    data: Bytes,
+    /// The bits of this frame.
+    bits: std::ops::Range<usize>,
 }
 
+/// An overlay of the image itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Bits {
-    /// Overlay Data, from this bit on; the first pixel is the lowest bit of a byte.
-    Own(Bytes, usize),
+pub enum OwnOverlay {
+    Plane(Overlay),
     /// A bit of each sample that is none of the stored ones, as devices did it before it was retired.
     OfSamples(u32),
 }
 
 /// Whether that is Overlay Data (60xx,3000).
 pub(super) fn is_data(tag: Tag) -> bool {
-    GROUPS.contains(&tag.0) && tag.0.is_multiple_of(2) && tag.1 == 0x3000
+    GROUPS.contains(&tag.0) && tag.0.is_multiple_of(2) && tag.1 == DATA
 }
 
 /// The graphics of a frame. What is described in a way that cannot be is left out.
-pub(super) fn read(attributes: &Attributes, frame: FrameNumber) -> Arc<[Overlay]> {
-    GROUPS.step_by(2).filter_map(|group| Overlay::read(attributes, group, frame)).collect()
+pub(super) fn read(attributes: &Attributes, frame: FrameNumber) -> Arc<[OwnOverlay]> {
+    Overlay::groups().filter_map(|group| OwnOverlay::read(attributes, group, frame)).collect()
 }
 
-impl Overlay {
+impl OwnOverlay {
     fn read(attributes: &Attributes, group: u16, frame: FrameNumber) -> Option<Self> {
         let tag = |element| Tag(group, element);
-        let size = |element| attributes.int(tag(element)).and_then(|size| usize::try_from(size).ok());
-        let (rows, columns) = (size(0x0010)?, size(0x0011)?);
-        if attributes.text(tag(0x0040)).as_deref().map(str::trim) != Some("G") {
+        if attributes.text(tag(TYPE)).as_deref().map(str::trim) != Some("G") {
             return None;
         }
-        // Those of several frames begin at one of the image's (§C.9.3).
-        let first = attributes.int(tag(0x0051)).unwrap_or(1);
-        let number = match size(0x0015) {
-            None => 0,
-            Some(count) => {
-                let number = usize::try_from(i64::from(frame.get()) - first).ok()?;
-                (number < count).then_some(number)?
-            }
-        };
-        let bits = match attributes.bytes(tag(0x3000)) {
-            Some(data) => {
-                let start = rows.checked_mul(columns)?.checked_mul(number)?;
-                Bits::Own(data.clone(), start)
-            }
-            None => Bits::OfSamples(u32::try_from(attributes.int(tag(0x0102))?).ok()?),
-        };
-        let origin = match attributes.ints(tag(0x0050)).as_slice() {
-            [row, column, ..] => (row - 1, column - 1),
-            _ => (0, 0),
-        };
-        Some(Self { rows, columns, origin, bits })
-    }
-
-    /// Whether the plane has something at a row and a column of the image; `sample` is what the frame has there.
-    fn is_set(&self, row: usize, column: usize, sample: u32) -> bool {
-        let own = |at: usize, origin: i64, size: usize| {
-            let at = usize::try_from(i64::try_from(at).ok()? - origin).ok()?;
-            (at < size).then_some(at)
-        };
-        let place = own(row, self.origin.0, self.rows).zip(own(column, self.origin.1, self.columns));
-        let Some((row, column)) = place else { return false };
-        match &self.bits {
-            Bits::OfSamples(bit) => sample.checked_shr(*bit).unwrap_or(0) & 1 == 1,
-            Bits::Own(data, start) => {
-                let bit = start + row * self.columns + column;
-                data.get(bit / 8).is_some_and(|byte| byte >> (bit % 8) & 1 == 1)
-            }
+        if attributes.contains(tag(DATA)) {
+            return Overlay::read(attributes, group, frame).map(Self::Plane);
         }
+        let bit = attributes.int(tag(BIT_POSITION))?;
+        u32::try_from(bit).ok().map(Self::OfSamples)
     }
 
     /// Whether its bits may lie in samples of that image: none that is stored can be one of them.
     fn is_of(&self, info: &ImageInfo) -> bool {
-        match self.bits {
-            Bits::Own(..) => true,
-            Bits::OfSamples(bit) => {
+        match self {
+            Self::Plane(_) => true,
+            Self::OfSamples(bit) => {
                 let lowest = (info.high_bit + 1).saturating_sub(info.bits_stored);
                 info.samples_per_pixel == 1
-                    && bit < info.bits_allocated
-                    && !(lowest..=info.high_bit).contains(&bit)
+                    && *bit < info.bits_allocated
+                    && !(lowest..=info.high_bit).contains(bit)
             }
+        }
+    }
+
+    /// Marks the pixels that it has something at.
+    fn mark(&self, of: &Decoded<'_>, pixels: &mut [bool]) {
+        match self {
+            Self::Plane(overlay) => overlay.each(|row, column| {
+                let inside = |at: i64, size: u32| {
+                    let at = usize::try_from(at - 1).ok()?;
+                    (at < usize::try_from(size).unwrap_or(0)).then_some(at)
+                };
+                let place = inside(row, of.info.rows).zip(inside(column, of.info.columns));
+                let columns = usize::try_from(of.info.columns).unwrap_or(0);
+                if let Some(pixel) = place.and_then(|(row, column)| pixels.get_mut(row * columns + column)) {
+                    *pixel = true;
+                }
+            }),
+            Self::OfSamples(bit) => {
+                let sample = |pixel: &[u8]| match *pixel {
+                    [low] => u32::from(low),
+                    [low, high] => u32::from(u16::from_le_bytes([low, high])),
+                    _ => 0,
+                };
+                let samples = of.samples.chunks_exact(of.info.pixel_bytes().max(1)).map(sample);
+                pixels.iter_mut().zip(samples).for_each(|(pixel, sample)| {
+                    *pixel |= sample.checked_shr(*bit).unwrap_or(0) & 1 == 1;
+                });
+            }
+        }
+    }
+}
+
+impl Overlay {
+    /// The groups that overlays may have.
+    pub fn groups() -> impl Iterator<Item = u16> {
+        GROUPS.step_by(2)
+    }
+
+    /// Where the bits of a group are.
+    pub fn data_of(group: u16) -> Tag {
+        Tag(group, DATA)
+    }
+
+    /// The plane of a group that lies over a frame; `None` where it has fewer bits than it says, or none for this frame.
+    ///
+    /// One without a number of frames lies over all of them, and so does one of a single frame that does not say which it
+    /// is for (PS3.3 §C.9.3).
+    pub fn read(attributes: &Attributes, group: u16, frame: FrameNumber) -> Option<Self> {
+        let int = |element| attributes.int(Tag(group, element));
+        let size = |element| int(element).and_then(|size| usize::try_from(size).ok());
+        let (rows, columns) = (size(ROWS)?, size(COLUMNS).filter(|columns| *columns > 0)?);
+        let data = attributes.bytes(Self::data_of(group))?.clone();
+        let before = match (size(FRAMES).unwrap_or(0), int(FRAME_ORIGIN)) {
+            (0, _) | (1, None) => 0,
+            (count, first) => {
+                let before = i64::from(frame.get()).checked_sub(first.unwrap_or(1))?;
+                usize::try_from(before).ok().filter(|before| *before < count)?
+            }
+        };
+        let each = rows.checked_mul(columns)?;
+        let start = each.checked_mul(before)?;
+        let bits = start..start.checked_add(each)?;
+        (bits.end <= data.len().saturating_mul(8)).then_some(())?;
+        let origin = match attributes.ints(Tag(group, ORIGIN)).as_slice() {
+            [row, column, ..] => (*row, *column),
+            _ => (1, 1),
+        };
+        Some(Self { columns, origin, data, bits })
+    }
+
+    /// Gives row and column of the image, counted from 1, of each bit that is set; they may lie outside of it.
+    pub fn each(&self, mut set: impl FnMut(i64, i64)) {
+        let at =
+            |number: usize, origin: i64| origin.saturating_add(i64::try_from(number).unwrap_or(i64::MAX));
+        let mut bit = self.bits.start;
+        while bit < self.bits.end {
+            let byte = self.data.get(bit / 8).copied().unwrap_or(0);
+            if byte == 0 {
+                bit = (bit / 8 + 1) * 8;
+                continue;
+            }
+            if byte >> (bit % 8) & 1 == 1 {
+                let number = bit - self.bits.start;
+                set(at(number / self.columns, self.origin.0), at(number % self.columns, self.origin.1));
+            }
+            bit += 1;
         }
     }
 }
@@ -112,34 +175,19 @@ impl Overlay {
 /// # Errors
 /// As [`to_bitmap`].
 pub fn to_bitmap_with_overlays(decoded: Decoded<'_>, shown: &Shown) -> Result<Bitmap> {
-    let overlays: Vec<Overlay> =
-        decoded.info.overlays.iter().filter(|overlay| overlay.is_of(&decoded.info)).cloned().collect();
+    let info = &decoded.info;
+    let overlays: Vec<OwnOverlay> =
+        info.overlays.iter().filter(|overlay| overlay.is_of(info)).cloned().collect();
     if overlays.is_empty() {
         return to_bitmap(decoded, shown);
     }
-    let set = pixels(&decoded, &overlays);
+    let mut marked = vec![false; info.pixels()?];
+    overlays.iter().for_each(|overlay| overlay.mark(&decoded, &mut marked));
     let mut picture = to_bitmap(decoded, shown)?;
     let colours = picture.channels.count();
-    let drawn = picture.bytes.chunks_exact_mut(colours).zip(set).filter(|(_, is_set)| *is_set);
+    let drawn = picture.bytes.chunks_exact_mut(colours).zip(marked).filter(|(_, is_marked)| *is_marked);
     drawn.for_each(|(pixel, _)| pixel.fill(WHITE));
     Ok(picture)
-}
-
-/// For each pixel whether any overlay has something there.
-fn pixels(decoded: &Decoded<'_>, overlays: &[Overlay]) -> Vec<bool> {
-    let info = &decoded.info;
-    let columns = usize::try_from(info.columns).unwrap_or(usize::MAX).max(1);
-    let width = info.pixel_bytes().max(1);
-    let sample = |pixel: &[u8]| match *pixel {
-        [low] => u32::from(low),
-        [low, high] => u32::from(u16::from_le_bytes([low, high])),
-        _ => 0,
-    };
-    let is_set = |(place, pixel): (usize, &[u8])| {
-        let (row, column) = (place / columns, place % columns);
-        overlays.iter().any(|overlay| overlay.is_set(row, column, sample(pixel)))
-    };
-    decoded.samples.chunks_exact(width).enumerate().map(is_set).collect()
 }
 
 #[cfg(test)]
@@ -149,14 +197,14 @@ mod tests {
     use super::super::fixture::{grey, rgb};
     use super::*;
 
-    const ROWS: Tag = Tag(0x6002, 0x0010);
-    const COLUMNS: Tag = Tag(0x6002, 0x0011);
-    const FRAMES: Tag = Tag(0x6002, 0x0015);
-    const TYPE: Tag = Tag(0x6002, 0x0040);
-    const ORIGIN: Tag = Tag(0x6002, 0x0050);
-    const FIRST_FRAME: Tag = Tag(0x6002, 0x0051);
-    const BIT_POSITION: Tag = Tag(0x6002, 0x0102);
-    const DATA: Tag = Tag(0x6002, 0x3000);
+    const ROWS: Tag = Tag(0x6002, super::ROWS);
+    const COLUMNS: Tag = Tag(0x6002, super::COLUMNS);
+    const FRAMES: Tag = Tag(0x6002, super::FRAMES);
+    const TYPE: Tag = Tag(0x6002, super::TYPE);
+    const ORIGIN: Tag = Tag(0x6002, super::ORIGIN);
+    const FIRST_FRAME: Tag = Tag(0x6002, FRAME_ORIGIN);
+    const BIT_PLACE: Tag = Tag(0x6002, BIT_POSITION);
+    const DATA: Tag = Tag(0x6002, super::DATA);
 
     /// Two rows of three columns: 101 and 010.
     fn overlay() -> Attributes {
@@ -199,6 +247,28 @@ mod tests {
     }
 
     #[test]
+    fn one_frame_lies_over_all_unless_it_says_which_it_is_for() {
+        let mut attributes = overlay();
+        let over = |attributes: &Attributes, frame| drawn(attributes, black(2, 3), frame) != [0; 6];
+        assert!(over(&attributes, 1) && over(&attributes, 7));
+        attributes.put_text(FRAMES, VR::IS, "1");
+        assert!(over(&attributes, 1) && over(&attributes, 7));
+        attributes.put_u16(FIRST_FRAME, 7);
+        assert!(!over(&attributes, 1) && over(&attributes, 7) && !over(&attributes, 8));
+    }
+
+    #[test]
+    fn fewer_bits_than_there_have_to_be_are_none() {
+        let mut attributes = overlay();
+        attributes.put_bytes(DATA, VR::OW, Vec::new());
+        assert_eq!(Overlay::read(&attributes, 0x6002, FrameNumber::FIRST), None);
+        attributes.put_bytes(DATA, VR::OW, vec![0xFF]);
+        attributes.put_text(FRAMES, VR::IS, "2");
+        assert!(Overlay::read(&attributes, 0x6002, FrameNumber::FIRST).is_some());
+        assert_eq!(Overlay::read(&attributes, 0x6002, FrameNumber::new(2).unwrap()), None);
+    }
+
+    #[test]
     fn regions_of_interest_and_what_cannot_be_are_not_drawn() {
         let mut region = overlay();
         region.put_text(TYPE, VR::CS, "R");
@@ -229,7 +299,7 @@ mod tests {
         attributes.remove(DATA);
         let info = ImageInfo { bits_allocated: 16, bits_stored: 12, high_bit: 11, ..black(1, 3) };
         for (bit, expected) in [(12, [255, 0, 255]), (4, [0, 0, 0])] {
-            attributes.put_u16(BIT_POSITION, bit);
+            attributes.put_u16(BIT_PLACE, bit);
             let overlays = read(&attributes, FrameNumber::FIRST);
             let samples: Vec<u8> =
                 [0x1000_u16, 0x0010, 0x1000].iter().flat_map(|word| word.to_le_bytes()).collect();

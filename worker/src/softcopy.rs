@@ -15,10 +15,9 @@ mod shape;
 use dicom::dictionary_std::tags;
 use dicom_store::model::{Attributes, FrameNumber, Tag, VR};
 
-use crate::pixel::{self, Bitmap};
+use crate::pixel::{self, Bitmap, Overlay};
 use draw::Canvas;
 use label::{Label, Mapping};
-use overlay::Overlay;
 use shape::{Graphic, Shutter};
 
 /// Points of all graphics together; filled ones cost a look at each for every row.
@@ -127,7 +126,7 @@ impl Softcopy {
             let (order, shade) = layer_of(state, Some(&layer));
             match Overlay::read(state, group, frame) {
                 Some(overlay) => softcopy.overlays.push((order, shade, overlay)),
-                None if state.contains(overlay::data_of(group)) => {}
+                None if state.contains(Overlay::data_of(group)) => {}
                 None => softcopy.wanted.push((order, shade, group)),
             }
         }
@@ -136,7 +135,7 @@ impl Softcopy {
 
     /// Where the bits of the overlays are that the state wants of the image itself.
     pub fn overlays_of_image(&self) -> impl Iterator<Item = Tag> {
-        self.wanted.iter().map(|(_, _, group)| overlay::data_of(*group))
+        self.wanted.iter().map(|(_, _, group)| Overlay::data_of(*group))
     }
 
     /// Takes them from the image's attributes, in which they have to be values and not what lies in the object.
@@ -239,7 +238,7 @@ impl Softcopy {
         }
         let mut overlays: Vec<_> = self.overlays.iter().collect();
         overlays.sort_by_key(|(order, _, _)| *order);
-        overlays.into_iter().for_each(|(_, shade, overlay)| overlay.draw(&mut canvas, *shade));
+        overlays.into_iter().for_each(|(_, shade, overlay)| overlay::draw(overlay, &mut canvas, *shade));
         let area = self.area.unwrap_or_else(|| canvas.whole());
         let graphics = |is_of_display: bool| {
             let graphics = self.graphics.iter().map(|(_, graphic)| graphic);

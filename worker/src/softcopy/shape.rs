@@ -4,7 +4,8 @@ use dicom::dictionary_std::tags;
 use dicom_store::model::{Attributes, FrameNumber, Tag};
 
 use super::draw::Canvas;
-use super::overlay::Overlay;
+use super::overlay;
+use crate::pixel::Overlay;
 
 /// Sides of the polygon that a circle or an ellipse is drawn as.
 const SIDES: u32 = 180;
@@ -66,7 +67,7 @@ impl Shutter {
                 canvas.paint(|x, y| (x - center.0).hypot(y - center.1) > *radius, shade);
             }
             Self::Polygon(vertices) => canvas.fill_around(vertices, shade),
-            Self::Bitmap(overlay) => overlay.draw(canvas, shade),
+            Self::Bitmap(overlay) => overlay::draw(overlay, canvas, shade),
         }
     }
 }
