@@ -8,14 +8,14 @@ use std::sync::Arc;
 
 use axum::response::Response;
 use bytes::Bytes;
-use dicom::dictionary_std::uids;
+use dicom::dictionary_std::{tags, uids};
 use dicom_store::Session;
 use dicom_store::model::{
     Attributes, Bulk, Element, Encoding, ErrorKind, FrameNumber, Instance, Resource, SeriesInstanceUid, Tag,
     Value,
 };
 use futures_util::stream::{self, StreamExt};
-use worker::pixel::ImageInfo;
+use worker::pixel::{IccProfile, ImageInfo};
 use worker::render::{self, Presentation};
 use worker::softcopy::{Softcopy, references};
 use worker::transcode::{little_endian, unit};
@@ -211,7 +211,12 @@ impl Maker {
         let opened = Image::open(&self.request.session, &self.request.pool, image).await?;
         let frame = opened.stored(number).await?;
         let info = ImageInfo::read(&softcopy.over(&opened.attributes), number)?;
-        let beside = opened.beside(number, &self.presentation).await?;
+        let mut beside = opened.beside(number, &self.presentation).await?;
+        // The colours that the state shows are in its own space (PS3.3 §C.11.15).
+        let profile = self.attributes.bytes(tags::ICC_PROFILE).filter(|profile| !profile.is_empty());
+        if let (Some(profile), true) = (profile, self.presentation.profile != IccProfile::No) {
+            beside.profile = Some(profile.clone());
+        }
         let (syntax, presentation) = (image.transfer_syntax.clone(), self.presentation);
         let work = move || render::render_by(&frame, &info, &syntax, &presentation, &softcopy, &beside);
         Ok(self.request.pool.run(work).await??.into())

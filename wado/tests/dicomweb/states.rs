@@ -133,3 +133,23 @@ async fn a_note_stands_in_its_box_and_points_at_what_it_is_about() {
         "{lines:?}"
     );
 }
+
+#[tokio::test]
+async fn the_profile_of_a_state_takes_the_place_of_the_one_of_the_image() {
+    let service = Service::open().await;
+    let (mut image, mut state) = (black(1), plain());
+    image.put_bytes(tags::ICC_PROFILE, VR::OB, b"profile of the image".to_vec());
+    state.put_bytes(tags::ICC_PROFILE, VR::OB, b"profile of the state".to_vec());
+    service.store(&[explicit(&image), explicit(&state)]).await;
+    let has = async |path: &str, words: &[u8]| {
+        let answer = service.get(path, "image/jpeg").await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+        answer.body.windows(words.len()).any(|part| part == words)
+    };
+    let by_state = format!("{STATE}?iccprofile=yes");
+    assert!(has(&by_state, b"profile of the state").await && !has(&by_state, b"profile of the image").await);
+    assert!(
+        has("/studies/1.2/series/1.3/instances/1.4/rendered?iccprofile=yes", b"profile of the image").await
+    );
+    assert!(!has(STATE, b"profile of the").await);
+}
