@@ -44,6 +44,7 @@ impl Listeners {
         let tls = Tls::open(&config.http.tls)?;
         config.dimse.check().context("dimse")?;
         config.check_destinations()?;
+        config.hooks()?;
         let of_dimse = &config.dimse.tls;
         let acceptor =
             of_dimse.is_accepting().then(|| tls::Acceptor::new(of_dimse).context("dimse.tls")).transpose()?;
@@ -90,8 +91,9 @@ impl App {
         let registry = worker::background::registry(&archive, &pool);
         let dimse = dicom_net::Server::new(archive.clone(), pool.clone(), config.dimse.clone());
         let places = config.destinations(&pool)?;
+        let outward = (places, Arc::new(config.hooks()?) as Arc<dyn worker::Hooks>);
         let (with_peers, exchange) =
-            worker::background::exchange(&archive, dimse.remotes(), places, config.rules.clone());
+            worker::background::exchange(&archive, dimse.remotes(), outward, config.rules.clone());
         let running = worker::background::run(
             archive.clone(),
             registry,

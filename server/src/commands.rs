@@ -115,6 +115,7 @@ fn check_config(config: &Config) -> anyhow::Result<ExitCode> {
     http::Tls::open(&config.http.tls)?;
     config.dimse.check().context("dimse")?;
     config.check_destinations()?;
+    config.hooks()?;
     say(toml::to_string(config).context("settings")?.trim_end());
     Ok(ExitCode::SUCCESS)
 }

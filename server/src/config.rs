@@ -12,7 +12,8 @@ use anyhow::{Context, bail, ensure};
 use dicom_store::model::AeTitle;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
-use wado::StowDestination;
+use wado::{StowDestination, Webhooks};
+use worker::rules::Action;
 use worker::{CpuPool, Destination};
 
 use crate::cli::Flags;
@@ -210,6 +211,22 @@ impl Config {
         Ok(())
     }
 
+    /// The programs that can be told. Reads the files that they name.
+    ///
+    /// # Errors
+    /// Names the program that cannot be, or the rule that names none.
+    pub(crate) fn hooks(&self) -> anyhow::Result<Webhooks> {
+        let hooks = Webhooks::new(&self.web.hooks)?;
+        for rule in &self.rules {
+            for action in &rule.then {
+                if let Action::Webhook(hook) = action {
+                    ensure!(hooks.has(&hook.to), "rule {}: web.hooks has no {}", rule.name, hook.to);
+                }
+            }
+        }
+        Ok(hooks)
+    }
+
     fn check(&self) -> anyhow::Result<()> {
         let tls = &self.dimse.tls;
         let tls_listen = tls.is_accepting().then_some(("dimse.tls", tls.listen));
@@ -329,6 +346,21 @@ mod tests {
     fn a_setting_that_does_not_exist_is_named() {
         let error = load(Flags::default(), &[("FILMLESS_STORE__COLOUR", "red")]).unwrap_err();
         assert!(format!("{error:#}").contains("colour"), "{error:#}");
+    }
+
+    #[test]
+    fn a_rule_that_tells_nobody_is_named() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let rule = "[[rules]]\nname = \"tell\"\nthen = [{ webhook = { to = \"RIS\" } }]\n";
+        let hook = "[[web.hooks]]\nname = \"RIS\"\nurl = \"https://ris/hook\"\n";
+        let load_of = |text: &str| {
+            std::fs::write(&file, text).unwrap();
+            load(Flags { config: Some(file.path().to_owned()), ..Flags::default() }, &[]).unwrap()
+        };
+        let error = load_of(rule).hooks().err().unwrap().to_string();
+        assert!(error.contains("rule tell") && error.contains("RIS"), "{error}");
+        assert!(load_of(&format!("{rule}\n{hook}")).hooks().is_ok());
     }
 
     #[test]

@@ -41,5 +41,6 @@ mod stuck;
 mod tls;
 mod viewer;
 mod wado;
+mod webhook;
 mod workitems;
 mod zip;

@@ -23,6 +23,7 @@
 //! | `GET /imports` | how far that is |
 //! | `GET /retrievals` | what is fetched and how far it is; `study`, or `after` a `name`; `limit` |
 //! | `GET /deliveries` | the same of what is sent; of one `study` with what became of each instance |
+//! | `GET /completions` | which studies are complete, with so many instances, and what speaks for it; `study`, or `after` a `name`; `limit` |
 //! | `GET /packs` | how the packs are, and what compressing them has saved |
 //! | `GET /jobs` | what is to be done, runs, or is parked with the reason; `kind`, `state`, `after` a number; `limit` |
 //! | `GET`, `PUT`, `DELETE /jobs/{job}` | one; `{"priority": "batch"}`, `"usual"` or `"awaited"`; cancelled, 202 |
@@ -153,6 +154,7 @@ fn resources() -> Vec<Resource> {
         Resource::new("/imports", IMPORTS, get(exchange::imports)),
         Resource::new("/retrievals", RETRIEVALS, get(exchange::retrievals)),
         Resource::new("/deliveries", DELIVERIES, get(exchange::deliveries)),
+        Resource::new("/completions", COMPLETIONS, get(exchange::completions)),
         Resource::new("/packs", PACKS, get(jobs::packs)),
         Resource::new("/jobs", JOBS, get(jobs::jobs)),
         Resource::new("/jobs/{job}", JOB, get(jobs::job).put(jobs::prioritise).delete(jobs::cancel)),
@@ -291,6 +293,12 @@ const DELIVERIES: &[Operation] = &[Operation::get(
     "deliveries",
     "What is sent, and how far that is; of one study with what became of each instance",
     NOTED,
+)
+.with(&[STUDY, AFTER, LIMIT])];
+const COMPLETIONS: &[Operation] = &[Operation::get(
+    "completions",
+    "Which studies are complete, and what speaks for it: every piece of evidence, the first one first",
+    json!(Schema::Many("Completion")),
 )
 .with(&[STUDY, AFTER, LIMIT])];
 const PACKS: &[Operation] = &[Operation::get(

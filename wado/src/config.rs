@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::accept::Negotiation;
 use crate::api::WindowPreset;
 use crate::destination::StowService;
+use crate::hooks::Hook;
 
 /// Settings of DICOMweb, table `[web]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,6 +30,8 @@ pub struct Config {
     pub rendered_cache_mib: u64,
     /// STOW-RS services that rules can send to, beside peers. Default none.
     pub destinations: Vec<StowService>,
+    /// Programs that rules can tell by HTTP what has happened. Default none.
+    pub hooks: Vec<Hook>,
     /// Windows that readers choose, by modality. Default: five of CT.
     pub window_presets: Vec<WindowPreset>,
 }
@@ -43,6 +46,7 @@ impl Default for Config {
             max_results: 5000,
             rendered_cache_mib: 64,
             destinations: Vec::new(),
+            hooks: Vec::new(),
             window_presets: WindowPreset::usual(),
         }
     }

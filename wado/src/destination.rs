@@ -5,7 +5,7 @@
 
 mod answer;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -20,8 +20,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use http::{StatusCode, header};
-use reqwest::redirect::Policy;
-use reqwest::{Body, Certificate, Client, RequestBuilder, Url};
+use reqwest::{Body, Client, RequestBuilder, Url};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -32,12 +31,13 @@ use worker::{CpuPool, Destination, Error, transcode};
 
 use answer::Answer;
 
+use crate::outbound::{client, is_loopback, secret, words};
+
 /// Instances of one request, and bytes of them together.
 const TOGETHER: usize = 50;
 const BYTES_TOGETHER: u64 = 64 << 20;
 /// Where it is limited how fast they go, as many go together as that allows in so long.
 const A_REQUEST: Duration = Duration::from_secs(60);
-const CONNECT: Duration = Duration::from_secs(10);
 /// How long a service may take nothing, or say nothing.
 const STALL: Duration = Duration::from_secs(120);
 /// How often it is looked whether it goes on.
@@ -46,8 +46,6 @@ const LOOK: Duration = Duration::from_secs(1);
 const LONGEST_ANSWER: usize = 8 << 20;
 /// Transfer syntaxes that may be wanted.
 const MOST_SYNTAXES: usize = 16;
-/// A file with a password or token may be this long.
-const LONGEST_SECRET: u64 = 64 << 10;
 
 /// A STOW-RS service that rules can send to: `to` of `route` names it as it does a peer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,17 +117,7 @@ impl StowService {
         for path in self.password_file.iter().chain(&self.token_file) {
             secret(path).map_err(&wrong)?;
         }
-        let mut client = Client::builder().connect_timeout(CONNECT).redirect(Policy::none()).no_proxy();
-        if let Some(ca) = &self.ca {
-            let pem = std::fs::read(ca).map_err(|error| wrong(format!("{}: {error}", ca.display())))?;
-            let found = Certificate::from_pem_bundle(&pem);
-            let found = found.map_err(|error| wrong(format!("{}: no PEM file: {error}", ca.display())))?;
-            if found.is_empty() {
-                return Err(wrong(format!("{}: no CERTIFICATE in it", ca.display())));
-            }
-            client = client.tls_certs_only(found);
-        }
-        let client = client.build().map_err(|error| wrong(error.to_string()))?;
+        let client = client(self.ca.as_deref()).map_err(&wrong)?;
         Ok((studies, client))
     }
 }
@@ -306,39 +294,6 @@ impl StowDestination {
             }
         }
     }
-}
-
-fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-/// What a file holds, without the end of its line.
-fn secret(path: &Path) -> Result<String, String> {
-    let wrong = |what: &dyn std::fmt::Display| format!("{}: {what}", path.display());
-    if std::fs::metadata(path).map_err(|error| wrong(&error))?.len() > LONGEST_SECRET {
-        return Err(wrong(&"it is too long for a password or token"));
-    }
-    let text = std::fs::read_to_string(path).map_err(|error| wrong(&error))?;
-    match text.trim_end() {
-        "" => Err(wrong(&"there is nothing in it")),
-        text => Ok(text.to_owned()),
-    }
-}
-
-/// Without the URL, which may name a study.
-fn words(error: &reqwest::Error) -> String {
-    let mut words = match (error.is_connect(), error.is_timeout()) {
-        (true, _) => "the service cannot be reached".to_owned(),
-        (_, true) => "the service does not answer in time".to_owned(),
-        _ => "the connection failed".to_owned(),
-    };
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        words = format!("{words}: {cause}");
-        source = cause.source();
-    }
-    words
 }
 
 /// Instances in their order, as many together as a request may have, and about so many bytes at the most.

@@ -8,7 +8,7 @@
 //! | `search` | QIDO-RS |
 //! | `retrieve`, `renditions`, `report` | WADO-RS; images that were made lately; reports as pages |
 //! | `store` | STOW-RS |
-//! | `destination` | a STOW-RS service of others, to forward to |
+//! | `destination`, `hooks`, `outbound` | a STOW-RS service of others, to forward to; programs that are told; what both have in common |
 //! | `workitems` | UPS-RS |
 //! | `uri` | WADO-URI |
 //! | `rejection` | `DELETE` by a rejection note |
@@ -31,9 +31,11 @@ mod destination;
 mod dicom_json;
 mod dicom_xml;
 mod error;
+mod hooks;
 mod multipart;
 mod negotiation;
 mod operation;
+mod outbound;
 mod parameters;
 mod rejection;
 mod renditions;
@@ -52,6 +54,7 @@ pub use accept::Negotiation;
 pub use api::{About, WindowPreset, api_router};
 pub use config::Config;
 pub use destination::{StowDestination, StowService};
+pub use hooks::{Hook, Webhooks};
 pub use router::{PATH, router};
 pub use state::Web;
 pub use uri::uri_router;

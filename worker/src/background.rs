@@ -12,12 +12,12 @@ use crate::destination::Destinations;
 use crate::dispatch::Dispatcher;
 use crate::job::Registry;
 use crate::jobs::{
-    AssociationEnded, BringOver, Completion, CompressPack, Forward, Prefetching, Quiet, Retrieve, Thumbnail,
-    TidyPacks, VerifyPack, WebRendition,
+    AssociationEnded, BringOver, Committed, Completion, CompressPack, Forward, Prefetching, Quiet, Retrieve,
+    Thumbnail, TidyPacks, VerifyPack, WebRendition, Webhook,
 };
 use crate::orders::{Exchange, Orders};
 use crate::runner::Runner;
-use crate::{CpuPool, Destination, Remotes, Rule, schedule};
+use crate::{CpuPool, Destination, Hooks, Remotes, Rule, schedule};
 
 /// The jobs of this crate.
 pub fn registry(archive: &Archive, pool: &CpuPool) -> Registry {
@@ -51,11 +51,11 @@ const AT_A_TIME: usize = 8;
 const WITH_PEERS: usize = 64;
 
 /// The work with peers: its jobs, and what orders it. `rules`: what is done with studies that have come; `places`: where
-/// they can be sent beside peers.
+/// they can be sent beside peers; `hooks`: who can be told.
 pub fn exchange(
     archive: &Archive,
     remotes: Arc<dyn Remotes>,
-    places: Vec<Arc<dyn Destination>>,
+    (places, hooks): (Vec<Arc<dyn Destination>>, Arc<dyn Hooks>),
     rules: Vec<Rule>,
 ) -> (Awaited, Exchange) {
     let (work, came) = (archive.work(), Arc::new(Notify::new()));
@@ -64,7 +64,9 @@ pub fn exchange(
     let completion = Completion::new(session("rules"), work.clone(), rules, Arc::clone(&remotes));
     let registry = Registry::new()
         .with(Quiet(completion.clone()))
-        .with(AssociationEnded(completion))
+        .with(AssociationEnded(completion.clone()))
+        .with(Committed(completion))
+        .with(Webhook(hooks))
         .with(Forward::new(session("forward"), work.clone(), destinations.clone()))
         .with(Retrieve::new(work.clone(), Arc::clone(&remotes)))
         .with(BringOver::new(session("import"), work.clone(), Arc::clone(&remotes)))

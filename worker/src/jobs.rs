@@ -10,10 +10,11 @@ pub mod retrieve;
 pub mod thumbnail;
 mod turns;
 pub mod web_rendition;
+pub mod webhook;
 
 pub use bring_over::BringOver;
 pub(crate) use complete::to_json;
-pub use complete::{AssociationEnded, Completion, Quiet};
+pub use complete::{AssociationEnded, Committed, Completion, Quiet};
 pub use forward::Forward;
 pub use notify::Notify;
 pub use packs::{CompressPack, TidyPacks, VerifyPack};
@@ -21,3 +22,4 @@ pub use prefetch::Prefetching;
 pub use retrieve::Retrieve;
 pub use thumbnail::Thumbnail;
 pub use web_rendition::WebRendition;
+pub use webhook::Webhook;

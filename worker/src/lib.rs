@@ -19,6 +19,7 @@
 //! | [`background`] | both of these, as the server starts them |
 //! | [`commitment`] | what destinations were asked to commit themselves to |
 //! | [`destination`] | where instances can be sent; the protocols implement it |
+//! | [`hooks`] | programs that are told by HTTP; the web implements it |
 //! | [`remote`] | what remote AEs do for us; the protocols implement it |
 
 pub mod background;
@@ -31,6 +32,7 @@ pub mod dispatch;
 pub mod drawn;
 mod error;
 pub mod frame;
+pub mod hooks;
 pub mod job;
 pub mod jobs;
 mod lettering;
@@ -50,6 +52,7 @@ pub use background::Awaited;
 pub use config::Config;
 pub use destination::Destination;
 pub use error::{Error, Result};
+pub use hooks::Hooks;
 pub use job::{Job, Registry};
 pub use orders::{Exchange, Orders};
 pub use pixel;

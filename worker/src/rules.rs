@@ -4,6 +4,8 @@ use dicom_store::model::{AeTitle, DayTimes, fold};
 use dicom_store::query::Pattern;
 use serde::{Deserialize, Serialize};
 
+use crate::jobs::complete::EvidenceKind;
+
 /// When something is done, and what.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -29,6 +31,9 @@ pub struct When {
     pub description: Vec<String>,
     /// The time of the day at which it is complete, by the clock of this machine: `"19:00-06:00"`.
     pub between: DayTimes,
+    /// What has to speak for it being complete: `association-ended`, `quiet`, `commitment`, `expected-count`. Default
+    /// whatever comes first.
+    pub evidence: Vec<EvidenceKind>,
 }
 
 /// Something that is done with a study.
@@ -41,6 +46,8 @@ pub enum Action {
     Prefetch(Prefetch),
     /// Its frames are kept once more as a browser decodes them best.
     WebRendition(WebRendition),
+    /// A program of the hospital is told by HTTP.
+    Webhook(Webhook),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +55,13 @@ pub enum Action {
 pub struct Route {
     /// AE title of the peer, or the name of one of `web.destinations`.
     pub to: AeTitle,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Webhook {
+    /// The name of one of `web.hooks`.
+    pub to: String,
 }
 
 /// Which priors are fetched.
@@ -99,6 +113,10 @@ pub struct Subject {
     pub description: String,
     /// Minutes since midnight, by the clock of this machine.
     pub minute: u16,
+    /// What has spoken for it being complete before, with as many instances.
+    pub known: Vec<EvidenceKind>,
+    /// What does now.
+    pub new: Vec<EvidenceKind>,
 }
 
 impl When {
@@ -110,7 +128,11 @@ impl When {
         let description = fold(&of.description);
         let is_described = self.description.is_empty()
             || self.description.iter().any(|wanted| Pattern::new(&fold(wanted)).matches(&description));
-        one_of(&self.modality, &of.modalities)
+        // Once for each time that it is complete: with the first piece that is of one of these kinds.
+        let counts = |kind: &EvidenceKind| self.evidence.is_empty() || self.evidence.contains(kind);
+        of.new.iter().any(counts)
+            && !of.known.iter().any(counts)
+            && one_of(&self.modality, &of.modalities)
             && one_of(&self.sender, &of.senders)
             && is_described
             && self.between.contains(of.minute)
@@ -129,6 +151,8 @@ mod tests {
             senders: vec!["CT1".to_owned()],
             description: "CT Ngực có thuốc".to_owned(),
             minute: 20 * 60,
+            known: Vec::new(),
+            new: vec![EvidenceKind::AssociationEnded],
         }
     }
 
@@ -147,8 +171,24 @@ mod tests {
     #[case::other_description(When { description: list("*so nao*"), ..When::default() }, false)]
     #[case::at_night(When { between: "19:00-06:00".parse().unwrap(), ..When::default() }, true)]
     #[case::by_day(When { between: "06:00-19:00".parse().unwrap(), ..When::default() }, false)]
+    #[case::evidence(When { evidence: vec![EvidenceKind::AssociationEnded], ..When::default() }, true)]
+    #[case::other_evidence(When { evidence: vec![EvidenceKind::Commitment], ..When::default() }, false)]
     #[case::all_have_to_hold(When { modality: list("CT"), sender: list("CT2"), ..When::default() }, false)]
     fn a_rule_is_about_those_for_which_all_of_it_holds(#[case] when: When, #[case] expected: bool) {
         assert_eq!(when.holds(&subject()), expected);
+    }
+
+    #[test]
+    fn a_rule_holds_once_with_the_first_evidence_that_counts_for_it() {
+        let further = Subject {
+            known: vec![EvidenceKind::AssociationEnded],
+            new: vec![EvidenceKind::Commitment],
+            ..subject()
+        };
+        let when = |evidence: &[EvidenceKind]| When { evidence: evidence.to_vec(), ..When::default() };
+        assert!(!when(&[]).holds(&further), "the first piece counted");
+        assert!(when(&[EvidenceKind::Commitment]).holds(&further));
+        assert!(!when(&[EvidenceKind::AssociationEnded, EvidenceKind::Commitment]).holds(&further));
+        assert!(!when(&[EvidenceKind::Quiet]).holds(&further));
     }
 }

@@ -8,6 +8,7 @@ use dicom_store::{Archive, Caller, Proof, Session, Work};
 use tokio::sync::Notify;
 use tracing::{info, warn};
 use worker::job::{HowFar, new_job};
+use worker::jobs::Committed;
 use worker::{Awaited, Job, Registry};
 
 use super::open::OpenAssociations;
@@ -73,6 +74,11 @@ impl StorageCommitment {
                 Ok(outcome) => outcome,
             };
             transaction.outcomes.push(outcome);
+        }
+        if transaction.next().is_none() && transaction.judged().all(|(_, failure)| failure.is_none()) {
+            let Transaction { calling, uid, references, .. } = &transaction;
+            let instances = references.iter().map(|reference| reference.sop_instance.clone());
+            self.work.enqueue(&[Committed::to(calling, uid, instances)?]).await?;
         }
         self.take_on(&transaction).await
     }

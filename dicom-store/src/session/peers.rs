@@ -99,6 +99,15 @@ impl Session {
         self.archive.inner.index.registered(kind, after, limit).await
     }
 
+    /// The same of one name.
+    ///
+    /// # Errors
+    /// `Forbidden`, `Unavailable`.
+    pub async fn noted_as(&self, kind: &str, name: &str) -> Result<Option<Registered>> {
+        self.caller.check(Action::Configure)?;
+        self.archive.inner.index.registered_as(kind, name).await
+    }
+
     /// Whether the caller may have images fetched from peers and sent to them; the audit says what was asked for.
     ///
     /// # Errors

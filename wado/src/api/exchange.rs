@@ -11,6 +11,7 @@ use http::{HeaderValue, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
 use worker::jobs::bring_over::{IMPORT, Import};
+use worker::jobs::complete::{COMPLETE, Completed};
 use worker::jobs::forward::{DELIVERY, Delivery, Proof};
 use worker::jobs::retrieve::{RETRIEVAL, Retrieval};
 use worker::migrate::Order;
@@ -275,6 +276,26 @@ pub(super) async fn deliveries(State(api): State<Api>, request: Request) -> Resu
             fields.insert("instances".to_owned(), json!(delivery.instances));
         }
         Some(value)
+    });
+    Ok(answer(&shown.collect::<Vec<_>>()))
+}
+
+/// Which studies are complete, and what speaks for it.
+pub(super) async fn completions(State(api): State<Api>, request: Request) -> Result<Response, Problem> {
+    let (parts, _) = request.into_parts();
+    let (page, parameters) = (Page::of(&parts.uri)?, Parameters::of(&parts.uri));
+    let session = api.web.session(&parts);
+    let rows = match parameters.get("study").map(StudyInstanceUid::parse).transpose()? {
+        Some(study) => session.noted_as(COMPLETE, study.as_str()).await?.into_iter().collect(),
+        None => session.noted(COMPLETE, parameters.get("after").unwrap_or_default(), page.limit).await?,
+    };
+    let shown = rows.iter().filter_map(|row| {
+        let completed: Completed = serde_json::from_str(&row.body).ok()?;
+        let evidence: Vec<_> = completed.all().collect();
+        Some(json!({
+            "name": row.name, "study": completed.study, "instances": completed.instances, "evidence": evidence,
+            "asked": row.made, "changed": row.written,
+        }))
     });
     Ok(answer(&shown.collect::<Vec<_>>()))
 }

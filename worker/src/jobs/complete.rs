@@ -1,21 +1,29 @@
 //! When a study is complete, and what follows: the rules are asked, and peers are told that want to know.
 //!
-//! Nobody says so in so many words. What counts is evidence, which is kept: the association that brought instances has
-//! ended, or nothing has come for a while. More may come later; then the study is complete once more, with more instances.
+//! Nobody says so in so many words. What counts is evidence, of which every piece is kept: the association that brought
+//! instances has ended, nothing has come for a while, somebody has asked us to commit ourselves to all of it, as many are
+//! here as there should be. The first piece has the rules asked, and each piece those that wait for its kind. More may come
+//! later; then the study is complete once more, with more instances.
 
+mod evidence;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use dicom::dictionary_std::tags;
-use dicom_store::model::{AeTitle, Attributes, Level, StudyInstanceUid, TextReading, VR};
+use dicom_store::model::{
+    AeTitle, Attributes, Level, Resource, SopInstanceUid, StudyInstanceUid, TextReading, TransactionUid, VR,
+};
 use dicom_store::queue::NewJob;
 use dicom_store::register::Entry;
-use dicom_store::{Key, Peer, Query, Session, TextQuery, Work};
+use dicom_store::{ErrorKind, Key, Peer, Query, Session, TextQuery, Work};
 use futures_util::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use tracing::{debug, info, warn};
 
 use super::retrieve::RETRIEVAL;
+use super::webhook::{StudyComplete, Webhook};
 use super::{Forward, Notify, Prefetching, WebRendition};
 use crate::clock;
 use crate::job::{HowFar, Job, new_job};
@@ -24,35 +32,20 @@ use crate::remote::Remotes;
 use crate::rules::{Action, Rule, Subject};
 use crate::{Error, Result};
 
+pub use evidence::{Completed, Evidence, EvidenceKind};
+
 /// The kind of its lines in the register.
 pub const COMPLETE: &str = "complete";
 /// An instance that came longer ago has been told of before: the index was made anew.
 const LONG_AGO: Duration = Duration::from_secs(24 * 3600);
 /// What an association brought is looked at so soon after its end.
 const SOON: Duration = Duration::from_secs(2);
+/// Instances that are looked up together.
+const AT_ONCE: usize = 500;
 /// Peers that are looked at for who wants to know.
 const MOST_PEERS: u32 = 1000;
 
-/// Why a study counts as complete.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Evidence {
-    /// The association that brought the last of it has ended.
-    AssociationEnded { calling: AeTitle },
-    /// Nothing has come for so many seconds.
-    Quiet { seconds: u64 },
-}
-
-/// What is kept of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Completed {
-    pub study: StudyInstanceUid,
-    pub instances: u64,
-    pub evidence: Evidence,
-}
-
-/// What both kinds of evidence lead to; cheap to clone.
+/// What evidence leads to; cheap to clone.
 #[derive(Clone)]
 pub struct Completion {
     session: Session,
@@ -72,27 +65,65 @@ impl Completion {
             debug!(%study, "a study that was complete is not there any more");
             return Ok(());
         };
-        let instances = row.int(tags::NUMBER_OF_STUDY_RELATED_INSTANCES).unwrap_or(0);
-        let instances = u64::try_from(instances).unwrap_or(0);
+        let instances = instances_of(&row);
         let before = self.work.registered_as(COMPLETE, study.as_str()).await?;
         let before = before.and_then(|row| serde_json::from_str::<Completed>(&row.body).ok());
-        if before.is_some_and(|before| before.instances == instances) {
+        let known: Vec<Evidence> = before
+            .filter(|before| before.instances == instances)
+            .iter()
+            .flat_map(Completed::all)
+            .cloned()
+            .collect();
+        let mut new = vec![evidence];
+        if known.is_empty() && self.expected(study).await? == Some(instances) {
+            new.push(Evidence::ExpectedCount { count: instances });
+        }
+        new.retain(|new| known.iter().all(|known| known.kind() != new.kind()));
+        if new.is_empty() {
             return Ok(());
         }
-        let jobs = self.jobs(study, &row).await?;
-        info!(%study, instances, ?evidence, jobs = jobs.len(), "study complete");
+        let jobs = self.jobs(study, &row, (&known, &new)).await?;
+        info!(%study, instances, evidence = ?new, jobs = jobs.len(), "study complete");
         self.work.enqueue_durably(&jobs).await?;
         // Behind the jobs: whoever is stopped between makes them again, which changes nothing.
-        let body = to_json(&Completed { study: study.clone(), instances, evidence })?;
-        Ok(self.work.register(&[Entry::new(COMPLETE, study.as_str(), body)]).await?)
+        let mut all = known.into_iter().chain(new);
+        let Some(evidence) = all.next() else { return Ok(()) };
+        let completed = Completed { study: study.clone(), instances, evidence, further: all.collect() };
+        Ok(self.work.register(&[Entry::new(COMPLETE, study.as_str(), to_json(&completed)?)]).await?)
     }
 
-    async fn jobs(&self, study: &StudyInstanceUid, row: &Attributes) -> Result<Vec<NewJob>> {
+    /// How many instances whoever made the study says that it has; of the one that came last, for it is no less than those
+    /// that were sent before it was known.
+    async fn expected(&self, study: &StudyInstanceUid) -> Result<Option<u64>> {
+        let instances = match self.session.instances(&Resource::Study(study.clone())).await {
+            Err(error) if error.kind == ErrorKind::NotFound => return Ok(None),
+            instances => instances?,
+        };
+        let Some(last) =
+            instances.iter().max_by_key(|instance| (instance.location.pack, instance.location.offset))
+        else {
+            return Ok(None);
+        };
+        let header = self.session.header(last).await?;
+        let count = header.attributes()?.int(tags::NUMBER_OF_STUDY_RELATED_INSTANCES);
+        Ok(count.and_then(|count| u64::try_from(count).ok()))
+    }
+
+    /// `evidence`: what was known before of these instances, and what is new.
+    async fn jobs(
+        &self,
+        study: &StudyInstanceUid,
+        row: &Attributes,
+        evidence: (&[Evidence], &[Evidence]),
+    ) -> Result<Vec<NewJob>> {
+        let (known, new) = evidence;
         let subject = Subject {
             modalities: row.texts(tags::MODALITIES_IN_STUDY),
             senders: self.senders(study).await?,
             description: row.text(tags::STUDY_DESCRIPTION).unwrap_or_default(),
             minute: clock::minute_of_day(),
+            known: known.iter().map(Evidence::kind).collect(),
+            new: new.iter().map(Evidence::kind).collect(),
         };
         let mut jobs = Vec::new();
         let is_ours = self.was_fetched(study).await?;
@@ -103,11 +134,23 @@ impl Completion {
                     _ if is_ours => None,
                     Action::Route(route) => Some(Forward::by_rule(&route.to, study, &rule.name)?),
                     Action::Prefetch(prefetch) => Some(Prefetching::of(study, prefetch, &rule.name)?),
+                    Action::Webhook(hook) => Some(Webhook::of(
+                        &hook.to,
+                        &StudyComplete {
+                            study: study.clone(),
+                            instances: instances_of(row),
+                            modalities: subject.modalities.clone(),
+                            evidence: known.iter().chain(new).cloned().collect(),
+                            rule: rule.name.clone(),
+                        },
+                    )?),
                 });
             }
         }
-        for peer in self.who_wants_to_know().await? {
-            jobs.push(Notify::of(&peer, study)?);
+        if known.is_empty() {
+            for peer in self.who_wants_to_know().await? {
+                jobs.push(Notify::of(&peer, study)?);
+            }
         }
         Ok(jobs)
     }
@@ -160,6 +203,11 @@ pub(crate) async fn study_row(session: &Session, study: &StudyInstanceUid) -> Re
     query.page.limit = Some(1);
     let mut rows = session.search(&query).await?;
     Ok(rows.try_next().await?.map(|row| row.attributes))
+}
+
+fn instances_of(study: &Attributes) -> u64 {
+    let count = study.int(tags::NUMBER_OF_STUDY_RELATED_INSTANCES);
+    count.and_then(|count| u64::try_from(count).ok()).unwrap_or(0)
 }
 
 pub(crate) fn to_json<T: Serialize>(value: &T) -> Result<String> {
@@ -228,5 +276,76 @@ impl Job for AssociationEnded {
 
     async fn run(&self, Brought { calling, study }: Brought, _: &HowFar) -> Result<()> {
         self.0.settle(&study, Evidence::AssociationEnded { calling }).await
+    }
+}
+
+/// Somebody has asked us to commit ourselves to instances, and all of them are kept as they came.
+pub struct Committed(pub Completion);
+
+/// Who has asked, and for what.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Commitment {
+    calling: AeTitle,
+    transaction: TransactionUid,
+    instances: Vec<SopInstanceUid>,
+}
+
+impl Committed {
+    /// The job of a transaction that has come to a good end.
+    ///
+    /// # Errors
+    /// As [`new_job`].
+    pub fn to(
+        calling: &AeTitle,
+        transaction: &TransactionUid,
+        instances: impl Iterator<Item = SopInstanceUid>,
+    ) -> Result<NewJob> {
+        let (calling, transaction) = (calling.clone(), transaction.clone());
+        let key = format!("{calling} {transaction}");
+        new_job::<Self>(
+            key,
+            &Commitment { calling, transaction, instances: instances.collect() },
+            Duration::ZERO,
+        )
+    }
+
+    /// The studies that the instances are of, each with how many of it they are.
+    async fn studies(&self, instances: &[SopInstanceUid]) -> Result<BTreeMap<StudyInstanceUid, u64>> {
+        let mut studies = BTreeMap::new();
+        for some in instances.chunks(AT_ONCE) {
+            let list = some.iter().map(SopInstanceUid::as_str).collect::<Vec<_>>().join("\\");
+            let mut query = Query::new(Level::Instance);
+            query.keys = vec![Key::parse(&[tags::SOP_INSTANCE_UID], VR::UI, &list)?];
+            let mut rows = self.0.session.search(&query).await?;
+            while let Some(row) = rows.try_next().await? {
+                let study = row.attributes.uid(tags::STUDY_INSTANCE_UID).map(StudyInstanceUid::parse);
+                if let Some(Ok(study)) = study {
+                    *studies.entry(study).or_default() += 1;
+                }
+            }
+        }
+        Ok(studies)
+    }
+}
+
+impl Job for Committed {
+    const KIND: &'static str = "committed";
+    const TIME_LIMIT: Duration = Duration::from_secs(300);
+    type Payload = Commitment;
+
+    async fn run(
+        &self,
+        Commitment { calling, transaction, instances }: Commitment,
+        _: &HowFar,
+    ) -> Result<()> {
+        for (study, of_it) in self.studies(&instances).await? {
+            let row = study_row(&self.0.session, &study).await?;
+            if row.is_some_and(|row| instances_of(&row) == of_it) {
+                let evidence =
+                    Evidence::Commitment { calling: calling.clone(), transaction: transaction.clone() };
+                self.0.settle(&study, evidence).await?;
+            }
+        }
+        Ok(())
     }
 }

@@ -1,0 +1,59 @@
+//! What speaks for a study being complete.
+
+use dicom_store::model::{AeTitle, StudyInstanceUid, TransactionUid};
+use serde::{Deserialize, Serialize};
+
+/// Why a study counts as complete.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Evidence {
+    /// The association that brought the last of it has ended.
+    AssociationEnded { calling: AeTitle },
+    /// Nothing has come for so many seconds.
+    Quiet { seconds: u64 },
+    /// Somebody has asked us to commit ourselves to all of it, and it is kept as it came (PS3.4 Annex J).
+    Commitment { calling: AeTitle, transaction: TransactionUid },
+    /// As many are here as whoever made it says there are: Number of Study Related Instances (0020,1208) of one of them.
+    ExpectedCount { count: u64 },
+}
+
+/// The kinds of evidence, as a rule names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EvidenceKind {
+    AssociationEnded,
+    Quiet,
+    Commitment,
+    ExpectedCount,
+}
+
+impl Evidence {
+    pub fn kind(&self) -> EvidenceKind {
+        match self {
+            Self::AssociationEnded { .. } => EvidenceKind::AssociationEnded,
+            Self::Quiet { .. } => EvidenceKind::Quiet,
+            Self::Commitment { .. } => EvidenceKind::Commitment,
+            Self::ExpectedCount { .. } => EvidenceKind::ExpectedCount,
+        }
+    }
+}
+
+/// What is kept of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Completed {
+    pub study: StudyInstanceUid,
+    pub instances: u64,
+    /// The first piece, with so many instances.
+    pub evidence: Evidence,
+    /// Those that came later. A version that does not know them leaves them out.
+    #[serde(default)]
+    pub further: Vec<Evidence>,
+}
+
+impl Completed {
+    /// All pieces, in the order in which they came.
+    pub fn all(&self) -> impl Iterator<Item = &Evidence> {
+        std::iter::once(&self.evidence).chain(&self.further)
+    }
+}
