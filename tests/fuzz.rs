@@ -1,13 +1,13 @@
 //! The corpus of the fuzzer, fed once, and some thousand inputs made of it: what was found once does not come back.
 
-use std::{env, fs, hint::black_box, path::PathBuf, process::Command};
+use std::{env, fs, hint::black_box, path::PathBuf, process::Command, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use tests::fuzz::{Kept, Mutator, Outcome, Pool, TARGETS, Target, left_behind};
 
 fn fed(target: &Target, input: &[u8], name: &str) -> Result<u64> {
     match target.feed(input) {
-        Outcome::Fine(outcome) => Ok(outcome),
+        Outcome::Fine(outcome, _) => Ok(outcome),
         Outcome::Panicked(what) => bail!("{}: {name}: {what}", target.name),
         Outcome::Slow(taken) => bail!("{}: {name}: it took {taken:?}", target.name),
     }
@@ -65,7 +65,7 @@ fn a_target_that_ends_its_process_leaves_its_input_behind() -> Result<()> {
         let mut kept = Kept::create(&PathBuf::from(env::var_os(FOLDER).context("no folder")?))?;
         kept.note(&[7; 5000])?;
         kept.note(INPUT)?;
-        Target { name: NAME, run, longest: 0, memory: 0 }.feed(INPUT);
+        Target { name: NAME, run, longest: 0, memory: 0, limit: Duration::from_secs(1) }.feed(INPUT);
         return Ok(());
     }
     for how in ["overflow", "abort"] {

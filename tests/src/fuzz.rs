@@ -5,6 +5,7 @@
 
 mod kept;
 mod mutate;
+mod pixels;
 
 use std::{
     collections::HashSet,
@@ -19,8 +20,11 @@ use anyhow::{Context, Result};
 pub use kept::{Kept, left_behind};
 pub use mutate::Mutator;
 
-/// No input may take longer.
-pub const LIMIT: Duration = Duration::from_secs(1);
+/// No input may take longer, where nothing else is said.
+const LIMIT: Duration = Duration::from_secs(1);
+/// A stream of pixels has two seconds before it is given up, and 40 µs more for each byte (`pixel::patience`); an input
+/// of a codec may be decoded, shown and encoded.
+const OF_PIXELS: Duration = Duration::from_secs(4);
 /// How often an input has to take longer before it is called slow.
 const TRIES: usize = 3;
 
@@ -32,24 +36,70 @@ pub struct Target {
     pub longest: usize,
     /// What it may hold at any time, in bytes, the input not counted.
     pub memory: usize,
+    /// No input may take longer.
+    pub limit: Duration,
 }
 
 const MIB: usize = 1 << 20;
 
+/// A codec, with images of 1024 × 1024 samples of 16 bits in three colours at the most.
+const fn codec(name: &'static str, run: fn(&[u8]) -> u64, memory: usize) -> Target {
+    Target { name, run, longest: 16 << 10, memory, limit: OF_PIXELS }
+}
+
 pub const TARGETS: &[Target] = &[
-    Target { name: "associate", run: dicom_net::fuzzing::associate, longest: 64 << 10, memory: 8 * MIB },
-    Target { name: "connection", run: dicom_net::fuzzing::connection, longest: 64 << 10, memory: 8 * MIB },
-    Target { name: "p-data", run: dicom_net::fuzzing::p_data, longest: 64 << 10, memory: 2 * MIB },
-    Target { name: "command-set", run: dicom_net::fuzzing::command_set, longest: 16 << 10, memory: MIB },
-    Target { name: "data-set", run: dicom_net::fuzzing::data_set, longest: 32 << 10, memory: 16 * MIB },
+    Target {
+        name: "associate",
+        run: dicom_net::fuzzing::associate,
+        longest: 64 << 10,
+        memory: 8 * MIB,
+        limit: LIMIT,
+    },
+    Target {
+        name: "connection",
+        run: dicom_net::fuzzing::connection,
+        longest: 64 << 10,
+        memory: 8 * MIB,
+        limit: LIMIT,
+    },
+    Target {
+        name: "p-data",
+        run: dicom_net::fuzzing::p_data,
+        longest: 64 << 10,
+        memory: 2 * MIB,
+        limit: LIMIT,
+    },
+    Target {
+        name: "command-set",
+        run: dicom_net::fuzzing::command_set,
+        longest: 16 << 10,
+        memory: MIB,
+        limit: LIMIT,
+    },
+    Target {
+        name: "data-set",
+        run: dicom_net::fuzzing::data_set,
+        longest: 32 << 10,
+        memory: 16 * MIB,
+        limit: LIMIT,
+    },
+    codec("native", pixels::native, 64 * MIB),
+    codec("rle", pixels::rle, 64 * MIB),
+    codec("deflated", pixels::deflated, 64 * MIB),
+    codec("jpeg", pixels::jpeg, 64 * MIB),
+    codec("jpeg-lossless", pixels::jpeg_lossless, 64 * MIB),
+    codec("jpeg-ls", pixels::jpeg_ls, 64 * MIB),
+    codec("jpeg-2000", pixels::jpeg_2000, 256 * MIB),
+    codec("htj2k", pixels::htj2k, 256 * MIB),
+    codec("jpeg-xl", pixels::jpeg_xl, 256 * MIB),
 ];
 
 /// How an input went.
 pub enum Outcome {
-    /// With what tells it from others.
-    Fine(u64),
+    /// With what tells it from others, and how long it took.
+    Fine(u64, Duration),
     Panicked(String),
-    /// It took longer than [`LIMIT`], and has ended all the same.
+    /// It took longer than it may, and has ended all the same.
     Slow(Duration),
 }
 
@@ -64,7 +114,7 @@ impl Target {
             least = least.min(begun.elapsed());
             match ran {
                 Err(cause) => return Outcome::Panicked(words(cause.as_ref())),
-                Ok(signature) if least <= LIMIT => return Outcome::Fine(signature),
+                Ok(signature) if least <= self.limit => return Outcome::Fine(signature, least),
                 Ok(_) => {}
             }
         }
