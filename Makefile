@@ -52,9 +52,9 @@ crash-test: packages-test program ## fails and switches off every step of the wr
 test-cluster: packages-test program $(GARAGE) ## the nodes' tests over a cluster of three Garage nodes, built once from crates.io (GARAGE=PATH: another one)
 	@scripts/test-cluster '$(GARAGE)'
 
-bench: packages-run $(dist) ## measures the archive: storing, with jobs and without, finding, reading its packs again; a study in a bucket beside one in files; frames beside Orthanc and nginx; pixels
+bench: packages-run $(dist) ## measures the archive: storing, with jobs and without, finding, reading its packs again; a study in a bucket beside one in files; frames beside Orthanc and nginx; codecs beside tools of others; pixels
 	@$(step) 'filmless: build' cargo build --locked --release -p filmless
-	@cargo bench --locked --quiet -p tests --bench archive --bench ingest --bench far --bench frames
+	@cargo bench --locked --quiet -p tests --bench archive --bench ingest --bench far --bench frames --bench codecs
 	@cargo bench --locked --quiet -p worker --bench pixels
 
 fuzz: packages-run $(dist) ## feeds the parsers with changed inputs, each for FUZZ_SECONDS=3600; TARGET=NAME for one of them

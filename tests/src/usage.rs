@@ -38,6 +38,11 @@ pub fn family(process: i32) -> Result<Duration> {
     children.split_whitespace().try_fold(own, |all, child| Ok(all + family(child.parse()?)?))
 }
 
+/// User and system time of the processes that this one has started and waited for.
+pub fn children() -> Result<Duration> {
+    ticks(&fs::read_to_string("/proc/self/stat")?, 13)
+}
+
 /// User and system time of the threads of this process that have this name.
 pub fn threads(name: &str) -> Result<Duration> {
     let mut all = Duration::ZERO;
@@ -53,12 +58,17 @@ pub fn threads(name: &str) -> Result<Duration> {
 
 /// User and system time, of what `stat` tells of a process or thread.
 fn cpu(stat: &str) -> Result<Duration> {
+    // Fields 14 and 15; the first behind the name is field 3.
+    ticks(stat, 11)
+}
+
+/// The sum of two counts of ticks, the first of them so many fields behind the name.
+fn ticks(stat: &str, first: usize) -> Result<Duration> {
     // The name of the program, in parentheses, may hold anything.
     let (_, fields) = stat.rsplit_once(')').context("no name in stat")?;
     let ticks = |field: usize| -> Result<u64> {
         Ok(fields.split_whitespace().nth(field).context("a short stat")?.parse()?)
     };
-    // Fields 14 and 15; the first behind the name is field 3.
-    let ticks = ticks(11)? + ticks(12)?;
+    let ticks = ticks(first)? + ticks(first + 1)?;
     Ok(Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second().max(1)))
 }
