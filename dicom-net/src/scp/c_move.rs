@@ -117,7 +117,8 @@ where
             outcomes,
             stop: stop.clone(),
         };
-        let mut errand = pin!(errand.run());
+        // Apart from the state of an association, most of which never move anything.
+        let mut errand = Box::pin(errand.run());
         let mut is_run = false;
         let is_cancelled = {
             let mut follow = pin!(self.follow(context, request, &mut progress, &mut heard, &stop));
