@@ -198,7 +198,7 @@ impl Forward {
     fn later(errand: Errand, delay: Duration) -> Result<NewJob> {
         let name = Delivery::name(&errand.study, &errand.destination);
         // What a rule sends in its hours takes nothing of what somebody wants now, and is not forgotten for it.
-        let key = if errand.waits { name } else { format!("{name} at once") };
+        let key = if errand.waits { format!("{name} by rule") } else { name };
         new_job::<Self>(key, &errand, delay)
     }
 
