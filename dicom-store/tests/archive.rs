@@ -507,3 +507,21 @@ async fn text_is_repaired_in_every_answer_and_a_new_rule_holds_after_reindex() {
     assert!(stored.ends_with(&unclear.1), "the bytes stay as they came");
     archive.close().await;
 }
+
+#[tokio::test]
+async fn one_series_uid_in_two_studies_is_two_series() {
+    let (archive, _folder) = fixture::archive().await;
+    let session = fixture::system(&archive);
+    let (first, other) = (ct(), ct());
+    let other = other.with(tags::SERIES_INSTANCE_UID, VR::UI, &first.uid(tags::SERIES_INSTANCE_UID));
+    let stored = store(&session, &first).await.unwrap();
+    for sample in [&first.next(2), &other] {
+        assert!(matches!(store(&session, sample).await.unwrap(), Stored::New(_)));
+    }
+    let series = &stored.instance().series;
+    for (sample, count) in [(&first, 2), (&other, 1)] {
+        let of_series = session.instances(&Resource::Series(sample.study(), series.clone())).await.unwrap();
+        let of_study = session.instances(&Resource::Study(sample.study())).await.unwrap();
+        assert_eq!((of_series.len(), of_study.len()), (count, count));
+    }
+}

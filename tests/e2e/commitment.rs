@@ -75,6 +75,23 @@ async fn reports_on_a_new_association_to_whoever_has_released() -> Result<()> {
 }
 
 #[tokio::test]
+async fn reports_again_to_whoever_refuses_the_report() -> Result<()> {
+    let (pacs, port) = with_peer().await?;
+    let instances = ct(NGUYEN, 2);
+    pacs.hold(&instances).await?;
+    let answer = commit(&pacs, "refuse", port, &references(&instances)).await?;
+    assert_eq!(answer["report"]["kept"], uids(&instances), "{answer}");
+    let log = pacs.log();
+    for status in ["0110H", "0211H"] {
+        assert!(
+            log.contains(&format!("answered a report with {status}")),
+            "{status} is not in the log:\n{log}"
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn says_of_each_instance_why_it_is_not_kept() -> Result<()> {
     let (pacs, port) = with_peer().await?;
     let instances = ct(NGUYEN, 3);

@@ -285,6 +285,22 @@ async fn certificates_are_renewed_without_a_restart_and_broken_ones_change_nothi
 }
 
 #[tokio::test]
+async fn a_list_of_revoked_certificates_is_read_again_when_it_changes() -> Result<()> {
+    let security = Security::new().await?;
+    let (gone, client) = (security.ours.issue("gone").await?, security.ours.issue("client").await?);
+    let crl = security.ours.revoke(&gone).await?;
+    let pacs = security.pacs(&format!("[dimse.tls]\ncrl = {:?}\n", text(&crl))).await?;
+    let heard = async |shown: &Certificate| {
+        let seen = security.echo(&pacs, Some(shown), "1.3", "").await?;
+        Ok::<_, anyhow::Error>(seen["status"] == 0)
+    };
+    assert!(heard(&client).await? && !heard(&gone).await?);
+    assert_eq!(security.ours.revoke(&client).await?, crl);
+    assert!(!heard(&client).await?, "{}", pacs.log());
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_start_is_refused_with_the_reason_when_a_certificate_is_wrong() -> Result<()> {
     let security = Security::new().await?;
     let (ours, server) = (security.ours.certificate(), &security.server);

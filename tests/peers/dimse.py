@@ -238,10 +238,14 @@ def move(host, port, model, study, title, own_port):
     return {"final": responses[-1], "pending": responses[:-1], "received": received}
 
 
-def reports_to(came, own):
-    """Puts each report of storage commitment into a queue and takes it."""
+def reports_to(came, own, refused=()):
+    """Puts each report of storage commitment into a queue and takes it; before, it refuses some with these statuses."""
+    refusals = iter(refused)
 
     def handle(event):
+        refusal = next(refusals, None)
+        if refusal is not None:
+            return refusal, None
         information = event.event_information
         failed = information.get("FailedSOPSequence") or []
         came.put({
@@ -257,10 +261,10 @@ def reports_to(came, own):
     return [(evt.EVT_N_EVENT_REPORT, handle)]
 
 
-def listen(own_port, came):
+def listen(own_port, came, refused=()):
     receiver = entity()
     receiver.add_supported_context(StorageCommitmentPushModel, scu_role=False, scp_role=True)
-    return receiver.start_server(("127.0.0.1", int(own_port)), block=False, evt_handlers=reports_to(came, False))
+    return receiver.start_server(("127.0.0.1", int(own_port)), block=False, evt_handlers=reports_to(came, False, refused))
 
 
 def request_commitment(host, port, transaction, references, came):
@@ -288,10 +292,11 @@ def ask(host, port, transaction, *references):
 
 def commit(host, port, mode, own_port, transaction, *references):
     came = queue.Queue()
-    server = listen(own_port, came)
+    # Processing failure, and no such operation: the report is sent again all the same.
+    server = listen(own_port, came, [0x0110, 0x0211] if mode == "refuse" else [])
     try:
         association, status = request_commitment(host, port, transaction, references, came)
-        if mode == "leave":
+        if mode in ("leave", "refuse"):
             association.release()
         found = came.get(timeout=60) if status == 0x0000 else None
         if mode == "stay":

@@ -108,3 +108,19 @@ async fn what_would_lose_something_or_cannot_be_is_not_offered() {
     let video = Instance { transfer_syntax: syntax("1.2.840.10008.1.2.4.102"), ..image };
     assert!(!is_possible(&video, &syntax(EXPLICIT)));
 }
+
+#[tokio::test]
+async fn what_a_length_of_16_bits_cannot_hold_becomes_unknown_and_stays_as_it_was() {
+    let (archive, _folder) = fixture::archive().await;
+    let (session, pool) = (fixture::system(&archive), CpuPool::new(1).unwrap());
+    let (short, long) = (vec![b'a'; 65_534], vec![b'b'; 65_536]);
+    let mut sample = ct().transfer_syntax(transfer_syntax::IMPLICIT_LITTLE);
+    // Implicit VR has room for any length (PS3.5 §6.2.2).
+    sample.attributes.put_bytes(tags::PATIENT_COMMENTS, VR::LT, short.clone());
+    sample.attributes.put_bytes(tags::IMAGE_COMMENTS, VR::LT, long.clone());
+    let stored = fixture::store(&session, &sample).await.unwrap().instance().clone();
+    let written = bytes(data_set(&session, &pool, &stored, &syntax(EXPLICIT)).await.unwrap()).await;
+    let holds = |element: &[u8]| written.windows(element.len()).any(|part| part == element);
+    assert!(holds(&[&[0x10, 0, 0, 0x40, b'L', b'T', 0xFE, 0xFF], &short[..]].concat()));
+    assert!(holds(&[&[0x20, 0, 0, 0x40, b'U', b'N', 0, 0, 0, 0, 1, 0], &long[..]].concat()));
+}

@@ -121,14 +121,14 @@ async fn a_request_of_another_protocol_version_is_rejected() {
 
 #[tokio::test]
 async fn a_long_transfer_is_not_idle() {
-    let server = serve(Config { idle_s: 1, ..Config::default() }).await;
+    let server = serve(Config { idle_s: 2, ..Config::default() }).await;
     let mut peer = Peer::associate(&server, "CT1", &[(CT, EXPLICIT)]).await;
     let sample = ct();
     let store = command(CT, 1, true, &[(0x1000, sample.sop_instance().as_str())]);
     peer.send(&message(1, &store, None)).await;
     let data = sample.data_set();
     let parts: Vec<&[u8]> = data.chunks(data.len().div_ceil(6)).collect();
-    let mut pace = tokio::time::interval(Duration::from_millis(300));
+    let mut pace = tokio::time::interval(Duration::from_millis(500));
     for (index, part) in parts.iter().enumerate() {
         pace.tick().await;
         peer.send(&p_data(1, if index + 1 == parts.len() { 2 } else { 0 }, part)).await;

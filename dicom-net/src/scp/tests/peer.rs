@@ -19,7 +19,7 @@ use crate::dimse::{Request, Response};
 use crate::{Config, Server};
 
 /// Nothing on loopback takes this long.
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 
 pub(super) const IMPLICIT: &str = "1.2.840.10008.1.2";
 pub(super) const EXPLICIT: &str = "1.2.840.10008.1.2.1";
