@@ -45,7 +45,7 @@ fn main() -> Result<ExitCode> {
         None => TARGETS.iter().collect(),
     };
     if env::args().any(|argument| argument == FED) {
-        return feed(named.first().context("no target")?);
+        return feed(named.first().copied().context("no target")?);
     }
     let mut code = ExitCode::SUCCESS;
     for target in named {
