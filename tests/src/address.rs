@@ -5,7 +5,7 @@ use std::{
     fs::{self, File},
     net::{Ipv4Addr, SocketAddr, TcpListener},
     ops::Range,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process,
     sync::atomic::{AtomicU16, Ordering},
 };
@@ -61,7 +61,7 @@ fn ports() -> Range<u16> {
 }
 
 /// A file of which nobody else has the lock; with it goes the lock.
-fn locked(path: &PathBuf) -> Option<File> {
+fn locked(path: &Path) -> Option<File> {
     let file = File::options().create(true).truncate(false).write(true).open(path).ok()?;
     file.try_lock().ok().map(|()| file)
 }
