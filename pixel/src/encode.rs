@@ -3,8 +3,8 @@
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::codecs::webp::WebPEncoder;
 use image::{ExtendedColorType, ImageEncoder};
-use jpeg_encoder::{ColorType, Encoder};
 
+use super::jpeg::{Chrominance, Colours, Samples8, encode_baseline};
 use super::{Bitmap, Channels, Error, ErrorKind, GifAnimation, GifFrame, Result};
 
 /// Longest edge of a WebP picture.
@@ -50,7 +50,7 @@ impl Format {
 pub fn encode(picture: &Bitmap, format: Format, profile: Option<Vec<u8>>) -> Result<Vec<u8>> {
     let mut file = Vec::new();
     match format {
-        Format::Jpeg { quality } => encode_jpeg(picture, quality.clamp(1, 100), profile, &mut file)?,
+        Format::Jpeg { quality } => return encode_jpeg(picture, quality, profile.as_deref()),
         Format::Png => {
             let encoder =
                 PngEncoder::new_with_quality(&mut file, CompressionType::Fast, FilterType::Adaptive);
@@ -84,17 +84,15 @@ fn too_large(Bitmap { width, height, .. }: &Bitmap) -> Error {
     Error::new(ErrorKind::TooLarge, format!("picture of {width} × {height} pixels"))
 }
 
-fn encode_jpeg(picture: &Bitmap, quality: u8, profile: Option<Vec<u8>>, file: &mut Vec<u8>) -> Result<()> {
-    let (width, height) = small_size(picture)?;
-    let color = match picture.channels {
-        Channels::Grey => ColorType::Luma,
-        Channels::Rgb => ColorType::Rgb,
+/// Colours have as many samples as grey from a quality of 90 on.
+fn encode_jpeg(picture: &Bitmap, quality: u8, profile: Option<&[u8]>) -> Result<Vec<u8>> {
+    let colours = match picture.channels {
+        Channels::Grey => Colours::Grey,
+        Channels::Rgb => Colours::Rgb,
     };
-    let mut encoder = Encoder::new(file, quality);
-    if let Some(profile) = profile {
-        encoder.add_icc_profile(&profile).map_err(|e| internal(&e))?;
-    }
-    encoder.encode(&picture.bytes, width, height, color).map_err(|e| internal(&e))
+    let chrominance = if quality < 90 { Chrominance::Quartered } else { Chrominance::Whole };
+    let Bitmap { width: columns, height: rows, ref bytes, .. } = *picture;
+    encode_baseline(&Samples8 { bytes, columns, rows, colours }, quality, chrominance, profile)
 }
 
 fn encode_by(mut encoder: impl ImageEncoder, picture: &Bitmap, profile: Option<Vec<u8>>) -> Result<()> {

@@ -7,6 +7,9 @@ use std::borrow::Cow;
 
 use super::{Error, ImageInfo, Modality, Photometric, Result, SampleKind, Voi, Window};
 
+/// Values of 16 bits.
+const WORDS: usize = 1 << 16;
+
 /// Which values are spread over the shades.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Shown {
@@ -91,6 +94,26 @@ impl StoredBits {
 
     fn value_at(self, rank: u32) -> i64 {
         i64::from(rank) - i64::from(self.sign)
+    }
+}
+
+/// The same of 16 bits at the most.
+#[derive(Clone, Copy)]
+struct NarrowBits {
+    shift: u32,
+    mask: u16,
+    sign: u16,
+}
+
+impl NarrowBits {
+    fn of(StoredBits { shift, mask, sign }: StoredBits) -> Self {
+        let low = |bits: u32| u16::try_from(bits & 0xFFFF).unwrap_or(0);
+        let mask = if shift < 16 { low(mask) } else { 0 };
+        Self { shift: shift.min(15), mask, sign: low(sign) }
+    }
+
+    fn rank(self, sample: u16) -> u16 {
+        (sample >> self.shift & self.mask) ^ self.sign
     }
 }
 
@@ -179,34 +202,36 @@ fn one_by_one(samples: impl Iterator<Item = Sample> + Clone, info: &ImageInfo, s
     samples.map(|sample| shader.shade(sample)).collect()
 }
 
-/// With an entry for each value from the frame's lowest to its highest, which of 16 bits are few.
+/// With an entry for each value, computed from the frame's lowest to its highest, which of 16 bits are few.
 fn by_table(samples: impl Iterator<Item = u16> + Clone, info: &ImageInfo, shown: &Shown) -> Vec<u8> {
     let stored = StoredBits::of(&ImageInfo { bits_stored: info.bits_stored.min(16), ..info.clone() });
-    let ranks = samples.map(|sample| stored.rank(u32::from(sample)));
-    let value = |rank: u32| Sample::from_integer(stored.value_at(rank));
-    let lowest = ranks.clone().min().unwrap_or(0);
-    let highest = ranks.clone().max().unwrap_or(0);
+    let narrow = NarrowBits::of(stored);
+    let ranks = samples.map(|sample| narrow.rank(sample));
+    let value = |rank: u16| Sample::from_integer(stored.value_at(u32::from(rank)));
+    let (lowest, highest) =
+        ranks.clone().fold((u16::MAX, 0), |(low, high), rank| (low.min(rank), high.max(rank)));
 
     let extremes = || match (&info.modality, info.padding) {
         (Modality::Rescale { .. }, None) => extremes_of([lowest, highest].into_iter().map(value), info),
         _ => {
-            let mut occurs = vec![false; 1 << 16];
+            let mut occurs = [false; WORDS];
             for rank in ranks.clone() {
-                if let Some(occurs) = occurs.get_mut(place(rank, lowest)) {
+                if let Some(occurs) = occurs.get_mut(usize::from(rank)) {
                     *occurs = true;
                 }
             }
-            let present = (lowest..).zip(&occurs).filter(|(_, occurs)| **occurs);
+            let present = (0..=u16::MAX).zip(&occurs).filter(|(_, occurs)| **occurs);
             extremes_of(present.map(|(rank, _)| value(rank)), info)
         }
     };
     let shader = Shader::new(info, shown, extremes);
-    let table: Vec<u8> = (lowest..=highest).map(|rank| shader.shade(value(rank))).collect();
-    ranks.map(|rank| table.get(place(rank, lowest)).copied().unwrap_or(0)).collect()
-}
-
-fn place(rank: u32, lowest: u32) -> usize {
-    usize::try_from(rank.wrapping_sub(lowest)).unwrap_or(usize::MAX)
+    let mut shades = [0; WORDS];
+    for rank in lowest..=highest {
+        if let Some(shade) = shades.get_mut(usize::from(rank)) {
+            *shade = shader.shade(value(rank));
+        }
+    }
+    ranks.map(|rank| shades.get(usize::from(rank)).copied().unwrap_or(0)).collect()
 }
 
 /// 0 … 1 → 0 … 255, to the nearest.

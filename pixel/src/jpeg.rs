@@ -2,6 +2,8 @@
 //! (ISO/IEC 10918-1).
 
 mod baseline;
+mod baseline_encode;
+mod bit_writer;
 mod bits;
 mod header;
 mod huffman;
@@ -12,6 +14,7 @@ mod scans;
 mod sequential;
 mod tables;
 
+pub(super) use baseline_encode::{Chrominance, Colours, Samples8, encode as encode_baseline};
 #[cfg(test)]
 pub(super) use bits::StuffedZero;
 pub(super) use lossless_encode::encode as encode_lossless;

@@ -1,11 +1,9 @@
 //! A stored frame → the same frame in another transfer syntax.
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
 use dicom_store::model::{Codec, Encoding, TransferSyntaxUid, transfer_syntax};
-use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 
+use super::jpeg::{Chrominance, Colours, Samples8, encode_baseline};
 use super::jpeg2000::BlockCoder;
 use super::source::Source;
 use super::{Decoded, Error, ErrorKind, ImageInfo, Photometric, Result, SampleKind};
@@ -186,22 +184,14 @@ fn to_baseline(decoded: Decoded<'_>, quality: u8) -> Result<RecodedFrame> {
     if info.sample_bytes() != 1 || info.bits_stored < 2 || info.is_signed || info.palette.is_some() {
         return Err(Error::unsupported("JPEG baseline of other than unsigned samples of 8 bits"));
     }
-    let (color, photometric) = match (info.samples_per_pixel, info.photometric) {
-        (1, Photometric::Monochrome1 | Photometric::Monochrome2) => (ColorType::Luma, info.photometric),
-        (3, Photometric::Rgb) => (ColorType::Rgb, Photometric::YbrFull422),
-        (3, Photometric::YbrFull) => (ColorType::Ycbcr, Photometric::YbrFull422),
+    let (colours, photometric) = match (info.samples_per_pixel, info.photometric) {
+        (1, Photometric::Monochrome1 | Photometric::Monochrome2) => (Colours::Grey, info.photometric),
+        (3, Photometric::Rgb) => (Colours::Rgb, Photometric::YbrFull422),
+        (3, Photometric::YbrFull) => (Colours::Ybr, Photometric::YbrFull422),
         (_, other) => return Err(Error::unsupported(format!("JPEG baseline of {other:?}"))),
     };
-    let too_large = |_| Error::new(ErrorKind::TooLarge, "JPEG has 65535 rows and columns at the most");
-    let (columns, rows) =
-        (u16::try_from(info.columns).map_err(too_large)?, u16::try_from(info.rows).map_err(too_large)?);
-    let mut bytes = Vec::new();
-    let mut encoder = Encoder::new(&mut bytes, quality.clamp(1, 100));
-    encoder.set_sampling_factor(SamplingFactor::R_4_2_2);
-    let samples: Cow<'_, [u8]> = samples;
-    encoder
-        .encode(&samples, columns, rows, color)
-        .map_err(|error| Error::new(ErrorKind::Internal, format!("encoding JPEG: {error}")))?;
+    let picture = Samples8 { bytes: &samples, columns: info.columns, rows: info.rows, colours };
+    let bytes = encode_baseline(&picture, quality, Chrominance::Halved, None)?;
     #[expect(clippy::cast_precision_loss, reason = "a ratio")]
     let ratio = samples.len() as f64 / bytes.len().max(1) as f64;
     Ok(RecodedFrame { bytes: bytes.into(), photometric, is_planar: false, lossy_ratio: Some(ratio) })

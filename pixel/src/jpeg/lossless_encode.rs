@@ -2,6 +2,7 @@
 
 use super::super::source::Source;
 use super::super::{Error, ErrorKind, Result};
+use super::bit_writer::BitWriter;
 
 /// Categories of differences: how many bits one has (Table H.2).
 const CATEGORIES: usize = 17;
@@ -37,17 +38,19 @@ pub(in super::super) fn encode(source: &Source) -> Result<Vec<u8>> {
     stream.extend([0xFF, 0xDA, 0, 6 + 2 * colours, colours]);
     (1..=colours).for_each(|id| stream.extend([id, 0]));
     stream.extend([1, 0, 0]);
-    let mut bits = BitWriter { bytes: stream, held: 0, count: 0 };
+    let mut bits = BitWriter::new(stream);
     for difference in differences {
         let category = category(difference);
         let (code, length) = codes.get(category).copied().ok_or_else(internal)?;
-        bits.put(code, length);
+        bits.put(u64::from(code), length);
         if let (1..=15, Ok(width)) = (category, u32::try_from(category)) {
             let number = if difference < 0 { difference - 1 } else { difference };
-            bits.put(u32::from_le_bytes(number.to_le_bytes()) & ((1 << width) - 1), width);
+            bits.put(u64::from(number.cast_unsigned() & ((1 << width) - 1)), width);
         }
     }
-    Ok(bits.finish())
+    let mut stream = bits.finish();
+    stream.extend([0xFF, 0xD9]);
+    Ok(stream)
 }
 
 /// What each sample differs from its left neighbour, at the beginning of a line from the one above, modulo 2¹⁶ in
@@ -175,38 +178,6 @@ fn table(lengths: &[u32; CATEGORIES]) -> Vec<u8> {
     segment.extend(counts);
     segment.extend(symbols.iter().map(|(symbol, _)| symbol.to_le_bytes()[0]));
     segment
-}
-
-/// Bits behind the headers; a zero follows each byte FF (§F.1.2.3).
-struct BitWriter {
-    bytes: Vec<u8>,
-    held: u64,
-    count: u32,
-}
-
-impl BitWriter {
-    fn put(&mut self, number: u32, bits: u32) {
-        self.held = self.held << bits | u64::from(number);
-        self.count += bits;
-        while let Some(left) = self.count.checked_sub(8) {
-            let [byte, ..] = (self.held >> left).to_le_bytes();
-            self.bytes.push(byte);
-            if byte == 0xFF {
-                self.bytes.push(0);
-            }
-            self.count = left;
-            self.held &= (1 << left) - 1;
-        }
-    }
-
-    fn finish(mut self) -> Vec<u8> {
-        if self.count > 0 {
-            let free = 8 - self.count;
-            self.put((1 << free) - 1, free);
-        }
-        self.bytes.extend([0xFF, 0xD9]);
-        self.bytes
-    }
 }
 
 #[cfg(test)]
