@@ -12,6 +12,7 @@ mod acts;
     reason = "a suite of tests"
 )]
 pub mod conformance;
+mod described;
 mod level_rows;
 mod pack_rows;
 mod person;
@@ -44,6 +45,7 @@ use crate::{Error, ErrorKind, Result};
 
 pub(crate) use acts::act_time;
 pub use acts::{AuditRow, Hidden, KeptAside, Recorded};
+pub use described::Described;
 pub use level_rows::LevelRows;
 pub use pack_rows::{EntryRow, PackEntry, PackRow, Replacement, Stage};
 pub(crate) use place::Place;
@@ -274,6 +276,10 @@ pub trait Index: fmt::Debug + Send + Sync + 'static {
         after: Option<HeaderCursor>,
         limit: u32,
     ) -> BoxFuture<'a, Result<HeaderPage>>;
+
+    /// The instance at the end of a path, with its header and frame map; `None` when it is unknown, and for every other
+    /// kind of resource.
+    fn described<'a>(&'a self, of: &'a Resource) -> BoxFuture<'a, Result<Option<Described>>>;
 
     /// Header and frame map of one instance; `None` when it is unknown.
     fn header<'a>(&'a self, uid: &'a SopInstanceUid) -> BoxFuture<'a, Result<Option<(Header, FrameMap)>>>;

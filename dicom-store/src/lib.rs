@@ -47,7 +47,9 @@ pub use access::{Caller, Subject};
 pub use archive::Archive;
 pub use change::{Change, ChangeKind, Changes, Cursor};
 pub use config::{Config, Durability, IndexUrl, OnConflict, S3, Secret, TextSource};
-pub use index::{AuditRow, Hidden, InstanceState, KeptAside, Recorded, StudyText, TextCount, TextQuery};
+pub use index::{
+    AuditRow, Described, Hidden, InstanceState, KeptAside, Recorded, StudyText, TextCount, TextQuery,
+};
 pub use ingest::{Arrival, Declared, Incoming, Origin, Stored};
 pub use ledger::{Order, Part};
 pub use model::{Error, ErrorKind, Result};

@@ -17,7 +17,7 @@ use futures_util::{Stream, StreamExt, TryStreamExt};
 
 use crate::access::{Action, Caller};
 use crate::archive::{Archive, Inner};
-use crate::index::rows_of;
+use crate::index::{Described, rows_of};
 use crate::ingest::{Arrival, Incoming};
 use crate::model::{FrameMap, Header, Instance, Location, Resource};
 use crate::objects::DerivedKey;
@@ -102,6 +102,16 @@ impl Session {
         } else {
             Ok(found)
         }
+    }
+
+    /// The instance at the end of a path, with its header and frame map, in one question.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none there, `Forbidden`, `Unavailable`, `Corrupt`.
+    pub async fn described(&self, of: &Resource) -> Result<Described> {
+        self.caller.check(Action::Retrieve)?;
+        let found = self.archive.inner.index.described(of).await?;
+        found.ok_or_else(|| Error::not_found(format!("{of} is not in the archive")))
     }
 
     /// # Errors

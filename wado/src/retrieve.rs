@@ -32,10 +32,10 @@ mod video;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
-use dicom_store::Session;
 use dicom_store::model::{
     FrameNumber, Instance, Location, Resource, SeriesInstanceUid, SopInstanceUid, TransferSyntaxUid,
 };
+use dicom_store::{Described, Session};
 use http::HeaderMap;
 use http::request::Parts;
 use worker::pool::CpuPool;
@@ -127,13 +127,12 @@ impl Retrieval {
         found.pop().ok_or_else(|| Problem::not_found("there is no such instance"))
     }
 
-    /// The one instance that the path names.
+    /// The one instance that the path names, with its header and where its frames lie.
     ///
     /// # Errors
     /// As [`Retrieval::instances`].
-    pub(crate) async fn instance(&self) -> Result<Instance, Problem> {
-        let mut instances = self.instances().await?;
-        instances.pop().ok_or_else(|| Problem::not_found("there is no such instance"))
+    pub(crate) async fn described(&self) -> Result<Described, Problem> {
+        Ok(self.session.described(&self.target.resource()?).await?)
     }
 }
 

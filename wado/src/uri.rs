@@ -39,7 +39,7 @@ async fn wado(State(web): State<Web>, request: Request) -> Result<Response, Prob
     match asked.form {
         Form::Instance => instances(retrieval).await,
         Form::Presented { state, frame } => {
-            let (image, state) = (retrieval.instance().await?, retrieval.instance_of(state).await?);
+            let (image, state) = (retrieval.described().await?.instance, retrieval.instance_of(state).await?);
             let number = frame.unwrap_or(FrameNumber::FIRST);
             if number.get() > image.frames {
                 return Err(Problem::invalid("frameNumber names no frame of the image"));
@@ -48,7 +48,7 @@ async fn wado(State(web): State<Web>, request: Request) -> Result<Response, Prob
             presentation_state::one(&retrieval, &state, &image, number, &offers).await
         }
         Form::Rendered { frame, region } => {
-            let instance = retrieval.instance().await?;
+            let instance = retrieval.described().await?.instance;
             let retrieval = match frame {
                 Some(number) if instance.frames > 1 && number.get() <= instance.frames => {
                     retrieval.of_frame(number)

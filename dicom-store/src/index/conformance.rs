@@ -51,6 +51,7 @@ macro_rules! index_conformance {
             says_when_a_search_ends_before_all_was_looked_at, pages_series_and_instances_without_gap,
             finds_all_that_matches_and_nothing_else, tells_where_a_count_and_a_search_end_before_all_was_looked_at,
             gives_each_patient_of_a_name_once, pages_without_gap_or_repetition, finds_names_however_they_are_typed, gives_headers_in_pages,
+            describes_an_instance_at_the_end_of_its_path_alone,
             keeps_patients_of_two_issuers_apart, keeps_one_series_uid_in_two_studies_apart, feeds_changes_in_order,
             hands_out_each_job_once, keeps_one_waiting_job_for_a_key, parks_what_cannot_be_done,
             hands_out_first_what_somebody_waits_for, tells_how_far_a_job_is, cancels_jobs_and_runs_parked_ones_again,
@@ -328,6 +329,30 @@ pub async fn gives_headers_in_pages(index: &dyn Index) {
     }
     assert_eq!(found, index.instances(&of).await.unwrap());
     assert_eq!(found.len(), 8);
+}
+
+pub async fn describes_an_instance_at_the_end_of_its_path_alone(index: &dyn Index) {
+    let samples = [ct(), ct().name("OTHER^PATIENT")];
+    commit(index, &samples).await;
+    for sample in &samples {
+        let described = index.described(&path(sample)).await.unwrap().unwrap();
+        assert_eq!(index.instances(&path(sample)).await.unwrap(), std::slice::from_ref(&described.instance));
+        let (header, frames) = index.header(&sample.sop_instance()).await.unwrap().unwrap();
+        assert_eq!((described.header().unwrap(), described.frames.clone()), (header, frames));
+    }
+    let Resource::Instance(study, ..) = path(&samples[0]) else { unreachable!("an instance") };
+    let Resource::Instance(_, series, instance) = path(&samples[1]) else { unreachable!("an instance") };
+    for other in [Resource::Instance(study.clone(), series, instance), Resource::Study(study)] {
+        assert!(index.described(&other).await.unwrap().is_none(), "{other}");
+    }
+    let hidden = Act::Delete { instances: vec![samples[0].sop_instance()] };
+    index.act(&entry(1, hidden)).await.unwrap();
+    assert!(index.described(&path(&samples[0])).await.unwrap().is_none());
+}
+
+fn path(sample: &Sample) -> Resource {
+    let series = crate::model::SeriesInstanceUid::parse(&sample.uid(tags::SERIES_INSTANCE_UID)).unwrap();
+    Resource::Instance(sample.study(), series, sample.sop_instance())
 }
 
 pub async fn keeps_patients_of_two_issuers_apart(index: &dyn Index) {

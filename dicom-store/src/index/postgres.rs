@@ -31,9 +31,9 @@ use super::sql::{
     rows, search, texts, who, work,
 };
 use super::{
-    AuditRow, Committed, EntryRow, Gate, HeaderCursor, HeaderPage, Hidden, Index, KeptAside, Known, Mark,
-    NewInstance, PackEntry, PackRow, Recorded, Replacement, SearchCursor, SearchPage, StudyText, TextCount,
-    TextQuery,
+    AuditRow, Committed, Described, EntryRow, Gate, HeaderCursor, HeaderPage, Hidden, Index, KeptAside,
+    Known, Mark, NewInstance, PackEntry, PackRow, Recorded, Replacement, SearchCursor, SearchPage, StudyText,
+    TextCount, TextQuery,
 };
 use crate::change::{Change, Changes, Cursor};
 use crate::ledger::Entry;
@@ -245,6 +245,11 @@ impl Index for PostgresIndex {
         self.pool
             .read(Begin::Snapshot, async move |c| rows::headers(c, &of, after.as_ref(), limit).await)
             .boxed()
+    }
+
+    fn described<'a>(&'a self, of: &'a Resource) -> BoxFuture<'a, Result<Option<Described>>> {
+        let of = of.clone();
+        self.pool.one(async move |c| rows::described(c, &of).await).boxed()
     }
 
     fn header<'a>(&'a self, uid: &'a SopInstanceUid) -> BoxFuture<'a, Result<Option<(Header, FrameMap)>>> {

@@ -1,11 +1,12 @@
 //! The index in SQLite: one connection that writes, some that read (WAL).
 //!
 //! SQLite works where it is called. What is asked by the asynchronous parts of the server runs on
-//! threads that may block; [`Index::commit`] and [`Index::known`] are called on the log's own
+//! threads that may block, but for what is answered at once as a rule ([`near`]); [`Index::commit`] and [`Index::known`] are called on the log's own
 //! threads and run there: a change of thread costs more than most statements.
 
 mod checkpoint;
 mod connection;
+mod near;
 #[cfg(all(test, feature = "fixtures"))]
 mod tests;
 
@@ -20,6 +21,7 @@ use tokio::sync::Semaphore;
 use checkpoint::Checkpointer;
 use connection::SqliteConnection;
 pub(super) use connection::{registered_as, renew};
+use near::Near;
 
 use super::sql::commit::Memory;
 use super::sql::{
@@ -27,9 +29,9 @@ use super::sql::{
     work,
 };
 use super::{
-    AuditRow, Committed, EntryRow, Gate, HeaderCursor, HeaderPage, Hidden, Index, KeptAside, Known, Mark,
-    NewInstance, PackEntry, PackRow, Recorded, Replacement, SearchCursor, SearchPage, StudyText, TextCount,
-    TextQuery,
+    AuditRow, Committed, Described, EntryRow, Gate, HeaderCursor, HeaderPage, Hidden, Index, KeptAside,
+    Known, Mark, NewInstance, PackEntry, PackRow, Recorded, Replacement, SearchCursor, SearchPage, StudyText,
+    TextCount, TextQuery,
 };
 use crate::change::{Change, Changes, Cursor};
 use crate::ledger::Entry;
@@ -51,6 +53,7 @@ pub struct SqliteIndex {
     readers: Arc<Mutex<Vec<SqliteConnection>>>,
     /// One permit for each connection that reads, open or not; closed with the index.
     reading: Arc<Semaphore>,
+    near: Near,
 }
 
 /// The connection that writes, with what it remembers of the rows it needs again and again.
@@ -156,6 +159,7 @@ impl SqliteIndex {
             writer: Arc::new(Mutex::new(writer)),
             readers: Arc::default(),
             reading: Arc::new(Semaphore::new(READERS)),
+            near: Near::default(),
         })
     }
 
@@ -171,6 +175,19 @@ impl SqliteIndex {
             read_on(&readers, &file, work)
         })
         .await
+    }
+
+    /// The same of what takes microseconds as a rule.
+    async fn read_soon<T: Send + 'static>(
+        &self,
+        work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        if self.near.is_worth_it()
+            && let Ok(_permit) = self.reading.try_acquire()
+        {
+            return self.near.answer(|| read_on(&self.readers, &self.file, work));
+        }
+        self.read(work).await
     }
 
     /// Changes the index in one transaction.
@@ -297,6 +314,11 @@ impl Index for SqliteIndex {
     ) -> BoxFuture<'a, Result<HeaderPage>> {
         let of = of.clone();
         self.read(async move |c| rows::headers(c, &of, after.as_ref(), limit).await).boxed()
+    }
+
+    fn described<'a>(&'a self, of: &'a Resource) -> BoxFuture<'a, Result<Option<Described>>> {
+        let of = of.clone();
+        self.read_soon(async move |c| rows::described(c, &of).await).boxed()
     }
 
     fn header<'a>(&'a self, uid: &'a SopInstanceUid) -> BoxFuture<'a, Result<Option<(Header, FrameMap)>>> {

@@ -31,14 +31,19 @@ const MAX_ICON: u64 = 16 << 20;
 
 /// `…/bulkdata/{path}`
 pub(crate) async fn bulk(request: Retrieval) -> Result<Response, Problem> {
-    let instance = request.instance().await?;
+    let described = request.described().await?;
     let path = request.target.bulk.clone().unwrap_or_default();
-    let attributes = request.session.header(&instance).await?.attributes()?;
+    let instance = &described.instance;
+    if path == PIXEL_DATA && instance.frames > 0 && instance.transfer_syntax.facts().encapsulated {
+        let numbers = (1..=instance.frames).filter_map(FrameNumber::new).collect();
+        return frames::answer(&request, described, numbers).await;
+    }
+    let attributes = described.header()?.attributes()?;
     let mut offers = vec![Offer::multipart(OCTET_STREAM), Offer::single(OCTET_STREAM)];
     if let Some(document) = Document::of(&attributes).filter(|_| path == DOCUMENT) {
         offers.push(Offer::single(document.media));
     }
-    value(&request, instance, &attributes, &path, (Category::Dicom, &offers)).await
+    value(&request, described.instance, &attributes, &path, (Category::Dicom, &offers)).await
 }
 
 /// The document that an instance holds, as its rendered form; `None` when it holds none.
@@ -60,10 +65,6 @@ async fn value(
     path: &str,
     (category, offers): (Category, &[Offer]),
 ) -> Result<Response, Problem> {
-    if path == PIXEL_DATA && instance.frames > 0 && instance.transfer_syntax.facts().encapsulated {
-        let numbers = (1..=instance.frames).filter_map(FrameNumber::new).collect();
-        return frames::answer(request, instance, numbers).await;
-    }
     let missing = || Problem::not_found(format!("there are no bulk data at {path}"));
     let mut part = part(request, &instance, attributes, path).ok_or_else(missing)?;
     let offer = request.accepts.best(category, offers)?;

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use axum::response::Response;
+use dicom_store::Described;
 use dicom_store::model::{Attributes, FrameNumber, Instance, Tag, Value};
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use http::StatusCode;
@@ -89,7 +90,8 @@ pub(super) async fn answer(
 
 /// The values of one instance in the order of its data set.
 async fn parts(request: &Retrieval, instance: Instance, form: Form, which: Which) -> Result<Parts, Problem> {
-    let attributes = request.session.header(&instance).await?.attributes()?;
+    let described = request.session.described(&instance.resource()).await?;
+    let attributes = described.header()?.attributes()?;
     let mut paths = Vec::new();
     list(&attributes, "", &mut paths);
     if which == Which::Pixels {
@@ -98,7 +100,7 @@ async fn parts(request: &Retrieval, instance: Instance, form: Form, which: Which
     let mut streams: Vec<Parts> = Vec::with_capacity(paths.len());
     for path in paths {
         if path == PIXEL_DATA && instance.frames > 0 {
-            streams.push(pixels(request, &instance, form).await?);
+            streams.push(pixels(request, described.clone(), form).await?);
         } else if let Some(part) = bulk::part(request, &instance, &attributes, &path) {
             streams.push(stream::iter([Ok(part)]).boxed());
         }
@@ -106,14 +108,14 @@ async fn parts(request: &Retrieval, instance: Instance, form: Form, which: Which
     Ok(stream::iter(streams).flatten().boxed())
 }
 
-async fn pixels(request: &Retrieval, instance: &Instance, form: Form) -> Result<Parts, Problem> {
-    let source = frames::Source::open(request, instance.clone(), OCTET_STREAM, form).await?;
-    let source = Arc::new(source);
+async fn pixels(request: &Retrieval, described: Described, form: Form) -> Result<Parts, Problem> {
+    let count = described.instance.frames;
+    let source = Arc::new(frames::Source::open(request, described, OCTET_STREAM, form).await?);
     let part = move |number| {
         let source = source.clone();
         async move { source.part(number).await }
     };
-    Ok(stream::iter((1..=instance.frames).filter_map(FrameNumber::new)).then(part).boxed())
+    Ok(stream::iter((1..=count).filter_map(FrameNumber::new)).then(part).boxed())
 }
 
 /// Paths of the values that metadata tell by URI.

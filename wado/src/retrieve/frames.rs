@@ -15,7 +15,7 @@ use axum::response::Response;
 use dicom_store::model::{
     Codec, Encoding, FrameMap, FrameNumber, Instance, TransferSyntaxUid, transfer_syntax,
 };
-use dicom_store::{FrameStream, Rendition, Session};
+use dicom_store::{Described, FrameStream, Rendition, Session};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use worker::{CpuPool, pixel};
 
@@ -32,17 +32,18 @@ const AHEAD: usize = 3;
 /// `…/frames/{frames}`
 pub(crate) async fn frames(request: Retrieval) -> Result<Response, Problem> {
     let numbers = request.target.frames()?.ok_or_else(|| Problem::not_found("the path names no frames"))?;
-    let instance = request.instance().await?;
-    answer(&request, instance, numbers).await
+    let described = request.described().await?;
+    answer(&request, described, numbers).await
 }
 
 /// These frames, in the form that the client accepts.
 pub(super) async fn answer(
     request: &Retrieval,
-    instance: Instance,
+    described: Described,
     numbers: Vec<FrameNumber>,
 ) -> Result<Response, Problem> {
-    check(&instance, &numbers)?;
+    let instance = &described.instance;
+    check(instance, &numbers)?;
     let offers = offers(&instance.transfer_syntax, numbers.len() == 1);
     let choices = request.accepts.choices(Category::Dicom, &offers)?;
     let chosen = choices.iter().find_map(|choice| {
@@ -54,18 +55,20 @@ pub(super) async fn answer(
     };
     let offer = choice.offer;
     let rendition = match rendered_as(choice, form) {
-        Some(named) => request.session.rendition(&instance).await?.map(|rendition| (rendition, named)),
+        Some(named) => request.session.rendition(instance).await?.map(|rendition| (rendition, named)),
         None => None,
     };
     let named = rendition.as_ref().map(|(_, named)| *named);
-    let cause = (identity(&instance), &numbers, form, named, request.base.as_str());
+    let cause = (identity(instance), &numbers, form, named, request.base.as_str());
     let validator = Validator::of(offer, &cause).lasting();
     if let Some(response) = validator.not_modified(&request.headers) {
         return Ok(response);
     }
     let source = match rendition {
-        Some((rendition, named)) => Source::of_rendition(request, instance, offer.media, rendition, named),
-        None => Source::open(request, instance, offer.media, form).await?,
+        Some((rendition, named)) => {
+            Source::of_rendition(request, described.instance, offer.media, rendition, named)
+        }
+        None => Source::open(request, described, offer.media, form).await?,
     };
     let response = match (offer.wrap, numbers.as_slice()) {
         (Wrap::Single, [number]) => {
@@ -259,10 +262,11 @@ impl Source {
 
     pub(super) async fn open(
         request: &Retrieval,
-        instance: Instance,
+        described: Described,
         media: &str,
         form: Form,
     ) -> Result<Self, Problem> {
+        let instance = &described.instance;
         let stored = &instance.transfer_syntax;
         let is_native = form == Form::Native || stored.facts().codec == Codec::Native;
         let named = match form {
@@ -271,15 +275,13 @@ impl Source {
             _ => stored.as_str(),
         };
         let content_type = format!("{media}; transfer-syntax={named}");
-        let url = format!("{}/frames", request.base.instance(&instance));
+        let url = format!("{}/frames", request.base.instance(instance));
+        let (session, pool) = (&request.session, &request.pool);
         let retrieval = match form {
-            Form::Stored => {
-                let map = request.session.frame_map(&instance).await?;
-                Frames::Stored(request.session.clone(), instance, map)
-            }
-            Form::Native => Frames::Decoded(Image::open(&request.session, &request.pool, &instance).await?),
+            Form::Stored => Frames::Stored(session.clone(), described.instance, described.frames),
+            Form::Native => Frames::Decoded(Image::of(session, pool, described).await?),
             Form::Recoded(wanted) => {
-                let image = Image::open(&request.session, &request.pool, &instance).await?;
+                let image = Image::of(session, pool, described).await?;
                 Frames::Recoded(image, TransferSyntaxUid::parse(wanted)?)
             }
         };

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use dicom::dictionary_std::tags;
-use dicom_store::Session;
 use dicom_store::model::{Attributes, Bulk, FrameMap, FrameNumber, Instance, TransferSyntaxUid, Value};
+use dicom_store::{Described, Session};
 use worker::captions::Captions;
 use worker::frame;
 use worker::pixel::{IccProfile, ImageInfo, MAX_PROFILE, NativeFrame};
@@ -29,15 +29,15 @@ impl Image {
         pool: &CpuPool,
         instance: &Instance,
     ) -> Result<Self, Problem> {
-        let (header, frames) = session.header_and_frames(instance).await?;
-        let attributes = frame::attributes(session, instance, &header).await?;
-        Ok(Self {
-            session: session.clone(),
-            pool: pool.clone(),
-            instance: instance.clone(),
-            attributes,
-            frames,
-        })
+        Self::of(session, pool, session.described(&instance.resource()).await?).await
+    }
+
+    /// The same with what the index has of it at hand.
+    pub(super) async fn of(session: &Session, pool: &CpuPool, described: Described) -> Result<Self, Problem> {
+        let header = described.header()?;
+        let Described { instance, frames, .. } = described;
+        let attributes = frame::attributes(session, &instance, &header).await?;
+        Ok(Self { session: session.clone(), pool: pool.clone(), instance, attributes, frames })
     }
 
     pub(super) fn info(&self, frame: FrameNumber) -> Result<ImageInfo, Problem> {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use axum::response::Response;
 use bytes::Bytes;
+use dicom_store::Described;
 use dicom_store::model::{FrameNumber, Instance};
 use futures_util::stream::{self, StreamExt};
 use worker::render::{self, Presentation};
@@ -31,8 +32,13 @@ const MEDIA: &[&str] = &[JPEG, PNG, GIF, WEBP];
 /// `…/rendered` of a study, series, instance or frames
 pub(crate) async fn rendered(request: Retrieval) -> Result<Response, Problem> {
     let numbers = request.target.frames()?;
-    let instances = request.instances().await?;
     let is_one_instance = request.target.instance.is_some();
+    let (instances, described) = if is_one_instance {
+        let described = request.described().await?;
+        (vec![described.instance.clone()], Some(described))
+    } else {
+        (request.instances().await?, None)
+    };
     if let ([instance], true, None) = (instances.as_slice(), is_one_instance, &numbers) {
         if video::is_video(instance) {
             return video::answer(&request, instance.clone()).await;
@@ -64,7 +70,10 @@ pub(crate) async fn rendered(request: Retrieval) -> Result<Response, Problem> {
     }
     let mut response = match instances.as_slice() {
         [instance] if is_cine => cine::answer(&request, instance, wanted.presentation).await?,
-        _ => answer(&request, frames, offer, wanted.presentation, &validator).await?,
+        _ => {
+            let maker = Maker { request: request.clone(), presentation: wanted.presentation, described };
+            answer(maker, frames, offer, &validator).await?
+        }
     };
     if let Some(text) = wanted.warning {
         warn(&mut response, &request.base, &text);
@@ -117,13 +126,13 @@ pub(crate) fn offers(request: &Retrieval, is_bare_allowed: bool) -> Vec<Offer> {
 
 /// The first image is made before the answer begins, so that its failure has a status.
 async fn answer(
-    request: &Retrieval,
+    maker: Maker,
     frames: Vec<(Instance, FrameNumber)>,
     offer: Offer,
-    presentation: Presentation,
     validator: &Validator,
 ) -> Result<Response, Problem> {
-    let maker = Arc::new(Maker::of(request, presentation));
+    let headers = maker.request.headers.clone();
+    let maker = Arc::new(maker);
     let make = move |(instance, number): (Instance, FrameNumber)| {
         let maker = maker.clone();
         async move { maker.part(&instance, number).await }
@@ -134,7 +143,7 @@ async fn answer(
     };
     let first = make(first).await?;
     if offer.wrap == Wrap::Single {
-        return first.into_single(&request.headers, validator).await;
+        return first.into_single(&headers, validator).await;
     }
     let others = stream::iter(frames).map(make).buffered(AHEAD);
     Ok(multipart(offer.media, stream::iter([Ok(first)]).chain(others)))
@@ -144,13 +153,11 @@ async fn answer(
 struct Maker {
     request: Retrieval,
     presentation: Presentation,
+    /// The one instance, where there is one.
+    described: Option<Described>,
 }
 
 impl Maker {
-    fn of(request: &Retrieval, presentation: Presentation) -> Self {
-        Self { request: request.clone(), presentation }
-    }
-
     async fn part(&self, instance: &Instance, number: FrameNumber) -> Result<Part, Problem> {
         let key = format!("{:?} {} {:?}", identity(instance), number.get(), self.presentation);
         let bytes = self.request.renditions.get(&key, self.make(instance, number)).await?;
@@ -159,8 +166,12 @@ impl Maker {
     }
 
     async fn make(&self, instance: &Instance, number: FrameNumber) -> Result<Bytes, Problem> {
-        let Self { request, presentation } = self;
-        let image = Image::open(&request.session, &request.pool, instance).await?;
+        let Self { request, presentation, described } = self;
+        let (session, pool) = (&request.session, &request.pool);
+        let image = match described {
+            Some(described) => Image::of(session, pool, described.clone()).await?,
+            None => Image::open(session, pool, instance).await?,
+        };
         let (frame, info) = (image.stored(number).await?, image.info(number)?);
         let beside = image.beside(number, presentation).await?;
         let (syntax, presentation) = (instance.transfer_syntax.clone(), *presentation);

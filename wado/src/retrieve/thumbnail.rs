@@ -6,8 +6,8 @@
 
 use axum::response::Response;
 use bytes::Bytes;
-use dicom_store::DerivedKey;
 use dicom_store::model::{FrameNumber, Instance};
+use dicom_store::{DerivedKey, Described};
 use worker::pixel::can_decode;
 use worker::{drawn, render};
 
@@ -23,17 +23,18 @@ const OFFERS: &[Offer] = &[Offer::single(JPEG)];
 pub(crate) async fn thumbnail(request: Retrieval) -> Result<Response, Problem> {
     request.accepts.best_rendered(OFFERS)?;
     let numbers = request.target.frames()?;
-    let instances = request.instances().await?;
-    let subject = Subject::of(&instances, numbers.as_deref())?;
     if request.target.instance.is_none() {
-        return of_series(&request, subject).await;
+        let instances = request.instances().await?;
+        return of_series(&request, Subject::of(&instances, numbers.as_deref())?).await;
     }
+    let described = request.described().await?;
+    let subject = Subject::of(std::slice::from_ref(&described.instance), numbers.as_deref())?;
     let instance = subject.instance();
     let validator = Validator::strong(&(identity(instance), subject.name())).lasting();
     if let Some(response) = validator.not_modified(&request.headers) {
         return Ok(response);
     }
-    let bytes = subject.made(&request).await?;
+    let bytes = subject.made(&request, Some(&described)).await?;
     let of = request.base.instance(instance);
     let location = match subject {
         Subject::Frame(_, number) => format!("{of}/frames/{}/thumbnail", number.get()),
@@ -83,16 +84,19 @@ impl<'a> Subject<'a> {
         }
     }
 
-    async fn made(self, request: &Retrieval) -> Result<Bytes, Problem> {
+    async fn made(self, request: &Retrieval, described: Option<&Described>) -> Result<Bytes, Problem> {
         let key = format!("{:?} {}", identity(self.instance()), self.name());
-        request.renditions.get(&key, self.make(request)).await
+        request.renditions.get(&key, self.make(request, described)).await
     }
 
-    async fn make(self, request: &Retrieval) -> Result<Bytes, Problem> {
+    async fn make(self, request: &Retrieval, described: Option<&Described>) -> Result<Bytes, Problem> {
         let Retrieval { session, pool, .. } = request;
         match self {
             Self::Frame(instance, number) => {
-                let image = Image::open(session, pool, instance).await?;
+                let image = match described {
+                    Some(described) => Image::of(session, pool, described.clone()).await?,
+                    None => Image::open(session, pool, instance).await?,
+                };
                 let (frame, info) = (image.stored(number).await?, image.info(number)?);
                 let syntax = instance.transfer_syntax.clone();
                 Ok(pool.run(move || render::thumbnail(&frame, &info, &syntax)).await??.into())
@@ -128,7 +132,7 @@ async fn of_series(request: &Retrieval, subject: Subject<'_>) -> Result<Response
     let bytes = match request.session.derived(&key).await? {
         Some(bytes) => bytes,
         None => {
-            let bytes = subject.made(request).await?;
+            let bytes = subject.made(request, None).await?;
             if let Err(error) = request.session.put_derived(&key, bytes.clone()).await {
                 tracing::warn!(%study, %series, %error, "thumbnail is not kept");
             }

@@ -23,7 +23,8 @@ pub(super) async fn answer(request: &Retrieval, instance: Instance) -> Result<Re
         return Ok(response);
     }
     let location = format!("{}/rendered", request.base.instance(&instance));
-    let source = Source::open(request, instance, media, Form::Stored).await?;
+    let described = request.session.described(&instance.resource()).await?;
+    let source = Source::open(request, described, media, Form::Stored).await?;
     let mut part = source.part(FrameNumber::FIRST).await?;
     part.content_type = media.to_owned();
     part.location = location;

@@ -237,7 +237,7 @@ async fn insert_series<C: Connection>(connection: &mut C, study: i64, new: &NewI
 }
 
 /// The bytes that the headers of a series are told apart from.
-pub(super) fn reference(stored: &[u8]) -> Result<Bytes> {
+pub(in crate::index) fn reference(stored: &[u8]) -> Result<Bytes> {
     lz4_flex::decompress_size_prepended(stored)
         .map(Bytes::from)
         .map_err(|cause| Error::corrupt("reference header of a series cannot be read").with_source(cause))

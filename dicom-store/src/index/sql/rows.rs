@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::levels::reference;
 use super::{Connection, SqlRow, Statement};
-use crate::index::{HeaderCursor, HeaderPage, InstanceState, Known, NewInstance};
+use crate::index::{Described, HeaderCursor, HeaderPage, InstanceState, Known, NewInstance};
 use crate::model::{
     Correction, FrameMap, Header, Instance, Location, PackId, Resource, SeriesInstanceUid, SopClassUid,
     SopInstanceUid, StudyInstanceUid, TransferSyntaxUid,
@@ -175,6 +175,24 @@ pub(in crate::index) async fn instances<C: Connection>(
         }
     };
     connection.fetch(statement).await?.iter().map(instance).collect()
+}
+
+/// The instance at the end of a path with all that is kept of it.
+pub(in crate::index) async fn described<C: Connection>(
+    connection: &mut C,
+    of: &Resource,
+) -> Result<Option<Described>> {
+    let Resource::Instance(study, series, uid) = of else { return Ok(None) };
+    let columns = ", i.header, e.reference, i.frame_map";
+    let statement = select(columns, "WHERE i.uid = ? AND e.uid = ? AND s.uid = ? AND i.state = 0");
+    let statement = statement.bind(uid.as_str()).bind(series.as_str()).bind(study.as_str());
+    let Some(row) = connection.fetch_optional(statement).await? else { return Ok(None) };
+    Ok(Some(Described {
+        instance: instance(&row)?,
+        header: row.blob(COLUMN_COUNT)?.to_vec(),
+        reference: row.blob(COLUMN_COUNT + 1)?.to_vec(),
+        frames: FrameMap::from_bytes(row.blob(COLUMN_COUNT + 2)?)?,
+    }))
 }
 
 /// Header and frame map of one instance.
