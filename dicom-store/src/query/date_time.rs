@@ -28,6 +28,20 @@ impl Kind {
         }
     }
 
+    /// Whether a padded value is one that a calendar and a clock can show: months have up to 31 days, as many ask for
+    /// the 31st of each, a minute may have a leap second, and the end of a day is 24:00 to some.
+    fn has(self, padded: &str) -> bool {
+        let (date, time) = match self {
+            Self::Date => (padded, "000000"),
+            Self::Time => ("00000101", padded),
+            Self::DateTime => padded.split_at(padded.len().min(8)),
+        };
+        let number = |text: &str, at: usize| text.get(at..at + 2).and_then(|n| n.parse::<u8>().ok());
+        let is_day = matches!((number(date, 4), number(date, 6)), (Some(1..=12), Some(1..=31)));
+        let clock = [0, 2, 4].map(|at| number(time, at));
+        is_day && matches!(clock, [Some(0..=23), Some(0..=59), Some(0..=60)] | [Some(24), Some(0), Some(0)])
+    }
+
     /// The largest value with these leading digits.
     fn ceiling(self) -> &'static str {
         match self {
@@ -46,7 +60,7 @@ impl Range {
     pub fn parse(kind: Kind, text: &str) -> Result<Self> {
         let text = text.trim();
         let (from, to) = split(kind, text);
-        let end = |end: &str, fill: &str| match normal(kind, end, fill) {
+        let end = |end: &str, fill: &str| match normal(kind, end, fill).filter(|value| kind.has(value)) {
             _ if end.trim().is_empty() => Ok(None),
             Some(value) => Ok(Some(value)),
             None => Err(Error::invalid(format!("not a {} or a range of them: {text:?}", kind.name()))),
@@ -168,6 +182,10 @@ mod tests {
     #[case(Kind::DateTime, "20260101-0500", "20260101120000", true)]
     #[case(Kind::DateTime, "20260101-2027", "20261231", true)]
     #[case(Kind::DateTime, "-20260101", "2025", true)]
+    #[case(Kind::Date, "20260201-20260231", "20260228", true)]
+    #[case(Kind::Time, "000000-240000", "235959.9", true)]
+    #[case(Kind::Time, "235960", "235960", true)]
+    #[case(Kind::DateTime, "2026-2027", "20261231", true)]
     fn hold_what_lies_between_their_ends(
         #[case] kind: Kind,
         #[case] key: &str,
@@ -196,6 +214,16 @@ mod tests {
     #[case(Kind::Date, "202601011")]
     #[case(Kind::Time, "1")]
     #[case(Kind::Date, "abc-def")]
+    #[case(Kind::Date, "99999999")]
+    #[case(Kind::Date, "99999999-")]
+    #[case(Kind::Date, "-20261301")]
+    #[case(Kind::Date, "20260100-20260131")]
+    #[case(Kind::Date, "20260132")]
+    #[case(Kind::Time, "2401")]
+    #[case(Kind::Time, "1060-")]
+    #[case(Kind::Time, "100061")]
+    #[case(Kind::DateTime, "2026010125")]
+    #[case(Kind::DateTime, "202613")]
     fn refuse_what_is_no_value_of_their_kind(#[case] kind: Kind, #[case] key: &str) {
         assert!(Range::parse(kind, key).is_err());
     }

@@ -138,9 +138,23 @@ impl Matching {
             VR::CS | VR::SH | VR::LO | VR::AE => {
                 Ok(Self::Values(value.split('\\').map(|v| v.trim().to_owned()).collect()))
             }
+            VR::IS | VR::SS | VR::US | VR::SL | VR::UL | VR::SV | VR::UV => {
+                numbers(tag, value, |number| number.parse::<i128>().is_ok())
+            }
+            // Words such as `inf` are numbers to the parser alone.
+            VR::DS | VR::FL | VR::FD => numbers(tag, value, |number| {
+                number.parse::<f64>().is_ok() && number.contains(|c: char| c.is_ascii_digit())
+            }),
             _ => Ok(Self::Values(vec![value.to_owned()])),
         }
     }
+}
+
+fn numbers(tag: Tag, value: &str, is_number: impl Fn(&str) -> bool) -> Result<Matching> {
+    if value.split('\\').all(|number| is_number(number.trim())) {
+        return Ok(Matching::Values(vec![value.to_owned()]));
+    }
+    Err(Error::invalid(format!("{tag} is matched by a number, without wildcards or ranges")))
 }
 
 fn uids(tag: Tag, value: &str) -> Result<Matching> {

@@ -86,6 +86,7 @@ impl Search {
 
     fn add_key(&mut self, name: &str, path: &AttributePath, value: &str) -> Result<(), Problem> {
         let Some(tag) = path.outermost() else { return Ok(()) };
+        check_text(name, value)?;
         // A list is separated by commas in a URL (PS3.18 §8.3.4.1) and by backslashes in DICOM.
         let is_list = path.vr == VR::UI || tag == tags::MODALITIES_IN_STUDY;
         let value = if is_list { value.replace(',', "\\") } else { value.to_owned() };
@@ -102,6 +103,17 @@ impl Search {
                 .push(format!("The attribute {name} is counted at a lower level and was not matched."));
         }
     }
+}
+
+/// What is no UTF-8 has become U+FFFD by now. A value with either would match nothing and nobody would know why.
+fn check_text(name: &str, value: &str) -> Result<(), Problem> {
+    let is_wrong = |c: char| c == '\u{FFFD}' || c.is_control() && !matches!(c, '\t' | '\n' | '\r');
+    if value.trim_matches([' ', '\0']).contains(is_wrong) {
+        return Err(Problem::invalid(format!(
+            "the value of {name} is not percent-encoded UTF-8, or has control characters"
+        )));
+    }
+    Ok(())
 }
 
 fn number(name: &str, value: &str) -> Result<u64, Problem> {
@@ -131,6 +143,17 @@ mod tests {
     #[case("limit=NaN")]
     #[case("offset=x")]
     #[case("StudyDate=yesterday")]
+    #[case("StudyDate=99999999")]
+    #[case("StudyDate=99999999-")]
+    #[case("StudyDate=20260101-20261301")]
+    #[case("StudyTime=2560-")]
+    #[case("SeriesNumber=first")]
+    #[case("SeriesNumber=1*")]
+    #[case("00201002=1-2")]
+    #[case("KVP=inf")]
+    #[case("PatientName=%FF%FE")]
+    #[case("PatientID=a%1Bb")]
+    #[case("RequestAttributesSequence.00400001=%00x%07")]
     #[case("StudyInstanceUID=abc")]
     #[case("fuzzymatching=perhaps")]
     #[case("PatientID=1&00100020=2")]
