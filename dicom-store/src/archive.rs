@@ -29,7 +29,7 @@ use crate::packs::writer::{Limits, Log};
 use crate::packs::{Packs, replay, writer};
 use crate::rendition::Maps;
 use crate::session::Session;
-use crate::session::workitems::{BEHIND, Notice};
+use crate::session::workitems::BEHIND;
 use crate::upkeep::{Turn, Upkeep};
 use crate::work::Work;
 use crate::{Error, Result};
@@ -60,8 +60,10 @@ pub(crate) struct Inner {
     pub(crate) renditions: Maps,
     /// Told when somebody has steered a job.
     pub(crate) steered: watch::Sender<()>,
-    /// What becomes of workitems, for whoever listens.
-    pub(crate) notices: broadcast::Sender<Notice>,
+    /// Subscribers whose reports of workitems were added to, for those that listen.
+    pub(crate) notices: broadcast::Sender<Arc<str>>,
+    /// Whose turn it is to add to them.
+    pub(crate) outboxes: Mutex<()>,
     /// When room was made among them last, in milliseconds since 1970.
     pub(crate) room_made: AtomicU64,
     /// Gone once the archive is closed: nothing more comes in.
@@ -196,6 +198,7 @@ impl Archive {
                 renditions: Maps::default(),
                 steered: watch::Sender::new(()),
                 notices: broadcast::Sender::new(BEHIND),
+                outboxes: Mutex::default(),
                 room_made: AtomicU64::new(0),
                 adopting: log.adopting,
                 died: log.died,

@@ -30,6 +30,7 @@ pub mod ledger;
 pub mod model;
 mod node;
 mod objects;
+mod outbox;
 mod packs;
 pub mod peer;
 pub mod query;

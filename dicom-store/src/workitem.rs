@@ -89,7 +89,7 @@ pub enum StepRefusal {
 type Result<T> = std::result::Result<T, StepRefusal>;
 
 /// What subscribers are told (PS3.4 Table CC.2.4-1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StepEvent {
     StateReport,
     CancelRequested,

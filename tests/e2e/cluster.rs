@@ -25,6 +25,8 @@ use tests::{
     wait::until,
 };
 
+use crate::workitems::hear;
+
 /// Endpoints of the bucket; each node has one of them.
 const ENDPOINTS: usize = 3;
 
@@ -109,6 +111,13 @@ async fn any_node_answers_for_what_any_other_acknowledged() -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_subscriber_hears_at_any_node_what_another_did() -> Result<()> {
+    let cluster = Cluster::new().await?;
+    let nodes = cluster.nodes(2).await?;
+    hear(&Web::new(nodes[1].http), nodes[0].http, nodes[1].http).await
 }
 
 type Acknowledged = Arc<Mutex<BTreeMap<String, Synthetic>>>;

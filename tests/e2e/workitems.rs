@@ -1,13 +1,20 @@
 //! UPS-RS (PS3.18 §11) with Python's requests and websockets: who is told what.
 
+use std::net::SocketAddr;
+
 use anyhow::Result;
 use serde_json::json;
-use tests::{Pacs, peers::workitems};
+use tests::{Pacs, Web, peers::workitems};
 
 #[tokio::test]
 async fn subscribers_hear_what_becomes_of_workitems() -> Result<()> {
     let pacs = Pacs::start().await?;
-    let seen = workitems(pacs.http()).await?;
+    hear(&pacs.web(), pacs.http(), pacs.http()).await
+}
+
+/// Works at one node and listens at another, or the same.
+pub(crate) async fn hear(web: &Web, node: SocketAddr, other: SocketAddr) -> Result<()> {
+    let seen = workitems(node, other).await?;
     let (first, second, third) = ("2.25.501", "2.25.502", "2.25.503");
     // Event type, workitem, state, and whether there is progress information (PS3.4 Table CC.2.4-1).
     let watch = json!([
@@ -28,6 +35,8 @@ async fn subscribers_hear_what_becomes_of_workitems() -> Result<()> {
         [1, second, "CANCELED", false],
     ]);
     assert_eq!(seen["filtered"], filtered, "{seen}");
-    assert_eq!(pacs.web().json("/dicom-web/workitems").await?.len(), 3);
+    assert!(seen["late"].as_array().is_some_and(|late| late.ends_with(&[json!("2.25.504")])), "{seen}");
+    assert_eq!(seen["again"], false, "{seen}");
+    assert_eq!(web.json("/dicom-web/workitems").await?.len(), 6);
     Ok(())
 }

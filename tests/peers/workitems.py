@@ -1,4 +1,6 @@
-"""A subscriber and a performer of workitems, made of requests and websockets: workitems.py URL
+"""A subscriber and a performer of workitems, made of requests and websockets: workitems.py URL [URL]
+
+Subscribers connect to the second URL, another node of the same archive, where there is one.
 
 Subscribes WATCH to the whole worklist and SOME to what a filter lets through, works a workitem through all its states,
 and prints what each of them was told as one JSON object of lists: [event, workitem, state, progress].
@@ -47,7 +49,15 @@ def told(socket, count):
     return [[first(e, "00001002"), first(e, "00001000"), first(e, "00741000"), "00741002" in e] for e in events]
 
 
-def main(url):
+def until(socket, workitem):
+    """The workitems that are told of, up to this one."""
+    seen = []
+    while workitem not in seen:
+        seen.append(told(socket, 1)[0][1])
+    return seen
+
+
+def main(url, elsewhere):
     session = requests.Session()
     session.headers.update(JSON)
 
@@ -57,8 +67,13 @@ def main(url):
         return answer
 
     whole, some = "/workitems/1.2.840.10008.5.1.4.34.5", "/workitems/1.2.840.10008.5.1.4.34.5.1"
-    place = ask("POST", f"{whole}/subscribers/WATCH?deletionlock=true").headers["Content-Location"]
-    other = ask("POST", f"{some}/subscribers/SOME?filter=ProcedureStepLabel%3DPrint*").headers["Content-Location"]
+
+    def subscribe(path):
+        place = ask("POST", path).headers["Content-Location"]
+        return place.replace(url.replace("http", "ws", 1), elsewhere.replace("http", "ws", 1))
+
+    place = subscribe(f"{whole}/subscribers/WATCH?deletionlock=true")
+    other = subscribe(f"{some}/subscribers/SOME?filter=ProcedureStepLabel%3DPrint*")
     # One that asks for too much is refused, and the connection is no WebSocket.
     assert session.get(place.replace("ws", "http", 1), timeout=30).status_code == 400
     with connect(place) as watch, connect(other) as few:
@@ -76,8 +91,17 @@ def main(url):
         # Nothing of the third, of which WATCH was not to hear any more.
         seen["suspended"] = told(watch, 2)
         seen["filtered"] = told(few, 3)
+    # Kept for who comes back, and not told again to who has asked for more.
+    ask("POST", "/workitems?2.25.504", scheduled("Print late"))
+    with connect(other) as few:
+        seen["late"] = until(few, "2.25.504")
+        ask("POST", "/workitems?2.25.505", scheduled("Print now"))
+        until(few, "2.25.505")
+    ask("POST", "/workitems?2.25.506", scheduled("Print at last"))
+    with connect(other) as few:
+        seen["again"] = "2.25.504" in until(few, "2.25.506")
     return seen
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(sys.argv[1])))
+    print(json.dumps(main(sys.argv[1], sys.argv[-1])))

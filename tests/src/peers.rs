@@ -49,9 +49,11 @@ pub async fn dicomweb_client_over_tls<A: AsRef<OsStr>>(
     answer("web.py", command.args(arguments)).await
 }
 
-/// Works a workitem through all its states and listens to it: `peers/workitems.py` says how, and what it prints.
-pub async fn workitems(server: SocketAddr) -> Result<Value> {
-    script("workitems.py", &[format!("http://{server}/dicom-web")], &[""; 0]).await
+/// Works a workitem through all its states and listens to it at another node, or the same: `peers/workitems.py` says how,
+/// and what it prints.
+pub async fn workitems(server: SocketAddr, listens_to: SocketAddr) -> Result<Value> {
+    let urls = [server, listens_to].map(|node| format!("http://{node}/dicom-web"));
+    script("workitems.py", &urls, &[""; 0]).await
 }
 
 /// Writes the studies into a folder that OHIF is shown: `peers/ohif_study.py` says which. Gives their UIDs.

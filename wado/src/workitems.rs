@@ -3,7 +3,9 @@
 //! Declared: a request for cancellation of a workitem that nobody has claimed cancels it (PS3.4 §CC.2.2.3). Type 2
 //! attributes that a creation leaves out are put in empty, with the `Warning` of that. Every attribute but the Transaction
 //! UID is a matching and a return key. A completed or canceled workitem is kept for thirty days, longer under a deletion
-//! lock. Reports go to the subscribers that are connected to the server which made the change.
+//! lock. Reports are
+//! kept for subscribers that are not connected, up to a thousand for a week, and come by whichever node they connect to;
+//! one may come twice when a connection ends.
 
 mod events;
 mod request;

@@ -1,6 +1,9 @@
 //! Workitems, as anybody may work with them who is let in: lines of the register, each changed only from what was read.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use tokio::sync::broadcast;
@@ -9,6 +12,7 @@ use super::Session;
 use crate::access::Action;
 use crate::index::act_time;
 use crate::model::{AeTitle, Attributes, SopInstanceUid};
+use crate::outbox::{OUTBOX, Outbox};
 use crate::query::Query;
 use crate::register::{Entry, Registered};
 use crate::subscriber::{SUBSCRIBER, Subscriber, Subscription};
@@ -28,15 +32,10 @@ const TRIES: u32 = 20;
 const PAUSE: u64 = 60_000;
 /// A workitem that is completed or canceled is kept so long, in milliseconds, and longer under a deletion lock.
 const KEPT: u64 = 30 * 24 * 3_600_000;
-/// Reports that a subscriber may be behind; then it misses some.
-pub(crate) const BEHIND: usize = 1024;
-
-/// A report, and who is told.
-#[derive(Debug, Clone)]
-pub(crate) struct Notice {
-    pub(crate) report: StepReport,
-    pub(crate) subscribers: Vec<String>,
-}
+/// Wake-ups that a subscriber may be behind: it looks after them all the same.
+pub(crate) const BEHIND: usize = 64;
+/// How often a subscriber's reports are looked for that another node has written.
+const LOOK: Duration = Duration::from_secs(2);
 
 impl Session {
     /// N-CREATE: puts a workitem on the list; gives whether something was added that the request left out.
@@ -176,9 +175,8 @@ impl Session {
             Ok(found.iter().try_for_each(|workitem| subscriber.add(&workitem.uid, lock))?)
         })
         .await?;
-        for workitem in found {
-            self.send(workitem.state_report(), vec![subscriber.to_string()]);
-        }
+        let reports: Vec<StepReport> = found.iter().map(Workitem::state_report).collect();
+        self.send(subscriber.as_str(), &reports).await;
         Ok(())
     }
 
@@ -199,7 +197,11 @@ impl Session {
             };
             if was_there { Ok(()) } else { Err(StepRefusal::NotSubscribed) }
         })
-        .await
+        .await?;
+        if !matches!(from, Subscription::Workitem(_)) {
+            self.alter_outbox(subscriber.as_str(), Outbox::forget).await?;
+        }
+        Ok(())
     }
 
     /// N-ACTION, Suspend Global Subscription: of what comes nothing is told any more.
@@ -214,7 +216,8 @@ impl Session {
         .await
     }
 
-    /// What a subscriber is told from now on by this node.
+    /// What a subscriber has not been told yet, and what comes, by whatever node it is said. A report counts as told when
+    /// the next one is asked for.
     ///
     /// # Errors
     /// `Archive`.
@@ -223,21 +226,15 @@ impl Session {
         subscriber: &AeTitle,
     ) -> Result<impl Stream<Item = StepReport> + Send + use<>> {
         self.check_audited(Action::Search).await?;
-        let receiver = self.archive.inner.notices.subscribe();
+        let wakes = self.archive.inner.notices.subscribe();
         let name = subscriber.to_string();
-        let reports = stream::unfold((receiver, name), |(mut receiver, name)| async move {
-            loop {
-                match receiver.recv().await {
-                    Ok(notice) if notice.subscribers.contains(&name) => {
-                        return Some((notice.report, (receiver, name)));
-                    }
-                    // Whoever is too far behind misses what was said meanwhile.
-                    Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
-                    Err(broadcast::error::RecvError::Closed) => return None,
-                }
-            }
-        });
-        Ok(reports.boxed())
+        let told = self.outbox(&name).await?.0.heard();
+        let listener = Listener { session: self.clone(), name, wakes, told, waiting: VecDeque::new() };
+        Ok(stream::unfold(listener, |mut listener| async move {
+            let report = listener.next().await?;
+            Some((report, listener))
+        })
+        .boxed())
     }
 
     /// Changes a workitem from what it is, anew when somebody else was quicker.
@@ -299,20 +296,53 @@ impl Session {
         if reports.is_empty() {
             return Ok(());
         }
-        let all = self.subscribers().await?;
-        for report in reports {
-            let told = all.iter().filter(|(_, subscriber)| subscriber.is_told_of(&report.workitem));
-            let told: Vec<String> = told.map(|(name, _)| name.clone()).collect();
-            self.send(report, told);
+        for (name, subscriber) in self.subscribers().await? {
+            let wanted = reports.iter().filter(|report| subscriber.is_told_of(&report.workitem));
+            let wanted: Vec<StepReport> = wanted.cloned().collect();
+            self.send(&name, &wanted).await;
         }
         Ok(())
     }
 
-    /// Nobody may be connected to hear it.
-    fn send(&self, report: StepReport, subscribers: Vec<String>) {
-        if !subscribers.is_empty() {
-            let _ = self.archive.inner.notices.send(Notice { report, subscribers });
+    /// Puts reports where a subscriber finds them. What they tell of is done already: that they are missed is no failure
+    /// of it.
+    async fn send(&self, subscriber: &str, reports: &[StepReport]) {
+        if reports.is_empty() {
+            return;
         }
+        let added = self.alter_outbox(subscriber, |outbox| {
+            outbox.add(reports, act_time());
+            true
+        });
+        if let Err(error) = added.await {
+            tracing::warn!(%subscriber, %error, "a subscriber misses reports of workitems");
+        }
+        // Nobody may listen here.
+        let _ = self.archive.inner.notices.send(subscriber.into());
+    }
+
+    /// What a subscriber has not heard, and how often that was written.
+    async fn outbox(&self, name: &str) -> Result<(Outbox, u64)> {
+        let row = self.archive.inner.index.registered_as(OUTBOX, name).await?;
+        let Some(row) = row else { return Ok((Outbox::default(), 0)) };
+        Ok((Outbox::read(&row.name, &row.body)?, row.times))
+    }
+
+    /// Changes it, where `change` says that something is new, anew when somebody else was quicker.
+    async fn alter_outbox(&self, name: &str, mut change: impl FnMut(&mut Outbox) -> bool) -> Result<()> {
+        // Within this node one after the other.
+        let _turn = self.archive.inner.outboxes.lock().await;
+        for _ in 0..TRIES {
+            let (mut outbox, times) = self.outbox(name).await?;
+            if !change(&mut outbox) {
+                return Ok(());
+            }
+            let entry = Entry::new(OUTBOX, name, outbox.body()?);
+            if self.archive.inner.index.register_if(&entry, times, None).await? {
+                return Ok(());
+            }
+        }
+        Err(Error::new(ErrorKind::Unavailable, "others tell the subscriber all the time").into())
     }
 
     /// Forgets what came to its end long ago and nobody locks, now and then.
@@ -362,5 +392,65 @@ impl Session {
             Ok(Some((stream::iter(rows.into_iter().map(Ok::<_, Error>)), (session, next))))
         });
         pages.try_flatten()
+    }
+}
+
+/// One connection of a subscriber.
+struct Listener {
+    session: Session,
+    name: String,
+    /// Whose reports were added to, on this node.
+    wakes: broadcast::Receiver<Arc<str>>,
+    /// The number of the last one that was given.
+    told: u64,
+    waiting: VecDeque<(u64, StepReport)>,
+}
+
+impl Listener {
+    /// Waits for the next report; `None` once the archive is closed.
+    async fn next(&mut self) -> Option<StepReport> {
+        loop {
+            if let Some((number, report)) = self.waiting.pop_front() {
+                self.told = number;
+                return Some(report);
+            }
+            match self.look().await {
+                Ok(()) if !self.waiting.is_empty() => continue,
+                Ok(()) => {}
+                Err(error) => {
+                    tracing::warn!(subscriber = %self.name, %error, "reports of workitems are not found")
+                }
+            }
+            if !self.wait().await {
+                return None;
+            }
+        }
+    }
+
+    /// Notes what was told, and looks for what there is behind it.
+    async fn look(&mut self) -> Result<()> {
+        let (outbox, _) = self.session.outbox(&self.name).await?;
+        if self.told > outbox.heard() {
+            let told = self.told;
+            self.session.alter_outbox(&self.name, |outbox| outbox.hear(told)).await?;
+        }
+        self.waiting = outbox.behind(self.told)?.into();
+        Ok(())
+    }
+
+    /// Waits until there may be more; `false` once the archive is closed.
+    async fn wait(&mut self) -> bool {
+        let (name, wakes) = (&self.name, &mut self.wakes);
+        let woken = async {
+            loop {
+                match wakes.recv().await {
+                    Ok(subscriber) if *subscriber == **name => return true,
+                    Ok(_) => {}
+                    Err(broadcast::error::RecvError::Lagged(_)) => return true,
+                    Err(broadcast::error::RecvError::Closed) => return false,
+                }
+            }
+        };
+        tokio::time::timeout(LOOK, woken).await.unwrap_or(true)
     }
 }
