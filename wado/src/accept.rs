@@ -51,7 +51,9 @@ pub enum Negotiation {
 /// Why there is no choice.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refusal {
-    #[error("the request has no Accept header field (PS3.18 §8.7.5)")]
+    #[error(
+        "the request has no Accept header field (PS3.18 §8.7.5): Accept: */* takes what there is, and a server with web.negotiation = \"lenient\" does without"
+    )]
     Absent,
     #[error("Accept mixes DICOM and rendered media types: {0} beside {1} (PS3.18 §8.7.5)")]
     Mixed(String, String),
