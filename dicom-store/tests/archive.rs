@@ -510,8 +510,8 @@ async fn text_is_repaired_in_every_answer_and_a_new_rule_holds_after_reindex() {
 
 #[tokio::test]
 async fn one_series_uid_in_two_studies_is_two_series() {
-    let (archive, _folder) = fixture::archive().await;
-    let session = fixture::system(&archive);
+    let (archive, _folder) = archive().await;
+    let session = system(&archive);
     let (first, other) = (ct(), ct());
     let other = other.with(tags::SERIES_INSTANCE_UID, VR::UI, &first.uid(tags::SERIES_INSTANCE_UID));
     let stored = store(&session, &first).await.unwrap();

@@ -31,7 +31,14 @@ pub fn to_native_le(frame: &Bytes, info: &ImageInfo, syntax: &TransferSyntaxUid)
             let length = native::little_endian(frame, info, false)?.len();
             (frame.slice(..length), info.photometric)
         }
-        Codec::Rle => (rle::decode(frame, info, info.is_planar)?.into(), info.photometric),
+        Codec::Rle => {
+            // Each component has a segment of its own, so none is halved whatever is declared.
+            let photometric = match info.photometric {
+                Photometric::YbrFull422 => Photometric::YbrFull,
+                other => other,
+            };
+            (rle::decode(frame, info, info.is_planar)?.into(), photometric)
+        }
         Codec::Deflate => (deflate::inflate(frame, info)?.into(), info.photometric),
         codec => from_codec(decode(frame, info, syntax)?, info, codec),
     };

@@ -156,9 +156,11 @@ async fn a_service_that_wants_tls_and_a_sign_in_is_sent_to_in_the_form_that_it_t
     }
     let answer = pacs.web().post_json("/api/v1/peers/CLOUD/retrieve", &order).await?;
     assert_eq!(answer.status.as_u16(), 409, "{answer:?}");
-    for (name, reason) in [("CLOUD", "401"), ("STRANGE", "certificate")] {
+    // Orthanc closes the connection while the body is on its way, so that its 401 may be lost.
+    for (name, reasons) in [("CLOUD", ["401", "the connection failed"]), ("STRANGE", ["certificate"; 2])] {
         let failing = delivery(&pacs, name, |row| row["failed"] == 3).await?;
-        assert!(failing["why"].as_str().is_some_and(|why| why.contains(reason)), "{failing}");
+        let why = failing["why"].as_str().unwrap_or_default();
+        assert!(reasons.iter().any(|reason| why.contains(reason)), "{failing}");
     }
     // Whoever puts the right one there has to start nothing anew.
     fs::write(&password, "secret\n")?;
