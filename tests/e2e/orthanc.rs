@@ -1,23 +1,16 @@
 //! Orthanc in DICOMweb: as a client it stores, searches and retrieves here; as a service it is sent to.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{collections::BTreeSet, fs, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tests::{
     Pacs,
     archives::Orthanc,
-    authority::Authority,
-    corpus::{MUELLER, NGUYEN, ct, uids, us_multiframe, write_all},
+    corpus::{NGUYEN, ct, uids, us_multiframe, write_all},
     program::free_address,
-    tools::run,
     wait::until,
 };
-use tokio::process::Command;
 
 /// Retries come after 2, 4, 8 and 16 seconds.
 const LIMIT: Duration = Duration::from_secs(90);
@@ -104,82 +97,5 @@ async fn a_rule_sends_to_a_service_of_stow_rs_until_all_of_it_is_there() -> Resu
     assert!(proof.values().all(|state| state == "delivered"), "{proof:?}");
     let there = orthanc.web().json("/instances?expand").await?;
     assert_eq!(there.iter().filter_map(uid).collect::<BTreeSet<_>>(), uids(&study));
-    Ok(())
-}
-
-/// Hours that are not now, by whatever clock: they begin in twelve hours and seven minutes, and no zone is seven minutes off.
-fn not_now() -> Result<String> {
-    let minutes = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() / 60 + 12 * 60 + 7;
-    let [from, to] = [minutes, minutes + 1].map(|at| format!("{:02}:{:02}", at / 60 % 24, at % 60));
-    Ok(format!("{from}-{to}"))
-}
-
-#[tokio::test]
-async fn a_service_that_wants_tls_and_a_sign_in_is_sent_to_in_the_form_that_it_takes() -> Result<()> {
-    const JPEG_LS: &str = "1.2.840.10008.1.2.4.80";
-    let (folder, address) = (tempfile::tempdir()?, free_address()?);
-    let authority = Authority::new(folder.path().join("ours")).await?;
-    let strange = Authority::new(folder.path().join("strange")).await?;
-    let shown = authority.issue("orthanc").await?;
-    let (both, password) = (folder.path().join("orthanc.pem"), folder.path().join("password"));
-    fs::write(&both, [fs::read(&shown.certificate)?, fs::read(&shown.key)?].concat())?;
-    fs::write(&password, "wrong\n")?;
-    let service = |name: &str, authority: &Authority| {
-        Ok::<_, anyhow::Error>(format!(
-            "[[web.destinations]]\nname = {name:?}\nurl = \"https://{address}/dicom-web\"\nca = {:?}\n\
-             user = \"sender\"\npassword-file = {password:?}\ntransfer-syntaxes = [{JPEG_LS:?}]\n\
-             max-kib-s = 100000\nsend-between = {:?}\n",
-            authority.certificate(),
-            not_now()?
-        ))
-    };
-    let rule =
-        "[[rules]]\nname = \"on\"\nwhen = { sender = [\"CT2\"] }\nthen = [{ route = { to = \"CLOUD\" } }]\n";
-    let settings = folder.path().join("filmless.toml");
-    fs::write(&settings, [rule, &service("CLOUD", &authority)?, &service("STRANGE", &strange)?].concat())?;
-    let pacs = Pacs::with(&["--config", &settings.to_string_lossy()]).await?;
-    let secured = json!({
-        "SslEnabled": true, "SslCertificate": both, "AuthenticationEnabled": true,
-        "RegisteredUsers": { "sender": "secret" },
-    });
-    let _orthanc = Orthanc::start_web(address, secured).await?;
-    let (waiting, study) = (ct(MUELLER, 2), ct(NGUYEN, 3));
-    for (title, study) in [("CT2", &waiting), ("CT1", &study)] {
-        let files = write_all(study, &pacs.scratch(title)?)?;
-        pacs.modality(title).store(&["-R"], &files).await?.well()?;
-    }
-
-    let order = json!({ "studies": ["2.25.7001"] });
-    for name in ["CLOUD", "STRANGE"] {
-        let answer = pacs.web().post_json(&format!("/api/v1/peers/{name}/send"), &order).await?;
-        assert_eq!(answer.status.as_u16(), 202, "{answer:?}");
-    }
-    let answer = pacs.web().post_json("/api/v1/peers/CLOUD/retrieve", &order).await?;
-    assert_eq!(answer.status.as_u16(), 409, "{answer:?}");
-    // Orthanc closes the connection while the body is on its way, so that its 401 may be lost.
-    for (name, reasons) in [("CLOUD", ["401", "the connection failed"]), ("STRANGE", ["certificate"; 2])] {
-        let failing = delivery(&pacs, name, |row| row["failed"] == 3).await?;
-        let why = failing["why"].as_str().unwrap_or_default();
-        assert!(reasons.iter().any(|reason| why.contains(reason)), "{failing}");
-    }
-    // Whoever puts the right one there has to start nothing anew.
-    fs::write(&password, "secret\n")?;
-    let done = delivery(&pacs, "CLOUD", |row| row["state"] == "done").await?;
-    assert_eq!((&done["by"], &done["delivered"]), (&json!("order"), &json!(3)), "{done}");
-
-    let asked = async |path: &str| {
-        let mut curl = Command::new("curl");
-        curl.args(["--silent", "--fail", "--user", "sender:secret", "--cacert"]).arg(authority.certificate());
-        Ok::<_, anyhow::Error>(run(curl.arg(format!("https://{address}{path}")), LIMIT).await?.well()?.stdout)
-    };
-    let there: Vec<Value> = serde_json::from_str(&asked("/instances?expand").await?)?;
-    assert_eq!(there.iter().filter_map(uid).collect::<BTreeSet<_>>(), uids(&study));
-    for one in &there {
-        let id = one["ID"].as_str().context("no ID")?;
-        assert_eq!(asked(&format!("/instances/{id}/metadata/TransferSyntax")).await?, JPEG_LS);
-    }
-    // What a rule sends waits for its hours.
-    let rows = pacs.web().json("/api/v1/deliveries?study=2.25.7002").await?;
-    assert_eq!(rows.len(), 0, "{rows:?}");
     Ok(())
 }
