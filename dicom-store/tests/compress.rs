@@ -73,6 +73,16 @@ fn lose_index(config: &Config) {
     }
 }
 
+/// The first pack, of which a byte in the middle is another one now.
+fn damaged(config: &Config) -> PathBuf {
+    let file = files(config).remove(0);
+    let mut bytes = std::fs::read(&file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    file
+}
+
 async fn compressed(archive: &Archive) -> Compression {
     archive.upkeep().compress_older(Duration::ZERO).await.unwrap().unwrap()
 }
@@ -137,11 +147,7 @@ async fn a_compressed_pack_that_is_damaged_is_not_given_out() {
     let archive = sealed(&config, &samples).await;
     compressed(&archive).await;
     archive.close().await;
-    let file = &files(&config)[0];
-    let mut bytes = std::fs::read(file).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    std::fs::write(file, bytes).unwrap();
+    let file = &damaged(&config);
     let archive = Archive::open(&config).await.unwrap();
     let session = system(&archive);
     let instances = session.instances(&Resource::Study(samples[0].study())).await.unwrap();
@@ -175,11 +181,7 @@ async fn of_a_compressed_pack_that_is_damaged_all_else_is_there_without_an_index
     let archive = sealed(&config, &samples).await;
     compressed(&archive).await;
     archive.close().await;
-    let file = &files(&config)[0];
-    let mut bytes = std::fs::read(file).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle..middle + 64].fill(0);
-    std::fs::write(file, bytes).unwrap();
+    damaged(&config);
     lose_index(&config);
 
     let archive = Archive::open(&config).await.unwrap();

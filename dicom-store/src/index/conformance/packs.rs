@@ -3,7 +3,7 @@
 use dicom::dictionary_std::tags;
 
 use super::acts::{entry, key};
-use super::{find, known, new};
+use super::{RECEIVED, find, known, new};
 use crate::ErrorKind;
 use crate::fixture::{Sample, ct};
 use crate::index::{Index, InstanceState, Mark, OPEN, PackEntry, PackRow, Replacement, Stage};
@@ -227,4 +227,29 @@ pub async fn says_what_is_to_leave_the_packs(index: &dyn Index) {
     let mut expected = [deleted, destroyed, discarded];
     expected.sort();
     assert_eq!(everything, expected);
+}
+
+pub async fn says_which_data_sets_aside_are_to_leave_the_packs(index: &dyn Index) {
+    let (first, at) = (ct(), 1000 * RECEIVED + 10_000);
+    commit(index, 1, std::slice::from_ref(&first)).await;
+    for (pack, name) in [(2, "EARLY^NAME"), (3, "LATE^NAME"), (4, "NOW^NAME")] {
+        commit(index, pack, &[first.clone().name(name)]).await;
+    }
+    let aside = index.kept_aside(None, 10).await.unwrap();
+    let digests: Vec<String> = aside.into_iter().rev().map(|aside| aside.digest).collect();
+    let due = async |before| {
+        let due = index.pack_entries_due(before, 10).await.unwrap();
+        due.iter().map(|entry| entry.location.pack.0).collect::<Vec<_>>()
+    };
+    let instance = first.sop_instance();
+    let discard = |n: usize| Act::Discard { instance: instance.clone(), digest: digests[n].clone() };
+    index.act(&Entry { at, ..entry(1, discard(0)) }).await.unwrap();
+    index.act(&Entry { at: at + 5000, ..entry(2, discard(1)) }).await.unwrap();
+    assert_eq!(due(at).await, [0; 0]);
+    assert_eq!(due(at + 1).await, [2], "the other one was discarded later");
+    assert_eq!(due(at + 5001).await, [2, 3]);
+    let destroy = Act::DestroyAside { instance: instance.clone(), digest: digests[2].clone() };
+    index.act(&Entry { at, ..entry(3, destroy) }).await.unwrap();
+    assert_eq!(due(0).await, [4], "it goes at once");
+    assert!(index.kept_aside(None, 10).await.unwrap().is_empty());
 }
