@@ -48,7 +48,8 @@ pub(in crate::index) async fn write<C: Connection>(
     let now = C::DIALECT.clock();
     for entry in entries {
         let insert = Statement::new(format!(
-            "INSERT INTO register (kind, name, body, made, written, times) VALUES (?, ?, ?, {now}, {now}, ?)
+            "INSERT INTO register (kind, name, body, made, written, times)
+             SELECT ?, ?, ?, clock.now, clock.now, CAST(? AS BIGINT) FROM (SELECT {now} AS now) AS clock WHERE TRUE
              ON CONFLICT (kind, name) DO UPDATE SET body = excluded.body, written = excluded.written,
                 times = register.times + excluded.times",
         ));
@@ -68,7 +69,8 @@ pub(in crate::index) async fn write_if<C: Connection>(
     let now = C::DIALECT.clock();
     let statement = if times == 0 {
         let insert = format!(
-            "INSERT INTO register (kind, name, body, made, written, times) VALUES (?, ?, ?, {now}, {now}, 1)
+            "INSERT INTO register (kind, name, body, made, written, times)
+             SELECT ?, ?, ?, clock.now, clock.now, 1 FROM (SELECT {now} AS now) AS clock WHERE TRUE
              ON CONFLICT (kind, name) DO NOTHING"
         );
         Statement::new(insert).bind(entry.kind).bind(entry.name.as_str()).bind(entry.body.as_str())
