@@ -11,7 +11,7 @@
 //! Where servers read the text differently, this one does as follows. [`Negotiation`] tells the two apart that break
 //! clients which are otherwise right.
 //!
-//! | question | strict | lenient |
+//! | question | strict | lenient, the default |
 //! |---|---|---|
 //! | no `Accept` (§8.7.7) | 406 | the resource's default |
 //! | DICOM beside rendered media types (§8.7.5) | 400 | those that the resource does not have are passed over |
@@ -41,18 +41,18 @@ use media_range::{MediaRange, split_outside_quotes};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Negotiation {
-    /// A request without `Accept` is answered 406, one that mixes DICOM and rendered media types 400.
-    #[default]
-    Strict,
     /// A request without `Accept` gets the default; of mixed media types those that there are count.
+    #[default]
     Lenient,
+    /// A request without `Accept` is answered 406, one that mixes DICOM and rendered media types 400.
+    Strict,
 }
 
 /// Why there is no choice.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refusal {
     #[error(
-        "the request has no Accept header field (PS3.18 §8.7.5): Accept: */* takes what there is, and a server with web.negotiation = \"lenient\" does without"
+        "the request has no Accept header field (PS3.18 §8.7.5), which this server is set to ask for (web.negotiation = \"strict\"): Accept: */* takes what there is"
     )]
     Absent,
     #[error("Accept mixes DICOM and rendered media types: {0} beside {1} (PS3.18 §8.7.5)")]

@@ -17,9 +17,8 @@ pub struct Config {
     /// Whether `Forwarded` and `X-Forwarded-*` tell the scheme, host and path prefix of the URLs that answers hold.
     /// Only behind a proxy that sets them; otherwise any client could have links point elsewhere. Default: off.
     pub behind_proxy: bool,
-    /// How closely requests have to keep to PS3.18 §8.7. `strict` answers a request without `Accept` 406 and one that
-    /// mixes DICOM and rendered media types 400; `lenient` gives such programs what there is. Browsers and curl always
-    /// send an `Accept`. Default: `strict`.
+    /// How closely requests have to keep to PS3.18 §8.7. `lenient` gives programs that send no `Accept`, or one that
+    /// mixes DICOM and rendered media types, what there is; `strict` answers them 406 and 400. Default: `lenient`.
     pub negotiation: Negotiation,
     /// Origins (`https://viewer.example.org`) whose pages may use this service, for viewers hosted elsewhere; `*` for
     /// any, without credentials. Default: none.
@@ -41,7 +40,7 @@ impl Default for Config {
         Self {
             open: false,
             behind_proxy: false,
-            negotiation: Negotiation::Strict,
+            negotiation: Negotiation::Lenient,
             cors_origins: Vec::new(),
             max_results: 5000,
             rendered_cache_mib: 64,

@@ -108,11 +108,11 @@ async fn nobody_is_let_in_unless_the_service_is_open() {
 }
 
 #[tokio::test]
-async fn an_accept_header_field_is_required_unless_the_settings_are_lenient() {
-    assert_eq!(Service::open().await.get_with("/studies", &[]).await.status, StatusCode::NOT_ACCEPTABLE);
-    let lenient =
-        Service::with(Config { open: true, negotiation: Negotiation::Lenient, ..Config::default() }).await;
-    assert_eq!(lenient.get_with("/studies", &[]).await.status, StatusCode::NO_CONTENT);
+async fn an_accept_header_field_is_required_where_the_settings_are_strict() {
+    assert_eq!(Service::open().await.get_with("/studies", &[]).await.status, StatusCode::NO_CONTENT);
+    let strict =
+        Service::with(Config { open: true, negotiation: Negotiation::Strict, ..Config::default() }).await;
+    assert_eq!(strict.get_with("/studies", &[]).await.status, StatusCode::NOT_ACCEPTABLE);
 }
 
 #[tokio::test]
