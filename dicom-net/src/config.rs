@@ -66,6 +66,9 @@ pub struct Config {
     /// Whether objects in private transfer syntaxes are taken, read as Explicit VR Little Endian; what cannot
     /// be read so is refused one by one. Default false: what cannot be read back is no archive.
     pub accept_unknown_transfer_syntaxes: bool,
+    /// Whether an entity without a value for a required key of a C-FIND matches whatever is asked of it, to the letter of
+    /// PS3.4 §C.2.2.1.2: a search for an accession number then finds all studies that have none, too. Default false.
+    pub unknown_matches: bool,
     /// C-STOREs that a peer may have under way at the same time on one association, where it asks for that
     /// (asynchronous operations window). Default 16.
     pub max_operations: u16,
@@ -99,6 +102,7 @@ impl Default for Config {
             grace_s: 10,
             accept_unknown_storage: true,
             accept_unknown_transfer_syntaxes: false,
+            unknown_matches: false,
             max_operations: 16,
             user_identity: UserIdentityPolicy::Ignored,
             users: Vec::new(),

@@ -61,6 +61,8 @@ pub struct Options {
     pub combined_date_time: bool,
     /// Every word of a name may be the beginning of one (PS3.4 §C.2.2.2.1.1).
     pub fuzzy_names: bool,
+    /// What has no value for a required key matches whatever is asked of it (PS3.4 §C.2.2.1.2).
+    pub unknown_matches: bool,
 }
 
 /// Everything known at a level and the levels above it, in UTF-8: kept attributes and counted
@@ -162,9 +164,15 @@ impl Query {
         self.keys.iter().filter(|key| self.level != Level::Instance && !is_kept(self.level, key))
     }
 
-    /// The key for Patient's Name.
+    /// Whether what has no value for a key matches it whatever is asked.
+    pub(crate) fn lets_unknown_pass(&self, key: &Key) -> bool {
+        self.options.unknown_matches && key.matching != Matching::Empty && levels::is_required(key.tag())
+    }
+
+    /// The key for Patient's Name by which names are put in order.
     pub(crate) fn name(&self) -> Option<&NameKey> {
-        self.keys.iter().filter(|key| key.tag() == tags::PATIENT_NAME).find_map(|key| match &key.matching {
+        let is_name = |key: &&Key| key.tag() == tags::PATIENT_NAME && !self.lets_unknown_pass(key);
+        self.keys.iter().filter(is_name).find_map(|key| match &key.matching {
             Matching::Name(name) => Some(&**name),
             _ => None,
         })

@@ -1,10 +1,10 @@
 //! Query (PS3.4 §C.4.1).
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde_json::Value;
 use tests::{
     Pacs,
-    corpus::{MUELLER, NGUYEN, ct, report, us_multiframe},
+    corpus::{MUELLER, NGUYEN, StudyOf, ct, report, us_multiframe},
     peers::pynetdicom,
 };
 
@@ -91,6 +91,28 @@ async fn computes_what_a_study_consists_of() -> Result<()> {
     // IS is a string or a number in JSON, as the converter likes (PS3.18 Table F.2.3-1).
     assert_eq!(value(&found[0], "00201206").to_string().trim_matches('"'), "2");
     assert_eq!(value(&found[0], "00201208").to_string().trim_matches('"'), "4");
+    Ok(())
+}
+
+/// MK-18: a zero-length required key is a match for any value where the settings say so, and for none otherwise.
+#[tokio::test]
+async fn what_has_no_value_matches_any_where_the_settings_say_so() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let settings = folder.path().join("filmless.toml");
+    std::fs::write(&settings, "[dimse]\nunknown-matches = true\n")?;
+    let letter = Pacs::with(&["--config", settings.to_str().context("a path in UTF-8")?]).await?;
+    for (pacs, expected) in
+        [(letter, vec!["2.25.7001", "2.25.7002"]), (Pacs::start().await?, vec!["2.25.7001"])]
+    {
+        let mut instances = ct(NGUYEN, 1);
+        instances.extend(ct(StudyOf { date: "", ..MUELLER }, 1));
+        pacs.hold(&instances).await?;
+        let found = pacs.modality("WS_1").find("STUDY", &["StudyDate=20260101-", "StudyInstanceUID"]).await?;
+        let mut uids: Vec<&str> =
+            found.iter().filter_map(|row| value(row, STUDY_INSTANCE_UID).as_str()).collect();
+        uids.sort_unstable();
+        assert_eq!(uids, expected);
+    }
     Ok(())
 }
 

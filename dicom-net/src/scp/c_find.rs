@@ -61,6 +61,7 @@ where
         let options = Options {
             combined_date_time: self.is_agreed(context, COMBINED_DATE_TIME),
             fuzzy_names: self.is_agreed(context, FUZZY_NAMES),
+            unknown_matches: self.shared.config.unknown_matches,
         };
         let asked = Identifier::read(bytes, &context.transfer_syntax, model).and_then(|identifier| {
             identifier.query(model, relational, options).map(|query| (identifier, query))

@@ -49,7 +49,7 @@ macro_rules! index_conformance {
             knows_an_instance_by_its_digest, takes_what_is_read_again_once, keeps_another_data_set_that_is_read_again_aside, finds_by_every_kind_of_matching,
             puts_names_with_the_marks_that_were_typed_first, finds_by_what_only_the_instances_tell,
             says_when_a_search_ends_before_all_was_looked_at, pages_series_and_instances_without_gap,
-            finds_all_that_matches_and_nothing_else, tells_where_a_count_and_a_search_end_before_all_was_looked_at,
+            finds_all_that_matches_and_nothing_else, finds_what_has_no_value_by_any_where_that_is_wanted, tells_where_a_count_and_a_search_end_before_all_was_looked_at,
             gives_each_patient_of_a_name_once, pages_without_gap_or_repetition, finds_names_however_they_are_typed, gives_headers_in_pages,
             describes_an_instance_at_the_end_of_its_path_alone,
             keeps_patients_of_two_issuers_apart, keeps_one_series_uid_in_two_studies_apart, feeds_changes_in_order,

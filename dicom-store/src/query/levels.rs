@@ -26,6 +26,18 @@ const PATIENT: &[Tag] = &[
     t::NUMBER_OF_PATIENT_RELATED_INSTANCES,
 ];
 
+const REQUIRED: &[Tag] = &[
+    t::PATIENT_NAME,
+    t::PATIENT_ID,
+    t::STUDY_DATE,
+    t::STUDY_TIME,
+    t::ACCESSION_NUMBER,
+    t::STUDY_ID,
+    t::MODALITY,
+    t::SERIES_NUMBER,
+    t::INSTANCE_NUMBER,
+];
+
 const STUDY: &[Tag] = &[
     t::STUDY_INSTANCE_UID,
     t::STUDY_DATE,
@@ -96,6 +108,12 @@ pub(crate) const COMPUTED: &[Tag] = &[
     t::NUMBER_OF_STUDY_RELATED_INSTANCES,
     t::NUMBER_OF_SERIES_RELATED_INSTANCES,
 ];
+
+/// Whether an attribute is a required key of the Patient or the Study Root (PS3.4 Tables C.6-1 to C.6-5), in which
+/// Patient ID is one.
+pub(super) fn is_required(tag: Tag) -> bool {
+    REQUIRED.contains(&tag)
+}
 
 /// The level at which the index keeps an attribute. `None`: only with the instances, where it can be
 /// matched and returned at the instance level.

@@ -3,7 +3,7 @@
 use dicom::dictionary_std::tags;
 
 use super::date_time::{Kind, Range};
-use super::{Key, Matching, Query};
+use super::{Key, Matching, Options, Query};
 use crate::model::{Attributes, PersonName, Tag};
 
 /// Dates with the times that belong to them.
@@ -16,14 +16,15 @@ const PAIRS: &[(Tag, Tag)] = &[
 ];
 
 pub(super) fn matches<'k>(query: &Query, keys: impl Iterator<Item = &'k Key>, row: &Attributes) -> bool {
-    all_match(&keys.collect::<Vec<_>>(), row, query.options.combined_date_time)
+    let is_told = |key: &&Key| !query.lets_unknown_pass(key) || row.text(key.tag()).is_some();
+    all_match(&keys.filter(is_told).collect::<Vec<_>>(), row, query.options)
 }
 
-fn all_match(keys: &[&Key], row: &Attributes, is_combined: bool) -> bool {
-    let periods = if is_combined { combined(keys) } else { Vec::new() };
+fn all_match(keys: &[&Key], row: &Attributes, options: Options) -> bool {
+    let periods = if options.combined_date_time { combined(keys) } else { Vec::new() };
     let is_in_period = |tag: Tag| periods.iter().any(|(date, time, _)| tag == *date || tag == *time);
     periods.iter().all(|(date, time, period)| lies_in(row, *date, *time, period))
-        && keys.iter().filter(|key| !is_in_period(key.tag())).all(|key| key_matches(key, row, is_combined))
+        && keys.iter().filter(|key| !is_in_period(key.tag())).all(|key| key_matches(key, row, options))
 }
 
 /// Date and time ranges that are asked together, as one period each.
@@ -54,14 +55,14 @@ fn lies_in(row: &Attributes, date: Tag, time: Tag, period: &Range) -> bool {
     period.contains(Kind::DateTime, &format!("{day}{}", time.replace(':', "")))
 }
 
-fn key_matches(key: &Key, row: &Attributes, is_combined: bool) -> bool {
+fn key_matches(key: &Key, row: &Attributes, options: Options) -> bool {
     let Some(tag) = tag_in(key, row) else { return key.matching == Matching::Empty };
     match &key.matching {
         Matching::Universal => true,
         Matching::Empty => row.get(tag).is_none_or(|element| element.value.is_empty()),
         Matching::Item(keys) => {
             let keys: Vec<&Key> = keys.iter().collect();
-            row.items(tag).iter().any(|item| all_match(&keys, item, is_combined))
+            row.items(tag).iter().any(|item| all_match(&keys, item, options))
         }
         Matching::Range(kind, range) => row.texts(tag).iter().any(|value| range.contains(*kind, value)),
         Matching::Wildcard(pattern) => row.texts(tag).iter().any(|value| pattern.matches(value)),
@@ -162,7 +163,7 @@ mod tests {
         item.put_text(tags::SCHEDULED_PROCEDURE_STEP_ID, VR::SH, "SPS1");
         let mut identifier = Attributes::new();
         identifier.put_items(tags::REQUEST_ATTRIBUTES_SEQUENCE, vec![item]);
-        let query = Query::from_identifier(Level::Series, &identifier, crate::Options::default()).unwrap();
+        let query = Query::from_identifier(Level::Series, &identifier, Options::default()).unwrap();
         assert_eq!(query.keys.len(), 1);
         assert!(!query.matches(&row()));
     }

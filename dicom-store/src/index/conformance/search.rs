@@ -259,6 +259,56 @@ pub async fn finds_all_that_matches_and_nothing_else(index: &dyn Index) {
     }
 }
 
+/// MK-18: what has no value is found by every value, where that is wanted.
+pub async fn finds_what_has_no_value_by_any_where_that_is_wanted(index: &dyn Index) {
+    use Level::{Instance, Patient, Series, Study};
+    // (tag, VR, value of the one, value of nobody, levels at which it is asked)
+    let keys = [
+        (tags::PATIENT_NAME, VR::PN, "Nguyễn Hòa", "Trần Hòa", &[Patient, Study, Series][..]),
+        (tags::PATIENT_ID, VR::LO, "P17", "P1?8", &[Patient, Study]),
+        (tags::STUDY_DATE, VR::DA, "20260301", "20260401-", &[Study, Instance]),
+        (tags::STUDY_TIME, VR::TM, "0915", "10-", &[Study]),
+        (tags::ACCESSION_NUMBER, VR::SH, "A17", "A18", &[Study, Series, Instance]),
+        (tags::STUDY_ID, VR::SH, "S17", "*8", &[Study]),
+        (tags::MODALITY, VR::CS, "MR", "US", &[Study, Series]),
+        (tags::SERIES_NUMBER, VR::IS, "17", "18", &[Study, Series]),
+        (tags::INSTANCE_NUMBER, VR::IS, "17", "18", &[Study, Series, Instance]),
+    ];
+    let with_all = keys.iter().fold(ct(), |sample, (tag, vr, value, ..)| sample.with(*tag, *vr, value));
+    commit(index, std::slice::from_ref(&with_all)).await;
+    for (tag, vr, value, other, levels) in keys {
+        // It has its own value in all but one, which is of a patient of its own.
+        let without = keys.iter().filter(|key| key.0 != tag).fold(ct(), |sample, key| {
+            let value = format!("{}9", key.2);
+            sample.with(key.0, key.1, if key.1 == VR::SH || key.1 == VR::LO { &value } else { key.2 })
+        });
+        let without = without.without(tag);
+        commit(index, std::slice::from_ref(&without)).await;
+        for level in levels {
+            let found = async |value, unknown_matches| {
+                let mut query = query(*level, &[(tag, vr, value)]);
+                query.options.unknown_matches = unknown_matches;
+                let found = rows(index, &query).await;
+                assert!(found.iter().all(|row| *level != Instance || query.matches(row)), "{tag} {value}");
+                assert_eq!(index.count(&query).await.unwrap(), counted(found.len()), "{tag} {value}");
+                found.len()
+            };
+            let (own, with_unknown) = (found(value, false).await, found(value, true).await);
+            assert!(own > 0, "{tag} at {level:?}");
+            assert_eq!(with_unknown, own + 1, "{tag} at {level:?}");
+            assert_eq!((found(other, false).await, found(other, true).await), (0, 1), "{tag} at {level:?}");
+            assert_eq!(found("\"\"", true).await, 1, "{tag}: that there is none is still to be asked");
+        }
+    }
+    // Dates and times that are one period, in which a date without a time lies anyway.
+    let mut period =
+        query(Study, &[(tags::STUDY_DATE, VR::DA, "20260301-"), (tags::STUDY_TIME, VR::TM, "09-")]);
+    period.options.combined_date_time = true;
+    let known = rows(index, &period).await.len();
+    period.options.unknown_matches = true;
+    assert_eq!(rows(index, &period).await.len(), known + 1);
+}
+
 pub async fn tells_where_a_count_and_a_search_end_before_all_was_looked_at(index: &dyn Index) {
     many(index).await;
     // None of them are as many, so that the ones of each are not looked at to the end.

@@ -143,7 +143,10 @@ impl Narrowing {
 
     fn add(&mut self, query: &Query, key: &Key, rank: Option<Rank>) {
         let is_kept = query.level == Level::Instance || is_kept(query.level, key);
-        if let Some(column) = Column::of(key.tag()) {
+        let of = Column::of(key.tag());
+        if query.lets_unknown_pass(key) {
+            self.add_or_unknown(key, of.filter(|column| column.level() <= Level::Study), is_kept);
+        } else if let Some(column) = of {
             self.add_column(query.level, key, column, is_kept);
         } else {
             let is_exact = self.add_other(query, key, rank);
@@ -182,6 +185,15 @@ impl Narrowing {
             Level::Series => self.series.push(condition),
             Level::Instance => self.instances.push(condition),
         }
+    }
+
+    /// A key that is fulfilled without a value, too. `column`: where it is told of every study.
+    fn add_or_unknown(&mut self, key: &Key, column: Option<Column>, is_kept: bool) {
+        let (Some(column), Matching::Values(values)) = (column, &key.matching) else {
+            return self.leave(is_kept);
+        };
+        let values = values.iter().cloned().chain([String::new()]).collect();
+        self.studies.push(Condition::In(column, values));
     }
 
     /// A key that only matching decides.
@@ -223,9 +235,11 @@ impl Narrowing {
 /// Whether Modality is all that is asked of the instances below a study: the study's own row tells.
 fn is_told_by_modalities(query: &Query) -> bool {
     query.level == Level::Study
-        && query
-            .keys_of_headers()
-            .all(|key| key.tag() == tags::MODALITY && matches!(key.matching, Matching::Values(_)))
+        && query.keys_of_headers().all(|key| {
+            key.tag() == tags::MODALITY
+                && matches!(key.matching, Matching::Values(_))
+                && !query.lets_unknown_pass(key)
+        })
 }
 
 /// By what a match begins with, or ends with where an index leads to that, or else by what it holds.
