@@ -76,12 +76,14 @@ async fn tell(
     let (mut number, mut is_silent) = (0_u16, false);
     loop {
         let message = tokio::select! {
-            report = reports.next() => match report {
-                Some(report) => {
-                    number = number.wrapping_add(1);
-                    Message::Text(text(&report, number).into())
+            // What has come is heard before silence is judged.
+            biased;
+            received = socket.next() => match received {
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return,
+                Some(Ok(_)) => {
+                    is_silent = false;
+                    continue;
                 }
-                None => return,
             },
             _ = ask.tick() => {
                 if std::mem::replace(&mut is_silent, true) {
@@ -89,12 +91,12 @@ async fn tell(
                 }
                 Message::Ping(bytes::Bytes::new())
             }
-            received = socket.next() => match received {
-                Some(Ok(Message::Close(_)) | Err(_)) | None => return,
-                Some(Ok(_)) => {
-                    is_silent = false;
-                    continue;
+            report = reports.next() => match report {
+                Some(report) => {
+                    number = number.wrapping_add(1);
+                    Message::Text(text(&report, number).into())
                 }
+                None => return,
             },
         };
         if !matches!(timeout(STALL, socket.send(message)).await, Ok(Ok(()))) {
