@@ -47,7 +47,7 @@ macro_rules! index_conformance {
         $crate::index_conformance!(@$how $make:
             counts_what_was_committed, takes_values_of_any_length, commits_all_of_a_group_or_nothing, remembers_how_far_it_has_come,
             knows_an_instance_by_its_digest, takes_what_is_read_again_once, keeps_another_data_set_that_is_read_again_aside, finds_by_every_kind_of_matching,
-            puts_names_with_the_marks_that_were_typed_first, finds_by_what_only_the_instances_tell,
+            puts_names_with_the_marks_that_were_typed_first, finds_by_what_only_the_instances_tell, compares_numbers_in_text_by_what_they_mean,
             says_when_a_search_ends_before_all_was_looked_at, pages_series_and_instances_without_gap,
             finds_all_that_matches_and_nothing_else, finds_what_has_no_value_by_any_where_that_is_wanted, tells_where_a_count_and_a_search_end_before_all_was_looked_at,
             gives_each_patient_of_a_name_once, pages_without_gap_or_repetition, finds_names_however_they_are_typed, gives_headers_in_pages,

@@ -145,6 +145,12 @@ impl Attributes {
         self.texts(tag).into_iter().next().filter(|value| !value.is_empty())
     }
 
+    /// The block of a group that a private creator has here (PS3.5 §7.8.1).
+    pub fn private_block(&self, group: u16, creator: &str) -> Option<u16> {
+        let mut blocks = self.iter().filter(|e| e.tag.0 == group && (0x10..=0xFF).contains(&e.tag.1));
+        blocks.find(|e| self.strings(e).first().is_some_and(|name| name == creator)).map(|e| e.tag.1)
+    }
+
     /// The value of a UI element as it stands, without padding.
     pub fn uid(&self, tag: Tag) -> Option<&str> {
         let Value::Bytes(bytes) = &self.get(tag)?.value else { return None };

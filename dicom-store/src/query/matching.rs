@@ -4,7 +4,7 @@ use dicom::dictionary_std::tags;
 
 use super::date_time::{Kind, Range};
 use super::{Key, Matching, Options, Query};
-use crate::model::{Attributes, PersonName, Tag};
+use crate::model::{Attributes, Element, PersonName, Tag, VR};
 
 /// Dates with the times that belong to them.
 const PAIRS: &[(Tag, Tag)] = &[
@@ -69,7 +69,10 @@ fn key_matches(key: &Key, row: &Attributes, options: Options) -> bool {
         Matching::Name(name) => row.texts(tag).iter().any(|value| name.matches(&PersonName::parse(value))),
         Matching::Values(wanted) => {
             let stored = row.texts(tag);
-            let numbers = if stored.is_empty() { row.floats(tag) } else { Vec::new() };
+            // A number in text is what it means, however it is written: the answers of DICOMweb tell `01` as 1.
+            let is_number = |element: &Element| matches!(element.vr, VR::IS | VR::DS);
+            let has_numbers = stored.is_empty() || row.get(tag).is_some_and(is_number);
+            let numbers = if has_numbers { row.floats(tag) } else { Vec::new() };
             let is_stored = |value: &String| {
                 stored.contains(value) || value.parse().is_ok_and(|value: f64| numbers.contains(&value))
             };
@@ -82,8 +85,7 @@ fn key_matches(key: &Key, row: &Attributes, options: Options) -> bool {
 fn tag_in(key: &Key, row: &Attributes) -> Option<Tag> {
     let Some(creator) = &key.creator else { return Some(key.tag()) };
     let Tag(group, element) = key.tag();
-    let mut blocks = row.iter().filter(|e| e.tag.0 == group && (0x10..=0xFF).contains(&e.tag.1));
-    let block = blocks.find(|e| row.strings(e).first() == Some(creator))?.tag.1;
+    let block = row.private_block(group, creator)?;
     Some(Tag(group, (block << 8) | (element & 0xFF)))
 }
 
@@ -97,7 +99,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::model::{Level, VR};
+    use crate::model::Level;
 
     fn row() -> Attributes {
         let mut row = Attributes::new();
@@ -105,6 +107,7 @@ mod tests {
         row.put_text(tags::STUDY_TIME, VR::TM, "083000");
         row.put_text(tags::STUDY_DESCRIPTION, VR::LO, "CT sọ não");
         row.put_text(tags::PATIENT_NAME, VR::PN, "Nguyễn^Văn An=阮");
+        row.put_text(tags::SERIES_NUMBER, VR::IS, "01");
         row.put_texts(tags::MODALITIES_IN_STUDY, VR::CS, &["CT", "SR"]);
         let mut request = Attributes::new();
         request.put_text(tags::REQUESTED_PROCEDURE_ID, VR::SH, "RP1");
@@ -143,6 +146,9 @@ mod tests {
     #[case(&[tags::PATIENT_NAME], VR::PN, "an nguy", true)]
     #[case(&[tags::MODALITIES_IN_STUDY], VR::CS, "SR", true)]
     #[case(&[tags::MODALITIES_IN_STUDY], VR::CS, "MR\\SR", true)]
+    #[case(&[tags::SERIES_NUMBER], VR::IS, "1", true)]
+    #[case(&[tags::SERIES_NUMBER], VR::IS, "+001", true)]
+    #[case(&[tags::SERIES_NUMBER], VR::IS, "10", false)]
     #[case(&[tags::ACCESSION_NUMBER], VR::SH, "\"\"", true)]
     #[case(&[tags::STUDY_DATE], VR::DA, "\"\"", false)]
     #[case(&[tags::REQUEST_ATTRIBUTES_SEQUENCE, tags::REQUESTED_PROCEDURE_ID], VR::SH, "RP2", true)]

@@ -114,6 +114,31 @@ pub async fn finds_by_what_only_the_instances_tell(index: &dyn Index) {
     assert_eq!(uids(index, &by_instance, tags::STUDY_INSTANCE_UID).await, study_uids(&[&second]));
 }
 
+pub async fn compares_numbers_in_text_by_what_they_mean(index: &dyn Index) {
+    let sample = ct().with(tags::SERIES_NUMBER, VR::IS, "01").with(tags::INSTANCE_NUMBER, VR::IS, "+7").with(
+        tags::KVP,
+        VR::DS,
+        "120.0",
+    );
+    let other = ct().with(tags::SERIES_NUMBER, VR::IS, "10").with(tags::KVP, VR::DS, "1200");
+    commit(index, &[sample.clone(), other]).await;
+    for (tag, vr, written, others) in [
+        (tags::SERIES_NUMBER, VR::IS, "01", ["1", "001"]),
+        (tags::INSTANCE_NUMBER, VR::IS, "+7", ["7", "07"]),
+        (tags::KVP, VR::DS, "120.0", ["120", "1.2E2"]),
+    ] {
+        for level in [Level::Study, Level::Series, Level::Instance] {
+            for key in [&[written][..], &others].concat() {
+                let found = uids(index, &query(level, &[(tag, vr, key)]), tags::STUDY_INSTANCE_UID).await;
+                assert_eq!(found, study_uids(&[&sample]), "{tag} {key} {level:?}");
+            }
+        }
+        // It is told as it was written.
+        let row = rows(index, &query(Level::Instance, &[(tag, vr, written)])).await.remove(0);
+        assert_eq!(row.text(tag).as_deref(), Some(written));
+    }
+}
+
 pub async fn says_when_a_search_ends_before_all_was_looked_at(index: &dyn Index) {
     let samples: Vec<Sample> = (0..5).map(|_| ct().with(tags::KVP, VR::DS, "120")).collect();
     commit(index, &samples).await;
