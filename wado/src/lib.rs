@@ -7,6 +7,7 @@
 //! | `attribute`, `dicom_json`, `dicom_xml` | attributes by name, data sets as text |
 //! | `search` | QIDO-RS |
 //! | `retrieve`, `renditions`, `report` | WADO-RS; images that were made lately; reports as pages |
+//! | `gone` | what was deleted, told from what never was |
 //! | `store` | STOW-RS |
 //! | `destination`, `hooks`, `outbound` | a STOW-RS service of others, to forward to; programs that are told; what both have in common |
 //! | `workitems` | UPS-RS |
@@ -31,6 +32,7 @@ mod destination;
 mod dicom_json;
 mod dicom_xml;
 mod error;
+mod gone;
 mod hooks;
 mod multipart;
 mod negotiation;

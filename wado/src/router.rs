@@ -15,7 +15,7 @@ use crate::retrieve::bulk_data::{bulk_data, pixel_data};
 use crate::retrieve::{bulk::bulk, frames::frames, instance::instances, metadata::metadata};
 use crate::retrieve::{rendered::rendered, thumbnail::thumbnail};
 use crate::state::Web;
-use crate::{auth, capabilities, cors, rejection, search, store, workitems};
+use crate::{auth, capabilities, cors, gone, rejection, search, store, workitems};
 
 /// Text shorter than this is sent as it is.
 const WORTH_COMPRESSING: u16 = 1024;
@@ -32,9 +32,7 @@ pub fn router(web: Web) -> Router {
         .route("/studies", get(search::studies).post(store::store))
         .route("/series", get(search::series))
         .route("/instances", get(search::instances))
-        .merge(study())
-        .merge(series())
-        .merge(instance())
+        .merge(study().merge(series()).merge(instance()).layer(from_fn_with_state(web.clone(), gone::told)))
         .merge(workitems::router())
         .fallback(unknown)
         .method_not_allowed_fallback(not_allowed)

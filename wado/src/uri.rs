@@ -9,16 +9,18 @@ mod request;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::from_fn_with_state;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use dicom_store::model::FrameNumber;
+use http::StatusCode;
+use http::request::Parts;
 
 use crate::api::not_allowed;
 use crate::error::Problem;
 use crate::retrieve::rendered::{offers, rendered};
 use crate::retrieve::{self, instance::instances, presentation_state};
 use crate::state::Web;
-use crate::{auth, cors};
+use crate::{auth, cors, gone};
 
 use request::{Asked, Form};
 
@@ -33,9 +35,19 @@ pub fn uri_router(web: Web) -> Router {
 }
 
 async fn wado(State(web): State<Web>, request: Request) -> Result<Response, Problem> {
-    let (mut parts, _) = request.into_parts();
+    let (parts, _) = request.into_parts();
     let asked = Asked::read(&parts.headers, &parts.uri)?;
-    let retrieval = retrieve::Retrieval::of(&mut parts, &web, asked.target, asked.accepts, asked.parameters);
+    let (session, named) = (web.session(&parts), asked.target.resource()?);
+    match answer(&web, parts, asked).await {
+        Err(problem) if problem.status == StatusCode::NOT_FOUND => {
+            Ok(gone::instead(&session, &named, problem.into_response()).await)
+        }
+        answered => answered,
+    }
+}
+
+async fn answer(web: &Web, mut parts: Parts, asked: Asked) -> Result<Response, Problem> {
+    let retrieval = retrieve::Retrieval::of(&mut parts, web, asked.target, asked.accepts, asked.parameters);
     match asked.form {
         Form::Instance => instances(retrieval).await,
         Form::Presented { state, frame } => {

@@ -2,8 +2,9 @@
 
 use super::Session;
 use crate::access::Action;
-use crate::index::{AuditRow, Hidden, KeptAside, Recorded, StudyText, TextCount, TextQuery};
-use crate::ledger::{Entry, Order};
+use crate::index::{AuditRow, Hidden, InstanceState, KeptAside, Recorded, StudyText, TextCount, TextQuery};
+use crate::ledger::{Act, Entry, Order};
+use crate::model::Resource;
 use crate::{Error, ErrorKind, Result};
 
 /// Characters of a reason, at the most.
@@ -59,6 +60,22 @@ impl Session {
     pub async fn hidden(&self, limit: u32) -> Result<Vec<Hidden>> {
         self.caller.check(Action::Delete)?;
         self.archive.inner.index.hidden(None, limit).await
+    }
+
+    /// Whether nothing of a resource is shown, and what was there last was deleted and can be restored. Who may retrieve
+    /// is told; not what it was, nor by whom it was deleted.
+    ///
+    /// # Errors
+    /// `Forbidden`, `Unavailable`.
+    pub async fn is_deleted(&self, of: &Resource) -> Result<bool> {
+        self.caller.check(Action::Retrieve)?;
+        let index = &self.archive.inner.index;
+        let Some(last) = index.hidden(Some(of), 1).await?.pop() else { return Ok(false) };
+        if last.state != InstanceState::Deleted || !index.instances(of).await?.is_empty() {
+            return Ok(false);
+        }
+        let act = index.act_of(last.act).await?;
+        Ok(act.is_some_and(|recorded| matches!(recorded.entry.act, Act::Delete { .. })))
     }
 
     /// What came under UIDs that were taken and is kept aside, from the newest.

@@ -2,11 +2,12 @@
 
 use dicom::dictionary_std::tags;
 use dicom_store::fixture::{Sample, ct};
+use dicom_store::model::Tag;
 use http::header::CONTENT_TYPE;
 use http::{Request, StatusCode};
 use serde_json::{Value, json};
 
-use super::service::{AS_STORED, Answer, JSON, Service};
+use super::service::{AS_STORED, Answer, JSON, Service, parsed};
 
 pub(crate) async fn act(service: &Service, act: Value, reason: &str) -> Answer {
     let body = json!({ "act": act, "reason": reason }).to_string();
@@ -41,7 +42,7 @@ async fn a_deleted_study_is_not_found_and_can_be_restored() {
     );
     for path in ["", "/metadata", "/thumbnail"] {
         let answer = service.get(&format!("{}{path}", study(&sample)), "*/*").await;
-        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}");
+        assert_eq!(answer.status, StatusCode::GONE, "{path}");
     }
     assert_eq!(delete(&service, &study(&sample)).await.status, StatusCode::NOT_FOUND);
     assert_eq!(service.get("/studies", JSON).await.status, StatusCode::NO_CONTENT);
@@ -55,13 +56,117 @@ async fn a_deleted_study_is_not_found_and_can_be_restored() {
     assert_eq!(rows(&service, "/audit").await.as_array().unwrap().len(), 2);
 }
 
+fn series(sample: &Sample) -> String {
+    format!("{}/series/{}", study(sample), sample.uid(tags::SERIES_INSTANCE_UID))
+}
+
+fn instance(sample: &Sample) -> String {
+    format!("{}/instances/{}", series(sample), sample.sop_instance())
+}
+
+#[tokio::test]
+async fn what_was_deleted_is_410_and_what_never_was_is_404() {
+    let service = Service::open().await;
+    let sample = ct();
+    let (second, other) = (sample.next(2), sample.next_series(2));
+    service.store(&[sample.file(), second.file(), other.file()]).await;
+    let get = async |path: &str| service.get(path, "*/*").await;
+    assert_eq!(delete(&service, &instance(&sample)).await.status, StatusCode::NO_CONTENT);
+    for path in ["", "/metadata", "/rendered", "/thumbnail", "/frames/1", "/bulkdata/7FE00010"] {
+        let answer = get(&format!("{}{path}", instance(&sample))).await;
+        assert_eq!(answer.status, StatusCode::GONE, "{path}");
+        assert_eq!(answer.field("content-type"), "application/problem+json");
+        assert!(answer.text().contains(sample.sop_instance().as_str()), "{}", answer.text());
+        // It may be restored at any time.
+        assert_eq!(answer.field("cache-control"), "no-store");
+    }
+    let by_parameters = |series: &str| {
+        let (study, instance) = (sample.study(), sample.sop_instance());
+        format!("/wado?requestType=WADO&studyUID={study}&seriesUID={series}&objectUID={instance}")
+    };
+    let of_series = sample.uid(tags::SERIES_INSTANCE_UID);
+    for contents in ["", "&contentType=application/dicom"] {
+        let path = format!("{}{contents}", by_parameters(&of_series));
+        assert_eq!(get(&path).await.status, StatusCode::GONE, "{path}");
+    }
+    // Under another path it never was, and what is shown lacks a frame as ever.
+    assert_eq!(get(&by_parameters("2.25.404")).await.status, StatusCode::NOT_FOUND);
+    for path in [
+        format!("{}/instances/{}", series(&other), sample.sop_instance()),
+        format!("{}/series/2.25.404", study(&sample)),
+        format!("{}/frames/2", instance(&second)),
+        format!("{}/nothing", instance(&sample)),
+    ] {
+        assert_eq!(get(&path).await.status, StatusCode::NOT_FOUND, "{path}");
+    }
+    assert_eq!(get(&series(&sample)).await.status, StatusCode::OK);
+    assert_eq!(delete(&service, &instance(&second)).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(get(&series(&sample)).await.status, StatusCode::GONE);
+    assert_eq!(get(&study(&sample)).await.status, StatusCode::OK);
+    // What comes again is there again.
+    service.store(&[sample.file()]).await;
+    assert_eq!(get(&instance(&sample)).await.status, StatusCode::OK);
+    // What was destroyed is as if it had never come, and so is what was rejected.
+    let destroy = json!({ "kind": "destroy", "of": { "study": sample.study() } });
+    assert_eq!(act(&service, destroy, "by order").await.status, StatusCode::OK);
+    assert_eq!(get(&study(&sample)).await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn what_was_deleted_is_not_told_to_strangers() {
+    let closed = Service::with(wado::Config::default()).await;
+    let sample = ct();
+    let session = dicom_store::fixture::system(&closed.archive);
+    dicom_store::fixture::store(&session, &sample).await.unwrap();
+    let order = json!({ "kind": "delete", "of": { "study": sample.study() } });
+    session.act(&serde_json::from_value(order).unwrap(), "").await.unwrap();
+    for path in [study(&sample), "/studies/2.25.404".to_owned()] {
+        assert_eq!(closed.get(&path, "*/*").await.status, StatusCode::UNAUTHORIZED, "{path}");
+    }
+    let of = dicom_store::model::Resource::Study(sample.study());
+    assert!(session.is_deleted(&of).await.unwrap());
+    let stranger = dicom_store::Caller::Web { subject: dicom_store::Subject::Anonymous, address: None };
+    assert!(closed.archive.acting_as(stranger).is_deleted(&of).await.is_err());
+}
+
+#[tokio::test]
+async fn what_is_stored_is_not_coerced_and_what_is_corrected_says_what_it_was() {
+    const ORIGINALS: Tag = Tag(0x0400, 0x0561);
+    let service = Service::open().await;
+    // Of one study that says two things of its patient.
+    let sample = ct().patient_id("7").name("WRONG^NAME");
+    let files = [sample.file(), sample.next(2).name("OTHER^NAME").patient_id("8").file()];
+    let (content_type, body) = super::service::multipart(&files);
+    let stored = service.post(&study(&sample), &content_type, body).await;
+    assert_eq!(stored.status, StatusCode::OK, "{}", stored.text());
+    assert!(!stored.text().contains("04000561"), "{}", stored.text());
+    let parts = service.get(&study(&sample), AS_STORED).await.parts();
+    let given: Vec<&[u8]> = parts.iter().map(|part| &part.body[..]).collect();
+    assert_eq!(given, files.each_ref().map(Vec::as_slice));
+
+    let values = json!({ "AccessionNumber": "A-1" });
+    let order = json!({ "kind": "correct-study", "study": sample.study(), "values": values });
+    assert_eq!(act(&service, order, "none came").await.status, StatusCode::OK);
+    let answer = service.get(&instance(&sample), "application/dicom").await;
+    let (_, told) = parsed(&answer.body);
+    assert_eq!(told.text(tags::ACCESSION_NUMBER).as_deref(), Some("A-1"));
+    let original = &told.items(ORIGINALS)[0];
+    let modified = &original.items(Tag(0x0400, 0x0550))[0];
+    assert!(modified.get(tags::ACCESSION_NUMBER).unwrap().value.is_empty(), "it had none");
+    assert_eq!(original.text(Tag(0x0400, 0x0563)).as_deref(), Some("FILMLESS"));
+    assert_eq!(original.text(Tag(0x0400, 0x0565)).as_deref(), Some("CORRECT"));
+    assert!(original.text(Tag(0x0400, 0x0562)).unwrap().ends_with("+0000"));
+    let metadata = service.get(&format!("{}/metadata", instance(&sample)), JSON).await.json();
+    assert_eq!(metadata[0]["04000561"]["Value"][0]["04000565"]["Value"][0], "CORRECT");
+}
+
 #[tokio::test]
 async fn what_is_rejected_is_gone_with_its_note_and_does_not_come_back() {
     let service = Service::open().await;
     let (sample, other) = (ct(), ct());
     let (bad, kept) = (sample.next(2), sample.next_series(2));
     service.store(&[sample.file(), bad.file(), kept.file(), other.file()]).await;
-    let series = format!("{}/series/{}", study(&sample), sample.uid(tags::SERIES_INSTANCE_UID));
+    let series = series(&sample);
     let wrong = delete(&service, &format!("{series}?rejection=113000")).await;
     assert_eq!(wrong.status, StatusCode::BAD_REQUEST);
     let done = delete(&service, &format!("{series}?rejection=113037")).await;
