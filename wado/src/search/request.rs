@@ -91,6 +91,9 @@ impl Search {
         let is_list = path.vr == VR::UI || tag == tags::MODALITIES_IN_STUDY;
         let value = if is_list { value.replace(',', "\\") } else { value.to_owned() };
         self.include.matched(tag);
+        if path.tags.len() == 1 {
+            self.include.creator(tag, &value);
+        }
         self.push(name, Key::parse_with(&path.tags, path.vr, &value, self.query.options)?);
         Ok(())
     }

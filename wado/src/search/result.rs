@@ -58,6 +58,8 @@ pub(super) struct Include {
     fields: Vec<Tag>,
     /// Attributes that were matched on: they are shown as well.
     matched: Vec<Tag>,
+    /// Whose the private blocks are that the request names: the number of a block is only the request's.
+    creators: Vec<(Tag, String)>,
 }
 
 impl Include {
@@ -75,6 +77,13 @@ impl Include {
 
     pub(super) fn matched(&mut self, tag: Tag) {
         self.matched.push(tag);
+    }
+
+    /// Notes the creator of a private block, where a parameter is one.
+    pub(super) fn creator(&mut self, tag: Tag, name: &str) {
+        if tag.0 % 2 == 1 && (0x10..=0xFF).contains(&tag.1) {
+            self.creators.push((tag, name.trim().to_owned()));
+        }
     }
 
     /// Whether it is asked how much there is of the patient.
@@ -104,6 +113,25 @@ pub(super) struct Shape {
     /// In order, with their VRs.
     required: Vec<(Tag, VR)>,
     if_known: Vec<Tag>,
+    private: Vec<Private>,
+}
+
+/// A private attribute that is shown, by the number of its block in the request; whose it is, where that is said.
+struct Private {
+    tag: Tag,
+    creator: Option<String>,
+}
+
+impl Private {
+    /// Where a row has it: the creator of its block, and the attribute itself. Both are told.
+    fn places(&self, row: &Attributes) -> Option<[Tag; 2]> {
+        let Tag(group, element) = self.tag;
+        let block = match &self.creator {
+            Some(creator) => row.private_block(group, creator)?,
+            None => element >> 8,
+        };
+        Some([Tag(group, block), Tag(group, block << 8 | element & 0xFF)])
+    }
 }
 
 impl Shape {
@@ -111,6 +139,15 @@ impl Shape {
         let mut required = Vec::new();
         let mut if_known = include.fields;
         if_known.extend(include.matched);
+        let is_private = |tag: &Tag| tag.0 % 2 == 1 && tag.1 >= 0x1000;
+        let creator = |tag: Tag| {
+            let mut of_block = include.creators.iter().filter(|(block, _)| *block == Tag(tag.0, tag.1 >> 8));
+            of_block.next().map(|(_, name)| name.clone())
+        };
+        let private = if_known.iter().copied().filter(is_private);
+        let private = private.map(|tag| Private { tag, creator: creator(tag) }).collect();
+        // Without an attribute of its block a creator says nothing.
+        if_known.retain(|tag| tag.0 % 2 == 0);
         // Attributes of the levels above are added where the path does not say which entity it is.
         if level == Level::Study || target.study.is_none() {
             required.extend_from_slice(STUDY);
@@ -131,20 +168,22 @@ impl Shape {
         required.sort_unstable();
         required.dedup();
         let required = required.into_iter().map(|tag| (tag, attribute::vr(tag))).collect();
-        Self { level, all: include.all, required, if_known }
+        Self { level, all: include.all, required, if_known, private }
     }
 
     /// The result for one row.
     pub(super) fn result(&self, row: &Attributes, base: &BaseUrl) -> Attributes {
         let mut result = Attributes::new();
         result.reserve(row.len() + self.required.len());
+        let private: Vec<Tag> = self.private.iter().filter_map(|one| one.places(row)).flatten().collect();
         let mut required = self.required.iter().peekable();
         for element in row {
             while let Some((tag, vr)) = required.next_if(|(tag, _)| *tag < element.tag) {
                 result.put_empty(*tag, *vr);
             }
             let is_required = required.next_if(|(tag, _)| *tag == element.tag).is_some();
-            if is_required || self.all || self.if_known.contains(&element.tag) {
+            let is_asked = self.if_known.contains(&element.tag) || private.contains(&element.tag);
+            if is_required || self.all || is_asked {
                 result.put_from(row, element);
             }
         }

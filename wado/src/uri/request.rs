@@ -267,6 +267,8 @@ mod tests {
     #[case("&region=0.5,0,0.5,1")]
     #[case("&region=0,0,1")]
     #[case("&anonymize=yes")]
+    #[case("&anonymize=yes&contentType=application/dicom")]
+    #[case("&anonymize=no")]
     #[case("&transferSyntax=1.2.840.10008.1.2.1")]
     #[case("&presentationUID=1.2")]
     #[case("&presentationUID=1.2&presentationSeriesUID=1.3&windowCenter=1&windowWidth=2")]

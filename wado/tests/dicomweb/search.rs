@@ -1,3 +1,5 @@
+use dicom::dictionary_std::tags;
+use dicom_store::model::{Tag, VR};
 use http::{Method, Request, StatusCode};
 use rstest::rstest;
 use serde_json::Value;
@@ -63,6 +65,80 @@ async fn results_hold_what_the_standard_requires_even_when_empty() {
     assert_eq!(instance["0020000E"]["Value"][0], "1.6");
     let url = instance["00081190"]["Value"][0].as_str().unwrap();
     assert_eq!(service.get(url, INSTANCES).await.status, StatusCode::OK);
+}
+
+/// PS3.18 §8.8.1: what is given is UTF-8, and a character set that is not supported is ignored.
+#[rstest]
+#[case("/studies", JSON)]
+#[case("/studies", "application/json")]
+#[case("/studies/1.2/metadata", JSON)]
+#[case("/studies", "multipart/related; type=\"application/dicom+xml\"")]
+#[case("/studies/1.2/metadata", "multipart/related; type=\"application/dicom+xml\"")]
+#[tokio::test]
+async fn text_is_utf_8_whatever_character_set_is_asked_for(#[case] path: &str, #[case] accept: &str) {
+    let service = two_studies().await;
+    for charset in ["utf-8", "UTF-8", "iso-8859-1", "utf-16,*;q=0", "nonsense", ""] {
+        let path = format!("{path}?charset={charset}");
+        let fields = [("accept", accept), ("accept-charset", charset)];
+        let fields = if charset.is_empty() { &fields[..1] } else { &fields };
+        let answer = service.get_with(&path, fields).await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}");
+        let text = std::str::from_utf8(&answer.body).unwrap();
+        assert!(text.contains("Nguyễn"), "{path}: {text}");
+        if accept.contains("xml") {
+            assert!(text.contains("encoding=\"UTF-8\""), "{path}: {text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_number_is_found_by_what_the_answer_tells_of_it() {
+    let service = Service::open().await;
+    let mut attributes = image("1.2", "1.3", "1.4");
+    attributes.put_text(tags::SERIES_NUMBER, VR::IS, "01");
+    service.store(&[explicit(&attributes), explicit(&image("2.2", "2.3", "2.4"))]).await;
+    let told = found(&service, "/studies/1.2/series").await[0]["00200011"]["Value"][0].clone();
+    assert_eq!(told, 1);
+    for (number, expected) in [("1", 2), ("01", 2), ("10", 0)] {
+        let rows = found(&service, &format!("/series?SeriesNumber={number}")).await;
+        assert_eq!(rows.len(), expected, "{number}");
+    }
+}
+
+/// Private blocks may have another number in every instance (PS3.5 §7.8.1).
+#[tokio::test]
+async fn private_attributes_are_found_and_told_with_their_creator() {
+    let service = Service::open().await;
+    let with = |instance: &str, blocks: &[(u16, &str, &str)]| {
+        let mut attributes = image("1.2", "1.3", instance);
+        for (block, creator, value) in blocks {
+            attributes.put_text(Tag(0x0009, *block), VR::LO, creator);
+            attributes.put_text(Tag(0x0009, block << 8 | 1), VR::LO, value);
+        }
+        explicit(&attributes)
+    };
+    service
+        .store(&[
+            with("1.4", &[(0x10, "ACME", "x")]),
+            with("1.5", &[(0x10, "OTHER", "no"), (0x11, "ACME", "x")]),
+            with("1.6", &[(0x10, "OTHER", "x")]),
+            with("1.7", &[(0x10, "ACME", "y")]),
+        ])
+        .await;
+    let told = |row: &Value| {
+        let private = row.as_object().unwrap().iter().filter(|(tag, _)| tag.starts_with("0009"));
+        private
+            .map(|(tag, value)| format!("{tag}={}", value["Value"][0].as_str().unwrap()))
+            .collect::<Vec<_>>()
+    };
+    let rows = found(&service, "/instances?00090010=ACME&00091001=x").await;
+    let rows: Vec<_> = rows.iter().map(told).collect();
+    assert_eq!(rows, [["00090010=ACME", "00091001=x"], ["00090011=ACME", "00091101=x"]]);
+    // Asked for and not matched: of whoever has it, with its creator.
+    let rows = found(&service, "/instances?SOPInstanceUID=1.6&includefield=00091001").await;
+    assert_eq!(told(&rows[0]), ["00090010=OTHER", "00091001=x"]);
+    let rows = found(&service, "/instances?SOPInstanceUID=1.6").await;
+    assert!(told(&rows[0]).is_empty());
 }
 
 #[tokio::test]
@@ -132,14 +208,39 @@ async fn pages_of_listed_origins_may_use_the_service() {
         (StatusCode::NO_CONTENT, origin)
     );
     assert!(answer.field("access-control-allow-headers").contains("accept, authorization"));
+    // Pages that embed nothing but what says it may be embedded (Fetch standard, Cross-Origin-Embedder-Policy) may, too.
+    let policy = "cross-origin-resource-policy";
+    assert_eq!(answer.field(policy), "cross-origin");
     // Refusals are marked too; other origins are not.
     let refused = service.get_with("/studies", &[("accept", JSON), ("origin", origin)]).await;
     assert_eq!(
-        (refused.status, refused.field("access-control-allow-origin")),
-        (StatusCode::UNAUTHORIZED, origin)
+        (refused.status, refused.field("access-control-allow-origin"), refused.field(policy)),
+        (StatusCode::UNAUTHORIZED, origin, "cross-origin")
     );
     let other = service.get_with("/studies", &[("accept", JSON), ("origin", "https://evil.test")]).await;
-    assert_eq!(other.field("access-control-allow-origin"), "");
+    assert_eq!((other.field("access-control-allow-origin"), other.field(policy)), ("", ""));
+    let open =
+        Service::with(Config { open: true, cors_origins: vec![origin.into()], ..Config::default() }).await;
+    open.store(&[explicit(&image("1.2", "1.3", "1.4"))]).await;
+    for (path, accept, status) in [
+        ("", JSON, 200),
+        ("/metadata", JSON, 200),
+        ("", INSTANCES, 200),
+        ("/frames/1", "application/octet-stream", 200),
+        ("/bulkdata/7FE00010", "application/octet-stream", 200),
+        ("/rendered", "image/jpeg", 200),
+        ("/frames/1/rendered", "image/png", 200),
+        ("/thumbnail", "image/jpeg", 200),
+        ("/frames/9", "application/octet-stream", 404),
+        ("/rendered", "text/nonsense", 406),
+    ] {
+        let whole = "/studies/1.2/series/1.3/instances/1.4";
+        let path =
+            if accept == JSON && path.is_empty() { "/studies".into() } else { format!("{whole}{path}") };
+        let answer = open.get_with(&path, &[("accept", accept), ("origin", origin)]).await;
+        assert_eq!((answer.status.as_u16(), answer.field(policy)), (status, "cross-origin"), "{path}");
+        assert_eq!(answer.field("access-control-allow-origin"), origin, "{path}");
+    }
 }
 
 #[tokio::test]
