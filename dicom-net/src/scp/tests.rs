@@ -3,6 +3,7 @@
 mod association;
 mod commitment;
 mod conformance;
+mod counts;
 mod operations;
 mod peer;
 mod services;

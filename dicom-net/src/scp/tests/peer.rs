@@ -26,6 +26,7 @@ pub(super) const EXPLICIT: &str = "1.2.840.10008.1.2.1";
 pub(super) const VERIFICATION: &str = "1.2.840.10008.1.1";
 pub(super) const CT: &str = "1.2.840.10008.5.1.4.1.1.2";
 pub(super) const FIND: &str = "1.2.840.10008.5.1.4.1.2.2.1";
+pub(super) const GET: &str = "1.2.840.10008.5.1.4.1.2.2.3";
 pub(super) const MOVE: &str = "1.2.840.10008.5.1.4.1.2.2.2";
 pub(super) const PATIENT_ROOT_MOVE: &str = "1.2.840.10008.5.1.4.1.2.1.2";
 

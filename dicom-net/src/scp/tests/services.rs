@@ -4,6 +4,7 @@ use dicom::dictionary_std::tags;
 use dicom_store::Peer as RemoteAe;
 use dicom_store::fixture::{self, Sample, ct};
 use dicom_store::model::{Attributes, Encoding, Resource, VR};
+use dicom_ul::pdu::{RequestorRoles, UserVariableItem};
 use rstest::rstest;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -11,7 +12,8 @@ use worker::destination::Sent;
 use worker::{CpuPool, Destination};
 
 use super::peer::{
-    CT, EXPLICIT, FIND, MOVE, PATIENT_ROOT_MOVE, Peer, Running, VERIFICATION, command, message, p_data, serve,
+    CT, EXPLICIT, FIND, GET, MOVE, PATIENT_ROOT_MOVE, Peer, Running, VERIFICATION, command, message, p_data,
+    serve,
 };
 use crate::Config;
 use crate::destination::DimseDestination;
@@ -22,19 +24,23 @@ fn known() -> Config {
     Config { peers, ..Config::default() }
 }
 
-fn store_message(sample: &Sample) -> Vec<u8> {
-    let command = command(CT, 1, true, &[(0x1000, sample.sop_instance().as_str())]);
-    message(1, &command, Some(&sample.data_set()))
+pub(super) fn store_message(sample: &Sample) -> Vec<u8> {
+    store_on(1, sample)
 }
 
-fn identifier(level: &str, keys: &[(dicom_store::model::Tag, VR, &str)]) -> Vec<u8> {
+fn store_on(context: u8, sample: &Sample) -> Vec<u8> {
+    let command = command(CT, 1, true, &[(0x1000, sample.sop_instance().as_str())]);
+    message(context, &command, Some(&sample.data_set()))
+}
+
+pub(super) fn identifier(level: &str, keys: &[(dicom_store::model::Tag, VR, &str)]) -> Vec<u8> {
     let mut identifier = Attributes::new();
     identifier.put_text(tags::QUERY_RETRIEVE_LEVEL, VR::CS, level);
     keys.iter().for_each(|(tag, vr, value)| identifier.put_text(*tag, *vr, value));
     identifier.write(Encoding::ExplicitLittle)
 }
 
-fn find_message(identifier: &[u8]) -> Vec<u8> {
+pub(super) fn find_message(identifier: &[u8]) -> Vec<u8> {
     message(1, &command(FIND, 0x20, true, &[]), Some(identifier))
 }
 
@@ -228,6 +234,32 @@ async fn a_move_that_cannot_be_says_why() {
     assert_eq!(response.status, Status::UNABLE_TO_PERFORM_SUB_OPERATIONS);
     let failed = data.unwrap().texts(tags::FAILED_SOP_INSTANCE_UID_LIST);
     assert_eq!(failed, [sample.sop_instance().to_string()]);
+}
+
+/// Without a role of SCP the requestor of a C-GET takes no C-STORE; storing with us is what the context is for all the same
+/// (PS3.7 §D.3.3.4).
+#[rstest]
+#[case::nothing_is_said(None)]
+#[case::scu_alone(Some(RequestorRoles { scu: true, scp: false }))]
+#[tokio::test]
+async fn a_get_without_the_role_of_an_scp_fails_for_each_instance(#[case] roles: Option<RequestorRoles>) {
+    let server = serve(known()).await;
+    let sample = ct();
+    for sample in [&sample, &sample.next(2)] {
+        fixture::store(&server.session(), sample).await.unwrap();
+    }
+    let role = |roles| UserVariableItem::ScuScpRoleSelectionSubItem(CT.to_owned(), roles);
+    let variables = roles.map(role).into_iter().collect();
+    let mut peer = Peer::associate_with(&server, "WS1", &[(GET, EXPLICIT), (CT, EXPLICIT)], variables).await;
+    let study = identifier("STUDY", &[(tags::STUDY_INSTANCE_UID, VR::UI, sample.study().as_str())]);
+    peer.send(&message(1, &command(GET, 0x10, true, &[]), Some(&study))).await;
+    let (response, data) = peer.response().await;
+    assert_eq!(response.status, Status::UNABLE_TO_PERFORM_SUB_OPERATIONS);
+    let failed = data.unwrap().texts(tags::FAILED_SOP_INSTANCE_UID_LIST);
+    assert_eq!(failed.len(), 2);
+    assert!(failed.contains(&sample.sop_instance().to_string()));
+    assert_eq!(peer.ask(&store_on(3, &sample.next(3))).await.0.status, Status::SUCCESS);
+    peer.release().await;
 }
 
 #[tokio::test]
