@@ -6,6 +6,7 @@ use anyhow::Result;
 use tests::{
     Pacs,
     corpus::{NGUYEN, ct, ct_of_size, report, us_multiframe},
+    modality::dump,
     pacs::data_set_of,
     peers::{pydicom_data, pynetdicom},
 };
@@ -46,6 +47,47 @@ async fn gives_pynetdicom_a_study_and_counts_it() -> Result<()> {
         // pynetdicom proposes Implicit VR too, so the bytes may differ; that it came is what counts here.
         let path = folder.join(format!("{}.dcm", instance.sop_instance));
         assert!(path.is_file(), "{} did not come", instance.sop_instance);
+    }
+    Ok(())
+}
+
+/// PS3.3 §C.12.1.1.9, as DCMTK reads it.
+#[tokio::test]
+async fn what_was_corrected_says_when_by_whom_and_what_it_was() -> Result<()> {
+    let pacs = Pacs::start().await?;
+    let instances = ct(NGUYEN, 2);
+    pacs.hold(&instances).await?;
+    let order = serde_json::json!({
+        "act": { "kind": "correct-patient", "patient": { "id": "BN-0001" }, "values": { "PatientName": "TRẦN^BÌNH" } },
+        "reason": "typed wrongly",
+    });
+    let done = pacs.web().post_json("/api/v1/acts", &order).await?;
+    assert_eq!(done.status.as_u16(), 200, "{done:?}");
+    let entry: serde_json::Value = serde_json::from_slice(&done.body)?;
+    let at = entry[0]["at"].as_u64().expect("when the act was, in milliseconds");
+    let files = pacs.modality("WS_1").get("2.25.7001", &pacs.scratch("got")?).await?;
+    assert_eq!(files.len(), 2);
+    for file in files {
+        let read = dump(&file).await?;
+        let value = |element: &str| {
+            let line = read.lines().find(|line| line.trim_start().starts_with(element)).unwrap_or_default();
+            line.split(['[', ']']).nth(1).unwrap_or_default().to_owned()
+        };
+        assert!(read.contains("(0400,0561) SQ") && read.contains("(0400,0550) SQ"), "{read}");
+        assert_eq!(value("(0010,0010)"), "TRẦN^BÌNH", "{read}");
+        assert_eq!(value("(0400,0563)"), "FILMLESS", "{read}");
+        assert_eq!(value("(0400,0565)"), "CORRECT", "{read}");
+        // Type 2, and nobody is known who had it otherwise.
+        assert!(read.contains("(0400,0564)"), "{read}");
+        let (second, zone) = (value("(0400,0562)"), "+0000");
+        let seconds_of_the_hour = at / 1000 % 3600;
+        let (minute, second_of_it) = (seconds_of_the_hour / 60, seconds_of_the_hour % 60);
+        assert_eq!(second.get(10..14), Some(&*format!("{minute:02}{second_of_it:02}")), "{read}");
+        assert!(second.len() == 26 && second.ends_with(zone), "{second}");
+        let original = read.split("(0400,0550)").nth(1).unwrap_or_default();
+        let original = original.split("(fffe,e0dd)").next().unwrap_or_default();
+        assert!(original.contains("(0010,0010) PN [NGUYỄN^VĂN ĐỨC"), "{read}");
+        assert_eq!(original.matches(" PN ").count(), 1, "nothing else was changed: {original}");
     }
     Ok(())
 }

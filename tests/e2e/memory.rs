@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use tempfile::TempDir;
 use tests::{
     Program, Web,
-    by_hand::{Association, CT_IMAGE, Proposal, connect, p_data, pdv},
+    by_hand::{Association, CT_IMAGE, EXPLICIT_LITTLE, Proposal, connect, p_data, pdv},
     corpus::{DataSet, MUELLER, NGUYEN, ct_of_size},
     pacs::{data_set_of, stored_file},
 };
@@ -17,6 +17,8 @@ use tokio::{
 
 /// Multi-frame Grayscale Word Secondary Capture Image Storage.
 const SECONDARY_CAPTURE: &str = "1.2.840.10008.5.1.4.1.1.7.3";
+/// VL Whole Slide Microscopy Image Storage.
+const WHOLE_SLIDE: &str = "1.2.840.10008.5.1.4.1.1.77.1.6";
 /// Encapsulated Uncompressed Explicit VR Little Endian: fragments hold the samples themselves.
 const ENCAPSULATED_UNCOMPRESSED: &str = "1.2.840.10008.1.2.1.98";
 
@@ -27,8 +29,12 @@ const FRAMES: u16 = 520;
 const LIMIT: u64 = 200 * 1024 * 1024;
 
 fn header(study: &str, series: &str, instance: &str, frames: u16) -> Vec<u8> {
+    image(SECONDARY_CAPTURE, [study, series, instance], &frames.to_string(), EDGE)
+}
+
+fn image(class: &str, [study, series, instance]: [&str; 3], frames: &str, edge: u16) -> Vec<u8> {
     let mut set = DataSet::default();
-    set.text(0x0008, 0x0016, "UI", SECONDARY_CAPTURE);
+    set.text(0x0008, 0x0016, "UI", class);
     set.text(0x0008, 0x0018, "UI", instance);
     set.text(0x0008, 0x0060, "CS", "OT");
     set.text(0x0010, 0x0010, "PN", "Big^One");
@@ -37,9 +43,9 @@ fn header(study: &str, series: &str, instance: &str, frames: u16) -> Vec<u8> {
     set.text(0x0020, 0x000E, "UI", series);
     set.put(0x0028, 0x0002, "US", &1_u16.to_le_bytes());
     set.text(0x0028, 0x0004, "CS", "MONOCHROME2");
-    set.text(0x0028, 0x0008, "IS", &frames.to_string());
-    set.put(0x0028, 0x0010, "US", &EDGE.to_le_bytes());
-    set.put(0x0028, 0x0011, "US", &EDGE.to_le_bytes());
+    set.text(0x0028, 0x0008, "IS", frames);
+    set.put(0x0028, 0x0010, "US", &edge.to_le_bytes());
+    set.put(0x0028, 0x0011, "US", &edge.to_le_bytes());
     for (element, value) in [(0x0100, 16_u16), (0x0101, 16), (0x0102, 15), (0x0103, 0)] {
         set.put(0x0028, element, "US", &value.to_le_bytes());
     }
@@ -90,6 +96,80 @@ async fn takes_and_gives_four_gibibytes_frame_by_frame() -> Result<()> {
         assert_eq!(body.get(..2), Some(number.to_le_bytes().as_slice()), "frame {number} is another one");
     }
     assert_small(&program)
+}
+
+/// A slide of so many tiles, of 8 by 8 pixels with 16 bits, each of which begins with its number; native, or a fragment each.
+fn slide(uids: [&str; 3], tiles: u32, is_encapsulated: bool) -> Result<Vec<u8>> {
+    const TILE: usize = 8 * 8 * 2;
+    let mut bytes = image(WHOLE_SLIDE, uids, &tiles.to_string(), 8);
+    // Ends with the head of Pixel Data and an empty Basic Offset Table.
+    let head = bytes.len() - 20;
+    if !is_encapsulated {
+        bytes.truncate(head);
+        bytes.extend_from_slice(&[0xE0, 0x7F, 0x10, 0, b'O', b'W', 0, 0]);
+        bytes.extend_from_slice(&(u32::try_from(TILE)? * tiles).to_le_bytes());
+    }
+    for number in 1..=tiles {
+        if is_encapsulated {
+            bytes.extend_from_slice(&[0xFE, 0xFF, 0, 0xE0]);
+            bytes.extend_from_slice(&u32::try_from(TILE)?.to_le_bytes());
+        }
+        bytes.extend_from_slice(&number.to_le_bytes());
+        bytes.resize(bytes.len() + TILE - 4, 0);
+    }
+    if is_encapsulated {
+        bytes.extend_from_slice(&[0xFE, 0xFF, 0xDD, 0xE0, 0, 0, 0, 0]);
+    }
+    Ok(bytes)
+}
+
+/// CPU time of the server for these frames, each of which has to be the right one.
+async fn cost(program: &Program, frames: &str, numbers: impl Iterator<Item = u32>) -> Result<Duration> {
+    let web = Web::new(program.http);
+    let before = program.usage()?;
+    for number in numbers {
+        let answer =
+            web.get(&format!("{frames}/{number}"), "application/octet-stream; transfer-syntax=*").await?;
+        assert_eq!(answer.body.get(..4), Some(number.to_le_bytes().as_slice()), "frame {number}: {answer:?}");
+    }
+    Ok(program.usage()?.since(before).cpu)
+}
+
+/// Of a slide of 100,000 tiles any costs what the first one does.
+async fn assert_frames_cost_the_same(study: &str, syntax: &str, is_encapsulated: bool) -> Result<()> {
+    const TILES: u32 = 100_000;
+    const ASKED: u32 = 200;
+    let folder = TempDir::new()?;
+    let program = Program::start(&folder.path().join("data"), &[]).await?;
+    let (series, instance) = (format!("{study}.1"), format!("{study}.1.1"));
+    let proposal = Proposal { id: 1, abstract_syntax: WHOLE_SLIDE, transfer_syntaxes: &[syntax] };
+    let mut association = Association::request(program.dimse, "SCANNER", &[proposal]).await?;
+    let slide = slide([study, &series, &instance], TILES, is_encapsulated)?;
+    assert_eq!(association.store(1, WHOLE_SLIDE, &instance, &slide).await?, 0);
+    association.release().await?;
+
+    let frames = format!("/dicom-web/studies/{study}/series/{series}/instances/{instance}/frames");
+    let first = cost(&program, &frames, (1..=ASKED).map(|_| 1)).await?;
+    let anywhere = cost(&program, &frames, (1..=ASKED).map(|n| n * (TILES / ASKED))).await?;
+    println!("{first:?} for the first frame, {anywhere:?} for any, {ASKED} times");
+    // What the clock of the system does not tell apart is the same.
+    let ticks = Duration::from_millis(100);
+    assert!(anywhere < first * 2 + ticks, "{anywhere:?} for any frame, {first:?} for the first");
+    let web = Web::new(program.http);
+    let behind =
+        web.get(&format!("{frames}/{}", TILES + 1), "application/octet-stream; transfer-syntax=*").await?;
+    assert_eq!(behind.status.as_u16(), 404, "{behind:?}");
+    assert_small(&program)
+}
+
+#[tokio::test]
+async fn gives_any_of_a_hundred_thousand_frames_at_the_price_of_the_first() -> Result<()> {
+    assert_frames_cost_the_same("2.25.8201", EXPLICIT_LITTLE, false).await
+}
+
+#[tokio::test]
+async fn gives_any_of_a_hundred_thousand_fragments_at_the_price_of_the_first() -> Result<()> {
+    assert_frames_cost_the_same("2.25.8202", ENCAPSULATED_UNCOMPRESSED, true).await
 }
 
 /// Sends one multi-frame image of so many frames; gives the status.

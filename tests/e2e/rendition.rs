@@ -62,5 +62,9 @@ async fn whoever_takes_any_transfer_syntax_gets_the_frame_that_was_made_for_the_
         let again = web.get(&frame(slice), &by_name).await?;
         ensure!(again.body == made, "the frame by its name is another one");
     }
+    // A rendition is no instance: nothing is counted twice (PS3.4 Table C.3-1).
+    let found = web.json("/dicom-web/studies").await?;
+    ensure!(found[0]["00201208"]["Value"][0] == 3, "{found:?}");
+    ensure!(web.json("/dicom-web/instances").await?.len() == 3);
     Ok(())
 }
