@@ -117,13 +117,19 @@ async fn what_was_deleted_is_not_told_to_strangers() {
     let closed = Service::with(wado::Config::default()).await;
     let sample = ct();
     let session = dicom_store::fixture::system(&closed.archive);
-    dicom_store::fixture::store(&session, &sample).await.unwrap();
-    let order = json!({ "kind": "delete", "of": { "study": sample.study() } });
-    session.act(&serde_json::from_value(order).unwrap(), "").await.unwrap();
+    for sample in [&sample, &sample.next_series(2)] {
+        dicom_store::fixture::store(&session, sample).await.unwrap();
+    }
+    let of = dicom_store::model::Resource::Study(sample.study());
+    let (study_uid, series_uid) = (sample.study(), sample.uid(tags::SERIES_INSTANCE_UID));
+    for part in [json!({ "study": study_uid, "series": series_uid }), json!({ "study": study_uid })] {
+        assert!(!session.is_deleted(&of).await.unwrap(), "something of it is shown");
+        let order = json!({ "kind": "delete", "of": part });
+        session.act(&serde_json::from_value(order).unwrap(), "").await.unwrap();
+    }
     for path in [study(&sample), "/studies/2.25.404".to_owned()] {
         assert_eq!(closed.get(&path, "*/*").await.status, StatusCode::UNAUTHORIZED, "{path}");
     }
-    let of = dicom_store::model::Resource::Study(sample.study());
     assert!(session.is_deleted(&of).await.unwrap());
     let stranger = dicom_store::Caller::Web { subject: dicom_store::Subject::Anonymous, address: None };
     assert!(closed.archive.acting_as(stranger).is_deleted(&of).await.is_err());
