@@ -1,4 +1,5 @@
-//! Damaged streams: a codec answers each of them, with an image of the right size or an error of the frame.
+//! Damaged streams: a codec answers each of them, with an image of the right size or an error of the frame; one that breaks
+//! off with all that the whole one gives, or with an error.
 
 use dicom_store::model::TransferSyntaxUid;
 
@@ -44,10 +45,19 @@ pub(super) fn damaged(stream: &[u8], numbers: &mut Numbers) -> Vec<u8> {
     damaged
 }
 
-/// Decodes the stream as it is, and damaged in many ways.
+/// Decodes the stream as it is, cut off at every place, and damaged in many ways.
 pub(super) fn survives(stream: &[u8], info: &ImageInfo, uid: &str) {
     let syntax = TransferSyntaxUid::parse(uid).unwrap();
-    assert!(decode(stream, info, &syntax).is_ok(), "the whole stream is not decoded");
+    let whole = decode(stream, info, &syntax).expect("the whole stream");
+    for length in 0..stream.len() {
+        if let Ok(cut) = decode(&stream[..length], info, &syntax) {
+            assert!(
+                cut.samples == whole.samples,
+                "{length} of {} bytes give a part of the image",
+                stream.len()
+            );
+        }
+    }
     let mut numbers = Numbers(0x9E37_79B9_7F4A_7C15);
     for _ in 0..TIMES {
         match decode(&damaged(stream, &mut numbers), info, &syntax) {

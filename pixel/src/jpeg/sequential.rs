@@ -1,4 +1,5 @@
-//! JPEG extended of 12 bits, sequential (ISO/IEC 10918-1 Annexes A and F), process 4.
+//! JPEG extended of 12 bits, sequential (ISO/IEC 10918-1 Annexes A and F), process 4. Whether a stream of 8 bits is
+//! whole is told by the same way through it.
 
 use super::super::{Error, Result};
 use super::bits::Bits;
@@ -16,7 +17,19 @@ const MOST_BLOCKS: usize = 10;
 /// # Errors
 /// `Corrupt` when the stream is broken or does not give every sample.
 pub(super) fn decode(stream: &[u8], header: &JpegHeader) -> Result<Vec<u16>> {
-    let mut planes = planes(header)?;
+    Ok(by_pixel(&decoded(stream, header, true)?, header))
+}
+
+/// Whether the stream has the coded data of every sample.
+///
+/// # Errors
+/// As [`decode`].
+pub(super) fn check(stream: &[u8], header: &JpegHeader) -> Result<()> {
+    decoded(stream, header, false).map(drop)
+}
+
+fn decoded(stream: &[u8], header: &JpegHeader, are_kept: bool) -> Result<Vec<Plane>> {
+    let mut planes = planes(header, are_kept)?;
     scans::each(stream, header, |scan, tables, bits| {
         let of_scan: Vec<usize> = scan.components.iter().map(|component| component.index).collect();
         for index in of_scan {
@@ -28,7 +41,7 @@ pub(super) fn decode(stream: &[u8], header: &JpegHeader) -> Result<Vec<u16>> {
     if planes.iter().any(|plane| !plane.is_decoded) {
         return Err(Error::corrupt("JPEG stream lacks a colour"));
     }
-    Ok(by_pixel(&planes, header))
+    Ok(planes)
 }
 
 /// One colour, in whole blocks.
@@ -41,7 +54,9 @@ struct Plane {
     rows: usize,
     /// Samples of a row, in whole minimum coded units.
     stride: usize,
+    /// Empty where the samples are not kept.
     samples: Vec<u16>,
+    are_kept: bool,
     quantization: usize,
     is_decoded: bool,
 }
@@ -52,7 +67,7 @@ fn greatest(header: &JpegHeader) -> (usize, usize) {
     factors.fold((1, 1), |(h, v), (horizontal, vertical)| (h.max(horizontal), v.max(vertical)))
 }
 
-fn planes(header: &JpegHeader) -> Result<Vec<Plane>> {
+fn planes(header: &JpegHeader, are_kept: bool) -> Result<Vec<Plane>> {
     let is_one = header.components.len() == 1;
     let blocks = header.components.iter().map(|component| component.factors()).map(|(h, v)| h * v);
     let is_sound = header.components.iter().all(|component| {
@@ -76,7 +91,8 @@ fn planes(header: &JpegHeader) -> Result<Vec<Plane>> {
             columns: (columns * horizontal).div_ceil(most_horizontal).div_ceil(8),
             rows: (rows * vertical).div_ceil(most_vertical).div_ceil(8),
             stride,
-            samples: vec![0; stride * height],
+            samples: if are_kept { vec![0; stride * height] } else { Vec::new() },
+            are_kept,
             quantization: usize::from(component.quantization),
             is_decoded: false,
         }
@@ -194,6 +210,9 @@ impl Coder<'_> {
                     at += 1;
                 }
             }
+        }
+        if !plane.are_kept {
+            return Some(());
         }
         let start = row * 8 * plane.stride + column * 8;
         let lines = plane.samples.get_mut(start..)?.chunks_mut(plane.stride);

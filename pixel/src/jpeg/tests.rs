@@ -128,9 +128,52 @@ fn damaged_streams_are_survived() {
         transfer_syntax::JPEG_EXTENDED,
     );
     let picture: Vec<u8> = (0..16 * 16 * 3).map(|n| u8::try_from(n * n % 251).unwrap()).collect();
+    let shades: Vec<u8> = picture.iter().step_by(3).copied().collect();
     damage::survives(
-        &encoded(&picture, 16, 16, ColorType::Rgb),
-        &rgb(16, 16),
+        &encoded(&shades, 16, 16, ColorType::Luma),
+        &grey(16, 16, 8),
         transfer_syntax::JPEG_BASELINE,
     );
+    for made in [encoded, progressive] {
+        damage::survives(
+            &made(&picture, 16, 16, ColorType::Rgb),
+            &rgb(16, 16),
+            transfer_syntax::JPEG_BASELINE,
+        );
+    }
+}
+
+fn progressive(samples: &[u8], columns: u16, rows: u16, color: ColorType) -> Vec<u8> {
+    let mut stream = Vec::new();
+    let mut encoder = Encoder::new(&mut stream, 90);
+    encoder.set_progressive(true);
+    encoder.encode(samples, columns, rows, color).unwrap();
+    stream
+}
+
+#[test]
+fn a_stream_of_8_bits_may_lack_its_end_and_have_more_behind_it_and_bytes_between_its_segments() {
+    let shades: Vec<u8> = (0..24 * 16).map(|n: u32| u8::try_from(n * n % 251).unwrap()).collect();
+    let stream = encoded(&shades, 24, 16, ColorType::Luma);
+    let whole = decode(&stream, &grey(16, 24, 8)).unwrap().samples;
+    let (coded, end) = stream.split_at(stream.len() - 2);
+    assert_eq!(end, [0xFF, 0xD9]);
+    let tables = stream.windows(2).position(|marker| marker == [0xFF, 0xDB]).unwrap();
+    let (head, tail) = stream.split_at(tables);
+    for variant in [
+        coded.to_vec(),
+        [coded, &[0; 7]].concat(),
+        [&stream, &[0; 7][..]].concat(),
+        [&stream, &b"more"[..]].concat(),
+        [head, &[0xFF, 0xFF, 0xFF, 0xFF, 0xFF][..], tail].concat(),
+    ] {
+        assert_eq!(decode(&variant, &grey(16, 24, 8)).unwrap().samples, whole);
+    }
+}
+
+#[test]
+fn a_tall_stream_of_few_bytes_may_lack_its_end() {
+    let stream = encoded(&[9; 8 * 64], 8, 64, ColorType::Luma);
+    let whole = decode(&stream, &grey(64, 8, 8)).unwrap().samples;
+    assert_eq!(decode(&stream[..stream.len() - 2], &grey(64, 8, 8)).unwrap().samples, whole);
 }
