@@ -41,6 +41,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use file_set::FileSet;
 pub use fold::{fold, is_apostrophe, marked, parts_words};
 pub use frames::{BitRange, FrameBytes, FrameMap, FrameNumber};
+pub use group_frames::{has_whole_chrominance, why_no_frame};
 pub use header::{Header, Hole};
 pub use instance::{Instance, Level, Location, PackId, Resource};
 pub use part10::{FileMeta, PREAMBLE_LENGTH};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dicom::dictionary_std::tags;
-use dicom_store::model::{Attributes, Bulk, Element, FrameNumber, Tag, VR, Value};
+use dicom_store::model::{Attributes, Bulk, Element, FrameNumber, Tag, VR, Value, has_whole_chrominance};
 
 use super::overlay;
 use super::palette::expand_segments;
@@ -60,7 +60,7 @@ impl ImageInfo {
             rows: needed(tags::ROWS, "Rows")?,
             columns: needed(tags::COLUMNS, "Columns")?,
             samples_per_pixel: number(tags::SAMPLES_PER_PIXEL).unwrap_or(1),
-            photometric: photometric(attributes),
+            photometric: photometric(attributes, element),
             is_planar: number(tags::PLANAR_CONFIGURATION) == Some(1),
             kind,
             bits_allocated,
@@ -151,7 +151,11 @@ fn pixel_element(attributes: &Attributes) -> Option<(SampleKind, &Element)> {
     .find_map(|(kind, tag)| attributes.get(tag).map(|element| (kind, element)))
 }
 
-fn photometric(attributes: &Attributes) -> Photometric {
+fn photometric(attributes: &Attributes, pixels: &Element) -> Photometric {
+    if matches!(&pixels.value, Value::Bulk(bulk) if !bulk.encapsulated && has_whole_chrominance(attributes, bulk.length))
+    {
+        return Photometric::YbrFull;
+    }
     let term = attributes.text(tags::PHOTOMETRIC_INTERPRETATION);
     term.map_or(Photometric::Monochrome2, |term| Photometric::parse(&term))
 }

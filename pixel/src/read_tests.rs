@@ -120,6 +120,22 @@ fn the_first_input_of_a_signed_table_is_signed_whatever_its_vr() {
 }
 
 #[test]
+fn colours_that_are_said_to_be_halved_and_stored_whole_are_ybr_full() {
+    let mut attributes = image();
+    attributes.put_text(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "YBR_FULL_422");
+    attributes.put_u16(tags::SAMPLES_PER_PIXEL, 3);
+    attributes.put_u16(tags::BITS_ALLOCATED, 8);
+    let mut of_length = |length, encapsulated| {
+        let bulk = Bulk { offset: 1000, length, encapsulated };
+        attributes.put(Element { tag: tags::PIXEL_DATA, vr: VR::OB, value: Value::Bulk(bulk) });
+        read(&attributes, FIRST).photometric
+    };
+    assert_eq!(of_length(4 * 6 * 3, false), Photometric::YbrFull);
+    assert_eq!(of_length(4 * 6 * 2, false), Photometric::YbrFull422);
+    assert_eq!(of_length(4 * 6 * 3, true), Photometric::YbrFull422);
+}
+
+#[test]
 fn padding_is_a_stored_value_whatever_its_vr() {
     let mut attributes = image();
     attributes.put_u16(tags::PIXEL_PADDING_VALUE, 63_536);

@@ -9,8 +9,8 @@ use super::Sources;
 use crate::index::{LevelRows, NewInstance};
 use crate::ledger::Note;
 use crate::model::{
-    Encoding, FileMeta, Location, PackId, Scanned, SeriesInstanceUid, SopClassUid, SopInstanceUid, Source,
-    StudyInstanceUid, TransferSyntaxUid, scan,
+    Codec, Encoding, FileMeta, Location, PackId, Scanned, SeriesInstanceUid, SopClassUid, SopInstanceUid,
+    Source, StudyInstanceUid, TransferSyntaxUid, scan,
 };
 use crate::packs::entry::Digest;
 use crate::{Error, ErrorKind, Result};
@@ -39,12 +39,15 @@ impl Reading {
     /// inflates without end.
     pub(crate) fn of_file(source: &mut dyn Source, meta: &FileMeta) -> Result<Self> {
         let facts = meta.transfer_syntax.facts();
-        let scanned = if facts.deflated {
+        let mut scanned = if facts.deflated {
             let inflated = inflate(source, meta.data_set)?;
             scan(&mut inflated.as_slice(), 0, meta.data_set, facts.encoding)?
         } else {
             scan_as_declared_or_implicit(source, meta.data_set, facts.encoding)?
         };
+        if facts.codec == Codec::Video {
+            scanned.frames = scanned.frames.into_one_stream();
+        }
         let uid = |tag, name: &str| {
             scanned
                 .attributes

@@ -38,7 +38,8 @@ pub enum FrameMap {
     None,
     /// Uncompressed, one frame after the other without padding (PS3.5 §8.1.1).
     Native { offset: u64, bits_per_frame: u64, count: u32 },
-    /// One fragment a frame or more: `starts` holds the index of each frame's first fragment.
+    /// One fragment a frame or more: `starts` holds the index of each frame's first fragment. It is empty where nothing
+    /// tells which fragment belongs to which frame.
     Fragments { fragments: Vec<(u64, u64)>, starts: Vec<u32> },
 }
 
@@ -70,6 +71,15 @@ impl FrameMap {
             Self::None => 0,
             Self::Native { count, .. } => *count,
             Self::Fragments { starts, .. } => u32::try_from(starts.len()).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// The fragments as one stream of which no frame can be taken by itself, as those of a video are (PS3.5 §A.4.5).
+    #[must_use]
+    pub fn into_one_stream(self) -> Self {
+        match self {
+            Self::Fragments { fragments, .. } => Self::Fragments { fragments, starts: vec![0] },
+            other => other,
         }
     }
 

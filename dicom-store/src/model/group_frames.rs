@@ -4,7 +4,7 @@ use dicom::dictionary_std::tags;
 
 use super::numbers::array;
 use super::read::offsets;
-use super::{Attributes, Error, FrameMap, Result, Source, Tag, Value};
+use super::{Attributes, Bulk, Error, FrameMap, Result, Source, Tag, Value};
 
 /// What a scan saw of the pixel data; offsets are places in the source.
 #[derive(Debug)]
@@ -30,12 +30,63 @@ pub(super) fn map(
     }
 }
 
+/// Whether native pixel data that are declared as YBR_FULL_422 have three bytes a pixel all the same, as some devices
+/// write them: they are YBR_FULL. The length of all frames tells.
+pub fn has_whole_chrominance(attributes: &Attributes, length: u64) -> bool {
+    let number = |tag| attributes.int(tag).and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
+    let is_halved = attributes.text(tags::PHOTOMETRIC_INTERPRETATION).as_deref() == Some("YBR_FULL_422");
+    let is_of_bytes = number(tags::SAMPLES_PER_PIXEL) == 3 && number(tags::BITS_ALLOCATED) == 8;
+    let pixels = number(tags::ROWS).saturating_mul(number(tags::COLUMNS));
+    let whole = pixels.saturating_mul(3).saturating_mul(declared_frames(attributes));
+    is_halved
+        && is_of_bytes
+        && whole > 0
+        && length.checked_next_multiple_of(2) == whole.checked_next_multiple_of(2)
+}
+
+/// Why an instance with pixel data has no frame, for people; `None` when it has some, or no pixel data.
+pub fn why_no_frame(attributes: &Attributes, map: &FrameMap) -> Option<String> {
+    match map {
+        FrameMap::Fragments { fragments, starts } if starts.is_empty() => {
+            let (fragments, frames) = (fragments.len(), declared_frames(attributes));
+            Some(format!(
+                "nothing tells which of its {fragments} fragments belong to which of its {frames} frames"
+            ))
+        }
+        FrameMap::None => [tags::PIXEL_DATA, tags::FLOAT_PIXEL_DATA, tags::DOUBLE_FLOAT_PIXEL_DATA]
+            .into_iter()
+            .find_map(|tag| Some((tag, attributes.get(tag)?)))
+            .and_then(|(tag, element)| match &element.value {
+                Value::Bulk(Bulk { encapsulated: true, .. }) => {
+                    Some("its pixel data have no fragment".to_owned())
+                }
+                Value::Bulk(Bulk { length, .. }) => {
+                    let needed = bits_per_frame(tag, *length, attributes).div_ceil(8);
+                    Some(format!("its pixel data have {length} bytes, {needed} are needed for a frame"))
+                }
+                _ => None,
+            }),
+        FrameMap::Native { .. } | FrameMap::Fragments { .. } => None,
+    }
+}
+
 fn declared_frames(attributes: &Attributes) -> u64 {
     attributes.int(tags::NUMBER_OF_FRAMES).and_then(|n| u64::try_from(n).ok()).filter(|n| *n > 0).unwrap_or(1)
 }
 
 /// Number of Frames may claim more than there is: only frames that are whole count.
 fn native(tag: Tag, offset: u64, length: u64, attributes: &Attributes) -> FrameMap {
+    let bits_per_frame = bits_per_frame(tag, length, attributes);
+    if bits_per_frame == 0 || length == 0 {
+        return FrameMap::None;
+    }
+    let whole = length.saturating_mul(8) / bits_per_frame;
+    let count = u32::try_from(whole.min(declared_frames(attributes))).unwrap_or(u32::MAX);
+    if count == 0 { FrameMap::None } else { FrameMap::Native { offset, bits_per_frame, count } }
+}
+
+/// Of native pixel data in that element, so many bytes long.
+fn bits_per_frame(tag: Tag, length: u64, attributes: &Attributes) -> u64 {
     let number = |tag, default| attributes.int(tag).and_then(|n| u64::try_from(n).ok()).unwrap_or(default);
     let allocated = match tag {
         tags::FLOAT_PIXEL_DATA => 32,
@@ -46,17 +97,12 @@ fn native(tag: Tag, offset: u64, length: u64, attributes: &Attributes) -> FrameM
     let pixels = number(tags::ROWS, 0).saturating_mul(number(tags::COLUMNS, 0));
     let photometric = attributes.text(tags::PHOTOMETRIC_INTERPRETATION).unwrap_or_default();
     // Chroma that is shared by two or four pixels is stored once (PS3.3 §C.7.6.3.1.2).
-    let bits_per_frame = match photometric.as_str() {
+    match photometric.as_str() {
+        "YBR_FULL_422" if has_whole_chrominance(attributes, length) => pixels.saturating_mul(24),
         "YBR_FULL_422" | "YBR_PARTIAL_422" if samples == 3 => pixels.saturating_mul(2 * allocated),
         "YBR_PARTIAL_420" if samples == 3 => pixels.saturating_mul(3 * allocated) / 2,
         _ => pixels.saturating_mul(samples).saturating_mul(allocated),
-    };
-    if bits_per_frame == 0 || length == 0 {
-        return FrameMap::None;
     }
-    let whole = length.saturating_mul(8) / bits_per_frame;
-    let count = u32::try_from(whole.min(declared_frames(attributes))).unwrap_or(u32::MAX);
-    if count == 0 { FrameMap::None } else { FrameMap::Native { offset, bits_per_frame, count } }
 }
 
 fn encapsulated(
@@ -75,44 +121,64 @@ fn encapsulated(
         return Ok(FrameMap::None);
     }
     u32::try_from(fragments.len()).map_err(|_| Error::invalid("more than 2^32 fragments"))?;
-    let starts = if fragments.len() as u64 == frames {
-        one_each(&fragments)
-    } else if frames == 1 || is_video(&fragments, frames) {
+    let starts = if frames == 1 {
         vec![0]
-    } else if let Some(starts) = extended_table(attributes, &mut fragments, frames, (source, shift))? {
-        starts
-    } else if let Some(starts) = basic_table(table, &fragments, frames, source)? {
-        starts
+    } else if fragments.len() as u64 == frames {
+        (0..).take(fragments.len()).collect()
     } else {
-        code_stream_starts(&fragments, frames, source)?.unwrap_or_else(|| one_each(&fragments))
+        told_apart(table, &mut fragments, attributes, (source, shift))?
     };
     fragments.iter_mut().for_each(|(offset, _)| *offset += shift);
     Ok(FrameMap::Fragments { fragments, starts })
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the number of fragments was checked to fit u32")]
+/// The first fragment of each frame where there are more fragments than frames, or fewer: by the offset tables, one each
+/// but for empty ones, or by where code streams begin. None where nothing of it tells: a frame of another number is worse.
+///
+/// Where frames are missing at the end, those before them are there.
+fn told_apart(
+    table: (u64, u64),
+    fragments: &mut [(u64, u64)],
+    attributes: &Attributes,
+    (source, shift): (&mut dyn Source, u64),
+) -> Result<Vec<u32>> {
+    let frames = declared_frames(attributes);
+    if let Some(starts) = extended_table(attributes, fragments, frames, (&mut *source, shift))? {
+        return Ok(starts);
+    }
+    if let Some(starts) = basic_table(table, fragments, frames, source)? {
+        return Ok(starts);
+    }
+    let filled = one_each(fragments);
+    if filled.len() as u64 == frames {
+        return Ok(filled);
+    }
+    if let Some(starts) = code_stream_starts(fragments, frames, source)? {
+        return Ok(starts);
+    }
+    Ok(if (fragments.len() as u64) < frames { filled } else { Vec::new() })
+}
+
+/// Fragments that hold something.
 fn one_each(fragments: &[(u64, u64)]) -> Vec<u32> {
-    (0..fragments.len() as u32).collect()
+    (0..).zip(fragments).filter(|(_, (_, length))| *length > 0).map(|(index, _)| index).collect()
 }
 
-/// Fewer fragments than frames: a stream of which no frame can be taken by itself (PS3.5 §A.4.5).
-fn is_video(fragments: &[(u64, u64)], frames: u64) -> bool {
-    (fragments.len() as u64) < frames
-}
-
-/// The index of the fragment that begins at each offset; none unless all do, in ascending order.
+/// The index of the fragment that begins at each offset, in ascending order. Where the last fragment ends at an offset, the
+/// frames from there on are not there; none for any other offset at which no fragment begins.
 fn starts_at(offsets: &[u64], first: u64, fragments: &[(u64, u64)], frames: u64) -> Option<Vec<u32>> {
-    if offsets.len() as u64 != frames || offsets.first() != Some(&0) {
+    if offsets.len() as u64 != frames || offsets.first() != Some(&0) || !offsets.is_sorted_by(|a, b| a < b) {
         return None;
     }
-    let starts: Vec<u32> = offsets
-        .iter()
-        .map(|offset| {
-            let place = first.checked_add(*offset)?.checked_add(8)?;
-            fragments.binary_search_by_key(&place, |(at, _)| *at).ok().and_then(|n| u32::try_from(n).ok())
-        })
-        .collect::<Option<_>>()?;
-    starts.is_sorted_by(|a, b| a < b).then_some(starts)
+    let (last, length) = fragments.last()?;
+    let end = last.checked_add(*length)?.checked_add(8)?;
+    let places = offsets.iter().map(|offset| first.checked_add(*offset)?.checked_add(8));
+    let within = places.take_while(|place| *place != Some(end));
+    let index = |place: Option<u64>| {
+        let index = fragments.binary_search_by_key(&place?, |(at, _)| *at).ok()?;
+        u32::try_from(index).ok()
+    };
+    within.map(index).collect()
 }
 
 fn basic_table(
@@ -185,12 +251,14 @@ fn code_stream_starts(
     source: &mut dyn Source,
 ) -> Result<Option<Vec<u32>>> {
     let mut starts = Vec::new();
-    for (index, (offset, length)) in fragments.iter().enumerate() {
+    for (index, (offset, length)) in (0..).zip(fragments) {
         let head = source.at(*offset, 4)?;
         let begins = *length >= 4 && matches!(head, [0xFF, 0xD8 | 0x4F | 0x0A, ..] | [0, 0, 0, 0x0C]);
         if begins {
-            starts.push(u32::try_from(index).unwrap_or(u32::MAX));
+            starts.push(index);
         }
     }
-    Ok((starts.len() as u64 == frames && starts.first() == Some(&0)).then_some(starts))
+    let is_first = starts.first().is_some_and(|first| one_each(fragments).first() == Some(first));
+    let are_all = starts.len() as u64 == frames || (fragments.len() as u64) < frames;
+    Ok((is_first && are_all).then_some(starts))
 }

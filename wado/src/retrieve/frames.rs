@@ -13,7 +13,7 @@
 
 use axum::response::Response;
 use dicom_store::model::{
-    Codec, Encoding, FrameMap, FrameNumber, Instance, TransferSyntaxUid, transfer_syntax,
+    Codec, Encoding, FrameMap, FrameNumber, Instance, TransferSyntaxUid, transfer_syntax, why_no_frame,
 };
 use dicom_store::{Described, FrameStream, Rendition, Session};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -43,7 +43,7 @@ pub(super) async fn answer(
     numbers: Vec<FrameNumber>,
 ) -> Result<Response, Problem> {
     let instance = &described.instance;
-    check(instance, &numbers)?;
+    check(&described, &numbers)?;
     let offers = offers(&instance.transfer_syntax, numbers.len() == 1);
     let choices = request.accepts.choices(Category::Dicom, &offers)?;
     let chosen = choices.iter().find_map(|choice| {
@@ -95,15 +95,16 @@ async fn several(source: Source, numbers: Vec<FrameNumber>, offer: Offer) -> Res
     Ok(multipart(offer.media, stream::iter(first).chain(others.buffered(AHEAD))))
 }
 
-fn check(instance: &Instance, numbers: &[FrameNumber]) -> Result<(), Problem> {
-    let count = instance.frames;
-    match numbers.iter().find(|number| number.get() > count) {
-        Some(number) => {
-            let uid = &instance.sop_instance;
-            Err(Problem::not_found(format!("instance {uid} has {count} frames, not {}", number.get())))
-        }
-        None => Ok(()),
-    }
+fn check(described: &Described, numbers: &[FrameNumber]) -> Result<(), Problem> {
+    let Described { instance, frames, .. } = described;
+    let Some(number) = numbers.iter().find(|number| number.get() > instance.frames) else { return Ok(()) };
+    let uid = &instance.sop_instance;
+    let why =
+        if instance.frames == 0 { why_no_frame(&described.header()?.attributes()?, frames) } else { None };
+    Err(Problem::not_found(match why {
+        Some(why) => format!("instance {uid} has no frame: {why}"),
+        None => format!("instance {uid} has {} frames, not {}", instance.frames, number.get()),
+    }))
 }
 
 /// What the bytes of an answer are.

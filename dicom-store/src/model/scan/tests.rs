@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use rstest::rstest;
 
 use super::*;
-use crate::model::{FrameNumber, Value};
+use crate::model::{FrameNumber, Value, why_no_frame};
 
 fn image(frames: u32) -> Attributes {
     let mut image = Attributes::new();
@@ -124,6 +124,95 @@ fn without_a_true_table_frames_begin_where_code_streams_do(#[case] table: &[u8])
     assert_eq!(
         (frame(&scanned, &bytes, 1), frame(&scanned, &bytes, 2)),
         (b"\xFF\xD8aaaa".to_vec(), b"\xFF\xD8bb".to_vec())
+    );
+}
+
+/// The frames that the map has, in order.
+fn all_frames(bytes: &[u8]) -> Vec<Vec<u8>> {
+    let scanned = scanned(bytes, Encoding::ExplicitLittle).unwrap();
+    (1..=scanned.frames.count()).map(|number| frame(&scanned, bytes, number)).collect()
+}
+
+#[rstest]
+#[case::of_any_codec(&[&b""[..], b"AAAA", b"BB"])]
+#[case::between(&[&b"AAAA"[..], b"", b"BB"])]
+#[case::behind(&[&b"AAAA"[..], b"BB", b"", b""])]
+#[case::before_code_streams_in_parts(&[&b""[..], b"\xFF\xD8AA", b"", b"AA", b"\xFF\xD8BB"])]
+fn an_empty_fragment_is_no_frame(#[case] fragments: &[&[u8]]) {
+    let streams = all_frames(&encapsulated(2, &[], fragments));
+    let letters = |n: usize| streams[n].iter().filter(|byte| byte.is_ascii_uppercase()).collect::<Vec<_>>();
+    assert_eq!((streams.len(), letters(0), letters(1)), (2, vec![&b'A'; 4], vec![&b'B'; 2]));
+}
+
+#[test]
+fn fragments_that_nothing_assigns_to_frames_are_no_frames() {
+    let bytes = encapsulated(2, &[], &[b"AAAA", b"BBBB", b"CCCC"]);
+    let Scanned { frames, attributes, .. } = scanned(&bytes, Encoding::ExplicitLittle).unwrap();
+    assert_eq!((frames.count(), frames.is_encapsulated()), (0, true));
+    assert_eq!(
+        why_no_frame(&attributes, &frames).as_deref(),
+        Some("nothing tells which of its 3 fragments belong to which of its 2 frames")
+    );
+}
+
+#[rstest]
+#[case::one_each(&[], &[&b"AAAA"[..], b"BB"])]
+#[case::by_the_table(&[0, 12, 22], &[&b"AAAA"[..], b"BB"])]
+#[case::parts_by_the_table(&[0, 22, 32, 42], &[&b"AA"[..], b"AAAA", b"BB"])]
+#[case::by_code_streams(&[], &[&b"\xFF\xD8AA"[..], b"AA", b"\xFF\xD8BB"])]
+fn frames_that_are_there_can_be_had_where_the_last_are_missing(
+    #[case] table: &[u32],
+    #[case] fragments: &[&[u8]],
+) {
+    let frames = if table.is_empty() { 4 } else { u32::try_from(table.len()).unwrap() };
+    let table: Vec<u8> = table.iter().flat_map(|offset| offset.to_le_bytes()).collect();
+    let found = all_frames(&encapsulated(frames, &table, fragments));
+    let letters = |frame: &Vec<u8>| frame.iter().rev().take(2).copied().collect::<Vec<u8>>();
+    assert_eq!(found.iter().map(letters).collect::<Vec<_>>(), [b"AA", b"BB"]);
+}
+
+#[test]
+fn a_table_that_points_elsewhere_says_nothing_of_missing_frames() {
+    let table: Vec<u8> = [0_u32, 99, 110].iter().flat_map(|offset| offset.to_le_bytes()).collect();
+    assert_eq!(all_frames(&encapsulated(3, &table, &[b"AAAA", b"BB"])), [b"AAAA".to_vec(), b"BB".to_vec()]);
+}
+
+#[test]
+fn the_fragments_of_a_video_are_one_stream() {
+    let bytes = encapsulated(2, &[], &[b"AAAA", b"BB"]);
+    let video = scanned(&bytes, Encoding::ExplicitLittle).unwrap();
+    let video = Scanned { frames: video.frames.into_one_stream(), ..video };
+    assert_eq!((video.frames.count(), frame(&video, &bytes, 1)), (1, b"AAAABB".to_vec()));
+}
+
+#[rstest]
+#[case::three_bytes_a_pixel(36, 2, 144)]
+#[case::halved(24, 2, 96)]
+#[case::halved_and_longer(30, 2, 96)]
+fn colours_that_are_said_to_be_halved_are_whole_where_there_are_as_many_bytes(
+    #[case] length: usize,
+    #[case] count: u32,
+    #[case] bits: u64,
+) {
+    let mut sent = image(2);
+    sent.put_text(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "YBR_FULL_422");
+    sent.put_u16(tags::SAMPLES_PER_PIXEL, 3);
+    sent.put_u16(tags::ROWS, 2);
+    sent.put_bytes(tags::PIXEL_DATA, VR::OB, vec![7; length]);
+    let scanned = scanned(&sent.write(Encoding::ExplicitLittle), Encoding::ExplicitLittle).unwrap();
+    let FrameMap::Native { bits_per_frame, .. } = scanned.frames else { panic!("{:?}", scanned.frames) };
+    assert_eq!((scanned.frames.count(), bits_per_frame), (count, bits));
+}
+
+#[test]
+fn pixel_data_too_short_for_a_frame_say_what_is_missing() {
+    let mut sent = image(1);
+    sent.put_bytes(tags::PIXEL_DATA, VR::OB, vec![7; 8]);
+    let bytes = sent.write(Encoding::ExplicitLittle);
+    let Scanned { frames, attributes, .. } = scanned(&bytes, Encoding::ExplicitLittle).unwrap();
+    assert_eq!(
+        why_no_frame(&attributes, &frames).as_deref(),
+        Some("its pixel data have 8 bytes, 9 are needed for a frame")
     );
 }
 
