@@ -6,8 +6,8 @@ use dicom_store::model::{Codec, Encoding, TransferSyntaxUid, transfer_syntax};
 use super::jpeg::{Chrominance, Colours, Samples8, encode_baseline};
 use super::jpeg2000::BlockCoder;
 use super::source::Source;
-use super::{Decoded, Error, ErrorKind, ImageInfo, Photometric, Result, SampleKind};
-use super::{decode, deflate, jpeg, jpeg_ls, jpeg2000, native, rle, to_native_le};
+use super::{Decoded, Error, ErrorKind, ImageInfo, NativeFrame, Photometric, Result, SampleKind};
+use super::{decode, deflate, jpeg, jpeg_ls, jpeg2000, rle, to_native_le};
 
 /// A frame in the transfer syntax that was asked for.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,10 +22,12 @@ pub struct RecodedFrame {
     pub lossy_ratio: Option<f64>,
 }
 
-/// Whether frames can be put into that transfer syntax, as far as what they hold allows.
+/// Whether frames can be put into that transfer syntax, as far as what they hold allows. Explicit VR Big Endian is retired:
+/// it is read, and nothing is made of it.
 pub fn can_encode(syntax: &TransferSyntaxUid) -> bool {
     let facts = syntax.facts();
-    !facts.deflated && (facts.codec == Codec::Native || encoder(syntax).is_some())
+    let is_native = facts.codec == Codec::Native && facts.encoding != Encoding::ExplicitBig;
+    !facts.deflated && (is_native || encoder(syntax).is_some())
 }
 
 /// Whether a frame of the first transfer syntax is one of the second as it is: a syntax that allows more than another
@@ -91,7 +93,7 @@ pub fn recode(
     if !can_encode(wanted) {
         return Err(Error::unsupported(format!("frames are not put into {wanted} here")));
     }
-    let Some(encode) = encoder(wanted) else { return to_native(frame, info, stored, wanted) };
+    let Some(encode) = encoder(wanted) else { return to_native(frame, info, stored) };
     match encode {
         Encode::Rle | Encode::Deflate => by_bytes(frame, info, stored, encode),
         Encode::JpegBaseline => to_baseline(decode(frame, info, stored)?, quality),
@@ -99,24 +101,9 @@ pub fn recode(
     }
 }
 
-fn to_native(
-    frame: &Bytes,
-    info: &ImageInfo,
-    stored: &TransferSyntaxUid,
-    wanted: &TransferSyntaxUid,
-) -> Result<RecodedFrame> {
-    let frame = to_native_le(frame, info, stored)?;
-    let bytes = if wanted.facts().encoding == Encoding::ExplicitBig {
-        // What is turned round twice is as before.
-        let mut padded = frame.bytes.to_vec();
-        padded.resize(padded.len().next_multiple_of(2), 0);
-        native::little_endian(&padded, &ImageInfo { photometric: frame.photometric, ..info.clone() }, true)?
-            .into_owned()
-            .into()
-    } else {
-        frame.bytes
-    };
-    Ok(RecodedFrame { bytes, photometric: frame.photometric, is_planar: info.is_planar, lossy_ratio: None })
+fn to_native(frame: &Bytes, info: &ImageInfo, stored: &TransferSyntaxUid) -> Result<RecodedFrame> {
+    let NativeFrame { bytes, photometric } = to_native_le(frame, info, stored)?;
+    Ok(RecodedFrame { bytes, photometric, is_planar: info.is_planar, lossy_ratio: None })
 }
 
 /// What packs bytes, whatever they are.
@@ -181,7 +168,7 @@ fn without_loss(decoded: Decoded<'_>, encode: Encode, wanted: &TransferSyntaxUid
 /// Baseline has 8 bits; colours become YBR_FULL_422, as PS3.5 §8.2.1 wants them.
 fn to_baseline(decoded: Decoded<'_>, quality: u8) -> Result<RecodedFrame> {
     let Decoded { samples, info } = decoded;
-    if info.sample_bytes() != 1 || info.bits_stored < 2 || info.is_signed || info.palette.is_some() {
+    if info.sample_bytes() != 1 || info.bits_stored < 2 || info.is_signed {
         return Err(Error::unsupported("JPEG baseline of other than unsigned samples of 8 bits"));
     }
     let (colours, photometric) = match (info.samples_per_pixel, info.photometric) {

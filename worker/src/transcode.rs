@@ -49,7 +49,7 @@ pub fn is_possible(instance: &Instance, wanted: &TransferSyntaxUid) -> bool {
     if instance.transfer_syntax == *wanted {
         return true;
     }
-    if facts.deflated || facts.encoding == Encoding::ExplicitBig || !pixel::can_encode(wanted) {
+    if !pixel::can_encode(wanted) {
         return false;
     }
     if instance.frames == 0 {
