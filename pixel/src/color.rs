@@ -36,6 +36,7 @@ pub fn to_bitmap(decoded: Decoded<'_>, shown: &Shown) -> Result<Bitmap> {
 
 fn through_palette(samples: &[u8], info: &ImageInfo) -> Result<Vec<u8>> {
     let palette = info.palette.as_ref().ok_or_else(|| Error::invalid("PALETTE COLOR without a palette"))?;
+    let palette = palette.as_ref().map_err(Clone::clone)?;
     if info.kind != SampleKind::Integer || info.sample_bytes() > 2 {
         return Err(Error::unsupported(format!("palette for samples of {} bits", info.bits_allocated)));
     }
@@ -53,6 +54,12 @@ fn to_8_bits(mut samples: Vec<u8>, info: &ImageInfo) -> Result<Vec<u8>> {
                 *sample = u8::try_from(spread).unwrap_or(u8::MAX);
             }
             Ok(samples)
+        }
+        (SampleKind::Integer, 2, bits @ 1..8) => {
+            let greatest = (1_u16 << bits) - 1;
+            let (words, _) = samples.as_chunks::<2>();
+            let words = words.iter().map(|word| u16::from_le_bytes(*word).min(greatest));
+            Ok(words.map(|word| u8::try_from(word * 255 / greatest).unwrap_or(u8::MAX)).collect())
         }
         (SampleKind::Integer, 2, bits @ 8..=16) => {
             let (words, _) = samples.as_chunks::<2>();
@@ -149,6 +156,14 @@ mod tests {
     }
 
     #[test]
+    fn few_bits_are_spread_over_eight_whatever_they_are_allocated_in() {
+        let info = ImageInfo { bits_stored: 2, high_bit: 1, ..rgb(1, 1) };
+        assert_eq!(bitmap(&[0, 1, 3], &info).unwrap().bytes, [0, 85, 255]);
+        let wide = ImageInfo { bits_allocated: 16, ..info };
+        assert_eq!(bitmap(&[0, 0, 1, 0, 3, 0], &wide).unwrap().bytes, [0, 85, 255]);
+    }
+
+    #[test]
     fn colours_of_32_bits_are_shown_by_their_highest_eight() {
         let info = ImageInfo { bits_allocated: 32, bits_stored: 32, ..rgb(1, 1) };
         assert_eq!(bitmap(&[0, 0, 0, 1, 9, 9, 9, 2, 0, 0, 0, 3], &info).unwrap().bytes, [1, 2, 3]);
@@ -160,10 +175,12 @@ mod tests {
         let palette = Palette::new(&table([1, 2]), &table([3, 4]), &table([5, 6])).unwrap();
         let info = ImageInfo {
             photometric: Photometric::PaletteColor,
-            palette: Some(Arc::new(palette)),
+            palette: Some(Ok(Arc::new(palette))),
             ..grey(1, 2, 8)
         };
         assert_eq!(bitmap(&[1, 0], &info).unwrap().bytes, [2, 4, 6, 1, 3, 5]);
+        let broken = ImageInfo { palette: Some(Err(Error::invalid("it breaks off"))), ..info.clone() };
+        assert_eq!(bitmap(&[1, 0], &broken).unwrap_err().what, "it breaks off");
         let without = ImageInfo { palette: None, ..info };
         assert_eq!(bitmap(&[1, 0], &without).unwrap_err().kind, ErrorKind::Invalid);
     }

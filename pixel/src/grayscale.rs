@@ -16,6 +16,8 @@ pub enum Shown {
     /// The first view that the data set proposes; without one, all values that the frame has.
     #[default]
     AsProposed,
+    /// The same; without a view, all values that the bits can stand for, which do not differ from frame to frame.
+    AsProposedOrAll,
     /// This window, in the unit of the modality's output.
     Window(Window),
 }
@@ -35,20 +37,16 @@ pub(super) fn shades(samples: &[u8], info: &ImageInfo, shown: &Shown) -> Result<
             let stored = StoredBits::of(info);
             let (words, _) = samples.as_chunks::<4>();
             let values = words.iter().map(|word| stored.value(u32::from_le_bytes(*word)));
-            Ok(one_by_one(values.map(Sample::from_integer), info, shown))
+            Ok(one_by_one(values.map(number), info, shown))
         }
         (SampleKind::Float, 4) => {
             let (words, _) = samples.as_chunks::<4>();
             let values = words.iter().map(|word| f64::from(f32::from_le_bytes(*word)));
-            Ok(one_by_one(values.map(Sample::from_float), info, shown))
+            Ok(one_by_one(values, info, shown))
         }
         (SampleKind::Double, 8) => {
             let (words, _) = samples.as_chunks::<8>();
-            Ok(one_by_one(
-                words.iter().map(|word| Sample::from_float(f64::from_le_bytes(*word))),
-                info,
-                shown,
-            ))
+            Ok(one_by_one(words.iter().map(|word| f64::from_le_bytes(*word)), info, shown))
         }
         (kind, bytes) => Err(Error::unsupported(format!("{kind:?} samples of {bytes} bytes"))),
     }
@@ -117,22 +115,9 @@ impl NarrowBits {
     }
 }
 
-/// A sample as a number, and as an integer where it is one.
-#[derive(Clone, Copy)]
-struct Sample {
-    number: f64,
-    integer: Option<i64>,
-}
-
-impl Sample {
-    #[expect(clippy::cast_precision_loss, reason = "stored values have 32 bits at most")]
-    fn from_integer(value: i64) -> Self {
-        Self { number: value as f64, integer: Some(value) }
-    }
-
-    fn from_float(number: f64) -> Self {
-        Self { number, integer: None }
-    }
+#[expect(clippy::cast_precision_loss, reason = "stored values have 32 bits at most")]
+fn number(stored: i64) -> f64 {
+    stored as f64
 }
 
 /// The whole way of one value.
@@ -149,24 +134,28 @@ impl<'a> Shader<'a> {
     fn new(info: &'a ImageInfo, shown: &Shown, extremes: impl FnOnce() -> Option<(f64, f64)>) -> Self {
         let voi = match (shown, &info.voi) {
             (Shown::Window(window), _) => Cow::Owned(Voi::Window(*window)),
-            (Shown::AsProposed, Some(voi)) => Cow::Borrowed(voi),
+            (Shown::AsProposed | Shown::AsProposedOrAll, Some(voi)) => Cow::Borrowed(voi),
             (Shown::AsProposed, None) => Cow::Owned(Voi::Window(whole_range(info, extremes))),
+            (Shown::AsProposedOrAll, None) => {
+                let (lowest, highest) = info.output_range().or_else(extremes).unwrap_or((0.0, 1.0));
+                Cow::Owned(Voi::Window(Window::spanning(lowest, highest)))
+            }
         };
         let is_inverted = info.photometric == Photometric::Monochrome1;
         Self { modality: &info.modality, voi, is_inverted, info }
     }
 
-    fn shade(&self, sample: Sample) -> u8 {
-        if is_padding(self.info, sample) {
+    fn shade(&self, stored: f64) -> u8 {
+        if is_padding(self.info, stored) {
             return 0;
         }
-        let brightness = self.voi.brightness(self.modality.value(sample.number));
+        let brightness = self.voi.brightness(self.modality.value(stored));
         to_byte(if self.is_inverted { 1.0 - brightness } else { brightness })
     }
 }
 
-fn is_padding(info: &ImageInfo, sample: Sample) -> bool {
-    matches!((info.padding, sample.integer), (Some(padding), Some(value)) if padding.contains(value))
+fn is_padding(info: &ImageInfo, stored: f64) -> bool {
+    info.padding.is_some_and(|padding| padding.contains(stored))
 }
 
 /// The window from the lowest to the highest value of the frame, padding left out.
@@ -176,20 +165,16 @@ fn is_padding(info: &ImageInfo, sample: Sample) -> bool {
 fn whole_range(info: &ImageInfo, extremes: impl FnOnce() -> Option<(f64, f64)>) -> Window {
     let is_shade =
         info.kind == SampleKind::Integer && info.bits_stored <= 8 && info.modality == Modality::IDENTITY;
-    if is_shade {
-        let values = f64::from(1_u32 << info.bits_stored.min(8));
-        let lowest = if info.is_signed { -values / 2.0 } else { 0.0 };
-        return Window::spanning(lowest, lowest + values - 1.0);
-    }
-    let (lowest, highest) = extremes().unwrap_or((0.0, 1.0));
+    let all = if is_shade { info.output_range() } else { None };
+    let (lowest, highest) = all.or_else(extremes).unwrap_or((0.0, 1.0));
     Window::spanning(lowest, highest)
 }
 
 /// The lowest and highest meaning of some samples.
-fn extremes_of(samples: impl Iterator<Item = Sample>, info: &ImageInfo) -> Option<(f64, f64)> {
+fn extremes_of(samples: impl Iterator<Item = f64>, info: &ImageInfo) -> Option<(f64, f64)> {
     samples
-        .filter(|sample| !is_padding(info, *sample))
-        .map(|sample| info.modality.value(sample.number))
+        .filter(|stored| !is_padding(info, *stored))
+        .map(|stored| info.modality.value(stored))
         .filter(|value| value.is_finite())
         .fold(None, |extremes, value| match extremes {
             None => Some((value, value)),
@@ -197,9 +182,9 @@ fn extremes_of(samples: impl Iterator<Item = Sample>, info: &ImageInfo) -> Optio
         })
 }
 
-fn one_by_one(samples: impl Iterator<Item = Sample> + Clone, info: &ImageInfo, shown: &Shown) -> Vec<u8> {
+fn one_by_one(samples: impl Iterator<Item = f64> + Clone, info: &ImageInfo, shown: &Shown) -> Vec<u8> {
     let shader = Shader::new(info, shown, || extremes_of(samples.clone(), info));
-    samples.map(|sample| shader.shade(sample)).collect()
+    samples.map(|stored| shader.shade(stored)).collect()
 }
 
 /// With an entry for each value, computed from the frame's lowest to its highest, which of 16 bits are few.
@@ -207,7 +192,7 @@ fn by_table(samples: impl Iterator<Item = u16> + Clone, info: &ImageInfo, shown:
     let stored = StoredBits::of(&ImageInfo { bits_stored: info.bits_stored.min(16), ..info.clone() });
     let narrow = NarrowBits::of(stored);
     let ranks = samples.map(|sample| narrow.rank(sample));
-    let value = |rank: u16| Sample::from_integer(stored.value_at(u32::from(rank)));
+    let value = |rank: u16| number(stored.value_at(u32::from(rank)));
     let (lowest, highest) =
         ranks.clone().fold((u16::MAX, 0), |(low, high), rank| (low.min(rank), high.max(rank)));
 
@@ -293,9 +278,23 @@ mod tests {
 
     #[test]
     fn without_a_window_the_frames_own_range_is_spread_without_its_padding() {
-        let padding = Some(Padding { first: 0, last: 0 });
+        let padding = Some(Padding { first: 0.0, last: 0.0 });
         let info = ImageInfo { padding, ..grey(1, 4, 16) };
         assert_eq!(shown(&words(&[0, 1000, 1500, 2000]), &info), [0, 0, 128, 255]);
+    }
+
+    #[test]
+    fn without_a_window_all_values_of_the_bits_may_be_spread() {
+        let all = |samples: &[u16], info: &ImageInfo| {
+            shades(&words(samples), info, &Shown::AsProposedOrAll).unwrap()
+        };
+        let info = ImageInfo { bits_stored: 12, high_bit: 11, ..grey(1, 2, 16) };
+        assert_eq!(all(&[0, 4095], &info), [0, 255]);
+        assert_eq!(all(&[2048, 2048], &info), [128, 128]);
+        let falling = Modality::Rescale { slope: -1.0, intercept: 7.0 };
+        assert_eq!(all(&[0, 4095], &ImageInfo { modality: falling, ..info.clone() }), [255, 0]);
+        let table = Modality::Lut(Arc::new(Lut { first: 0, entries: vec![0, 51], bits: 8 }));
+        assert_eq!(all(&[0, 1], &ImageInfo { modality: table, ..info }), [0, 51]);
     }
 
     #[test]
@@ -309,7 +308,7 @@ mod tests {
     fn monochrome1_is_inverted_and_its_padding_still_black() {
         let info = ImageInfo {
             photometric: Photometric::Monochrome1,
-            padding: Some(Padding { first: 4000, last: 4095 }),
+            padding: Some(Padding { first: 4000.0, last: 4095.0 }),
             ..grey(1, 3, 16)
         };
         assert_eq!(shown(&words(&[0, 100, 4095]), &info), [255, 0, 0]);
@@ -338,6 +337,8 @@ mod tests {
         let float = ImageInfo { kind: SampleKind::Float, ..grey(1, 4, 32) };
         let values: Vec<u8> = [-1.5_f32, 0.0, 1.5, f32::NAN].iter().flat_map(|v| v.to_le_bytes()).collect();
         assert_eq!(shown(&values, &float), [0, 128, 255, 0]);
+        let padded = ImageInfo { padding: Some(Padding { first: -1.5, last: -1.0 }), ..float };
+        assert_eq!(shown(&values, &padded), [0, 0, 255, 0]);
         let double = ImageInfo { kind: SampleKind::Double, ..grey(1, 2, 64) };
         let values: Vec<u8> = [1e-9_f64, 2e-9].iter().flat_map(|v| v.to_le_bytes()).collect();
         assert_eq!(shown(&values, &double), [0, 255]);
@@ -345,7 +346,7 @@ mod tests {
 
     #[rstest]
     #[case::all_equal(grey(1, 4, 16))]
-    #[case::all_padding(ImageInfo { padding: Some(Padding { first: 7, last: 7 }), ..grey(1, 4, 16) })]
+    #[case::all_padding(ImageInfo { padding: Some(Padding { first: 7.0, last: 7.0 }), ..grey(1, 4, 16) })]
     fn a_frame_of_one_value_is_black(#[case] info: ImageInfo) {
         assert_eq!(shown(&words(&[7; 4]), &info), [0; 4]);
     }
@@ -365,7 +366,7 @@ mod tests {
             let shown = window(center, width);
             let table = shades(&sample.to_le_bytes(), &info, &shown).unwrap();
             let value = StoredBits::of(&info).value(u32::from(sample));
-            let formula = one_by_one([Sample::from_integer(value)].into_iter(), &info, &shown);
+            let formula = one_by_one([number(value)].into_iter(), &info, &shown);
             prop_assert_eq!(table, formula);
         }
     }

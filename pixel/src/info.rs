@@ -46,8 +46,8 @@ pub struct ImageInfo {
     pub voi: Option<Voi>,
     /// Stored values that stand for no pixel (PS3.3 §C.7.5.1.1.2).
     pub padding: Option<Padding>,
-    /// The colours of PALETTE COLOR.
-    pub palette: Option<Arc<Palette>>,
+    /// The colours of PALETTE COLOR, or why there are none; asked for when a picture is made.
+    pub palette: Option<Result<Arc<Palette>>>,
     /// Graphics of the image itself, to be drawn over it.
     pub overlays: Arc<[OwnOverlay]>,
     /// Height of a pixel divided by its width; 1 for square ones.
@@ -65,18 +65,18 @@ pub enum SampleKind {
     Double,
 }
 
-/// The range of stored values that pad the image: both ends belong to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The range of stored values that pad the image, integers or floats: both ends belong to it.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Padding {
     /// The lowest of them.
-    pub first: i64,
+    pub first: f64,
     /// The highest of them.
-    pub last: i64,
+    pub last: f64,
 }
 
 impl Padding {
     /// Whether that stored value pads.
-    pub fn contains(&self, stored: i64) -> bool {
+    pub fn contains(&self, stored: f64) -> bool {
         (self.first..=self.last).contains(&stored)
     }
 }
@@ -193,6 +193,14 @@ impl ImageInfo {
         Ok(self.pixels()? * self.pixel_bytes())
     }
 
+    /// Bytes of the picture that the frame is shown as: one a pixel, or red, green and blue.
+    ///
+    /// # Errors
+    /// As [`ImageInfo::pixels`].
+    pub fn picture_length(&self) -> Result<usize> {
+        Ok(self.pixels()?.saturating_mul(if self.is_grayscale() { 1 } else { 3 }))
+    }
+
     /// Bytes of the frame in native form, without the padding byte (PS3.5 §8.1.1).
     ///
     /// # Errors
@@ -234,6 +242,16 @@ impl ImageInfo {
             return Err(Error::unsupported("frames of single bits that do not fill bytes"));
         }
         Ok(())
+    }
+
+    /// The lowest and the highest value that the modality can give for the stored bits; none for floats.
+    pub(crate) fn output_range(&self) -> Option<(f64, f64)> {
+        if self.kind != SampleKind::Integer {
+            return None;
+        }
+        let values = f64::from(self.bits_stored.min(64)).exp2();
+        let lowest = if self.is_signed { -values / 2.0 } else { 0.0 };
+        Some(self.modality.range(lowest, lowest + values - 1.0))
     }
 
     /// Whether the image is shown in shades of grey.

@@ -25,8 +25,12 @@ impl Lut {
 
     /// The entry of an input as a part of the greatest possible one, 0 … 1.
     pub fn part(&self, input: f64) -> f64 {
-        let greatest = (1_u32 << self.bits.clamp(1, 16)) - 1;
-        (f64::from(self.at(input)) / f64::from(greatest)).min(1.0)
+        (f64::from(self.at(input)) / f64::from(self.greatest())).min(1.0)
+    }
+
+    /// The greatest output that its bits can hold.
+    fn greatest(&self) -> u32 {
+        (1_u32 << self.bits.clamp(1, 16)) - 1
     }
 }
 
@@ -47,6 +51,17 @@ pub enum Modality {
 impl Modality {
     /// Stored values are what they mean.
     pub const IDENTITY: Self = Self::Rescale { slope: 1.0, intercept: 0.0 };
+
+    /// The lowest and the highest value that it can give for stored ones between these.
+    pub(crate) fn range(&self, lowest: f64, highest: f64) -> (f64, f64) {
+        match self {
+            Self::Rescale { .. } => {
+                let (first, last) = (self.value(lowest), self.value(highest));
+                (first.min(last), first.max(last))
+            }
+            Self::Lut(lut) => (0.0, f64::from(lut.greatest())),
+        }
+    }
 
     /// The value that a stored one stands for.
     pub fn value(&self, stored: f64) -> f64 {

@@ -10,25 +10,26 @@ pub struct Palette {
 }
 
 impl Palette {
-    /// Puts the three tables together, in 8 bits.
+    /// Puts the three tables together, in 8 bits. Of one that is shorter than another the last entry stands for what it
+    /// lacks.
     ///
     /// # Errors
-    /// `Invalid` when they are empty or not of one size.
+    /// `Invalid` when one is empty.
     pub fn new(red: &Lut, green: &Lut, blue: &Lut) -> Result<Self> {
-        let length = red.entries.len();
-        if length == 0 || green.entries.len() != length || blue.entries.len() != length {
+        let tables = [red, green, blue];
+        if tables.iter().any(|table| table.entries.is_empty()) {
+            let [red, green, blue] = tables.map(|table| table.entries.len());
             return Err(Error::invalid(format!(
-                "palette of {length} red, {} green and {} blue entries",
-                green.entries.len(),
-                blue.entries.len()
+                "palette of {red} red, {green} green and {blue} blue entries"
             )));
         }
         // Some devices declare 16 bits and write 8: their greatest entry tells.
-        let greatest = [red, green, blue].iter().flat_map(|lut| &lut.entries).max().copied().unwrap_or(0);
+        let greatest = tables.iter().flat_map(|lut| &lut.entries).max().copied().unwrap_or(0);
         let shift = if red.bits > 8 && greatest > 0xFF { 8 } else { 0 };
         let byte = |entry: &u16| u8::try_from(entry >> shift).unwrap_or(u8::MAX);
-        let colors = red.entries.iter().zip(&green.entries).zip(&blue.entries);
-        let colors = colors.map(|((red, green), blue)| [byte(red), byte(green), byte(blue)]).collect();
+        let entry = |table: &Lut, place| table.entries.get(place).or(table.entries.last()).map_or(0, byte);
+        let length = tables.iter().map(|table| table.entries.len()).max().unwrap_or(0);
+        let colors = (0..length).map(|place| tables.map(|table| entry(table, place))).collect();
         Ok(Self { first: red.first, colors })
     }
 
@@ -39,51 +40,71 @@ impl Palette {
     }
 }
 
-/// Expands a segmented table to its entries (PS3.3 §C.7.9.2).
+/// How entries, opcodes and lengths of a segmented table are written: as wide as its entries are declared.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Width {
+    Bytes,
+    Words,
+}
+
+/// Expands a segmented table to its entries (PS3.3 §C.7.9.2). What follows behind so many of them is not read.
 ///
 /// # Errors
 /// `Invalid` when it breaks off, starts with a line, refers to a segment that is not there, or has
 /// more than the 65536 entries a table can have.
-pub(super) fn expand_segments(words: &[u16]) -> Result<Vec<u16>> {
+pub(super) fn expand_segments(bytes: &[u8], width: Width, count: usize) -> Result<Vec<u16>> {
+    let units: Vec<u16> = match width {
+        Width::Bytes => bytes.iter().map(|byte| u16::from(*byte)).collect(),
+        Width::Words => bytes.as_chunks::<2>().0.iter().map(|word| u16::from_le_bytes(*word)).collect(),
+    };
     let mut entries = Vec::new();
-    let mut segments = Segments { words, at: 0 };
-    while segments.at < words.len() {
+    let mut segments = Segments { units: &units, width, at: 0 };
+    while segments.at < units.len() && entries.len() < count {
         segments.expand_next(&mut entries, true)?;
     }
     Ok(entries)
 }
 
 struct Segments<'a> {
-    words: &'a [u16],
+    units: &'a [u16],
+    width: Width,
     at: usize,
 }
 
 impl Segments<'_> {
-    fn next_word(&mut self) -> Result<u16> {
-        let word = self.words.get(self.at).copied();
+    fn next_unit(&mut self) -> Result<u16> {
+        let unit = self.units.get(self.at).copied();
         self.at += 1;
-        word.ok_or_else(|| Error::invalid("segmented palette breaks off"))
+        unit.ok_or_else(|| Error::invalid("segmented palette breaks off"))
+    }
+
+    /// The place of a segment: its offset counts bytes from the first one, lowest part first.
+    fn next_place(&mut self) -> Result<usize> {
+        let (parts, bits) = if self.width == Width::Bytes { (4, 8) } else { (2, 16) };
+        let mut offset = 0;
+        for part in 0..parts {
+            offset |= usize::from(self.next_unit()?) << (part * bits);
+        }
+        Ok(if self.width == Width::Bytes { offset } else { offset / 2 })
     }
 
     fn expand_next(&mut self, entries: &mut Vec<u16>, may_refer: bool) -> Result<()> {
-        let opcode = self.next_word()?;
-        let length = usize::from(self.next_word()?);
+        let opcode = self.next_unit()?;
+        let length = usize::from(self.next_unit()?);
         match opcode {
             0 => {
                 let end = self.at.saturating_add(length);
-                let values = self.words.get(self.at..end);
+                let values = self.units.get(self.at..end);
                 entries.extend(values.ok_or_else(|| Error::invalid("segmented palette breaks off"))?);
                 self.at = end;
             }
             1 => {
-                let last = self.next_word()?;
+                let last = self.next_unit()?;
                 draw_line(entries, length, last)?;
             }
             2 if may_refer => {
-                let (low, high) = (self.next_word()?, self.next_word()?);
-                // The offset counts bytes from the first segment.
-                let at = (usize::from(high) << 16 | usize::from(low)) / 2;
-                let mut earlier = Segments { words: self.words, at };
+                let at = self.next_place()?;
+                let mut earlier = Segments { units: self.units, width: self.width, at };
                 for _ in 0..length {
                     earlier.expand_next(entries, false)?;
                     check_size(entries)?;
@@ -138,28 +159,45 @@ mod tests {
     }
 
     #[test]
-    fn refuses_tables_of_different_sizes() {
-        let (two, one) = (table(8, &[1, 2]), table(8, &[1]));
-        assert!(Palette::new(&two, &one, &two).is_err());
+    fn the_last_entry_of_a_shorter_table_stands_for_what_it_lacks() {
+        let (two, one, none) = (table(8, &[1, 2]), table(8, &[7]), table(8, &[]));
+        assert_eq!(Palette::new(&two, &one, &two).unwrap().color(11), [2, 7, 2]);
+        assert_eq!(Palette::new(&one, &two, &two).unwrap().color(11), [7, 2, 2]);
+        assert!(Palette::new(&two, &none, &two).is_err());
+    }
+
+    fn of_words(words: &[u16]) -> Result<Vec<u16>> {
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        expand_segments(&bytes, Width::Words, usize::MAX)
+    }
+
+    #[test]
+    fn expands_segments_of_bytes_up_to_the_padding() {
+        // A well-known palette of the standard begins so (PS3.6 Annex B): one entry, and a line to 255.
+        let line = expand_segments(&[0, 1, 0xFF, 1, 0xFF, 0xFF], Width::Bytes, 256).unwrap();
+        assert_eq!(line, [0xFF; 256]);
+        let twice = [0, 2, 5, 10, 1, 2, 30, 2, 2, 0, 0, 0, 0, 0];
+        assert_eq!(expand_segments(&twice, Width::Bytes, 8).unwrap(), [5, 10, 20, 30, 5, 10, 20, 30]);
     }
 
     #[test]
     fn expands_discrete_linear_and_indirect_segments() {
         let words = [0, 2, 5, 10, 1, 5, 60, 2, 2, 0, 0];
         let once = [5, 10, 20, 30, 40, 50, 60];
-        assert_eq!(expand_segments(&words).unwrap(), [once, once].concat());
+        assert_eq!(of_words(&words).unwrap(), [once, once].concat());
     }
 
     #[test]
     fn a_line_falls_as_well_as_it_rises() {
-        assert_eq!(expand_segments(&[0, 1, 9, 1, 3, 0]).unwrap(), [9, 6, 3, 0]);
+        assert_eq!(of_words(&[0, 1, 9, 1, 3, 0]).unwrap(), [9, 6, 3, 0]);
     }
 
     proptest! {
         #[test]
-        fn any_words_are_an_answer_or_an_error(words in proptest::collection::vec(0..9_u16, 0..64)) {
-            if let Ok(entries) = expand_segments(&words) {
-                prop_assert!(entries.len() <= 1 << 16);
+        fn any_units_are_an_answer_or_an_error(units in proptest::collection::vec(0..9_u8, 0..64)) {
+            let words: Vec<u16> = units.iter().map(|unit| u16::from(*unit)).collect();
+            for expanded in [of_words(&words), expand_segments(&units, Width::Bytes, usize::MAX)] {
+                prop_assert!(expanded.map_or(0, |entries| entries.len()) <= 1 << 16);
             }
         }
     }

@@ -7,7 +7,7 @@ use dicom::dictionary_std::tags;
 use dicom_store::model::{Attributes, Bulk, Element, FrameNumber, Tag, VR, Value, has_whole_chrominance};
 
 use super::overlay;
-use super::palette::expand_segments;
+use super::palette::{Width, expand_segments};
 use super::{Error, ErrorKind, ImageInfo, Lut, Modality, Padding, Palette, Photometric, Result, SampleKind};
 use super::{Voi, Window, WindowFunction};
 
@@ -56,11 +56,12 @@ impl ImageInfo {
         let high_bit = number(tags::HIGH_BIT).filter(|bit| (bits_stored - 1..bits_allocated).contains(bit));
         let is_signed = number(tags::PIXEL_REPRESENTATION) == Some(1);
         let groups = Groups { attributes, frame };
-        let info = Self {
+        let photometric = photometric(attributes, element);
+        let mut info = Self {
             rows: needed(tags::ROWS, "Rows")?,
             columns: needed(tags::COLUMNS, "Columns")?,
             samples_per_pixel: number(tags::SAMPLES_PER_PIXEL).unwrap_or(1),
-            photometric: photometric(attributes, element),
+            photometric,
             is_planar: number(tags::PLANAR_CONFIGURATION) == Some(1),
             kind,
             bits_allocated,
@@ -70,12 +71,17 @@ impl ImageInfo {
             is_words: element.vr == VR::OW,
             frames: number(tags::NUMBER_OF_FRAMES).filter(|frames| *frames > 0).unwrap_or(1),
             modality: modality(&groups, is_signed),
-            voi: voi(&groups, is_signed),
-            padding: padding(attributes, bits_allocated, is_signed),
-            palette: palette(attributes, is_signed)?.map(Arc::new),
+            voi: None,
+            padding: padding(attributes, kind, bits_allocated, is_signed),
+            palette: None,
             overlays: overlay::read(attributes, frame),
             pixel_aspect: pixel_aspect(&groups),
         };
+        if photometric == Photometric::PaletteColor {
+            info.palette = palette(attributes, is_signed).transpose().map(|palette| palette.map(Arc::new));
+        }
+        let is_below_zero = info.output_range().is_some_and(|(lowest, _)| lowest < 0.0);
+        info.voi = voi(&groups, is_below_zero);
         info.pixels()?;
         Ok(info)
     }
@@ -197,14 +203,29 @@ fn modality(groups: &Groups<'_>, is_signed: bool) -> Modality {
 }
 
 /// The first window, or else the first table: both are views that the standard ranks alike.
-fn voi(groups: &Groups<'_>, is_signed: bool) -> Option<Voi> {
+///
+/// `is_below_zero`: whether the modality gives negative values, so that the first input of a table is signed (PS3.3
+/// §C.11.2.1.1).
+fn voi(groups: &Groups<'_>, is_below_zero: bool) -> Option<Voi> {
     let holder = groups.holding(tags::FRAME_VOILUT_SEQUENCE, tags::WINDOW_CENTER);
     if let Some(window) = window(holder) {
         return Some(Voi::Window(window));
     }
     let holder = groups.holding(tags::FRAME_VOILUT_SEQUENCE, tags::VOILUT_SEQUENCE);
-    let table = holder.items(tags::VOILUT_SEQUENCE).first().and_then(|item| table_of(item, is_signed));
-    table.map(|lut| Voi::Lut(Arc::new(lut)))
+    let table = holder.items(tags::VOILUT_SEQUENCE).first().and_then(|item| table_of(item, is_below_zero));
+    table.map(|lut| Voi::Lut(Arc::new(Lut { bits: used_bits(&lut), ..lut })))
+}
+
+/// Some devices declare 16 bits whatever they write: the greatest entry tells, as nobody wants to see a sixteenth of the
+/// shades.
+fn used_bits(lut: &Lut) -> u32 {
+    let greatest = lut.entries.iter().max().copied().unwrap_or(0);
+    match (lut.bits, greatest) {
+        (16, 1..=0xFF) => 8,
+        (16, 0x100..=0x3FF) => 10,
+        (16, 0x400..=0xFFF) => 12,
+        (bits, _) => bits,
+    }
 }
 
 fn window(holder: &Attributes) -> Option<Window> {
@@ -232,10 +253,7 @@ fn table_of(item: &Attributes, is_signed: bool) -> Option<Lut> {
 /// A table by its descriptor: number of entries (0 for 65536), first input, bits (PS3.3 §C.11.1.1).
 fn lut(descriptor: &Element, numbers: &[i64], data: &[u8], is_signed: bool) -> Option<Lut> {
     let [count, first, bits] = numbers.first_chunk::<3>()?;
-    let count = match usize::from(low_word(*count)?) {
-        0 => 1 << 16,
-        count => count,
-    };
+    let count = entry_count(*count);
     let is_negative = descriptor.vr != VR::SS && is_signed && *first > i64::from(i16::MAX);
     let first = if is_negative { first - (1 << 16) } else { *first };
     let entries = entries(data, count);
@@ -243,8 +261,12 @@ fn lut(descriptor: &Element, numbers: &[i64], data: &[u8], is_signed: bool) -> O
     (!entries.is_empty()).then_some(Lut { first, entries, bits })
 }
 
-fn low_word(number: i64) -> Option<u16> {
-    u16::try_from(number & 0xFFFF).ok()
+/// 0 stands for 65536.
+fn entry_count(declared: i64) -> usize {
+    match usize::try_from(declared & 0xFFFF) {
+        Ok(count @ 1..) => count,
+        _ => 1 << 16,
+    }
 }
 
 /// Up to `count` entries: words, or bytes where there are too few bytes for words.
@@ -266,7 +288,7 @@ fn palette(attributes: &Attributes, is_signed: bool) -> Result<Option<Palette>> 
         let numbers = attributes.ints(descriptor);
         let expanded = match attributes.bytes(segments) {
             Some(segments) => {
-                expand_segments(&words(segments))?.iter().flat_map(|word| word.to_le_bytes()).collect()
+                expanded(segments, &numbers)?.iter().flat_map(|word| word.to_le_bytes()).collect()
             }
             None => attributes.bytes(data).cloned().unwrap_or_default(),
         };
@@ -279,13 +301,42 @@ fn palette(attributes: &Attributes, is_signed: bool) -> Result<Option<Palette>> 
     }
 }
 
-/// Some devices give it as US under signed samples, or as SS under unsigned ones: the bits count.
-fn padding(attributes: &Attributes, bits_allocated: u32, is_signed: bool) -> Option<Padding> {
-    let values = 1_i64 << bits_allocated.min(32);
-    let lowest = if is_signed { -values / 2 } else { 0 };
-    let stored = |value: i64| value.saturating_sub(lowest).rem_euclid(values) + lowest;
-    let value = stored(attributes.int(tags::PIXEL_PADDING_VALUE)?);
-    let limit = attributes.int(tags::PIXEL_PADDING_RANGE_LIMIT).map_or(value, stored);
+/// Segments are bytes where entries have up to 8 bits; some devices write words all the same.
+fn expanded(segments: &[u8], descriptor: &[i64]) -> Result<Vec<u16>> {
+    let count = descriptor.first().map_or(0, |count| entry_count(*count));
+    if descriptor.get(2).is_some_and(|bits| *bits <= 8)
+        && let Ok(entries) = expand_segments(segments, Width::Bytes, count)
+        && entries.len() == count
+    {
+        return Ok(entries);
+    }
+    expand_segments(segments, Width::Words, count)
+}
+
+/// Some devices give it as US under signed samples, or as SS under unsigned ones: the bits count. Floats have attributes
+/// of their own (PS3.3 §C.7.6.24, §C.7.6.25).
+fn padding(
+    attributes: &Attributes,
+    kind: SampleKind,
+    bits_allocated: u32,
+    is_signed: bool,
+) -> Option<Padding> {
+    let values = f64::from(bits_allocated.min(32)).exp2();
+    let lowest = if is_signed { -values / 2.0 } else { 0.0 };
+    let stored = |value: f64| (value - lowest).rem_euclid(values) + lowest;
+    let (value, limit) = match kind {
+        SampleKind::Integer => (tags::PIXEL_PADDING_VALUE, tags::PIXEL_PADDING_RANGE_LIMIT),
+        SampleKind::Float => (tags::FLOAT_PIXEL_PADDING_VALUE, tags::FLOAT_PIXEL_PADDING_RANGE_LIMIT),
+        SampleKind::Double => {
+            (tags::DOUBLE_FLOAT_PIXEL_PADDING_VALUE, tags::DOUBLE_FLOAT_PIXEL_PADDING_RANGE_LIMIT)
+        }
+    };
+    let number = |tag| {
+        let value = attributes.float(tag)?;
+        Some(if kind == SampleKind::Integer { stored(value) } else { value })
+    };
+    let value = number(value)?;
+    let limit = number(limit).unwrap_or(value);
     Some(Padding { first: value.min(limit), last: value.max(limit) })
 }
 

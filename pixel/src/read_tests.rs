@@ -67,7 +67,7 @@ fn reads_what_a_plain_image_says() {
     );
     assert_eq!(info.modality, Modality::Rescale { slope: 2.0, intercept: -1024.0 });
     assert_eq!(info.voi, Some(Voi::Window(Window::new(40.0, 400.0, WindowFunction::Linear).unwrap())));
-    assert_eq!(info.padding, Some(Padding { first: 0, last: 63 }));
+    assert_eq!(info.padding, Some(Padding { first: 0.0, last: 63.0 }));
     assert_eq!(info.pixel_aspect, 2.0);
 }
 
@@ -120,6 +120,64 @@ fn the_first_input_of_a_signed_table_is_signed_whatever_its_vr() {
 }
 
 #[test]
+fn the_first_input_of_a_view_is_signed_where_the_modality_gives_negative_values() {
+    let mut attributes = image();
+    let mut item = Attributes::new();
+    item.put_bytes(tags::LUT_DESCRIPTOR, VR::US, us(&[2, 64_512, 12]));
+    item.put_bytes(tags::LUT_DATA, VR::US, us(&[1, 4095]));
+    attributes.put_items(tags::VOILUT_SEQUENCE, vec![item]);
+    let first = |attributes: &Attributes| match read(attributes, FIRST).voi {
+        Some(Voi::Lut(table)) => table.first,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(first(&attributes), 64_512);
+    texts(&mut attributes, &[(tags::RESCALE_SLOPE, "1"), (tags::RESCALE_INTERCEPT, "-1024")]);
+    assert_eq!(first(&attributes), -1024);
+    texts(&mut attributes, &[(tags::RESCALE_INTERCEPT, "2048")]);
+    attributes.put_u16(tags::PIXEL_REPRESENTATION, 1);
+    assert_eq!(first(&attributes), 64_512, "no value is below 0");
+}
+
+#[test]
+fn a_view_of_16_bits_that_holds_fewer_has_as_many_as_it_holds() {
+    let bits = |declared: u16, greatest: u16| {
+        let mut item = Attributes::new();
+        item.put_bytes(tags::LUT_DESCRIPTOR, VR::US, us(&[2, 0, declared]));
+        item.put_bytes(tags::LUT_DATA, VR::US, us(&[0, greatest]));
+        used_bits(&table_of(&item, false).unwrap())
+    };
+    assert_eq!([bits(16, 255), bits(16, 1023), bits(16, 4095), bits(16, 4096)], [8, 10, 12, 16]);
+    assert_eq!((bits(12, 255), bits(16, 0)), (12, 16));
+}
+
+#[test]
+fn floats_have_padding_of_their_own() {
+    let mut attributes = image();
+    attributes.put_u16(tags::PIXEL_PADDING_VALUE, 7);
+    let pixels = attributes.get(tags::PIXEL_DATA).unwrap().clone();
+    attributes.remove(tags::PIXEL_DATA);
+    attributes.put(Element { tag: tags::FLOAT_PIXEL_DATA, vr: VR::OF, ..pixels.clone() });
+    attributes.put_u16(tags::BITS_ALLOCATED, 32);
+    assert_eq!(read(&attributes, FIRST).padding, None);
+    attributes.put_bytes(tags::FLOAT_PIXEL_PADDING_VALUE, VR::FL, (-1e30_f32).to_le_bytes().to_vec());
+    let least = f64::from(-1e30_f32);
+    assert_eq!(read(&attributes, FIRST).padding, Some(Padding { first: least, last: least }));
+    attributes.put_bytes(tags::FLOAT_PIXEL_PADDING_RANGE_LIMIT, VR::FL, (-1_f32).to_le_bytes().to_vec());
+    assert_eq!(read(&attributes, FIRST).padding, Some(Padding { first: least, last: -1.0 }));
+
+    attributes.remove(tags::FLOAT_PIXEL_DATA);
+    attributes.put(Element { tag: tags::DOUBLE_FLOAT_PIXEL_DATA, vr: VR::OD, ..pixels });
+    attributes.put_u16(tags::BITS_ALLOCATED, 64);
+    assert_eq!(read(&attributes, FIRST).padding, None);
+    for (tag, value) in
+        [(tags::DOUBLE_FLOAT_PIXEL_PADDING_VALUE, 2_f64), (tags::DOUBLE_FLOAT_PIXEL_PADDING_RANGE_LIMIT, 1.5)]
+    {
+        attributes.put_bytes(tag, VR::FD, value.to_le_bytes().to_vec());
+    }
+    assert_eq!(read(&attributes, FIRST).padding, Some(Padding { first: 1.5, last: 2.0 }));
+}
+
+#[test]
 fn colours_that_are_said_to_be_halved_and_stored_whole_are_ybr_full() {
     let mut attributes = image();
     attributes.put_text(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "YBR_FULL_422");
@@ -140,11 +198,11 @@ fn padding_is_a_stored_value_whatever_its_vr() {
     let mut attributes = image();
     attributes.put_u16(tags::PIXEL_PADDING_VALUE, 63_536);
     attributes.put_u16(tags::PIXEL_REPRESENTATION, 1);
-    assert_eq!(read(&attributes, FIRST).padding, Some(Padding { first: -2000, last: -2000 }));
+    assert_eq!(read(&attributes, FIRST).padding, Some(Padding { first: -2000.0, last: -2000.0 }));
     attributes.put_bytes(tags::PIXEL_PADDING_VALUE, VR::SS, us(&[63_536]));
-    assert_eq!(read(&attributes, FIRST).padding, Some(Padding { first: -2000, last: -2000 }));
+    assert_eq!(read(&attributes, FIRST).padding, Some(Padding { first: -2000.0, last: -2000.0 }));
     attributes.put_u16(tags::PIXEL_REPRESENTATION, 0);
-    assert_eq!(read(&attributes, FIRST).padding, Some(Padding { first: 63_536, last: 63_536 }));
+    assert_eq!(read(&attributes, FIRST).padding, Some(Padding { first: 63_536.0, last: 63_536.0 }));
 }
 
 #[test]
@@ -152,14 +210,14 @@ fn tables_left_in_the_object_are_named_and_put_in() {
     let mut attributes = image();
     let bulk = Bulk { offset: 600, length: 4, encapsulated: false };
     let mut item = Attributes::new();
-    item.put_bytes(tags::LUT_DESCRIPTOR, VR::US, us(&[2, 0, 16]));
+    item.put_bytes(tags::LUT_DESCRIPTOR, VR::US, us(&[2, 0, 8]));
     item.put(Element { tag: tags::LUT_DATA, vr: VR::US, value: Value::Bulk(bulk) });
     attributes.put_items(tags::VOILUT_SEQUENCE, vec![item]);
     assert_eq!(read(&attributes, FIRST).voi, None);
     assert_eq!(ImageInfo::tables_in_bulk(&attributes), [bulk]);
 
     let filled = ImageInfo::with_tables(&attributes, &|wanted| (*wanted == bulk).then(|| us(&[7, 8])));
-    let table = Lut { first: 0, entries: vec![7, 8], bits: 16 };
+    let table = Lut { first: 0, entries: vec![7, 8], bits: 8 };
     assert_eq!(read(&filled, FIRST).voi, Some(Voi::Lut(Arc::new(table))));
 }
 
@@ -171,12 +229,40 @@ fn a_palette_is_read_from_entries_or_segments() {
         attributes.put_bytes(descriptor, VR::US, us(&[2, 0, 16]));
         attributes.put_bytes(data, VR::OW, us(&[0x1100, 0x2200]));
     }
-    assert_eq!(read(&attributes, FIRST).palette.unwrap().color(1), [0x22; 3]);
+    assert_eq!(read(&attributes, FIRST).palette.unwrap().unwrap().color(1), [0x22; 3]);
     for [_, data, segments] in PALETTE {
         attributes.remove(data);
         attributes.put_bytes(segments, VR::OW, us(&[0, 2, 0x3300, 0x4400]));
     }
-    assert_eq!(read(&attributes, FIRST).palette.unwrap().color(1), [0x44; 3]);
+    assert_eq!(read(&attributes, FIRST).palette.unwrap().unwrap().color(1), [0x44; 3]);
+}
+
+#[test]
+fn segments_are_bytes_where_entries_are_and_words_where_bytes_give_another_number() {
+    let mut attributes = image();
+    attributes.put_text(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "PALETTE COLOR");
+    let mut last_color = |segments: &[u8]| {
+        for [descriptor, _, tag] in PALETTE {
+            attributes.put_bytes(descriptor, VR::US, us(&[256, 0, 8]));
+            attributes.put_bytes(tag, VR::OW, segments.to_vec());
+        }
+        read(&attributes, FIRST).palette.unwrap().map(|palette| palette.color(255))
+    };
+    assert_eq!(last_color(&[0, 1, 0xFF, 1, 0xFF, 0x40]).unwrap(), [0x40; 3]);
+    assert_eq!(last_color(&us(&[0, 1, 0xFF, 1, 255, 0x30])).unwrap(), [0x30; 3]);
+    assert_eq!(last_color(&[9, 9]).unwrap_err().kind, ErrorKind::Invalid);
+}
+
+#[test]
+fn a_broken_palette_is_no_matter_where_no_colour_is_asked_for() {
+    let mut attributes = image();
+    for [descriptor, _, segments] in PALETTE {
+        attributes.put_bytes(descriptor, VR::US, us(&[2, 0, 16]));
+        attributes.put_bytes(segments, VR::OW, us(&[9, 9]));
+    }
+    assert_eq!(read(&attributes, FIRST).palette, None);
+    attributes.put_text(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "PALETTE COLOR");
+    assert!(read(&attributes, FIRST).palette.unwrap().is_err());
 }
 
 #[test]

@@ -47,7 +47,7 @@ fn images() -> Vec<ImageInfo> {
     let kind = |kind, bits| ImageInfo { kind, ..of_bits(bits, bits) };
     let colours = |photometric| ImageInfo { photometric, ..rgb(rows, columns) };
     let table = Lut { first: 0, entries: (0..256).collect(), bits: 8 };
-    let palette = Palette::new(&table, &table, &table).map(Arc::new).ok();
+    let palette = Some(Palette::new(&table, &table, &table).map(Arc::new));
     vec![
         of_bits(1, 1),
         of_bits(8, 8),
