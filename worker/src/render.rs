@@ -94,7 +94,8 @@ pub fn render_by(
         Some(viewport) => fit(picture, viewport, aspect),
         None => Ok(picture),
     };
-    let picture = state.show(pixel::to_bitmap(decoded, &Shown::AsProposed)?, fitted)?;
+    // A state without a view shows all values alike, whatever the frame has of them (PS3.4 §N.2.1.3).
+    let picture = state.show(pixel::to_bitmap(decoded, &Shown::AsProposedOrAll)?, fitted)?;
     finished(picture, presentation, beside)
 }
 
@@ -213,6 +214,21 @@ mod tests {
         let (frame, info) = ramp("MONOCHROME1");
         let row = first_row(&render(&frame, &info, &syntax(), &png(None), &Beside::default()).unwrap(), 64);
         assert_eq!((row[0], row[63]), (255, 0));
+    }
+
+    #[test]
+    fn a_state_without_a_view_shows_all_values_of_the_bits() {
+        let (frame, info) = ramp("MONOCHROME2");
+        let info = ImageInfo { voi: None, bits_stored: 6, high_bit: 5, ..info };
+        let shown = |info: &ImageInfo| {
+            let state = Softcopy::default();
+            let file = render_by(&frame, info, &syntax(), &png(None), &state, &Beside::default()).unwrap();
+            let row = first_row(&file, 64);
+            (row[0], row[63])
+        };
+        assert_eq!(shown(&info), (0, 255));
+        // 63 of 4095.
+        assert_eq!(shown(&ImageInfo { bits_stored: 12, high_bit: 11, ..info }), (0, 4));
     }
 
     #[test]

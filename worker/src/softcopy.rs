@@ -1,7 +1,7 @@
 //! Softcopy presentation states: how somebody wanted an image to be seen (PS3.3 §C.11.8, PS3.4 §N.2).
 //!
-//! What the state says replaces what the image proposes: modality and values of interest, then the presentation LUT; then
-//! shutters, overlays and graphics are drawn in the image's own pixels, the displayed area is cut out, rotated and
+//! What the state says replaces what the image proposes: modality and values of interest, each without effect where the
+//! state has none (PS3.4 §N.2.1.1, §N.2.1.3), then the presentation LUT; then shutters, overlays and graphics are drawn in the image's own pixels, the displayed area is cut out, rotated and
 //! flipped; texts are written last, when it has its size. All of it is grey, also over colours.
 //!
 //! Of compound graphics the simple objects are drawn that come with them. Not drawn are overlays in unused bits of the
@@ -40,9 +40,10 @@ const GROUPS: &[Tag] = &[tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, tags::PER_FRAM
 /// What a presentation state says of one frame.
 #[derive(Debug, Clone, Default)]
 pub struct Softcopy {
-    /// Attributes that take the place of the image's.
-    modality: Option<Attributes>,
-    voi: Option<Attributes>,
+    /// Attributes that take the place of the image's, which are not used: PS3.4 §N.2.1.1 and §N.2.1.3 want the identity
+    /// where the state has none.
+    modality: Attributes,
+    voi: Attributes,
     lut: Option<PresentationLut>,
     shutters: Vec<Shutter>,
     /// Shade of what a shutter hides.
@@ -103,8 +104,10 @@ impl Softcopy {
         let of =
             |sequence: Tag| state.items(sequence).iter().filter(move |item| is_meant(item, instance, frame));
         let mut softcopy = Self {
-            modality: MODALITY.iter().any(|tag| state.contains(*tag)).then(|| only(state, MODALITY)),
-            voi: of(tags::SOFTCOPY_VOILUT_SEQUENCE).next().map(|item| only(item, VIEWS)),
+            modality: only(state, MODALITY),
+            voi: of(tags::SOFTCOPY_VOILUT_SEQUENCE)
+                .next()
+                .map_or_else(Attributes::new, |item| only(item, VIEWS)),
             lut: presentation_lut(state),
             hidden: shade(state.int(tags::SHUTTER_PRESENTATION_VALUE)).unwrap_or(0),
             turns: turns(state.int(tags::IMAGE_ROTATION).unwrap_or(0)),
@@ -206,7 +209,6 @@ impl Softcopy {
             (&self.voi, VIEWS, tags::FRAME_VOILUT_SEQUENCE),
         ];
         for (instead, names, group) in taken {
-            let Some(instead) = instead else { continue };
             for tag in names {
                 attributes.remove(*tag);
             }
@@ -446,11 +448,41 @@ mod tests {
         image.put_text(tags::WINDOW_CENTER, VR::DS, "1");
         image.put_text(tags::WINDOW_WIDTH, VR::DS, "2");
         image.put_text(tags::RESCALE_SLOPE, VR::DS, "3");
-        let over =
-            state(|state| state.put_items(tags::SOFTCOPY_VOILUT_SEQUENCE, vec![other, voi])).over(&image);
-        let texts =
-            [tags::WINDOW_CENTER, tags::WINDOW_WIDTH, tags::RESCALE_SLOPE, tags::PHOTOMETRIC_INTERPRETATION];
-        let texts = texts.map(|tag| over.text(tag).unwrap_or_default());
-        assert_eq!(texts, ["40", "", "3", "MONOCHROME2"]);
+        let texts = |over: Attributes| {
+            [tags::WINDOW_CENTER, tags::WINDOW_WIDTH, tags::RESCALE_SLOPE, tags::PHOTOMETRIC_INTERPRETATION]
+                .map(|tag| over.text(tag).unwrap_or_default())
+        };
+        let with_view = state(|state| state.put_items(tags::SOFTCOPY_VOILUT_SEQUENCE, vec![other, voi]));
+        assert_eq!(texts(with_view.over(&image)), ["40", "", "", "MONOCHROME2"]);
+        let with_slope = state(|state| state.put_text(tags::RESCALE_SLOPE, VR::DS, "5"));
+        assert_eq!(texts(with_slope.over(&image)), ["", "", "5", "MONOCHROME2"]);
+    }
+
+    #[test]
+    fn what_the_image_proposes_for_its_frames_is_not_used_either() {
+        let item = |group: Tag, tag: Tag| {
+            let mut inner = Attributes::new();
+            inner.put_text(tag, VR::DS, "3");
+            let mut item = Attributes::new();
+            item.put_items(group, vec![inner]);
+            item
+        };
+        let mut image = Attributes::new();
+        for (sequence, item) in [
+            (
+                tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE,
+                item(tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE, tags::RESCALE_SLOPE),
+            ),
+            (
+                tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE,
+                item(tags::FRAME_VOILUT_SEQUENCE, tags::WINDOW_CENTER),
+            ),
+        ] {
+            image.put_items(sequence, vec![item]);
+        }
+        let over = state(|_| {}).over(&image);
+        for sequence in GROUPS {
+            assert_eq!(over.items(*sequence), [Attributes::new()]);
+        }
     }
 }
