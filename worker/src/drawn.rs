@@ -5,6 +5,7 @@
 //! | waveforms | the first channels as curves |
 //! | RT structure sets | the outlines of the plane that has most of them, in their colours |
 //! | video, reports, documents, presentation states, plans and the like | a card with its kind, and how long it is |
+//! | images that cannot be shown | a card that says so |
 //!
 //! Nothing on a drawing names the patient, or is a text that somebody wrote.
 
@@ -40,6 +41,15 @@ const MOST_BYTES: u64 = 4 << 20;
 pub async fn thumbnail(session: &Session, pool: &CpuPool, instance: &Instance) -> Result<Option<Vec<u8>>> {
     let subject = Subject::read(session, instance).await?;
     let work = move || subject.draw().map(|drawing| encode(&drawing, FORMAT, None)).transpose();
+    Ok(pool.run(work).await??)
+}
+
+/// The same for images that cannot be shown.
+///
+/// # Errors
+/// `Pixel` when it cannot be encoded.
+pub async fn not_shown(pool: &CpuPool) -> Result<Vec<u8>> {
+    let work = || encode(&kind::not_shown().into_bitmap(), FORMAT, None);
     Ok(pool.run(work).await??)
 }
 

@@ -7,7 +7,14 @@ use super::SIZE;
 use super::canvas::{Canvas, GREY, WHITE};
 
 /// Beginnings of SOP Class UIDs (behind 1.2.840.10008.5.1.4.1.1.), and what such an instance is; the first that fits.
-const KINDS: [(&str, &str); 15] = [
+const KINDS: [(&str, &str); 31] = [
+    ("4.2", "SPECTRUM"),
+    ("67", "REAL WORLD VALUES"),
+    ("78.", "EYE MEASUREMENTS"),
+    ("79.", "EYE MEASUREMENTS"),
+    ("80.", "EYE MEASUREMENTS"),
+    ("91.", "ANNOTATIONS"),
+    ("200.", "PROTOCOL"),
     ("88.59", "KEY IMAGES"),
     ("88.67", "DOSE REPORT"),
     ("88.68", "DOSE REPORT"),
@@ -19,6 +26,15 @@ const KINDS: [(&str, &str); 15] = [
     ("11.", "VIEW"),
     ("9.", "WAVEFORM"),
     ("481.3", "RT STRUCTURES"),
+    ("481.4", "RT TREATMENT"),
+    ("481.6", "RT TREATMENT"),
+    ("481.7", "RT TREATMENT"),
+    ("481.9", "RT TREATMENT"),
+    ("481.16", "RT TREATMENT"),
+    ("481.17", "RT TREATMENT"),
+    ("481.18", "RT TREATMENT"),
+    ("481.19", "RT TREATMENT"),
+    ("481.20", "RT TREATMENT"),
     ("481.", "RT PLAN"),
     ("66.5", "3D MODEL"),
     ("66.", "REGISTRATION"),
@@ -34,13 +50,22 @@ pub(super) fn card(instance: &Instance, attributes: &Attributes) -> Option<Canva
     } else {
         (name(instance.sop_class.as_str())?, None)
     };
+    Some(with_words(kind, detail.as_deref()))
+}
+
+/// The card of images that cannot be shown.
+pub(super) fn not_shown() -> Canvas {
+    with_words("IMAGE", Some("CANNOT BE SHOWN"))
+}
+
+fn with_words(kind: &str, detail: Option<&str>) -> Canvas {
     let mut canvas = Canvas::new();
     canvas.frame(8, 8, SIZE.0 - 9, SIZE.1 - 9, GREY);
     canvas.words(kind, if detail.is_some() { 60 } else { 82 }, 4, WHITE);
     if let Some(detail) = detail {
-        canvas.words(&detail, 108, 3, GREY);
+        canvas.words(detail, 108, 3, GREY);
     }
-    Some(canvas)
+    canvas
 }
 
 fn name(sop_class: &str) -> Option<&'static str> {
@@ -72,6 +97,20 @@ mod tests {
         assert_eq!(name("1.2.840.10008.5.1.4.1.1.88.11"), Some("REPORT"));
         assert_eq!(name("1.2.840.10008.5.1.4.1.1.104.1"), Some("PDF"));
         assert_eq!(name("1.2.840.10008.5.1.4.1.1.11.1"), Some("VIEW"));
+        for (number, kind) in [
+            ("4.2", "SPECTRUM"),
+            ("67", "REAL WORLD VALUES"),
+            ("78.8", "EYE MEASUREMENTS"),
+            ("91.1", "ANNOTATIONS"),
+            ("200.3", "PROTOCOL"),
+            ("481.5", "RT PLAN"),
+            ("481.7", "RT TREATMENT"),
+            ("481.13", "RT PLAN"),
+            ("481.19", "RT TREATMENT"),
+        ] {
+            assert_eq!(name(&format!("{STORAGE}{number}")), Some(kind));
+        }
+        assert_eq!(name("1.2.840.10008.5.1.4.1.1.4"), None);
         assert_eq!(name("1.2.840.10008.5.1.4.1.1.2"), None);
         assert_eq!(name("1.2.3"), None);
     }
