@@ -3,23 +3,48 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use dicom_store::Session;
 use dicom_store::model::{Attributes, Bulk, Encoding, FrameMap, FrameNumber, Header, Instance};
+use dicom_store::{Room, Session};
 
 use crate::Result;
 use crate::pixel::{self, ImageInfo, NativeFrame};
 use crate::pool::CpuPool;
 
-/// One frame as it is stored, and its image: one question to the index and one ranged read, unless
-/// the image has large look-up tables.
+/// One frame as it is stored, and its image, with memory for its picture: one question to the index and one ranged read,
+/// unless the image has large look-up tables.
 ///
 /// # Errors
-/// `NotFound` past the last frame, and whatever else the archive answers; those of
-/// [`ImageInfo::read`].
-pub async fn open(session: &Session, instance: &Instance, frame: FrameNumber) -> Result<(ImageInfo, Bytes)> {
+/// As [`to_show`], and those of [`ImageInfo::read`].
+pub async fn open(
+    session: &Session,
+    instance: &Instance,
+    frame: FrameNumber,
+) -> Result<(ImageInfo, Bytes, Room)> {
     let (header, map) = session.header_and_frames(instance).await?;
     let info = ImageInfo::read(&attributes(session, instance, &header).await?, frame)?;
-    Ok((info, session.open_mapped_frame(instance, &map, frame).await?))
+    let (bytes, room) = to_show(session, instance, &map, &info, frame).await?;
+    Ok((info, bytes, room))
+}
+
+/// One frame as it is stored, in memory that is taken for it, for its samples and for the picture that is made of them:
+/// to be held until that is encoded.
+///
+/// # Errors
+/// `NotFound` past the last frame, and whatever else the archive answers; `Pixel` for an image that cannot be.
+pub async fn to_show(
+    session: &Session,
+    instance: &Instance,
+    map: &FrameMap,
+    info: &ImageInfo,
+    frame: FrameNumber,
+) -> Result<(Bytes, Room)> {
+    let stored = map.frame(frame).map_or(0, |place| place.length());
+    let made = info.decoded_length()?.saturating_add(info.picture_length()?);
+    let made = u64::try_from(made).unwrap_or(u64::MAX);
+    // For all at once, as in `native`.
+    let room = session.room(stored.saturating_add(made)).await?;
+    let bytes = session.read_frame(&room, instance, map, frame).await?;
+    Ok((bytes, room))
 }
 
 /// The exact bytes of a frame in Explicit VR Little Endian, in memory that is taken for them while they are on
@@ -80,10 +105,13 @@ fn little_endian(value: Bytes, encoding: Encoding) -> Bytes {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use dicom::dictionary_std::tags;
     use dicom_store::Stored;
     use dicom_store::fixture::{self, Sample, ct};
     use dicom_store::model::{VR, transfer_syntax};
+    use futures_util::poll;
     use rstest::rstest;
 
     use super::*;
@@ -114,7 +142,7 @@ mod tests {
             panic!("not new")
         };
 
-        let (info, bytes) = open(&session, &instance, FrameNumber::FIRST).await.unwrap();
+        let (info, bytes, _room) = open(&session, &instance, FrameNumber::FIRST).await.unwrap();
         let Some(Voi::Lut(table)) = info.voi else { panic!("no table") };
         assert_eq!((table.entries.len(), table.entries[4095]), (4096, 4095 * 16));
         assert_eq!(bytes.len(), 16 * 16 * 2);
@@ -139,6 +167,23 @@ mod tests {
         let pool = CpuPool::new(1).unwrap();
         let frame = native(&session, &pool, &instance, &map, info, FrameNumber::FIRST).await.unwrap();
         assert_eq!(frame.bytes, (1..=9).collect::<Vec<u8>>());
+    }
+
+    #[tokio::test]
+    async fn a_frame_that_is_shown_holds_memory_for_its_samples_and_its_picture() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = dicom_store::Config { serve_memory_mib: 18, ..fixture::config(&folder) };
+        let archive = dicom_store::Archive::open(&config).await.unwrap();
+        let session = fixture::system(&archive);
+        let Stored::New(instance) = fixture::store(&session, &ct().size(1024, 1024)).await.unwrap() else {
+            panic!("not new")
+        };
+        let (_, _, room) = open(&session, &instance, FrameNumber::FIRST).await.unwrap();
+        // Of the 6 MiB for what does not go out in steps: 2 as it is stored, 2 of samples, 1 of picture.
+        let mut other = pin!(session.room(2 << 20));
+        assert!(poll!(&mut other).is_pending());
+        drop(room);
+        assert!(other.await.is_ok());
     }
 
     #[tokio::test]

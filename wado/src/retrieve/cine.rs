@@ -64,10 +64,15 @@ async fn frame(
     presentation: Presentation,
     delay: u16,
 ) -> Result<GifFrame, Problem> {
-    let (stored, info) = (image.stored(number).await?, image.info(number)?);
+    let info = image.info(number)?;
+    let (stored, room) = image.to_show(number, &info).await?;
     let syntax = image.instance.transfer_syntax.clone();
     let captions = Captions::read(&image.attributes, number, presentation.annotation);
-    let work = move || render::animate(&stored, &info, &syntax, &presentation, (&captions, delay));
+    let work = move || {
+        let picture = render::animate(&stored, &info, &syntax, &presentation, (&captions, delay));
+        drop(room);
+        picture
+    };
     Ok(image.pool.run(work).await??)
 }
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use dicom::dictionary_std::tags;
 use dicom_store::model::{Attributes, Bulk, FrameMap, FrameNumber, Instance, TransferSyntaxUid, Value};
-use dicom_store::{Described, Session};
+use dicom_store::{Described, Room, Session};
 use worker::captions::Captions;
 use worker::frame;
 use worker::pixel::{IccProfile, ImageInfo, MAX_PROFILE, NativeFrame};
@@ -70,9 +70,14 @@ impl Image {
         }
     }
 
-    /// The stored bytes of a frame.
-    pub(super) async fn stored(&self, frame: FrameNumber) -> Result<Bytes, Problem> {
-        Ok(self.session.open_mapped_frame(&self.instance, &self.frames, frame).await?)
+    /// The stored bytes of a frame, with memory for its picture: to be held until that is encoded. What else is read for
+    /// it is read before.
+    pub(super) async fn to_show(
+        &self,
+        frame: FrameNumber,
+        info: &ImageInfo,
+    ) -> Result<(Bytes, Room), Problem> {
+        Ok(frame::to_show(&self.session, &self.instance, &self.frames, info, frame).await?)
     }
 
     /// A frame in another transfer syntax.

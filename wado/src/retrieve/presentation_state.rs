@@ -209,7 +209,6 @@ impl Maker {
     async fn make(&self, image: &Instance, number: FrameNumber) -> Result<Bytes, Problem> {
         let softcopy = self.softcopy(image, number).await?;
         let opened = Image::open(&self.request.session, &self.request.pool, image).await?;
-        let frame = opened.stored(number).await?;
         let info = ImageInfo::read(&softcopy.over(&opened.attributes), number)?;
         let mut beside = opened.beside(number, &self.presentation).await?;
         // The colours that the state shows are in its own space (PS3.3 §C.11.15).
@@ -217,8 +216,13 @@ impl Maker {
         if let (Some(profile), true) = (profile, self.presentation.profile != IccProfile::No) {
             beside.profile = Some(profile.clone());
         }
+        let (frame, room) = opened.to_show(number, &info).await?;
         let (syntax, presentation) = (image.transfer_syntax.clone(), self.presentation);
-        let work = move || render::render_by(&frame, &info, &syntax, &presentation, &softcopy, &beside);
+        let work = move || {
+            let picture = render::render_by(&frame, &info, &syntax, &presentation, &softcopy, &beside);
+            drop(room);
+            picture
+        };
         Ok(self.request.pool.run(work).await??.into())
     }
 }

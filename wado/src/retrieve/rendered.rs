@@ -172,10 +172,15 @@ impl Maker {
             Some(described) => Image::of(session, pool, described.clone()).await?,
             None => Image::open(session, pool, instance).await?,
         };
-        let (frame, info) = (image.stored(number).await?, image.info(number)?);
+        let info = image.info(number)?;
         let beside = image.beside(number, presentation).await?;
+        let (frame, room) = image.to_show(number, &info).await?;
         let (syntax, presentation) = (instance.transfer_syntax.clone(), *presentation);
-        let work = move || render::render(&frame, &info, &syntax, &presentation, &beside);
+        let work = move || {
+            let picture = render::render(&frame, &info, &syntax, &presentation, &beside);
+            drop(room);
+            picture
+        };
         Ok(request.pool.run(work).await??.into())
     }
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use dicom_store::model::{FrameNumber, Instance};
 use dicom_store::{DerivedKey, Described};
 use worker::pixel::can_decode;
-use worker::{drawn, render};
+use worker::{drawn, jobs, render};
 
 use super::image::Image;
 use super::parts::Part;
@@ -25,7 +25,7 @@ pub(crate) async fn thumbnail(request: Retrieval) -> Result<Response, Problem> {
     let numbers = request.target.frames()?;
     if request.target.instance.is_none() {
         let instances = request.instances().await?;
-        return of_series(&request, Subject::of(&instances, numbers.as_deref())?).await;
+        return of_series(&request, &instances).await;
     }
     let described = request.described().await?;
     let subject = Subject::of(std::slice::from_ref(&described.instance), numbers.as_deref())?;
@@ -97,9 +97,15 @@ impl<'a> Subject<'a> {
                     Some(described) => Image::of(session, pool, described.clone()).await?,
                     None => Image::open(session, pool, instance).await?,
                 };
-                let (frame, info) = (image.stored(number).await?, image.info(number)?);
+                let info = image.info(number)?;
+                let (frame, room) = image.to_show(number, &info).await?;
                 let syntax = instance.transfer_syntax.clone();
-                Ok(pool.run(move || render::thumbnail(&frame, &info, &syntax)).await??.into())
+                let work = move || {
+                    let picture = render::thumbnail(&frame, &info, &syntax);
+                    drop(room);
+                    picture
+                };
+                Ok(pool.run(work).await??.into())
             }
             Self::Drawing(instance) => {
                 Ok(drawn::thumbnail(session, pool, instance).await?.ok_or_else(nothing)?.into())
@@ -126,14 +132,23 @@ fn middle(instance: &Instance) -> FrameNumber {
 }
 
 /// It changes while the series grows: the browser asks each time whether its own is still the one.
-async fn of_series(request: &Retrieval, subject: Subject<'_>) -> Result<Response, Problem> {
-    let Instance { study, series, .. } = subject.instance();
+async fn of_series(request: &Retrieval, instances: &[Instance]) -> Result<Response, Problem> {
+    let subject = Subject::of(instances, None)?.instance();
+    let Instance { study, series, .. } = subject;
+    let Retrieval { session, pool, .. } = request;
     let key = DerivedKey::thumbnail(study, series);
-    let bytes = match request.session.derived(&key).await? {
+    let bytes = match session.derived(&key).await? {
         Some(bytes) => bytes,
         None => {
-            let bytes = subject.made(request, None).await?;
-            if let Err(error) = request.session.put_derived(&key, bytes.clone()).await {
+            let all: Vec<Instance> =
+                instances.iter().filter(|instance| instance.series == *series).cloned().collect();
+            let name = format!("{:?} of {} thumbnail", identity(subject), all.len());
+            let make = async {
+                let made = jobs::thumbnail::of_series(session, pool, &all).await?;
+                Ok(Bytes::from(made.ok_or_else(nothing)?))
+            };
+            let bytes = request.renditions.get(&name, make).await?;
+            if let Err(error) = session.put_derived(&key, bytes.clone()).await {
                 tracing::warn!(%study, %series, %error, "thumbnail is not kept");
             }
             bytes

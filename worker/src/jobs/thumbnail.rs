@@ -24,6 +24,9 @@ const SETTLED_AFTER: Duration = Duration::from_secs(3);
 /// made: the clock of the object store, which says when one was, need not be ours.
 const LONG_AGO: Duration = Duration::from_secs(600);
 
+/// Images that are tried, when one after the other cannot be shown.
+const TRIES: usize = 5;
+
 /// Makes and keeps the thumbnail of a series.
 pub struct Thumbnail {
     session: Session,
@@ -83,13 +86,41 @@ impl Thumbnail {
         let made = self.session.derived_at(key).await?;
         Ok(made.is_some_and(|made| Duration::from_millis(made) >= settled))
     }
+}
 
-    async fn make(&self, instance: Instance) -> Result<Vec<u8>> {
-        let number = FrameNumber::new(instance.frames.div_ceil(2)).unwrap_or(FrameNumber::FIRST);
-        let (info, bytes) = frame::open(&self.session, &instance, number).await?;
-        let syntax = instance.transfer_syntax;
-        Ok(self.pool.run(move || render::thumbnail(&bytes, &info, &syntax)).await??)
+/// The thumbnail of a series: its middle image, or one near it where that cannot be shown, or a drawing. `None` where it
+/// has no image and nothing is known of its kind.
+///
+/// # Errors
+/// What the archive answers; `Pixel` when an encoder fails.
+pub async fn of_series(session: &Session, pool: &CpuPool, instances: &[Instance]) -> Result<Option<Vec<u8>>> {
+    let shown = from_the_middle(instances);
+    for instance in &shown {
+        match of_image(session, pool, instance).await {
+            // Nothing will ever come of these pixels, and nobody can do anything about it.
+            Err(Error::Pixel(error)) if error.is_permanent() => {
+                debug!(series = %instance.series, %error, "image gives no thumbnail");
+            }
+            made => return made.map(Some),
+        }
     }
+    match instances.first() {
+        _ if !shown.is_empty() => drawn::not_shown(pool).await.map(Some),
+        Some(first) => drawn::thumbnail(session, pool, first).await,
+        None => Ok(None),
+    }
+}
+
+async fn of_image(session: &Session, pool: &CpuPool, instance: &Instance) -> Result<Vec<u8>> {
+    let number = FrameNumber::new(instance.frames.div_ceil(2)).unwrap_or(FrameNumber::FIRST);
+    let (info, bytes, room) = frame::open(session, instance, number).await?;
+    let syntax = instance.transfer_syntax.clone();
+    let work = move || {
+        let picture = render::thumbnail(&bytes, &info, &syntax);
+        drop(room);
+        picture
+    };
+    Ok(pool.run(work).await??)
 }
 
 impl Job for Thumbnail {
@@ -113,36 +144,29 @@ impl Job for Thumbnail {
             Err(error) if error.kind == ErrorKind::NotFound => return Ok(()),
             instances => instances?,
         };
-        let first = instances.first().cloned();
-        let made = match (middle(instances), first) {
-            (Some(instance), _) => self.make(instance).await.map(Some),
-            (None, Some(first)) => drawn::thumbnail(&self.session, &self.pool, &first).await,
-            (None, None) => Ok(None),
-        };
-        match made {
-            Ok(Some(file)) => Ok(self.session.put_derived(&key, file.into()).await?),
-            Ok(None) => {
+        match of_series(&self.session, &self.pool, &instances).await? {
+            Some(file) => Ok(self.session.put_derived(&key, file.into()).await?),
+            None => {
                 debug!(%series, "series has no image that can be shown");
                 Ok(())
             }
-            // Nothing will ever come of these pixels, and nobody can do anything about it.
-            Err(Error::Pixel(error)) if error.is_permanent() => {
-                debug!(%series, %error, "series gets no thumbnail");
-                Ok(())
-            }
-            Err(error) => Err(error),
         }
     }
 }
 
-/// The one in the middle of those that can be shown.
-fn middle(instances: Vec<Instance>) -> Option<Instance> {
-    let mut shown: Vec<Instance> = instances
-        .into_iter()
-        .filter(|instance| instance.frames > 0 && can_decode(&instance.transfer_syntax))
-        .collect();
-    let middle = shown.len() / 2;
-    (middle < shown.len()).then(|| shown.swap_remove(middle))
+/// Those that can be shown, from the middle one outwards, as many as are tried.
+fn from_the_middle(instances: &[Instance]) -> Vec<&Instance> {
+    let is_shown = |instance: &&Instance| instance.frames > 0 && can_decode(&instance.transfer_syntax);
+    let shown: Vec<&Instance> = instances.iter().filter(is_shown).collect();
+    let (before, behind) = shown.split_at(shown.len() / 2);
+    let mut before = before.iter().rev();
+    behind
+        .iter()
+        .flat_map(|instance| [Some(instance), before.next()])
+        .flatten()
+        .copied()
+        .take(TRIES)
+        .collect()
 }
 
 #[cfg(test)]
@@ -240,8 +264,21 @@ mod tests {
         let house = House::new().await;
         let without = house.store(&ct().without(tags::PIXEL_DATA)).await;
         assert_eq!(house.made(&without).await, None);
-        let odd = house.store(&ct().with(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "PALETTE COLOR")).await;
-        assert_eq!(house.made(&odd).await, None);
+    }
+
+    #[tokio::test]
+    async fn an_image_that_cannot_be_shown_gives_way_to_one_beside_it_and_all_of_them_to_a_card() {
+        let house = House::new().await;
+        let damaged = |sample: Sample| sample.with(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "PALETTE COLOR");
+        let first = ct();
+        let instance = house.store(&damaged(first.clone())).await;
+        let card = house.made(&instance).await.unwrap();
+        house.store(&damaged(first.next(2))).await;
+        assert_eq!(house.made(&instance).await.unwrap(), card);
+        house.store(&first.next(3)).await;
+        let alone = ct();
+        let alone = house.store(&alone).await;
+        assert_eq!(house.made(&instance).await, house.made(&alone).await);
     }
 
     #[tokio::test]
@@ -256,9 +293,8 @@ mod tests {
         house.job.run(payload, &HowFar::default()).await.unwrap();
     }
 
-    #[test]
-    fn a_codec_that_is_not_here_is_passed_over() {
-        let instance = |frames, syntax| Instance {
+    fn instance(frames: u32, syntax: &str) -> Instance {
+        Instance {
             study: StudyInstanceUid::parse("1.2").unwrap(),
             series: SeriesInstanceUid::parse("1.3").unwrap(),
             sop_instance: ct().sop_instance(),
@@ -273,11 +309,28 @@ mod tests {
             },
             data_set: 0,
             correction: None,
-        };
+        }
+    }
+
+    #[test]
+    fn a_codec_that_is_not_here_is_passed_over() {
         let shown = instance(2, transfer_syntax::RLE);
         let others = [instance(0, transfer_syntax::RLE), instance(1, "1.2.840.10008.1.2.4.102")];
-        let series = others.iter().cloned().chain([shown.clone()]).collect();
-        assert_eq!(middle(series), Some(shown));
-        assert_eq!(middle(others.to_vec()), None);
+        let series: Vec<Instance> = others.iter().cloned().chain([shown.clone()]).collect();
+        assert_eq!(from_the_middle(&series), [&shown]);
+        assert!(from_the_middle(&others).is_empty());
+    }
+
+    #[test]
+    fn images_are_tried_from_the_middle_outwards() {
+        let frames = |count: u32| {
+            let series: Vec<Instance> =
+                (1..=count).map(|frames| instance(frames, transfer_syntax::RLE)).collect();
+            from_the_middle(&series).iter().map(|instance| instance.frames).collect::<Vec<_>>()
+        };
+        assert_eq!(frames(1), [1]);
+        assert_eq!(frames(2), [2, 1]);
+        assert_eq!(frames(4), [3, 2, 4, 1]);
+        assert_eq!(frames(9), [5, 4, 6, 3, 7]);
     }
 }
