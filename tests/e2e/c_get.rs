@@ -92,6 +92,33 @@ async fn what_was_corrected_says_when_by_whom_and_what_it_was() -> Result<()> {
     Ok(())
 }
 
+/// A client that offers several transfer syntaxes in one context can be sent all objects in one of them only.
+#[tokio::test]
+async fn loses_nothing_to_a_client_that_would_take_it_compressed_too() -> Result<()> {
+    let pacs = Pacs::start().await?;
+    let mut instances = ct(NGUYEN, 2);
+    instances.push(report(NGUYEN));
+    pacs.hold(&instances).await?;
+    for preferred in ["+xs", "+xv", "+xt", "+xr", "+xy", "+xd", "+xn"] {
+        let into = pacs.scratch(preferred)?;
+        let files = pacs.modality("WS_1").get_with(&[preferred], "2.25.7001", &into).await?;
+        assert_eq!(files.len(), 3, "{preferred}");
+        for file in files {
+            let got = data_set_of(&fs::read(&file)?.into())?;
+            let is_sent = instances.iter().any(|instance| instance.data_set == got);
+            assert!(is_sent, "{preferred}: {} was never sent", file.display());
+        }
+    }
+    let (explicit, baseline) = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.50");
+    for (name, syntaxes) in [("behind", [explicit, baseline]), ("before", [baseline, explicit])] {
+        let into = pacs.scratch(name)?.to_string_lossy().into_owned();
+        let asked = [&["study", "2.25.7001", &into][..], &syntaxes].concat();
+        let answer = pynetdicom(pacs.dimse(), "get", &asked).await?;
+        assert_eq!(answer["final"]["completed"], 3, "{answer}");
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn says_success_to_a_study_that_is_not_there_and_sends_nothing() -> Result<()> {
     let pacs = Pacs::start().await?;

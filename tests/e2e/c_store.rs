@@ -30,6 +30,19 @@ async fn keeps_what_dcmtk_sends_byte_for_byte() -> Result<()> {
     assert_kept(&pacs, &instances).await
 }
 
+/// Its sender can compress nothing; what has pixels is asked for as a compressed object would come.
+#[tokio::test]
+async fn takes_a_report_from_a_sender_that_offers_compressed_syntaxes_beside_native_ones() -> Result<()> {
+    for offered in ["-xs", "-xv", "-xy", "-xr"] {
+        let pacs = Pacs::start().await?;
+        let reports = [report(MUELLER)];
+        let files = write_all(&reports, &pacs.scratch("sent")?)?;
+        pacs.modality("WS_1").store(&[offered, "+C"], &files).await?.well()?;
+        assert_kept(&pacs, &reports).await?;
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn keeps_what_pynetdicom_sends_byte_for_byte() -> Result<()> {
     let pacs = Pacs::start().await?;

@@ -4,7 +4,8 @@ Prints one JSON value:
   echo                        the status
   store FILE…                 {file name: status}
   find MODEL LEVEL KEY=VALUE… [[status, response in the DICOM JSON Model or null], …]
-  get MODEL STUDY FOLDER      {"final": {…counts…}, "received": [SOP Instance UIDs]}
+  get MODEL STUDY FOLDER SYNTAX…   {"final": {…counts…}, "received": [SOP Instance UIDs]}; every context in these
+                              transfer syntaxes, in those of pynetdicom without
   pixels MODEL STUDY SYNTAX   {"final": …, "pixels": {SOP Instance UID: SHA-256 of the decoded samples}}; takes
                               instances in that transfer syntax alone
   unpacked FILE…              {file name: {"differs": the largest difference of a sample, "photometric": …, "lossy": [of
@@ -47,7 +48,7 @@ from pydicom import dcmread
 from pydicom._uid_dict import UID_dictionary
 from pydicom.dataset import Dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
-from pynetdicom import AE, StoragePresentationContexts, build_role, evt
+from pynetdicom import AE, DEFAULT_TRANSFER_SYNTAXES, StoragePresentationContexts, build_role, evt
 from pynetdicom.sop_class import (
     InstanceAvailabilityNotification,
     PatientRootQueryRetrieveInformationModelFind,
@@ -150,12 +151,12 @@ def study_identifier(study):
     return identifier
 
 
-def get(host, port, model, study, folder):
+def get(host, port, model, study, folder, *syntaxes):
     ae = entity()
     ae.add_requested_context(GET[model])
     roles = []
     for context in StoragePresentationContexts[:MOST_CONTEXTS]:
-        ae.add_requested_context(context.abstract_syntax)
+        ae.add_requested_context(context.abstract_syntax, list(syntaxes) or DEFAULT_TRANSFER_SYNTAXES)
         roles.append(build_role(context.abstract_syntax, scp_role=True))
     received = []
     association = associate(ae, host, port, ext_neg=roles, evt_handlers=keeper(folder, received))

@@ -96,9 +96,14 @@ impl Modality {
 
     /// C-GET of a study, kept byte for byte as it came; gives the files.
     pub async fn get(&self, study: &str, into: &Path) -> Result<Vec<PathBuf>> {
+        self.get_with(&[], study, into).await
+    }
+
+    /// The same with further options of `getscu`, which offers all that it prefers in one presentation context.
+    pub async fn get_with(&self, options: &[&str], study: &str, into: &Path) -> Result<Vec<PathBuf>> {
         let key = format!("StudyInstanceUID={study}");
-        let mut command =
-            self.receiver("getscu", &["-S", "+B", "-k", "QueryRetrieveLevel=STUDY", "-k", &key]);
+        let asked = ["-S", "+B", "-k", "QueryRetrieveLevel=STUDY", "-k", &key];
+        let mut command = self.receiver("getscu", &[options, &asked].concat());
         run(command.arg("-od").arg(into), LIMIT).await?.well()?;
         files_in(into)
     }

@@ -1,8 +1,8 @@
 //! Which SOP classes are served, and how (PS3.4, PS3.6 Annex A).
 
-use dicom_store::model::transfer_syntax;
-
+use dicom_store::model::{Encoding, TransferSyntaxUid, transfer_syntax};
 use dicom_ul::pdu::AssociationRQ;
+use worker::pixel;
 
 use crate::commitment::STORAGE_COMMITMENT;
 use crate::config::Config;
@@ -129,6 +129,16 @@ impl Services for Offered {
             || below.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     }
 
+    fn makes(&self, transfer_syntax: &str) -> bool {
+        let syntax = TransferSyntaxUid::parse(transfer_syntax).ok();
+        // JPEG Baseline loses something, and big endian is only sent as it is stored.
+        syntax.is_some_and(|syntax| {
+            pixel::can_encode(&syntax)
+                && !syntax.is(transfer_syntax::JPEG_BASELINE)
+                && syntax.facts().encoding != Encoding::ExplicitBig
+        })
+    }
+
     fn extended(&self, abstract_syntax: &str, offered: &[u8]) -> Option<Vec<u8>> {
         match self.purpose(abstract_syntax)? {
             Purpose::Verification | Purpose::Commitment => None,
@@ -206,6 +216,21 @@ mod tests {
         };
         let config = Config { accept_unknown_storage: false, ..Config::default() };
         assert_eq!(Offered::to(&request, &config).purpose("1.3.12.2.1107.5.9.1"), purpose);
+    }
+
+    #[rstest]
+    #[case("1.2.840.10008.1.2", true)]
+    #[case("1.2.840.10008.1.2.1", true)]
+    #[case("1.2.840.10008.1.2.4.70", true)]
+    #[case("1.2.840.10008.1.2.4.201", true)]
+    #[case("1.2.840.10008.1.2.5", true)]
+    #[case::loses("1.2.840.10008.1.2.4.50", false)]
+    #[case::video("1.2.840.10008.1.2.4.102", false)]
+    #[case::deflated("1.2.840.10008.1.2.1.99", false)]
+    #[case::big_endian("1.2.840.10008.1.2.2", false)]
+    #[case::none("no uid", false)]
+    fn objects_are_sent_in_syntaxes_that_lose_nothing(#[case] uid: &str, #[case] expected: bool) {
+        assert_eq!(Offered::default().makes(uid), expected);
     }
 
     #[rstest]

@@ -1,8 +1,8 @@
 //! What is agreed on when an association is asked for (PS3.8 §9.3.2–9.3.4, PS3.7 Annex D).
 //!
 //! Pure: a request and our terms give an answer. The choice of a transfer syntax is ours, not that of the proposer's
-//! order: for storage by [`preference`](super::preference), for everything else Explicit VR Little Endian before
-//! Implicit VR Little Endian.
+//! order: for storage by [`preference`](super::preference) and by who is going to send, for everything else Explicit VR
+//! Little Endian before Implicit VR Little Endian.
 
 use dicom_store::model::{AeTitle, FileMeta, SopClassUid, TransferSyntaxUid, transfer_syntax};
 use dicom_ul::pdu::{
@@ -11,7 +11,7 @@ use dicom_ul::pdu::{
 };
 
 use super::pdu::{APPLICATION_CONTEXT, Rejection};
-use super::preference::rank;
+use super::preference::{rank_of_coming, rank_of_going};
 
 /// Sub-items that `dicom-ul` has no name for (PS3.7 §D.3.3.3, §D.3.3.6, §D.3.3.7.2).
 const ASYNCHRONOUS_OPERATIONS: u8 = 0x53;
@@ -29,12 +29,24 @@ pub enum Service {
     Events,
 }
 
+impl Service {
+    /// Whether a requestor may be SCP: of objects that we send, or of events that it tells.
+    fn lets_requestor_be_scp(self) -> bool {
+        match self {
+            Self::Storage | Self::Events => true,
+            Self::Messages => false,
+        }
+    }
+}
+
 /// What the acceptor offers; the layer above knows.
 pub trait Services {
     /// `None` when the abstract syntax is not supported.
     fn service(&self, abstract_syntax: &str) -> Option<Service>;
     /// Whether objects may come in a transfer syntax.
     fn knows(&self, transfer_syntax: &str) -> bool;
+    /// Whether images that are stored otherwise can be sent in a transfer syntax, without loss.
+    fn makes(&self, transfer_syntax: &str) -> bool;
     /// The answer of SOP class extended negotiation (PS3.7 §D.3.3.5), not longer than the offer. `None` when nothing is
     /// negotiated for this abstract syntax.
     fn extended(&self, abstract_syntax: &str, offered: &[u8]) -> Option<Vec<u8>>;
@@ -125,11 +137,11 @@ pub fn agree(request: &AssociationRQ, terms: &Terms<'_>) -> Result<Agreement, Re
     let mut results = Vec::with_capacity(request.presentation_contexts.len());
     for proposed in &request.presentation_contexts {
         let is_repeated = results.iter().any(|result: &PresentationContextResult| result.id == proposed.id);
-        let judged = if is_repeated { Err(ResultReason::NoReason) } else { judge(proposed, terms) };
+        let judged = if is_repeated { Err(ResultReason::NoReason) } else { judge(proposed, request, terms) };
         results.push(result(proposed, &judged));
         contexts.extend(judged);
     }
-    let answered = answer_variables(request, terms, &mut contexts);
+    let answered = answer_variables(request, terms, &contexts);
     let extended = answered.iter().filter_map(|variable| match variable {
         UserVariableItem::SopClassExtendedNegotiationSubItem(uid, answer) => {
             Some((uid.clone(), answer.clone()))
@@ -165,6 +177,7 @@ pub(super) fn max_length(variables: &[UserVariableItem]) -> u32 {
 
 fn judge(
     proposed: &PresentationContextProposed,
+    request: &AssociationRQ,
     terms: &Terms<'_>,
 ) -> Result<PresentationContext, ResultReason> {
     let services = terms.services;
@@ -176,18 +189,32 @@ fn judge(
         services.service(&proposed.abstract_syntax).ok_or(ResultReason::AbstractSyntaxNotSupported)?;
     let abstract_syntax = SopClassUid::parse(&proposed.abstract_syntax)
         .map_err(|_| ResultReason::AbstractSyntaxNotSupported)?;
+    let requestor_is_scp = service.lets_requestor_be_scp() && proposes_scp(request, abstract_syntax.as_str());
     let chosen = match service {
         Service::Storage => {
+            let class = abstract_syntax.as_str();
             let known =
                 proposed.transfer_syntaxes.iter().map(String::as_str).filter(|uid| services.knows(uid));
-            known.min_by_key(|uid| rank(uid, terms.wanted))
+            if requestor_is_scp {
+                known.min_by_key(|uid| rank_of_going(class, uid, terms.wanted, services.makes(uid)))
+            } else {
+                known.min_by_key(|uid| rank_of_coming(class, uid, terms.wanted))
+            }
         }
         Service::Messages | Service::Events => little_endian(&proposed.transfer_syntaxes),
     };
     let transfer_syntax = chosen
         .and_then(|uid| TransferSyntaxUid::parse(uid).ok())
         .ok_or(ResultReason::TransferSyntaxesNotSupported)?;
-    Ok(PresentationContext { id: proposed.id, abstract_syntax, transfer_syntax, requestor_is_scp: false })
+    Ok(PresentationContext { id: proposed.id, abstract_syntax, transfer_syntax, requestor_is_scp })
+}
+
+/// Whether the requestor wants to be SCP of a class, alone or besides (PS3.7 §D.3.3.4).
+fn proposes_scp(request: &AssociationRQ, abstract_syntax: &str) -> bool {
+    request.user_variables.iter().any(|variable| match variable {
+        UserVariableItem::ScuScpRoleSelectionSubItem(uid, roles) => uid == abstract_syntax && roles.scp,
+        _ => false,
+    })
 }
 
 fn little_endian(proposed: &[String]) -> Option<&str> {
@@ -212,22 +239,17 @@ fn result(
 fn answer_variables(
     request: &AssociationRQ,
     terms: &Terms<'_>,
-    contexts: &mut [PresentationContext],
+    contexts: &[PresentationContext],
 ) -> Vec<UserVariableItem> {
     let mut answer = ours(terms.max_length);
     for variable in &request.user_variables {
         match variable {
             UserVariableItem::ScuScpRoleSelectionSubItem(uid, proposed) => {
-                let service = terms.services.service(uid);
-                let may_be_scp = matches!(service, Some(Service::Storage | Service::Events));
-                let mut is_accepted = false;
-                for context in contexts.iter_mut().filter(|context| context.abstract_syntax.as_str() == uid) {
-                    is_accepted = true;
-                    context.requestor_is_scp = proposed.scp && may_be_scp;
-                }
+                let mut accepted =
+                    contexts.iter().filter(|context| context.abstract_syntax.as_str() == uid).peekable();
                 let roles = RequestorRoles {
-                    scu: proposed.scu && is_accepted,
-                    scp: proposed.scp && is_accepted && may_be_scp,
+                    scu: proposed.scu && accepted.peek().is_some(),
+                    scp: proposed.scp && accepted.any(|context| context.requestor_is_scp),
                 };
                 answer.push(UserVariableItem::ScuScpRoleSelectionSubItem(uid.clone(), roles));
             }

@@ -24,6 +24,10 @@ impl Services for Ours {
         [IMPLICIT, EXPLICIT, JPEG, RLE].contains(&transfer_syntax)
     }
 
+    fn makes(&self, transfer_syntax: &str) -> bool {
+        [IMPLICIT, EXPLICIT, RLE].contains(&transfer_syntax)
+    }
+
     fn extended(&self, abstract_syntax: &str, offered: &[u8]) -> Option<Vec<u8>> {
         (abstract_syntax == FIND).then(|| lesser(offered, &[1, 1, 0]))
     }
@@ -116,6 +120,24 @@ fn chooses_one_transfer_syntax(#[case] uid: &str, #[case] offered: &[&str], #[ca
             assert!(agreement.contexts.get(1).is_none());
         }
     }
+}
+
+#[rstest]
+#[case::scp((false, true), &[JPEG, RLE, IMPLICIT, EXPLICIT], EXPLICIT)]
+#[case::both((true, true), &[JPEG, IMPLICIT], IMPLICIT)]
+#[case::what_we_can_make((false, true), &[JPEG, RLE], RLE)]
+#[case::scu((true, false), &[JPEG, EXPLICIT], JPEG)]
+fn a_requestor_that_takes_objects_gets_what_all_of_them_can_be_sent_in(
+    #[case] (scu, scp): (bool, bool),
+    #[case] offered: &[&str],
+    #[case] chosen: &str,
+) {
+    // The role stands behind the contexts, as it does on the wire.
+    let role = UserVariableItem::ScuScpRoleSelectionSubItem(CT.into(), RequestorRoles { scu, scp });
+    let agreement = answer(&request(vec![context(1, CT, offered)], vec![role]));
+    let agreement = agreement.map_err(|r| r.to_string()).unwrap();
+    let context = agreement.contexts.get(1).unwrap();
+    assert_eq!((context.transfer_syntax.as_str(), context.requestor_is_scp), (chosen, scp));
 }
 
 #[test]
