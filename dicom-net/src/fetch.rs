@@ -173,7 +173,9 @@ async fn ask(inquiry: &mut Inquiry<'_>, study: &StudyInstanceUid) -> Result<Inve
     let count = found.rows.first().and_then(|row| row.int(tags::NUMBER_OF_STUDY_RELATED_INSTANCES));
     let count = count.and_then(|count| u64::try_from(count).ok());
     if found.rows.is_empty() {
-        return Ok(Inventory { count: Some(0), instances: Some(Vec::new()) });
+        let none = Inventory { count: Some(0), instances: Some(Vec::new()) };
+        // A peer that says that there is more has it, whatever it is.
+        return Ok(if found.is_all { none } else { Inventory::default() });
     }
     let mut keys = identifier("SERIES", study);
     keys.put_empty(tags::SERIES_INSTANCE_UID, VR::UI);

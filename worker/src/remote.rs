@@ -17,7 +17,8 @@ use crate::{Destination, Result};
 pub struct Found {
     /// The data set of each answer.
     pub rows: Vec<Attributes>,
-    /// There are no more than these.
+    /// There are no more than these. Otherwise there were as many as were wanted, the peer ended with a warning or a failure
+    /// behind them, or some could not be read.
     pub is_all: bool,
 }
 

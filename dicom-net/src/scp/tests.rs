@@ -4,6 +4,7 @@ mod association;
 mod commitment;
 mod conformance;
 mod counts;
+mod inquiry;
 mod operations;
 mod peer;
 mod services;

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use dicom_store::Peer;
 use dicom_store::model::{Attributes, SopClassUid, TransferSyntaxUid, transfer_syntax};
 use tokio::time::{Instant, timeout};
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::{TcpAssociation, connect, release};
 use crate::config::Config;
@@ -25,8 +25,23 @@ const MOST_BYTES: usize = 64 << 20;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Found {
     pub rows: Vec<Attributes>,
-    /// There are no more: it was not cancelled because there were as many as were wanted.
+    /// There are no more: it was not cancelled because there were as many as were wanted, the peer says nothing else (as by
+    /// B001H, or a failure behind some rows), and each could be read.
     pub is_all: bool,
+}
+
+/// Answers that could not be read, and why the first of them.
+#[derive(Default)]
+struct Unreadable {
+    count: usize,
+    first: Option<String>,
+}
+
+impl Unreadable {
+    fn note(&mut self, why: String) {
+        self.count += 1;
+        self.first.get_or_insert(why);
+    }
 }
 
 /// An association on which a peer is asked, one question after the other.
@@ -57,19 +72,20 @@ impl<'a> Inquiry<'a> {
     }
 
     /// Asks, and gives up to `most` answers; when there are more the rest is cancelled, for which the peer has as long as
-    /// for an answer.
+    /// for an answer. What came before a failure is given, and an answer that cannot be read is passed over.
     ///
     /// # Errors
-    /// `Refused` when the peer answers with a failure, and when the association fails: it cannot be used then.
+    /// `Refused` when the peer answers with a failure alone, `GivenUp` when no answer of several can be read, and when the
+    /// association fails: it cannot be used then.
     pub(crate) async fn ask(&mut self, identifier: &Attributes, most: usize) -> Result<Found> {
         self.message_id = self.message_id.wrapping_add(1);
         let data = identifier.write(self.context.transfer_syntax.facts().encoding);
         let command = c_find_rq(self.message_id, FIND);
         self.association.writer.queue(self.context.id, &command, Some(&data));
         self.association.writer.flush().await?;
-        let (mut found, mut bytes) = (Found::default(), 0);
+        let (mut found, mut bytes, mut unreadable) = (Found::default(), 0, Unreadable::default());
         let mut cancelled: Option<Instant> = None;
-        loop {
+        let last = loop {
             if cancelled.is_some_and(|at| at.elapsed() > self.config.response()) {
                 return Err(Error::GivenUp("the peer goes on answering though it was cancelled".to_owned()));
             }
@@ -77,16 +93,13 @@ impl<'a> Inquiry<'a> {
             let data_set = if response.has_data_set() { Some(self.data_set().await?) } else { None };
             match (response.status, data_set) {
                 (status, Some(row)) if status.is_pending() => {
-                    bytes += row.len();
+                    bytes += row.as_ref().map_or(LONGEST, Bytes::len);
                     let is_enough = found.rows.len() >= most || bytes > MOST_BYTES;
                     if !is_enough {
-                        let encoding = self.context.transfer_syntax.facts().encoding;
-                        let row = Attributes::read(row, encoding);
-                        let row = row.map_err(|error| {
-                            Error::GivenUp(format!("an answer cannot be read: {}", error.what))
-                        })?;
-                        // Old archives leave out which characters they answer in.
-                        found.rows.push(row.recognised());
+                        match self.read(row) {
+                            Ok(row) => found.rows.push(row),
+                            Err(why) => unreadable.note(why),
+                        }
                     } else if cancelled.is_none() {
                         cancelled = Some(Instant::now());
                         self.association.writer.queue(self.context.id, &c_cancel_rq(self.message_id), None);
@@ -96,14 +109,34 @@ impl<'a> Inquiry<'a> {
                 (status, None) if status.is_pending() => {
                     return Err(Error::protocol(AbortReason::ServiceUser, "an answer has no identifier"));
                 }
-                // A peer that had nothing left when it was cancelled ends well.
-                (Status::SUCCESS | Status::CANCEL, _) => {
-                    found.is_all = cancelled.is_none();
-                    return Ok(found);
-                }
-                (status, _) => return Err(Error::Refused { operation: "C-FIND", status }),
+                (status, _) => break status,
+            }
+        };
+        // A peer that had nothing left when it was cancelled ends well.
+        let ends_well = matches!(last, Status::SUCCESS | Status::CANCEL);
+        if found.rows.is_empty() {
+            if !ends_well && !last.is_warning() {
+                return Err(Error::Refused { operation: "C-FIND", status: last });
+            }
+            if let Some(why) = unreadable.first {
+                return Err(Error::GivenUp(format!("an answer cannot be read: {why}")));
             }
         }
+        if !ends_well || unreadable.count > 0 {
+            let (rows, unreadable) = (found.rows.len(), unreadable.count);
+            warn!(peer = %self.association.called, status = %last, rows, unreadable, "not all answers of a peer came");
+        }
+        found.is_all = ends_well && cancelled.is_none() && unreadable.count == 0;
+        Ok(found)
+    }
+
+    /// # Errors
+    /// Why it cannot be read.
+    fn read(&self, row: Option<Bytes>) -> std::result::Result<Attributes, String> {
+        let row = row.ok_or_else(|| format!("it is longer than {LONGEST} bytes"))?;
+        let row = Attributes::read(row, self.context.transfer_syntax.facts().encoding);
+        // Old archives leave out which characters they answer in.
+        row.map(|row| row.recognised()).map_err(|error| error.what)
     }
 
     async fn response(&mut self) -> Result<Response> {
@@ -121,12 +154,12 @@ impl<'a> Inquiry<'a> {
         ))
     }
 
-    async fn data_set(&mut self) -> Result<Bytes> {
+    /// `None` when it was passed over, because it is longer than any answer is.
+    async fn data_set(&mut self) -> Result<Option<Bytes>> {
         let mut pace = Pace::new(self.config.stall());
         let mut data_set =
             Paced { reader: &mut self.association.reader, pace: &mut pace, context: self.context.id };
-        let collected = collect(&mut data_set, LONGEST).await?;
-        collected.ok_or_else(|| Error::protocol(AbortReason::ServiceUser, "an identifier is too long"))
+        collect(&mut data_set, LONGEST).await
     }
 
     /// Releases the association; after an error it is aborted.

@@ -79,7 +79,11 @@ pub(super) async fn studies(
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(DICOM_JSON));
     if !found.is_all {
         let base = BaseUrl::of(&parts, &api.web.config);
-        warn(&mut response, &base, "The peer has more that match; narrow the search.");
+        warn(
+            &mut response,
+            &base,
+            "The peer has more that match, or answers that cannot be read; narrow the search.",
+        );
     }
     Ok(response)
 }

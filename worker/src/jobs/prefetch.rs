@@ -8,7 +8,7 @@ use dicom_store::model::{Attributes, PersonName, StudyInstanceUid, VR};
 use dicom_store::queue::{NewJob, Priority};
 use dicom_store::{Session, Work};
 use serde::{Deserialize, Serialize};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::complete::study_row;
 use super::retrieve::Retrieve;
@@ -63,6 +63,9 @@ impl Job for Prefetching {
         let Some(current) = study_row(&self.session, &study).await? else { return Ok(()) };
         let Some(keys) = keys(&current, wanted.years) else { return Ok(()) };
         let found = self.remotes.search(&wanted.from, &keys, MOST).await?;
+        if !found.is_all {
+            warn!(%study, peer = %wanted.from, "the peer has not told all studies of a patient, a prior may be missed");
+        }
         let mut priors = Vec::new();
         for prior in candidates(&study, &current, &found.rows) {
             if priors.len() >= usize::from(wanted.most) {

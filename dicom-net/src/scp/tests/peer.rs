@@ -9,6 +9,7 @@ use dicom_store::model::{Attributes, Encoding};
 use dicom_store::{Archive, Session};
 use dicom_ul::pdu::{AssociationRQ, Pdu, PresentationContextProposed, UserVariableItem, write_pdu};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -16,6 +17,8 @@ use tokio_util::sync::CancellationToken;
 use worker::{CpuPool, Registry};
 
 use crate::dimse::{Request, Response};
+use crate::scp::services::Offered;
+use crate::ul::{Association, Limits, Terms, accept, agree};
 use crate::{Config, Server};
 
 /// Nothing on loopback takes this long.
@@ -171,6 +174,23 @@ impl Peer {
         }
         unreachable!("responses end");
     }
+}
+
+/// The next association with a peer that is called, and that does with it what the test says.
+pub(super) async fn called(listener: &TcpListener) -> Association<OwnedReadHalf, OwnedWriteHalf> {
+    let (reader, writer) = listener.accept().await.unwrap().0.into_split();
+    let requested = accept(reader, writer, Limits { artim: LIMIT, patience: LIMIT }).await.ok().unwrap();
+    let offered = Offered::to(&requested.request, &Config::default());
+    let terms = Terms {
+        called: &[],
+        max_length: 65536,
+        operations: 1,
+        confirms_identity: false,
+        wanted: &[],
+        services: &offered,
+    };
+    let agreement = agree(&requested.request, &terms).ok().unwrap();
+    requested.accept(agreement, 65536).await.unwrap()
 }
 
 /// A P-DATA-TF with one PDV.

@@ -19,7 +19,7 @@ use crate::Config;
 use crate::destination::DimseDestination;
 use crate::dimse::Status;
 
-fn known() -> Config {
+pub(super) fn known() -> Config {
     let peers = ["WS1=127.0.0.1:1", "WS2=192.0.2.1:1"].map(|peer| peer.parse().unwrap()).to_vec();
     Config { peers, ..Config::default() }
 }
@@ -166,7 +166,7 @@ async fn a_cancel_ends_a_query() {
     assert_eq!(peer.ask(&find_message(&identifier("STUDY", &[]))).await.0.status, Status::SUCCESS);
 }
 
-fn move_message(destination: &str, sample: &Sample) -> Vec<u8> {
+pub(super) fn move_message(destination: &str, sample: &Sample) -> Vec<u8> {
     let study = sample.study();
     let identifier = identifier("STUDY", &[(tags::STUDY_INSTANCE_UID, VR::UI, study.as_str())]);
     message(1, &command(MOVE, 0x21, true, &[(0x0600, destination)]), Some(&identifier))
