@@ -132,6 +132,23 @@ impl Request {
     }
 }
 
+impl Request {
+    /// What a response takes over; none of a response, and of a request to cancel, which is not answered.
+    pub fn identity(&self) -> Option<&Identity> {
+        match self {
+            Self::CEcho(CEchoRq { identity })
+            | Self::CStore(CStoreRq { identity, .. })
+            | Self::CFind(CFindRq { identity })
+            | Self::CGet(CGetRq { identity, .. })
+            | Self::CMove(CMoveRq { identity, .. })
+            | Self::NAction(NActionRq { identity, .. })
+            | Self::NEventReport(NEventReportRq { identity, .. })
+            | Self::Other(identity) => Some(identity),
+            Self::CCancel(_) | Self::Response(_) => None,
+        }
+    }
+}
+
 impl Identity {
     fn read(set: &CommandSet, field: u16) -> Self {
         let affected = set.text(element::AFFECTED_SOP_CLASS_UID);

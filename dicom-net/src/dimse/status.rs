@@ -23,6 +23,8 @@ impl Status {
     pub const SOP_CLASS_NOT_SUPPORTED: Self = Self(0x0122);
     pub const NO_SUCH_ACTION_TYPE: Self = Self(0x0123);
     pub const NOT_AUTHORIZED: Self = Self(0x0124);
+    /// The Message ID is that of an operation that is under way.
+    pub const DUPLICATE_INVOCATION: Self = Self(0x0210);
     pub const UNRECOGNIZED_OPERATION: Self = Self(0x0211);
     pub const MISTYPED_ARGUMENT: Self = Self(0x0212);
     pub const RESOURCE_LIMITATION: Self = Self(0x0213);

@@ -65,7 +65,7 @@ where
         }
         let request = request.clone();
         let context = context.id;
-        self.storing.begin(async move {
+        self.storing.begin(request.message_id, async move {
             let outcome = Incoming::commit(incoming).await;
             let response = response(&request, &instance, &outcome);
             let brought = outcome.ok().and_then(|stored| match stored {

@@ -17,7 +17,7 @@ use super::c_store::Meanwhile;
 use super::events::Events;
 use super::services::{Offered, Purpose};
 use super::storing::Storing;
-use crate::dimse::{Identity, NActionRq, NEventReportRq, Request, Response, Status};
+use crate::dimse::{Identity, Request, Response, Status};
 use crate::error::{Error, Result};
 use crate::incoming::{collect, pass_over};
 use crate::pace::Pace;
@@ -116,6 +116,11 @@ where
                 "the presentation context is unknown",
             ));
         };
+        if let Some(identity) = request.identity().filter(|identity| self.storing.has(identity.message_id)) {
+            let comment = format!("message {} is still under way", identity.message_id);
+            let response = Response::new(identity, Status::DUPLICATE_INVOCATION).because(comment);
+            return self.refuse(&context, identity, response).await;
+        }
         let purpose = self.offered.purpose(context.abstract_syntax.as_str());
         // What asks for more than its own data set comes behind everything that was stored before it.
         if !matches!(
@@ -148,20 +153,12 @@ where
                 }
                 if response.has_data_set() { self.drain(&context).await } else { Ok(()) }
             }
-            (
-                Request::CEcho(crate::dimse::CEchoRq { identity })
-                | Request::CStore(crate::dimse::CStoreRq { identity, .. })
-                | Request::CFind(crate::dimse::CFindRq { identity })
-                | Request::CGet(crate::dimse::CGetRq { identity, .. })
-                | Request::CMove(crate::dimse::CMoveRq { identity, .. })
-                | Request::NAction(NActionRq { identity, .. })
-                | Request::NEventReport(NEventReportRq { identity, .. })
-                | Request::Other(identity),
-                _,
-            ) => {
+            (request, _) => {
+                // Answers and requests to cancel are done with above.
+                let Some(identity) = request.identity() else { return Ok(()) };
                 let comment = format!("not an operation of SOP class {}", context.abstract_syntax);
-                let response = Response::new(&identity, Status::UNRECOGNIZED_OPERATION).because(comment);
-                self.refuse(&context, &identity, response).await
+                let response = Response::new(identity, Status::UNRECOGNIZED_OPERATION).because(comment);
+                self.refuse(&context, identity, response).await
             }
         }
     }

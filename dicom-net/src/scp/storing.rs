@@ -1,7 +1,7 @@
 //! C-STOREs whose data sets are here and that are on their way to stable storage: several at a time where the peer has
 //! asked for that (PS3.7 §D.3.3.3), answered as they become durable.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use dicom_store::model::StudyInstanceUid;
 use tokio::io::AsyncWrite;
@@ -38,13 +38,16 @@ impl Brought {
 pub(super) struct Storing {
     most: usize,
     under_way: JoinSet<Done>,
+    /// Message IDs of these.
+    ids: HashSet<u16>,
     pub brought: Brought,
 }
 
 impl Storing {
     /// `operations`: how many may be under way, as it was agreed.
     pub(super) fn new(operations: u16) -> Self {
-        Self { most: usize::from(operations), under_way: JoinSet::new(), brought: Brought::default() }
+        let (under_way, ids) = (JoinSet::new(), HashSet::new());
+        Self { most: usize::from(operations), under_way, ids, brought: Brought::default() }
     }
 
     /// Whether more than one at a time was agreed.
@@ -56,16 +59,23 @@ impl Storing {
         self.under_way.len() >= self.most
     }
 
+    /// Whether an operation of that Message ID is under way, so that no other may have it (PS3.7 Annex C).
+    pub(super) fn has(&self, message_id: u16) -> bool {
+        self.ids.contains(&message_id)
+    }
+
     /// Carries on with one while others arrive. Dropped with its association it ends.
-    pub(super) fn begin(&mut self, store: impl Future<Output = Done> + Send + 'static) {
+    pub(super) fn begin(&mut self, message_id: u16, store: impl Future<Output = Done> + Send + 'static) {
+        self.ids.insert(message_id);
         self.under_way.spawn(store.in_current_span());
     }
 
     /// The next that has ended; `None` while none is under way. May be dropped while it waits.
     pub(super) async fn next(&mut self) -> Option<Result<Done>> {
         let ended = self.under_way.join_next().await?;
-        if let Ok(Done { brought: Some(study), .. }) = &ended {
-            self.brought.note(study);
+        if let Ok(Done { response, brought, .. }) = &ended {
+            self.ids.remove(&response.responds_to());
+            brought.iter().for_each(|study| self.brought.note(study));
         }
         Some(ended.map_err(|_| Error::GivenUp("storing an instance has failed".to_owned())))
     }
@@ -100,7 +110,7 @@ mod tests {
     /// One that ends when it is told to.
     fn store(storing: &mut Storing, message_id: u16) -> oneshot::Sender<Option<&'static str>> {
         let (end, ended) = oneshot::channel();
-        storing.begin(async move { done(message_id, ended.await.unwrap()) });
+        storing.begin(message_id, async move { done(message_id, ended.await.unwrap()) });
         end
     }
 
@@ -112,9 +122,10 @@ mod tests {
         assert!(!storing.is_full());
         let second = store(&mut storing, 2);
         assert!(storing.is_full() && storing.next().now_or_never().is_none());
+        assert!(storing.has(1) && storing.has(2) && !storing.has(3));
         second.send(Some("1.9")).unwrap();
         assert_eq!(storing.next().await.unwrap().unwrap().response.responds_to(), 2);
-        assert!(!storing.is_full());
+        assert!(!storing.is_full() && storing.has(1) && !storing.has(2));
         first.send(None).unwrap();
         assert_eq!(storing.next().await.unwrap().unwrap().response.responds_to(), 1);
         assert!(storing.next().await.is_none());

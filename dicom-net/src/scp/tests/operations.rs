@@ -76,6 +76,33 @@ async fn an_answer_comes_while_the_next_data_set_is_still_under_way() {
     peer.release().await;
 }
 
+/// How many of them get in before the first is durable is for the machine to say; that none is taken for another is not.
+#[tokio::test]
+async fn a_message_id_that_is_under_way_is_not_taken_again() {
+    let server = serve(Config::default()).await;
+    let mut peer = Peer::associate_with(&server, "CT1", &[(CT, EXPLICIT)], vec![window(16)]).await;
+    let samples = series(16);
+    let all: Vec<u8> = samples.iter().flat_map(|sample| store(sample, 7)).collect();
+    peer.send(&all).await;
+    let (mut stored, mut refused) = (0, 0);
+    for _ in &samples {
+        let (response, _) = peer.response().await;
+        assert_eq!(response.responds_to(), 7);
+        match response.status {
+            Status::SUCCESS => stored += 1,
+            Status::DUPLICATE_INVOCATION => refused += 1,
+            other => panic!("{other}"),
+        }
+    }
+    assert!(stored > 0 && refused > 0, "{stored} stored, {refused} refused");
+    let there = server.session().instances(&Resource::Study(samples[0].study())).await.unwrap();
+    assert_eq!(there.len(), stored);
+    // It is free again.
+    peer.send(&store(&samples[15].next(99), 7)).await;
+    assert_eq!(peer.response().await.0.status, Status::SUCCESS);
+    peer.release().await;
+}
+
 #[tokio::test]
 async fn what_comes_during_a_query_is_answered_behind_it() {
     let server = serve(Config { open: true, ..Config::default() }).await;
