@@ -11,8 +11,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// Why an association, or a request for one, ended other than by release.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// Says its cause itself, so that it is no source: who prints both would say it twice.
     #[error("connection failed: {0}")]
-    Io(#[from] io::Error),
+    Io(io::Error),
     #[error("the peer closed the connection")]
     Closed,
     #[error("the peer sent nothing for {} s", .0.as_secs())]
@@ -38,6 +39,12 @@ pub enum Error {
     /// We cannot go on (an object cannot be read to its end, the server stops).
     #[error("{0}")]
     GivenUp(String),
+}
+
+impl From<io::Error> for Error {
+    fn from(cause: io::Error) -> Self {
+        Self::Io(cause)
+    }
 }
 
 impl Error {

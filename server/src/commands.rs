@@ -1,5 +1,6 @@
 //! What each subcommand does.
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -9,7 +10,7 @@ use dicom_store::{Archive, Caller, Peer, Query};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::app::{App, Listeners};
 use crate::cli::{Command, CommandLine, Flags};
@@ -49,9 +50,14 @@ fn load(flags: &Flags) -> anyhow::Result<Config> {
     Ok(config)
 }
 
-#[expect(clippy::print_stdout, reason = "what the person at the terminal asked for")]
+/// Says it to the person at the terminal. One who has read enough (`| head`) ends nothing: what is done goes on to its
+/// end, and says no more.
 fn say(text: &str) {
-    println!("{text}");
+    if let Err(error) = writeln!(io::stdout(), "{text}")
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        warn!(%error, "standard output takes nothing");
+    }
 }
 
 async fn serve(mut config: Config, with_samples: bool) -> anyhow::Result<ExitCode> {

@@ -1,6 +1,10 @@
 //! The subcommands of the program, and the trial that the README starts.
 
-use std::{fs, net::TcpListener};
+use std::{
+    fs,
+    net::TcpListener,
+    process::{Command, Stdio},
+};
 
 use anyhow::{Context, Result};
 use tempfile::TempDir;
@@ -8,6 +12,7 @@ use tests::{
     Pacs, Program, Web,
     corpus::{MUELLER, NGUYEN, Synthetic, ct, us_multiframe, write_all},
     program::{filmless, free_address},
+    tools::program,
 };
 
 #[tokio::test]
@@ -54,7 +59,23 @@ async fn echo_says_whether_a_peer_answers() -> Result<()> {
     let said = filmless(&["echo", &peer]).await?.well()?.stdout;
     assert!(said.contains("answered"), "{said}");
     let nobody = format!("NOBODY@{}", free_address()?);
-    assert!(!filmless(&["echo", &nobody]).await?.success);
+    let refused = filmless(&["echo", &nobody]).await?;
+    assert!(!refused.success, "{refused:?}");
+    assert_eq!(refused.stderr.matches("Connection refused").count(), 1, "{}", refused.stderr);
+    Ok(())
+}
+
+/// As `filmless check-config | head` ends it.
+#[tokio::test]
+async fn a_reader_who_has_enough_is_no_failure() -> Result<()> {
+    let folder = TempDir::new()?;
+    let mut command = Command::new(program()?);
+    command.arg("check-config").current_dir(folder.path());
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    drop(child.stdout.take());
+    let output = child.wait_with_output()?;
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
     Ok(())
 }
 
