@@ -68,6 +68,8 @@ impl DimseDestination {
             associations: peer.max_associations,
             outcomes,
             stop: stop.clone(),
+            // What is stopped here goes on with the next turn: an object that takes long would never get there.
+            grace: None,
         };
         let tell = async {
             let mut is_any = false;

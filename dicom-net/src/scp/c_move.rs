@@ -26,7 +26,10 @@ use crate::ul::PresentationContext;
 /// Pending responses come no faster than this, and no slower than [`ALIVE`].
 pub(super) const PROGRESS: Duration = Duration::from_millis(250);
 /// A peer whose destination is slow hears at least this often that we are at it.
-const ALIVE: Duration = Duration::from_secs(5);
+pub(super) const ALIVE: Duration = Duration::from_secs(5);
+
+/// How long the sub-operation under way may still take when the peer has cancelled.
+pub(super) const GRACE: Duration = Duration::from_secs(2);
 
 /// Outcomes that wait to be counted.
 const OUTCOMES: usize = 64;
@@ -116,6 +119,7 @@ where
             associations: 1,
             outcomes,
             stop: stop.clone(),
+            grace: Some(GRACE),
         };
         // Apart from the state of an association, most of which never move anything.
         let mut errand = Box::pin(errand.run());

@@ -1,6 +1,7 @@
 //! The server over loopback, as a peer sees it.
 
 mod association;
+mod cancel;
 mod commitment;
 mod conformance;
 mod counts;

@@ -2,11 +2,13 @@
 //! (PS3.4 §C.4.2.2.1, PS3.8 §9.3.2.2).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use dicom_store::model::{Instance, SopClassUid, SopInstanceUid, TransferSyntaxUid, transfer_syntax};
 use dicom_store::{Peer, Session};
 use futures_util::future::join_all;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use worker::{CpuPool, transcode};
@@ -73,8 +75,11 @@ pub(crate) struct Errand {
     pub associations: usize,
     /// Told what became of each instance.
     pub outcomes: mpsc::Sender<(SopInstanceUid, Outcome)>,
-    /// No further instance is begun after it is cancelled.
+    /// No further instance is begun after it is cancelled, and nothing more is told of those that were not.
     pub stop: CancellationToken,
+    /// How long the instance that is under way then may still take. Without it as long as it takes, and whoever waits for
+    /// the way to the peer goes on waiting.
+    pub grace: Option<Duration>,
 }
 
 type Context = (SopClassUid, Vec<TransferSyntaxUid>);
@@ -99,17 +104,32 @@ impl Errand {
     /// Sends all instances and tells of each, unless it is stopped.
     ///
     /// # Errors
-    /// When an association failed: the instances that were left are told as failed.
+    /// When an association failed: the instances that were left are told as failed; where it was stopped, the one under
+    /// way alone.
     pub(crate) async fn run(mut self) -> Result<()> {
         let mut ended = Ok(());
         for batch in batches(std::mem::take(&mut self.instances), &self.peer.transfer_syntaxes) {
             match &ended {
+                _ if self.stop.is_cancelled() => break,
                 Err(error) => self.fail(batch.instances.iter(), error).await,
-                Ok(()) if self.stop.is_cancelled() => {}
                 Ok(()) => ended = self.deliver(batch).await,
             }
         }
         ended
+    }
+
+    /// Waits until it is stopped, where it ends at once then.
+    async fn is_called_off(&self) {
+        match self.grace {
+            Some(_) => self.stop.cancelled().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Waits until what was under way when it was stopped has had its time.
+    async fn grace_is_over(&self) {
+        self.is_called_off().await;
+        sleep(self.grace.unwrap_or_default()).await;
     }
 
     async fn fail(&self, instances: impl Iterator<Item = &Instance>, error: &Error) {
@@ -124,12 +144,19 @@ impl Errand {
     }
 
     async fn deliver(&self, batch: Batch) -> Result<()> {
-        let first = match self.lane.enter(self.config.response()).await {
-            Ok(place) => self.associate(place, &batch).await,
-            Err(error) => Err(error),
+        let first = async {
+            let place = self.lane.enter(self.config.response()).await?;
+            self.associate(place, &batch).await
+        };
+        let first = tokio::select! {
+            biased;
+            () = self.is_called_off() => return Ok(()),
+            first = first => first,
         };
         let first = match first {
             Ok(first) => first,
+            // Stopped while it waited: of these none was begun.
+            Err(error) if self.stop.is_cancelled() => return Err(error),
             Err(error) => {
                 warn!(called = %self.peer.ae_title, %error, "nothing was sent, there is no association");
                 self.fail(batch.instances.iter(), &error).await;
@@ -175,16 +202,33 @@ impl Errand {
         match self.send_all(&mut association, &ready).await {
             Ok(()) => {
                 info!(called = %self.peer.ae_title, instances = ready.len(), "instances sent");
-                release(association, self.config.artim()).await;
+                let limit = self.config.artim();
+                let limit =
+                    self.grace.filter(|_| self.stop.is_cancelled()).map_or(limit, |grace| grace.min(limit));
+                release(association, limit).await;
                 Ok(())
             }
             Err((sent, error)) => {
                 warn!(called = %self.peer.ae_title, %error, instances = sent, "sending ended");
                 // Whoever waits for the outcome does not wait for the peer to close.
-                let error = association.abort(error).await.error;
+                let error = self.abort(association, error).await;
                 let rest = ready.get(sent..).unwrap_or_default();
-                self.fail(rest.iter().map(|(_, instance)| instance), &error).await;
+                // What was not begun when it was stopped has not failed.
+                let begun = if self.stop.is_cancelled() { 1 } else { rest.len() };
+                self.fail(rest.iter().take(begun).map(|(_, instance)| instance), &error).await;
                 Err(error)
+            }
+        }
+    }
+
+    /// Ends an association with an A-ABORT; a peer that takes nothing is not waited for when it was stopped.
+    async fn abort(&self, association: TcpAssociation, error: Error) -> Error {
+        let told = error.to_string();
+        let aborted = association.abort(error);
+        match self.grace.filter(|_| self.stop.is_cancelled()) {
+            None => aborted.await.error,
+            Some(grace) => {
+                timeout(grace, aborted).await.map_or(Error::GivenUp(told), |refused| refused.error)
             }
         }
     }
@@ -204,8 +248,14 @@ impl Errand {
                 return Ok(());
             }
             message_id = message_id.wrapping_add(1);
-            let outcome = self.send_one(association, *context, instance, message_id, &mut objects);
-            let outcome = outcome.await.map_err(|error| (sent, error))?;
+            let outcome = tokio::select! {
+                biased;
+                outcome = self.send_one(association, *context, instance, message_id, &mut objects) => outcome,
+                () = self.grace_is_over() => {
+                    Err(Error::GivenUp("cancelled, and the destination did not answer".to_owned()))
+                }
+            };
+            let outcome = outcome.map_err(|error| (sent, error))?;
             self.tell(instance, outcome).await;
         }
         Ok(())
