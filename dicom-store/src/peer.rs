@@ -7,7 +7,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::config::Config;
 use crate::index::Place;
@@ -24,7 +24,9 @@ pub const SENDER: &str = "sender";
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Peer {
     pub ae_title: AeTitle,
-    /// Host name or address: where we connect to, and where this peer has to call from to be known.
+    /// Host name or address: where we connect to, and where this peer has to call from to be known. An IPv6 address may
+    /// stand in brackets.
+    #[serde(deserialize_with = "host")]
     pub host: String,
     pub port: u16,
     /// Whether the peer is known by its title alone, as one behind NAT or with changing addresses has to be.
@@ -61,8 +63,8 @@ pub struct Peer {
     #[serde(default)]
     pub notify_availability: bool,
     /// How long it may take to commit itself to what we have sent to it of ourselves (Storage Commitment, PS3.4 Annex J), in
-    /// seconds; then it is asked once more. A study counts as sent when it has. 0, the default: it is not asked, and what it
-    /// has taken is proof enough.
+    /// seconds, up to thirty days; then it is asked once more. A study counts as sent when it has. 0, the default: it is not
+    /// asked, and what it has taken is proof enough.
     #[serde(default)]
     pub commitment_s: u64,
     /// What it is, for people. Default empty.
@@ -106,6 +108,18 @@ fn four() -> usize {
     4
 }
 
+/// The longest that a peer may take to commit itself: nobody waits longer.
+const LONGEST_COMMITMENT_S: u64 = 30 * 24 * 60 * 60;
+
+fn host<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<String, D::Error> {
+    Ok(without_brackets(&String::deserialize(from)?).to_owned())
+}
+
+/// `::1` of `[::1]`, which is how an address stands before a port.
+fn without_brackets(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+}
+
 impl Peer {
     /// One that may do everything and wants nothing in particular.
     pub fn new(ae_title: AeTitle, host: impl Into<String>, port: u16) -> Self {
@@ -144,8 +158,8 @@ impl Peer {
     /// `Invalid`, with what is wrong.
     pub fn check(&self) -> Result<()> {
         let is_host = !self.host.is_empty() && self.host.len() <= 253;
-        let is_host = is_host && !self.host.chars().any(|c| c.is_whitespace() || c.is_control());
-        if !is_host {
+        let is_wrong = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '[' | ']');
+        if !is_host || self.host.contains(is_wrong) {
             return Err(Error::invalid(
                 "host is a name or an address of up to 253 characters without spaces",
             ));
@@ -155,6 +169,12 @@ impl Peer {
         }
         if self.max_associations == 0 {
             return Err(Error::invalid("max-associations is at least 1"));
+        }
+        if self.commitment_s > LONGEST_COMMITMENT_S {
+            return Err(Error::invalid(format!(
+                "commitment-s is {}, the most is {LONGEST_COMMITMENT_S}: thirty days",
+                self.commitment_s
+            )));
         }
         if self.description.chars().count() > 256 || self.description.chars().any(char::is_control) {
             return Err(Error::invalid("description is one line of up to 256 characters"));
@@ -192,7 +212,7 @@ impl FromStr for Peer {
         let wrong = || Error::invalid(format!("peer {text:?} is not of the form AET=HOST:PORT"));
         let (ae_title, address) = text.split_once('=').or_else(|| text.split_once('@')).ok_or_else(wrong)?;
         let (host, port) = address.rsplit_once(':').ok_or_else(wrong)?;
-        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let host = without_brackets(host);
         let port = port.parse().ok().filter(|&port| port != 0 && !host.is_empty()).ok_or_else(wrong)?;
         Ok(Self::new(AeTitle::parse(ae_title)?, host, port))
     }
@@ -274,6 +294,24 @@ mod tests {
     }
 
     #[rstest]
+    #[case("[::1]", "::1")]
+    #[case("::1", "::1")]
+    #[case("[2001:db8::7]", "2001:db8::7")]
+    #[case("ct1", "ct1")]
+    fn an_address_may_stand_in_brackets(#[case] told: &str, #[case] host: &str) {
+        let body = format!(r#"{{"ae-title": "CT1", "host": "{told}", "port": 104}}"#);
+        let peer: Peer = serde_json::from_str(&body).unwrap();
+        peer.check().unwrap();
+        assert_eq!(peer.host, host);
+    }
+
+    #[rstest]
+    #[case::half_a_bracket(r#"{"ae-title": "CT1", "host": "[::1", "port": 104}"#)]
+    #[case::no_address_in_brackets(r#"{"ae-title": "CT1", "host": "[]", "port": 104}"#)]
+    #[case::longer_than_anybody_waits(
+        r#"{"ae-title": "CT1", "host": "ct1", "port": 104, "commitment-s": 18446744073709551615}"#
+    )]
+    #[case::a_second_more(r#"{"ae-title": "CT1", "host": "ct1", "port": 104, "commitment-s": 2592001}"#)]
     #[case::no_host(r#"{"ae-title": "CT1", "host": "", "port": 104}"#)]
     #[case::space(r#"{"ae-title": "CT1", "host": "a b", "port": 104}"#)]
     #[case::no_port(r#"{"ae-title": "CT1", "host": "ct1", "port": 0}"#)]
@@ -281,5 +319,11 @@ mod tests {
     #[case::two_lines(r#"{"ae-title": "CT1", "host": "ct1", "port": 104, "description": "a\nb"}"#)]
     fn what_cannot_be_a_peer_is_refused(#[case] body: &str) {
         assert!(serde_json::from_str::<Peer>(body).unwrap().check().is_err());
+    }
+
+    #[test]
+    fn a_month_is_not_too_long_to_wait_for() {
+        let body = r#"{"ae-title": "CT1", "host": "ct1", "port": 104, "commitment-s": 2592000}"#;
+        serde_json::from_str::<Peer>(body).unwrap().check().unwrap();
     }
 }
