@@ -22,6 +22,10 @@ const NOT_KEYS: [Tag; 7] = [
     tags::STORAGE_MEDIA_FILE_SET_UID,
 ];
 
+/// What no data set has, and what is not answered here: whether a peer asks for it or not, it matches.
+const NOWHERE: [Tag; 4] =
+    [tags::QUERY_RETRIEVE_VIEW, tags::RETRIEVE_URL, tags::RETRIEVE_URI, tags::RETRIEVE_LOCATION_UID];
+
 /// An identifier, and the level that it is about.
 pub(super) struct Identifier {
     pub level: Level,
@@ -55,7 +59,7 @@ impl Identifier {
             self.parents(model)?;
         }
         let mut keys = self.attributes.clone();
-        for tag in NOT_KEYS {
+        for tag in NOT_KEYS.into_iter().chain(NOWHERE) {
             keys.remove(tag);
         }
         Query::from_identifier(self.level, &keys, options)
@@ -90,7 +94,7 @@ impl Identifier {
     fn supports(&self, tag: Tag) -> bool {
         let is_standard = tag.0.is_multiple_of(2) && tag.1 != 0;
         let is_kept = level_of(tag).map_or(self.level == Level::Instance, |level| level <= self.level);
-        is_standard && is_kept
+        is_standard && is_kept && !NOWHERE.contains(&tag)
     }
 
     /// The unique keys above the level, each a single value.

@@ -6,6 +6,7 @@ mod commitment;
 mod conformance;
 mod counts;
 mod inquiry;
+mod keys;
 mod operations;
 mod peer;
 mod services;

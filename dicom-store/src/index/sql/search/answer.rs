@@ -69,6 +69,12 @@ pub(super) fn add_series(all: &mut Attributes, row: &SqlRow, at: usize) -> Resul
     count_into(all, row, tags::NUMBER_OF_SERIES_RELATED_INSTANCES, at + 1)
 }
 
+/// Adds in which transfer syntax an instance is stored, which no data set says of itself.
+pub(super) fn add_transfer_syntax(all: &mut Attributes, row: &SqlRow, at: usize) -> Result<()> {
+    all.put_text(tags::AVAILABLE_TRANSFER_SYNTAX_UID, VR::UI, row.text(at)?);
+    Ok(())
+}
+
 /// Adds all of a data set; what both have is as the added one has it.
 pub(super) fn add(all: &mut Attributes, more: &Attributes) {
     for element in more.iter().filter(|e| e.tag != tags::SPECIFIC_CHARACTER_SET) {

@@ -97,6 +97,7 @@ impl Search<'_> {
                 let header = Header::from_bytes(row.blob(6)?, reference)?.corrected(above.correction.clone());
                 let mut all = header.attributes()?.in_utf8();
                 answer::add(&mut all, &above.told);
+                answer::add_transfer_syntax(&mut all, row, 7)?;
                 all
             }
             _ => above.told.clone(),
@@ -131,7 +132,8 @@ impl Search<'_> {
             )
         } else {
             (
-                "SELECT e.number, e.id, i.number, i.id, e.attributes, e.instance_count, i.header FROM series e \
+                "SELECT e.number, e.id, i.number, i.id, e.attributes, e.instance_count, i.header, \
+                 (SELECT t.term FROM terms t WHERE t.id = i.transfer_syntax) FROM series e \
                  JOIN instances i ON i.series = e.id JOIN terms k ON k.id = i.sop_class WHERE i.state = 0",
                 "e.number, e.id, i.number, i.id",
             )

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::super::{Connection, Statement, rows};
-use super::Search;
+use super::{Search, answer};
 use crate::Result;
 use crate::model::{Correction, Header};
 
@@ -44,7 +44,8 @@ impl Search<'_> {
         loop {
             let (condition, id) = scope.condition();
             let mut statement = Statement::new(
-                "SELECT e.number, e.id, i.number, i.id, i.header, s.overlay FROM series e JOIN instances i ON i.series = e.id \
+                "SELECT e.number, e.id, i.number, i.id, i.header, s.overlay, \
+                 (SELECT t.term FROM terms t WHERE t.id = i.transfer_syntax) FROM series e JOIN instances i ON i.series = e.id \
                  JOIN studies s ON s.id = e.study WHERE i.state = 0 AND ",
             );
             statement = {
@@ -63,7 +64,9 @@ impl Search<'_> {
                 let reference = references.get(&row.int(1)?).map(|bytes| &bytes[..]).unwrap_or_default();
                 let correction = row.optional_blob(5)?.map(Correction::from_bytes).transpose()?;
                 let header = Header::from_bytes(row.blob(4)?, reference)?.corrected(correction.map(Arc::new));
-                if self.query.matches_header(&header.attributes()?) {
+                let mut told = header.attributes()?;
+                answer::add_transfer_syntax(&mut told, row, 6)?;
+                if self.query.matches_header(&told) {
                     return Ok(true);
                 }
                 after = [row.int(0)?, row.int(1)?, row.int(2)?, row.int(3)?];
