@@ -9,9 +9,11 @@ mod rendition;
 mod rewritten;
 pub(crate) mod workitems;
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use bytes::Bytes;
+use dicom::dictionary_std::tags;
 use futures_util::stream::{self, BoxStream, try_unfold};
 use futures_util::{Stream, StreamExt, TryStreamExt};
 
@@ -19,13 +21,13 @@ use crate::access::{Action, Caller};
 use crate::archive::{Archive, Inner};
 use crate::index::{Described, rows_of};
 use crate::ingest::{Arrival, Incoming};
-use crate::model::{FrameMap, Header, Instance, Location, Resource};
+use crate::model::{Attributes, FrameMap, Header, Instance, Level, Location, Resource, StudyInstanceUid, VR};
 use crate::objects::DerivedKey;
 use crate::packs::ahead::ReadAhead;
 use crate::packs::file_part::FilePart;
 use crate::packs::place::Place;
 use crate::packs::serving::{Pressure, Room};
-use crate::query::{Counted, Query, Rows};
+use crate::query::{Counted, Options, Query, Rows};
 use crate::{Error, Result, inflate};
 pub use frame::FrameStream;
 pub use proof::Proof;
@@ -36,6 +38,8 @@ use rewritten::Rewritten;
 pub const STEP: u64 = 256 << 10;
 /// Headers that are read at a time.
 const HEADERS: u32 = 100;
+/// Studies that are asked about together.
+const STUDIES_TOGETHER: usize = 256;
 
 /// What one caller does with the archive.
 #[derive(Debug, Clone)]
@@ -102,6 +106,33 @@ impl Session {
         } else {
             Ok(found)
         }
+    }
+
+    /// Those of the studies whose Patient ID is this one, as it stands corrected.
+    ///
+    /// # Errors
+    /// `Forbidden`, `Unavailable`.
+    pub async fn studies_of_patient(
+        &self,
+        id: &str,
+        studies: impl IntoIterator<Item = &StudyInstanceUid> + Send,
+        options: Options,
+    ) -> Result<HashSet<StudyInstanceUid>> {
+        self.caller.check(Action::Retrieve)?;
+        let studies: Vec<&str> = studies.into_iter().map(StudyInstanceUid::as_str).collect();
+        let mut theirs = HashSet::new();
+        for some in studies.chunks(STUDIES_TOGETHER) {
+            let mut keys = Attributes::new();
+            keys.put_text(tags::PATIENT_ID, VR::LO, id);
+            keys.put_texts(tags::STUDY_INSTANCE_UID, VR::UI, some);
+            let query = Query::from_identifier(Level::Study, &keys, options)?;
+            let mut rows = rows_of(self.archive.inner.index.clone(), self.bounded(&query));
+            while let Some(row) = rows.try_next().await? {
+                let study = row.attributes.uid(tags::STUDY_INSTANCE_UID).map(StudyInstanceUid::parse);
+                theirs.extend(study.transpose()?);
+            }
+        }
+        Ok(theirs)
     }
 
     /// The instance at the end of a path, with its header and frame map, in one question.

@@ -87,7 +87,9 @@ where
         let wanted = Identifier::read(bytes, &context.transfer_syntax, model)
             .and_then(|identifier| identifier.wanted(model));
         Ok(match wanted {
-            Ok(wanted) => retrieve::instances(&self.session, &wanted).await,
+            Ok(wanted) => {
+                retrieve::instances(&self.session, &wanted, self.shared.config.unknown_matches).await
+            }
             Err(error) => Err(error),
         })
     }

@@ -99,9 +99,20 @@ impl Identifier {
 
     /// The unique keys above the level, each a single value.
     fn parents(&self, model: Model) -> Result<Parents> {
-        if model == Model::PatientRoot && self.level > Level::Patient {
-            self.single(tags::PATIENT_ID, "Patient ID")?;
-        }
+        let patient = (model == Model::PatientRoot && self.level > Level::Patient)
+            .then(|| self.single(tags::PATIENT_ID, "Patient ID"))
+            .transpose()?;
+        self.below(patient)
+    }
+
+    /// The same of a retrieve. A Patient ID without a value is of any patient: a study need not have one (type 2).
+    fn parents_of_retrieve(&self, model: Model) -> Result<Parents> {
+        let id = self.attributes.text(tags::PATIENT_ID);
+        let is_empty = self.attributes.contains(tags::PATIENT_ID) && id.is_none_or(|id| id.trim().is_empty());
+        if is_empty { self.below(None) } else { self.parents(model) }
+    }
+
+    fn below(&self, patient: Option<String>) -> Result<Parents> {
         let study = (self.level > Level::Study)
             .then(|| self.single(tags::STUDY_INSTANCE_UID, "Study Instance UID"))
             .transpose()?;
@@ -109,6 +120,7 @@ impl Identifier {
             .then(|| self.single(tags::SERIES_INSTANCE_UID, "Series Instance UID"))
             .transpose()?;
         Ok(Parents {
+            patient,
             study: study.as_deref().map(StudyInstanceUid::parse).transpose()?,
             series: series.as_deref().map(SeriesInstanceUid::parse).transpose()?,
         })
@@ -124,31 +136,32 @@ impl Identifier {
     /// What a retrieve asks for (PS3.4 §C.4.2.1.4.1).
     ///
     /// # Errors
-    /// `Invalid` when a unique key is missing, empty or has a wild card.
+    /// `Invalid` when a unique key is missing, empty or has a wild card; but Patient ID may be empty above the level.
     pub(super) fn wanted(&self, model: Model) -> Result<Wanted> {
-        let parents = self.parents(model)?;
-        Ok(match (self.level, parents.study, parents.series) {
+        let Parents { patient, study, series } = self.parents_of_retrieve(model)?;
+        let what = match (self.level, study, series) {
             (Level::Patient, ..) => {
                 let has_issuer = self.attributes.text(tags::ISSUER_OF_PATIENT_ID).is_some();
                 let issuer = has_issuer
                     .then(|| self.single(tags::ISSUER_OF_PATIENT_ID, "Issuer of Patient ID"))
                     .transpose()?;
-                Wanted::Patient { id: self.single(tags::PATIENT_ID, "Patient ID")?, issuer }
+                What::Patient { id: self.single(tags::PATIENT_ID, "Patient ID")?, issuer }
             }
             (Level::Study, ..) => {
                 let studies = self.list(tags::STUDY_INSTANCE_UID, "Study Instance UID")?;
-                Wanted::Studies(parse_all(&studies, StudyInstanceUid::parse)?)
+                What::Studies(parse_all(&studies, StudyInstanceUid::parse)?)
             }
             (Level::Series, Some(study), _) => {
                 let series = self.list(tags::SERIES_INSTANCE_UID, "Series Instance UID")?;
-                Wanted::Series(study, parse_all(&series, SeriesInstanceUid::parse)?)
+                What::Series(study, parse_all(&series, SeriesInstanceUid::parse)?)
             }
             (Level::Instance, Some(study), Some(series)) => {
                 let instances = self.list(tags::SOP_INSTANCE_UID, "SOP Instance UID")?;
-                Wanted::Instances(study, series, parse_all(&instances, SopInstanceUid::parse)?)
+                What::Instances(study, series, parse_all(&instances, SopInstanceUid::parse)?)
             }
             _ => return Err(Error::invalid("a unique key is missing")),
-        })
+        };
+        Ok(Wanted { what, patient })
     }
 
     fn list(&self, tag: Tag, name: &str) -> Result<Vec<String>> {
@@ -161,13 +174,22 @@ impl Identifier {
 }
 
 struct Parents {
+    patient: Option<String>,
     study: Option<StudyInstanceUid>,
     series: Option<SeriesInstanceUid>,
 }
 
-/// What a retrieve asks for. UIDs are unique: Patient ID above them is required, but not compared.
+/// What a retrieve asks for.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub(super) struct Wanted {
+    pub what: What,
+    /// The Patient ID of all of it, where the identifier says it above what it asks for: of another patient nothing matches.
+    pub patient: Option<String>,
+}
+
+/// The entities of a retrieve.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) enum What {
     Patient { id: String, issuer: Option<String> },
     Studies(Vec<StudyInstanceUid>),
     Series(StudyInstanceUid, Vec<SeriesInstanceUid>),

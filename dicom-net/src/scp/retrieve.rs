@@ -4,23 +4,28 @@ use std::collections::HashSet;
 use std::hash::Hash;
 
 use dicom_store::Session;
-use dicom_store::model::{ErrorKind, Instance, Resource, Result, SopInstanceUid};
+use dicom_store::model::{ErrorKind, Instance, Resource, Result, SopInstanceUid, StudyInstanceUid};
+use dicom_store::query::Options;
 
-use super::identifier::Wanted;
+use super::identifier::{Wanted, What};
 use crate::dimse::{Status, SubOperations};
 use crate::scu::Outcome;
 
 /// The instances that a retrieve asks for; what is not there is nothing.
-pub(super) async fn instances(session: &Session, wanted: &Wanted) -> Result<Vec<Instance>> {
-    let resources: Vec<Resource> = match wanted {
-        Wanted::Patient { id, issuer } => {
-            vec![Resource::Patient { id: id.clone(), issuer: issuer.clone() }]
-        }
-        Wanted::Studies(studies) => once_each(studies).map(|study| Resource::Study(study.clone())).collect(),
-        Wanted::Series(study, series) => {
+///
+/// `unknown_matches`: a study without a Patient ID is of any patient.
+pub(super) async fn instances(
+    session: &Session,
+    wanted: &Wanted,
+    unknown_matches: bool,
+) -> Result<Vec<Instance>> {
+    let resources: Vec<Resource> = match &wanted.what {
+        What::Patient { id, issuer } => vec![Resource::Patient { id: id.clone(), issuer: issuer.clone() }],
+        What::Studies(studies) => once_each(studies).map(|study| Resource::Study(study.clone())).collect(),
+        What::Series(study, series) => {
             once_each(series).map(|series| Resource::Series(study.clone(), series.clone())).collect()
         }
-        Wanted::Instances(study, series, instances) => match instances.as_slice() {
+        What::Instances(study, series, instances) => match instances.as_slice() {
             [one] => vec![Resource::Instance(study.clone(), series.clone(), one.clone())],
             _ => vec![Resource::Series(study.clone(), series.clone())],
         },
@@ -33,9 +38,15 @@ pub(super) async fn instances(session: &Session, wanted: &Wanted) -> Result<Vec<
             Err(error) => return Err(error),
         }
     }
-    if let Wanted::Instances(_, _, wanted) = wanted {
+    if let What::Instances(_, _, wanted) = &wanted.what {
         let wanted: HashSet<&SopInstanceUid> = wanted.iter().collect();
         found.retain(|instance| wanted.contains(&instance.sop_instance));
+    }
+    if let Some(patient) = &wanted.patient {
+        let studies: HashSet<&StudyInstanceUid> = found.iter().map(|instance| &instance.study).collect();
+        let options = Options { unknown_matches, ..Options::default() };
+        let theirs = session.studies_of_patient(patient, studies, options).await?;
+        found.retain(|instance| theirs.contains(&instance.study));
     }
     Ok(found)
 }

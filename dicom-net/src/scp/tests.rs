@@ -9,4 +9,5 @@ mod inquiry;
 mod keys;
 mod operations;
 mod peer;
+mod retrieve;
 mod services;
