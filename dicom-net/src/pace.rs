@@ -15,7 +15,10 @@ const LEAST_RATE: u64 = 1024;
 
 /// What the rate is taken over, beside the longest silence that a peer is allowed: whoever falls silent for
 /// that long has this much time left to make up for it.
-const WINDOW: Duration = Duration::from_secs(60);
+pub(crate) const WINDOW: Duration = Duration::from_secs(60);
+
+/// The bytes that have to come in that time.
+pub(crate) const LEAST: u64 = LEAST_RATE * WINDOW.as_secs();
 
 /// The pace of one message. Only time in which we wait for the peer counts, not what the archive takes.
 pub(crate) struct Pace {
@@ -50,7 +53,7 @@ impl Pace {
         if self.waited < self.stall.saturating_add(WINDOW) {
             return Ok(());
         }
-        if self.bytes < LEAST_RATE * WINDOW.as_secs() {
+        if self.bytes < LEAST {
             return Err(Error::Slow { bytes: self.bytes, seconds: self.waited.as_secs() });
         }
         (self.waited, self.bytes) = (Duration::ZERO, 0);

@@ -24,7 +24,7 @@ use crate::pace::Pace;
 use crate::ul::{AbortReason, Association, Fragment, PduReader, PresentationContext, Received};
 
 /// An identifier may be this long; a list of 10,000 UIDs fits.
-const LONGEST_IDENTIFIER: usize = 1024 * 1024;
+pub(super) const LONGEST_IDENTIFIER: usize = 1024 * 1024;
 
 /// An association and what its services need.
 pub(super) struct Conversation<'a, R, W> {

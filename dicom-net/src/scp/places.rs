@@ -31,7 +31,7 @@ impl Places {
 
     /// A place, `None` when all are taken, or all that `address` may have.
     pub(super) fn enter(&self, address: IpAddr) -> Option<Place<'_>> {
-        let share = if address.is_loopback() { self.most } else { (self.most / 2).max(1) };
+        let share = if address.is_loopback() { self.most } else { of_one_address(self.most) };
         let mut taken = self.taken();
         let of_address = taken.get(&address).copied().unwrap_or(0);
         if of_address >= share || taken.values().sum::<usize>() >= self.most {
@@ -40,6 +40,11 @@ impl Places {
         taken.insert(address, of_address + 1);
         Some(Place { places: self, address })
     }
+}
+
+/// How many of all places one address may have, other than loopback.
+pub(super) fn of_one_address(most: usize) -> usize {
+    (most / 2).max(1)
 }
 
 impl Drop for Place<'_> {

@@ -65,8 +65,9 @@ const NO_STORAGE: [&str; 8] = [
 /// Transfer syntaxes that DICOM registers are this and below it (PS3.6 Table A-1).
 const TRANSFER_SYNTAXES: &str = transfer_syntax::IMPLICIT_LITTLE;
 
-/// C-FIND: relational queries, combined date and time, fuzzy matching of names; no time zone adjustment, no multi-frame conversion (PS3.4 Table C.5-1).
-const FIND_EXTENDED: &[u8] = &[1, 1, 1, 0, 0];
+/// C-FIND: relational queries, combined date and time, fuzzy matching of names; no time zone adjustment, no multi-frame
+/// conversion; empty value matching (PS3.4 Table C.5-1).
+const FIND_EXTENDED: &[u8] = &[1, 1, 1, 0, 0, 1];
 /// C-MOVE and C-GET: no relational retrieval, no conversion (PS3.4 §C.5.2.1, §C.5.3.1).
 const RETRIEVE_EXTENDED: &[u8] = &[0, 0];
 /// Level 2, all attributes are kept; no digital signatures; nothing is coerced (PS3.4 Table B.3-1).

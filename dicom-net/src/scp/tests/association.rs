@@ -159,7 +159,7 @@ async fn negotiated(server: &Running, class: &str, offered: &[u8]) -> (Peer, Opt
 #[rstest]
 #[case::full_storage(CT, &[2, 1, 1, 1, 1, 1], Some(vec![2, 0, 0, 0, 0, 0]))]
 #[case::shorter(CT, &[0, 0, 0, 0], Some(vec![2, 0, 0, 0]))]
-#[case::all_of_a_query(FIND, &[1, 1, 1, 1, 1, 1, 1], Some(vec![1, 1, 1, 0, 0, 0, 0]))]
+#[case::all_of_a_query(FIND, &[1, 1, 1, 1, 1, 1, 1], Some(vec![1, 1, 1, 0, 0, 1, 0]))]
 #[case::none(FIND, &[], None)]
 // Not served, so that nothing is said of it: the defaults hold (PS3.4 §K.5).
 #[case::of_a_worklist("1.2.840.10008.5.1.4.31", &[1, 1, 1, 1], None)]

@@ -8,8 +8,9 @@ use dicom_store::model::{ErrorKind, transfer_syntax};
 
 use crate::Config;
 use crate::commitment::STORAGE_COMMITMENT;
+use crate::pace;
 use crate::scp::services::{Offered, Purpose};
-use crate::scp::status;
+use crate::scp::{c_move, dispatch, places, status};
 use crate::ul::{Services, preference, tls};
 
 const DOCUMENT: &str = include_str!("../../../../docs/conformance.md");
@@ -123,8 +124,17 @@ fn extended_negotiation_is_declared_as_it_is() {
 fn limits_are_declared_as_they_are() {
     let config = Config::default();
     let mut table = "| what | setting | default |\n|---|---|---|\n".to_owned();
+    let pending = format!("{} to {}", c_move::PROGRESS.as_millis(), c_move::ALIVE.as_millis());
+    let of_a_message =
+        format!("bytes of a message in that time and {} s, at the least", pace::WINDOW.as_secs());
     let rows = [
         ("associations at the same time", "max-associations", config.max_associations.to_string()),
+        (
+            "of which from one address, other than loopback",
+            "",
+            places::of_one_address(config.max_associations).to_string(),
+        ),
+        ("connections without an association yet", "max-waiting", config.max_waiting.to_string()),
         ("longest P-DATA-TF that is taken, bytes", "max-pdu-length", config.max_pdu_length.to_string()),
         (
             "operations at the same time on one association",
@@ -134,9 +144,14 @@ fn limits_are_declared_as_they_are() {
         ("ARTIM, s", "artim-s", config.artim_s.to_string()),
         ("idle association, s", "idle-s", config.idle_s.to_string()),
         ("pause within a message, s", "stall-s", config.stall_s.to_string()),
+        (of_a_message.as_str(), "", pace::LEAST.to_string()),
+        ("identifier, bytes (a longer one is A900H)", "", dispatch::LONGEST_IDENTIFIER.to_string()),
+        ("from one pending response of a C-MOVE to the next, ms", "", pending),
+        ("sub-operation under way when a C-MOVE is cancelled, s", "", c_move::GRACE.as_secs().to_string()),
         ("answer to a request of ours, s", "response-s", config.response_s.to_string()),
         ("connecting to a peer, s", "connect-s", config.connect_s.to_string()),
         ("TLS handshake, s", "tls.handshake-s", config.tls.handshake_s.to_string()),
+        ("associations under way when the server stops, s", "grace-s", config.grace_s.to_string()),
         ("presentation contexts of an association", "", "128".to_owned()),
     ];
     for (what, setting, default) in rows {
