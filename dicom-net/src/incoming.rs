@@ -13,6 +13,10 @@ use crate::pace::Pace;
 use crate::scp::status;
 use crate::ul::{Fragment, PduReader, PresentationContext};
 
+/// What is said of an object that came under the UID of another one, in the 64 characters of an Error Comment.
+const KEPT_ASIDE: &str = "another object has this UID and stays; this one is kept aside";
+const REPLACED: &str = "another object had this UID; this one is shown, both are kept";
+
 /// The data set that follows a command, as its parts come.
 pub(crate) trait DataSet {
     fn next(&mut self) -> impl Future<Output = Result<Fragment>> + Send;
@@ -116,10 +120,9 @@ pub(crate) fn response(
 ) -> Response {
     let response = match outcome {
         Ok(Stored::New(_) | Stored::Same(_)) => Response::new(request, Status::SUCCESS),
-        Ok(Stored::Conflict { .. }) => {
-            warn!(%instance, "another object came under a UID that is taken; it is kept aside");
-            Response::new(request, Status::WARNING)
-                .because("this UID is taken by another object; the first is kept, this aside")
+        Ok(Stored::Conflict { is_replaced, .. }) => {
+            warn!(%instance, is_replaced, "another object came under a UID that is taken; both are kept");
+            Response::new(request, Status::WARNING).because(if *is_replaced { REPLACED } else { KEPT_ASIDE })
         }
         Err(error) => {
             let status = status::of_store(error.kind);
@@ -151,4 +154,28 @@ pub(crate) fn declared(
         .map_err(|error| (Status::INVALID_SOP_INSTANCE, error.what))?;
     let transfer_syntax = context.transfer_syntax.clone();
     Ok((Declared::DataSet { sop_class, sop_instance: sop_instance.clone(), transfer_syntax }, sop_instance))
+}
+
+#[cfg(test)]
+mod tests {
+    use dicom_store::fixture;
+
+    use super::*;
+    use crate::dimse::CStoreRq;
+
+    #[tokio::test]
+    async fn whoever_sends_another_object_under_a_uid_is_told_which_is_shown() {
+        let (archive, _folder) = fixture::archive().await;
+        let stored = fixture::store(&fixture::system(&archive), &fixture::ct()).await.unwrap();
+        let kept = stored.instance().clone();
+        let uid = kept.sop_instance.clone();
+        let request = CStoreRq::new(7, kept.sop_class.as_str(), uid.as_str(), None).identity;
+        let comment = |is_replaced| {
+            let outcome = Ok(Stored::Conflict { kept: kept.clone(), is_replaced });
+            let response = response(&request, &uid, &outcome);
+            assert_eq!(response.status, Status::WARNING);
+            String::from_utf8_lossy(&response.write()).into_owned()
+        };
+        assert!(comment(false).contains(KEPT_ASIDE) && comment(true).contains(REPLACED));
+    }
 }

@@ -64,17 +64,19 @@ pub enum Stored {
     New(Instance),
     /// It was there already, with the same data set.
     Same(Instance),
-    /// Another data set is there under its UID. The first is kept and shown; the newcomer is kept aside.
+    /// Another data set is there under its UID. Both are kept; the first is shown, unless the newcomer takes its place.
     Conflict {
         kept: Instance,
+        /// The newcomer is shown from now on: the settings want that, or the first was deleted.
+        is_replaced: bool,
     },
 }
 
 impl Stored {
-    /// The instance that is shown under the UID.
+    /// The instance under the UID; of several the first.
     pub fn instance(&self) -> &Instance {
         match self {
-            Self::New(instance) | Self::Same(instance) | Self::Conflict { kept: instance } => instance,
+            Self::New(instance) | Self::Same(instance) | Self::Conflict { kept: instance, .. } => instance,
         }
     }
 }

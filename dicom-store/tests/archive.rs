@@ -86,7 +86,9 @@ async fn the_same_again_is_kept_once_and_another_under_its_uid_never_replaces_it
     let other = first.clone().name("OTHER^NAME");
     for _ in 0..2 {
         let answer = store(&session, &other).await.unwrap();
-        assert!(matches!(&answer, Stored::Conflict { kept } if kept.sop_instance == first.sop_instance()));
+        assert!(
+            matches!(&answer, Stored::Conflict { kept, is_replaced: false } if kept.sop_instance == first.sop_instance())
+        );
     }
     let elsewhere = first.clone().with(tags::STUDY_INSTANCE_UID, VR::UI, &fixture::uid());
     assert!(matches!(store(&session, &elsewhere).await.unwrap(), Stored::Conflict { .. }));

@@ -443,8 +443,10 @@ async fn another_data_set_replaces_or_is_refused_where_the_settings_say_so() {
     let second = first.clone().name("SECOND^NAME");
     let elsewhere = second.clone().with(tags::STUDY_INSTANCE_UID, VR::UI, &dicom_store::fixture::uid());
     let house = with_policy(OnConflict::Replace).await;
-    for sample in [&first, &second, &elsewhere] {
-        house.store(sample).await;
+    house.store(&first).await;
+    for (sample, shown) in [(&second, true), (&elsewhere, false)] {
+        let stored = store(&house.session, sample).await.unwrap();
+        assert!(matches!(stored, Stored::Conflict { is_replaced, .. } if is_replaced == shown), "{stored:?}");
     }
     let house = house.reindexed().await;
     assert_eq!(house.value(&first, tags::PATIENT_NAME).await, "SECOND^NAME");

@@ -67,23 +67,25 @@ impl Store {
         Ok(())
     }
 
-    /// What has to follow before the sender of an instance is answered.
-    pub(super) async fn follow(self: &Arc<Self>, stored: &Stored, came: &Came) -> Result<()> {
-        match stored {
+    /// What has to follow before the sender of an instance is answered; gives what became of it then.
+    pub(super) async fn follow(self: &Arc<Self>, mut stored: Stored, came: &Came) -> Result<Stored> {
+        match &mut stored {
             // It may have been destroyed before: then it is new, and shown.
             Stored::New(_) if self.has_acts.load(Ordering::Acquire) => self.show_again(came).await?,
             Stored::New(_) => {}
             Stored::Same(_) => self.show_again(came).await?,
-            Stored::Conflict { .. } => {
+            Stored::Conflict { is_replaced, .. } => {
                 let digest = hex(&came.digest);
                 let what = format!("instance {}", came.sop_instance);
                 let outcome = format!("another data set is there; kept aside as {digest}");
                 self.index.record(&AuditRow::new(&came.sender, "store", what, outcome)).await?;
-                self.instead(came, digest).await?;
+                *is_replaced = self.instead(came, digest).await?;
             }
         }
-        let Some(note) = &came.note else { return Ok(()) };
-        self.reject(came, note).await
+        if let Some(note) = &came.note {
+            self.reject(came, note).await?;
+        }
+        Ok(stored)
     }
 
     /// What was deleted and comes again is shown again. What was rejected by a note stays rejected.
@@ -97,19 +99,22 @@ impl Store {
     }
 
     /// What comes under the UID of something deleted takes its place, and of something shown where the
-    /// settings say so; not under the UID of another study or series.
-    async fn instead(self: &Arc<Self>, came: &Came, digest: String) -> Result<()> {
+    /// settings say so; not under the UID of another study or series. Gives whether it did.
+    async fn instead(self: &Arc<Self>, came: &Came, digest: String) -> Result<bool> {
         let known = self.known_now(&came.sop_instance).await?;
         let is_deleted = known.is_some_and(|known| known.state == InstanceState::Deleted);
         let aside = self.index.kept_aside(Some(&came.sop_instance), u32::MAX).await?;
         let can_be_shown = aside.iter().any(|aside| aside.digest == digest && aside.can_be_shown);
         if !can_be_shown || !(is_deleted || self.on_conflict == OnConflict::Replace) {
-            return Ok(());
+            return Ok(false);
         }
         let reason = if is_deleted { "it came instead" } else { "store.on-conflict = replace" };
         let promote = Act::Promote { instance: came.sop_instance.clone(), digest };
         self.act(came.sender.clone(), reason.to_owned(), promote).await?;
-        if is_deleted { self.show_again(came).await } else { Ok(()) }
+        if is_deleted {
+            self.show_again(came).await?;
+        }
+        Ok(true)
     }
 
     async fn reject(self: &Arc<Self>, came: &Came, note: &Note) -> Result<()> {

@@ -180,8 +180,7 @@ impl Incoming {
         let settling = store.clone().settle(new, whole, digest, length);
         let settling = AssertUnwindSafe(settling).catch_unwind();
         let stored = ToItsEnd::new(settling).await.map_err(|_| ended())??;
-        store.follow(&stored, &came).await?;
-        Ok(stored)
+        store.follow(stored, &came).await
     }
 }
 

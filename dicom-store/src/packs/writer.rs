@@ -357,7 +357,7 @@ fn settle_one(known: Option<&Known>, mut append: Append, on_conflict: OnConflict
     let stored = if known.is(&append.new) {
         Stored::Same(known.instance.clone())
     } else if known.conflicts.contains(&append.new.digest) {
-        Stored::Conflict { kept: known.instance.clone() }
+        Stored::Conflict { kept: known.instance.clone(), is_replaced: false }
     } else if on_conflict == OnConflict::Reject && known.state != InstanceState::Deleted {
         let what = format!(
             "another data set is stored as instance {} (store.on-conflict = \"reject\")",

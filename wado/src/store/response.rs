@@ -93,7 +93,7 @@ fn module(outcomes: &[Outcome], base: &BaseUrl) -> Attributes {
                 studies.push(&instance.study);
                 referenced.push(reference(instance, base));
             }
-            Outcome::Stored(Stored::Conflict { kept }) => {
+            Outcome::Stored(Stored::Conflict { kept, .. }) => {
                 studies.push(&kept.study);
                 let mut item = reference(kept, base);
                 item.put_u16(tags::WARNING_REASON, reason::KEPT_ASIDE);
