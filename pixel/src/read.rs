@@ -263,10 +263,7 @@ fn lut(descriptor: &Element, numbers: &[i64], data: &[u8], is_signed: bool) -> O
 
 /// 0 stands for 65536.
 fn entry_count(declared: i64) -> usize {
-    match usize::try_from(declared & 0xFFFF) {
-        Ok(count @ 1..) => count,
-        _ => 1 << 16,
-    }
+    usize::try_from(declared & 0xFFFF).ok().filter(|count| *count > 0).unwrap_or(1 << 16)
 }
 
 /// Up to `count` entries: words, or bytes where there are too few bytes for words.
