@@ -244,7 +244,8 @@ fn long_words(
     })
 }
 
-/// Frames by where a code stream begins: JPEG, JPEG-LS (FFD8), JPEG 2000 (FF4F), JPEG XL (FF0A or its box).
+/// Frames by where a code stream begins: JPEG, JPEG-LS (FFD8), JPEG 2000 (FF4F), JPEG XL (FF0A or its box), RLE (its
+/// segments, the first of them behind its header). They may be more than there should be where each fragment begins one.
 fn code_stream_starts(
     fragments: &[(u64, u64)],
     frames: u64,
@@ -252,13 +253,19 @@ fn code_stream_starts(
 ) -> Result<Option<Vec<u32>>> {
     let mut starts = Vec::new();
     for (index, (offset, length)) in (0..).zip(fragments) {
-        let head = source.at(*offset, 4)?;
-        let begins = *length >= 4 && matches!(head, [0xFF, 0xD8 | 0x4F | 0x0A, ..] | [0, 0, 0, 0x0C]);
+        let head = source.at(*offset, 8)?;
+        let begins = match head {
+            [0xFF, 0xD8 | 0x4F | 0x0A, ..] | [0, 0, 0, 0x0C, ..] => *length >= 4,
+            [1..=15, 0, 0, 0, 64, 0, 0, 0] => *length >= 64,
+            _ => false,
+        };
         if begins {
             starts.push(index);
         }
     }
-    let is_first = starts.first().is_some_and(|first| one_each(fragments).first() == Some(first));
-    let are_all = starts.len() as u64 == frames || (fragments.len() as u64) < frames;
+    let filled = one_each(fragments);
+    let is_first = !starts.is_empty() && starts.first() == filled.first();
+    let are_all =
+        starts.len() as u64 == frames || (fragments.len() as u64) < frames || starts.len() == filled.len();
     Ok((is_first && are_all).then_some(starts))
 }

@@ -145,6 +145,16 @@ fn an_empty_fragment_is_no_frame(#[case] fragments: &[&[u8]]) {
 }
 
 #[test]
+fn frames_of_rle_begin_with_its_header_and_may_be_more_than_there_should_be() {
+    let head = |segments: u8| [&[segments, 0, 0, 0, 64, 0, 0, 0][..], &[0; 56]].concat();
+    let (first, second) = (head(1), head(15));
+    let parts = all_frames(&encapsulated(2, &[], &[&first[..], b"AA", &second, b"BB"]));
+    assert_eq!(parts, [[&first[..], b"AA"].concat(), [&second[..], b"BB"].concat()]);
+    let more = all_frames(&encapsulated(2, &[], &[&first[..], &second, &first]));
+    assert_eq!(more, [first.clone(), second, first]);
+}
+
+#[test]
 fn fragments_that_nothing_assigns_to_frames_are_no_frames() {
     let bytes = encapsulated(2, &[], &[b"AAAA", b"BBBB", b"CCCC"]);
     let Scanned { frames, attributes, .. } = scanned(&bytes, Encoding::ExplicitLittle).unwrap();
