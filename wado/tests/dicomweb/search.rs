@@ -63,6 +63,7 @@ async fn results_hold_what_the_standard_requires_even_when_empty() {
     let instance = &found(&service, "/instances?SOPInstanceUID=1.7").await[0];
     assert_eq!(instance["00280010"]["Value"][0], 4);
     assert_eq!(instance["0020000E"]["Value"][0], "1.6");
+    assert_eq!(instance["00083002"]["Value"][0], "1.2.840.10008.1.2.1");
     let url = instance["00081190"]["Value"][0].as_str().unwrap();
     assert_eq!(service.get(url, INSTANCES).await.status, StatusCode::OK);
 }
