@@ -27,6 +27,8 @@ const RETRY_SECONDS: &str = "5";
 pub(crate) struct Problem {
     pub(crate) status: StatusCode,
     pub(crate) what: String,
+    /// Whether it is about stored pixels, which no other request can have otherwise.
+    pub(crate) is_of_pixels: bool,
     field: Option<(HeaderName, HeaderValue)>,
 }
 
@@ -69,7 +71,7 @@ fn pixel_status(kind: pixel::ErrorKind) -> StatusCode {
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, what: impl Into<String>) -> Self {
-        Self { status, what: what.into(), field: None }
+        Self { status, what: what.into(), is_of_pixels: false, field: None }
     }
 
     pub(crate) fn invalid(what: impl Into<String>) -> Self {
@@ -169,7 +171,8 @@ impl From<Refusal> for Problem {
 
 impl From<pixel::Error> for Problem {
     fn from(error: pixel::Error) -> Self {
-        Self::new(pixel_status(error.kind), error.what)
+        let is_of_pixels = error.kind != pixel::ErrorKind::Presentation;
+        Self { is_of_pixels, ..Self::new(pixel_status(error.kind), error.what) }
     }
 }
 
@@ -186,7 +189,7 @@ impl From<worker::Error> for Problem {
 
 impl From<Panicked> for Problem {
     fn from(error: Panicked) -> Self {
-        Self::internal(StatusCode::INTERNAL_SERVER_ERROR, &error)
+        Self { is_of_pixels: true, ..Self::internal(StatusCode::INTERNAL_SERVER_ERROR, &error) }
     }
 }
 

@@ -5,6 +5,9 @@
 //! presentation state as a bare image is the first of its images ([`presentation_state`]). Reports
 //! and encapsulated documents are pages ([`document`]), a video is given as it is stored ([`video`]).
 //!
+//! Of a study, a series or all frames of an instance, images that cannot be shown are left out: under status 206 where
+//! that is known when the answer begins, 406 where none are left.
+//!
 //! WebP is without loss here, and given to those who do not like JPEG as well. Images are kept for a while, and made
 //! once for all who ask at the same time ([`crate::renditions`]).
 
@@ -15,6 +18,8 @@ use bytes::Bytes;
 use dicom_store::Described;
 use dicom_store::model::{FrameNumber, Instance};
 use futures_util::stream::{self, StreamExt};
+use http::StatusCode;
+use worker::pixel::can_decode;
 use worker::render::{self, Presentation};
 
 use super::image::Image;
@@ -52,7 +57,7 @@ pub(crate) async fn rendered(request: Retrieval) -> Result<Response, Problem> {
             return Ok(response);
         }
     }
-    let mut frames = frames(&instances, numbers.as_deref())?;
+    let Shown { mut frames, is_partial } = Shown::of(&instances, numbers.as_deref())?;
     // A study or series is several items, however many it has (PS3.18 §10.4.4, note 3).
     let is_bare_allowed = is_one_instance && numbers.as_ref().is_none_or(|numbers| numbers.len() == 1);
     let offer = request.accepts.best_rendered(&offers(&request, is_bare_allowed))?;
@@ -72,9 +77,13 @@ pub(crate) async fn rendered(request: Retrieval) -> Result<Response, Problem> {
         [instance] if is_cine => cine::answer(&request, instance, wanted.presentation).await?,
         _ => {
             let maker = Maker { request: request.clone(), presentation: wanted.presentation, described };
-            answer(maker, frames, offer, &validator).await?
+            let is_each_named = numbers.is_some() || offer.wrap == Wrap::Single;
+            answer(maker, frames, offer, is_each_named, &validator).await?
         }
     };
+    if is_partial && !is_cine {
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+    }
     if let Some(text) = wanted.warning {
         warn(&mut response, &request.base, &text);
     }
@@ -82,32 +91,45 @@ pub(crate) async fn rendered(request: Retrieval) -> Result<Response, Problem> {
 }
 
 /// The frames that are shown, at least one.
-///
-/// # Errors
-/// 406 when there is no image, 404 when a number is behind the last frame.
-fn frames(
-    instances: &[Instance],
-    numbers: Option<&[FrameNumber]>,
-) -> Result<Vec<(Instance, FrameNumber)>, Problem> {
-    let mut frames: Vec<(Instance, FrameNumber)> = Vec::new();
-    for instance in instances {
-        match numbers {
-            Some(numbers) => frames.extend(numbers.iter().map(|number| (instance.clone(), *number))),
-            None => {
-                let all = (1..=instance.frames).filter_map(FrameNumber::new);
-                frames.extend(all.map(|number| (instance.clone(), number)));
+struct Shown {
+    frames: Vec<(Instance, FrameNumber)>,
+    /// Whether images were left out that cannot be decoded.
+    is_partial: bool,
+}
+
+impl Shown {
+    /// # Errors
+    /// 406 when there is no image that can be shown, 404 when a number is behind the last frame.
+    fn of(instances: &[Instance], numbers: Option<&[FrameNumber]>) -> Result<Self, Problem> {
+        let images: Vec<_> = instances.iter().filter(|instance| instance.frames > 0).collect();
+        let mut is_partial = false;
+        let mut frames: Vec<(Instance, FrameNumber)> = Vec::new();
+        for instance in &images {
+            let numbers: Vec<_> = match numbers {
+                Some(numbers) => numbers.to_vec(),
+                None if !can_decode(&instance.transfer_syntax) => {
+                    is_partial = true;
+                    continue;
+                }
+                None => (1..=instance.frames).filter_map(FrameNumber::new).collect(),
+            };
+            frames.extend(numbers.into_iter().map(|number| ((*instance).clone(), number)));
+        }
+        if frames.is_empty() {
+            return Err(match images.first() {
+                Some(Instance { transfer_syntax: stored, .. }) => Problem::not_acceptable(format!(
+                    "there is no image that can be rendered: frames in transfer syntax {stored} are not decoded here"
+                )),
+                None => Problem::not_acceptable("there is no image to render"),
+            });
+        }
+        match frames.iter().find(|(instance, number)| number.get() > instance.frames) {
+            Some((instance, number)) => {
+                let what = format!("instance {} has no frame {}", instance.sop_instance, number.get());
+                Err(Problem::not_found(what))
             }
+            None => Ok(Self { frames, is_partial }),
         }
-    }
-    if frames.is_empty() || instances.iter().all(|instance| instance.frames == 0) {
-        return Err(Problem::not_acceptable("there is no image to render"));
-    }
-    match frames.iter().find(|(instance, number)| number.get() > instance.frames) {
-        Some((instance, number)) => {
-            let what = format!("instance {} has no frame {}", instance.sop_instance, number.get());
-            Err(Problem::not_found(what))
-        }
-        None => Ok(frames),
     }
 }
 
@@ -124,11 +146,13 @@ pub(crate) fn offers(request: &Retrieval, is_bare_allowed: bool) -> Vec<Offer> {
     offers
 }
 
-/// The first image is made before the answer begins, so that its failure has a status.
+/// The first image is made before the answer begins, so that a failure has a status. Images that cannot be shown are
+/// left out, unless each of them is named.
 async fn answer(
     maker: Maker,
     frames: Vec<(Instance, FrameNumber)>,
     offer: Offer,
+    is_each_named: bool,
     validator: &Validator,
 ) -> Result<Response, Problem> {
     let headers = maker.request.headers.clone();
@@ -137,16 +161,30 @@ async fn answer(
         let maker = maker.clone();
         async move { maker.part(&instance, number).await }
     };
+    let is_left_out =
+        move |made: &Result<Part, Problem>| !is_each_named && made.as_ref().is_err_and(|e| e.is_of_pixels);
     let mut frames = frames.into_iter();
-    let Some(first) = frames.next() else {
-        return Err(Problem::not_acceptable("there is no image to render"));
+    let mut failed = None;
+    let first = loop {
+        let Some(next) = frames.next() else {
+            return Err(failed.unwrap_or_else(|| Problem::not_acceptable("there is no image to render")));
+        };
+        let made = make(next).await;
+        if !is_left_out(&made) {
+            break made?;
+        }
+        failed = failed.or(made.err());
     };
-    let first = make(first).await?;
     if offer.wrap == Wrap::Single {
         return first.into_single(&headers, validator).await;
     }
     let others = stream::iter(frames).map(make).buffered(AHEAD);
-    Ok(multipart(offer.media, stream::iter([Ok(first)]).chain(others)))
+    let others = others.filter(move |made| std::future::ready(!is_left_out(made)));
+    let mut response = multipart(offer.media, stream::iter([Ok(first)]).chain(others));
+    if failed.is_some() {
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+    }
+    Ok(response)
 }
 
 /// Makes images that are shown so.

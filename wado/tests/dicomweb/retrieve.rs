@@ -5,7 +5,7 @@ use http::StatusCode;
 use rstest::rstest;
 
 use crate::service::{
-    AS_STORED, INSTANCES, JSON, OCTETS, Service, explicit, file, image, parsed, pixels, rle,
+    AS_STORED, INSTANCES, JSON, OCTETS, Service, encapsulated, explicit, file, image, parsed, pixels, rle,
 };
 
 const INSTANCE: &str = "/studies/1.2/series/1.3/instances/1.4";
@@ -82,6 +82,40 @@ async fn decodes_compressed_instances_and_frames_unless_told_otherwise() {
     let own = service.get(&frame, "image/dicom-rle").await;
     assert_eq!((own.status, &own.body), (StatusCode::OK, &viewers.parts()[0].body));
     assert_eq!(service.get(&frame, "image/jxl").await.status, StatusCode::NOT_ACCEPTABLE);
+}
+
+/// An image in RLE whose stream has a tenth of its rows.
+fn broken(instance: &str) -> Vec<u8> {
+    let mut attributes = image("1.2", "1.3", instance);
+    attributes.put_u16(tags::ROWS, 40);
+    rle(&attributes)
+}
+
+#[tokio::test]
+async fn images_that_cannot_be_shown_are_left_out_of_a_study() {
+    let images = "multipart/related; type=\"image/png\"";
+    let service = Service::open().await;
+    let video = encapsulated(&image("1.2", "1.3", "1.5"), "1.2.840.10008.1.2.4.102", b"stream");
+    service.store(&[explicit(&image("1.2", "1.3", "1.4"))]).await;
+    assert_eq!(service.get("/studies/1.2/rendered", images).await.status, StatusCode::OK);
+    service.store(&[broken("1.6"), explicit(&image("1.2", "1.3", "1.7"))]).await;
+    let answer = service.get("/studies/1.2/rendered", images).await;
+    let of = |part: &crate::service::Part| {
+        ["1.4", "1.7"].map(|uid| part.head.contains(&format!("instances/{uid}/")))
+    };
+    let shown: Vec<_> = answer.parts().iter().map(of).collect();
+    assert_eq!(shown, [[true, false], [false, true]]);
+    service.store(&[video]).await;
+    let answer = service.get("/studies/1.2/series/1.3/rendered", images).await;
+    assert_eq!((answer.status, answer.parts().len()), (StatusCode::PARTIAL_CONTENT, 2));
+
+    let service = Service::open().await;
+    service.store(&[broken("1.4"), explicit(&image("1.2", "1.3", "1.5"))]).await;
+    let answer = service.get("/studies/1.2/rendered", images).await;
+    assert_eq!((answer.status, answer.parts().len()), (StatusCode::PARTIAL_CONTENT, 1));
+    let service = Service::open().await;
+    service.store(&[encapsulated(&image("1.2", "1.3", "1.5"), "1.2.840.10008.1.2.4.102", b"stream")]).await;
+    assert_eq!(service.get("/studies/1.2/rendered", images).await.status, StatusCode::NOT_ACCEPTABLE);
 }
 
 #[tokio::test]

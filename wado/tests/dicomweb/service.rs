@@ -267,14 +267,19 @@ pub(crate) fn rle(attributes: &Attributes) -> Vec<u8> {
         stream.extend_from_slice(plane);
         stream.resize(stream.len().next_multiple_of(2), 0x80);
     }
+    encapsulated(attributes, transfer_syntax::RLE, &stream)
+}
+
+/// The image with its pixels in one fragment.
+pub(crate) fn encapsulated(attributes: &Attributes, syntax: &str, stream: &[u8]) -> Vec<u8> {
     let mut header = attributes.clone();
     header.remove(tags::PIXEL_DATA);
     let mut data_set = header.write(Encoding::ExplicitLittle);
     data_set.extend_from_slice(b"\xE0\x7F\x10\0OB\0\0\xFF\xFF\xFF\xFF\xFE\xFF\0\xE0\0\0\0\0\xFE\xFF\0\xE0");
     data_set.extend_from_slice(&u32::try_from(stream.len()).unwrap().to_le_bytes());
-    data_set.extend_from_slice(&stream);
+    data_set.extend_from_slice(stream);
     data_set.extend_from_slice(b"\xFE\xFF\xDD\xE0\0\0\0\0");
-    file(attributes, transfer_syntax::RLE, data_set)
+    file(attributes, syntax, data_set)
 }
 
 /// Reads a Part 10 file of an answer.
