@@ -232,16 +232,18 @@ impl ImageInfo {
         }
     }
 
-    /// Refuses an image whose native frames would share bytes, as several of single bits may (PS3.5 §8.1.1): they can
-    /// be told one by one, but not be put one behind the other.
+    /// Bits of a native frame that does not fill its last byte, as one of single bits may: the next frame begins in
+    /// the same byte (PS3.5 §8.1.1). None where each frame has bytes of its own.
     ///
     /// # Errors
-    /// `Unsupported` for such frames; as [`ImageInfo::pixels`].
-    pub fn check_joined(&self) -> Result<()> {
-        if self.bits_allocated == 1 && self.frames > 1 && !self.pixels()?.is_multiple_of(8) {
-            return Err(Error::unsupported("frames of single bits that do not fill bytes"));
+    /// As [`ImageInfo::pixels`].
+    pub fn unfilled_bits(&self) -> Result<Option<u64>> {
+        if self.bits_allocated != 1 {
+            return Ok(None);
         }
-        Ok(())
+        let pixels = u64::try_from(self.pixels()?).unwrap_or(u64::MAX);
+        let bits = pixels.saturating_mul(u64::from(self.samples_per_pixel));
+        Ok((!bits.is_multiple_of(8)).then_some(bits))
     }
 
     /// The lowest and the highest value that the modality can give for the stored bits; none for floats.
@@ -263,13 +265,11 @@ impl ImageInfo {
 #[cfg(test)]
 mod tests {
     use super::super::fixture::grey;
-    use super::*;
 
     #[test]
-    fn frames_of_single_bits_are_joined_where_they_fill_bytes() {
-        let bits = |columns, frames| ImageInfo { frames, ..grey(2, columns, 1) };
-        assert!(bits(4, 2).check_joined().is_ok() && bits(5, 1).check_joined().is_ok());
-        assert_eq!(bits(5, 2).check_joined().unwrap_err().kind, ErrorKind::Unsupported);
-        assert!(ImageInfo { frames: 2, ..grey(1, 1, 8) }.check_joined().is_ok());
+    fn frames_share_bytes_where_their_single_bits_do_not_fill_them() {
+        assert_eq!(grey(2, 4, 1).unfilled_bits().unwrap(), None);
+        assert_eq!(grey(2, 5, 1).unfilled_bits().unwrap(), Some(10));
+        assert_eq!(grey(1, 1, 8).unfilled_bits().unwrap(), None);
     }
 }

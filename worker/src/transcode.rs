@@ -6,6 +6,7 @@
 //! what they have become. Nothing is lost on the way that was still there: instances are put into lossless codes only,
 //! so that they stay what their SOP Instance UID names (PS3.3 §C.7.6.1.1.5).
 
+mod bits;
 mod recent;
 mod writer;
 
@@ -198,9 +199,6 @@ struct Source {
 impl Source {
     async fn first(&self, attributes: &Attributes) -> Result<(ImageInfo, RecodedFrame)> {
         let info = ImageInfo::read(attributes, FrameNumber::FIRST)?;
-        if !self.wanted.facts().encapsulated {
-            info.check_joined()?;
-        }
         let frame = self.frame(info.clone(), FrameNumber::FIRST).await?;
         Ok((info, frame))
     }
@@ -243,13 +241,17 @@ fn chunks(piece: Piece, source: &Arc<Source>) -> BoxStream<'static, Result<Bytes
             };
             starts.then(read).boxed()
         }
-        Piece::Frames { info, count, length } => {
+        Piece::Frames { info, count, length, shared } => {
             let numbers = stream::iter((1..=count).filter_map(FrameNumber::new));
             let make = move |number| {
                 let (source, info) = (Arc::clone(&source), (*info).clone());
                 async move { source.framed(info, number, length).await }
             };
-            numbers.map(make).buffered(AHEAD).boxed()
+            let frames = numbers.map(make).buffered(AHEAD);
+            match shared {
+                Some(bits) => bits::joined(frames, bits).boxed(),
+                None => frames.boxed(),
+            }
         }
     }
 }

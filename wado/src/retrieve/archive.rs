@@ -9,7 +9,7 @@ use std::hash::{Hash, Hasher};
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
-use dicom_store::model::{FileSet, Instance, SopInstanceUid, TransferSyntaxUid};
+use dicom_store::model::{FileSet, Instance, SopInstanceUid};
 use futures_util::stream::{self, StreamExt, TryStreamExt, try_unfold};
 use http::HeaderValue;
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
@@ -92,12 +92,8 @@ impl Zipping {
         let Some((number, (instance, how))) = self.deliveries.next() else {
             return self.finish().map(Some);
         };
-        let part = self.source.part(number, &instance, how).await?;
+        let (part, syntax) = self.source.part(number, &instance, how).await?;
         let attributes = self.source.session.header(&instance).await?.attributes()?;
-        let syntax = match how {
-            Delivery::AsStored => instance.transfer_syntax.clone(),
-            Delivery::In(wanted) => TransferSyntaxUid::parse(wanted)?,
-        };
         let id = self.files.add(&instance, &attributes, &syntax);
         let head = zip.begin(id.join("/"), part.length);
         self.open = Some(part.chunks);

@@ -1,13 +1,12 @@
 //! An instance as a Part 10 file in another transfer syntax than the stored one (PS3.18 §8.7.3.4).
 
-use dicom_store::Session;
 use dicom_store::model::{Instance, TransferSyntaxUid, transfer_syntax};
+use dicom_store::{ErrorKind, Session};
 use futures_util::StreamExt;
 use worker::CpuPool;
 use worker::transcode::{self, DataSet};
 
 use super::parts::Chunks;
-use crate::error::Problem;
 
 /// Transfer syntaxes that instances and frames are put into for who asks for them by name.
 const MADE: [&str; 13] = [
@@ -36,16 +35,25 @@ pub(super) fn is_possible(instance: &Instance, wanted: &str) -> bool {
     TransferSyntaxUid::parse(wanted).is_ok_and(|wanted| transcode::is_possible(instance, &wanted))
 }
 
+/// Whether the instance cannot be given so because of what it holds.
+pub(super) fn is_about_the_object(error: &worker::Error) -> bool {
+    match error {
+        worker::Error::Pixel(_) | worker::Error::Panicked(_) => true,
+        worker::Error::Store(error) => error.kind == ErrorKind::TooLarge,
+        _ => false,
+    }
+}
+
 /// The file, made while it is sent, and how long it is, where that is known.
 ///
 /// # Errors
-/// As recoding its first frame; 413 when a value is too large for the transfer syntax.
+/// As recoding its first frame; `TooLarge` when a value is too large for the transfer syntax.
 pub(super) async fn file(
     session: &Session,
     pool: &CpuPool,
     instance: &Instance,
     wanted: &str,
-) -> Result<(Option<u64>, Chunks), Problem> {
+) -> worker::Result<(Option<u64>, Chunks)> {
     let wanted = TransferSyntaxUid::parse(wanted)?;
     let DataSet { length, chunks } = transcode::file(session, pool, instance, &wanted).await?;
     Ok((length, chunks.map(|chunk| Ok(chunk?)).boxed()))

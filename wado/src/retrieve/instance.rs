@@ -3,7 +3,8 @@
 //! Declared:
 //! - Without a transfer syntax Explicit VR Little Endian is given: what is stored otherwise is rewritten, frames of lossless
 //!   transfer syntaxes are decoded. Those of a transfer syntax that may be lossy come as they are stored, which PS3.18
-//!   §8.7.3.4 allows.
+//!   §8.7.3.4 allows; so does an instance whose first frame turns out not to be decodable, and one that would be too
+//!   large. The part says its transfer syntax.
 //! - `transfer-syntax=*` gives the stored file byte for byte, a UID gives that transfer syntax or nothing: those that are
 //!   encoded here are made on the way, without loss.
 //! - `application/octet-stream` gives the bulk data of the same resource ([`bulk_data`]).
@@ -13,7 +14,7 @@
 use std::sync::Arc;
 
 use axum::response::Response;
-use dicom_store::model::{Instance, transfer_syntax};
+use dicom_store::model::{Instance, TransferSyntaxUid, transfer_syntax};
 use dicom_store::{ReadAhead, Session};
 use futures_util::stream::{self, StreamExt};
 use http::StatusCode;
@@ -67,7 +68,7 @@ pub(crate) async fn instances(request: Retrieval) -> Result<Response, Problem> {
                 archive::answer(source, deliveries, &request.target.last_uid()).await?
             }
             (Wrap::Single, [(instance, how)]) => {
-                let part = source.part(0, instance, *how).await?;
+                let (part, _) = source.part(0, instance, *how).await?;
                 part.into_single(&request.headers, &validator).await?
             }
             _ => source.answer(deliveries).await?,
@@ -89,6 +90,8 @@ pub(super) enum Delivery {
     AsStored,
     /// In another transfer syntax.
     In(&'static str),
+    /// In Explicit VR Little Endian, or as it is stored where it cannot be made into that.
+    Uncompressed,
 }
 
 fn delivery(instance: &Instance, asked: &Syntax) -> Option<Delivery> {
@@ -100,7 +103,7 @@ fn delivery(instance: &Instance, asked: &Syntax) -> Option<Delivery> {
     match asked {
         Syntax::Any => Some(Delivery::AsStored),
         Syntax::Default if is_explicit || instance.transfer_syntax.facts().lossy => Some(Delivery::AsStored),
-        Syntax::Default => made(transfer_syntax::EXPLICIT_LITTLE),
+        Syntax::Default => made(transfer_syntax::EXPLICIT_LITTLE).map(|_| Delivery::Uncompressed),
         Syntax::Uid(uid) if uid == stored => {
             // Never offered by name (PS3.18 §8.7.3).
             let is_retired =
@@ -124,7 +127,8 @@ impl Source {
         let is_as_stored = deliveries.iter().all(|(_, how)| *how == Delivery::AsStored);
         match deliveries.as_slice() {
             [(instance, how)] => {
-                Ok(multipart_of(DICOM, vec![self.part(0, instance, *how).await?.begun().await?]))
+                let (part, _) = self.part(0, instance, *how).await?;
+                Ok(multipart_of(DICOM, vec![part.begun().await?]))
             }
             _ if is_as_stored => {
                 let mut parts = Vec::with_capacity(deliveries.len());
@@ -138,27 +142,46 @@ impl Source {
             }
             [] => Ok(multipart_of(DICOM, Vec::new())),
             [(instance, how), others @ ..] => {
-                let first = self.part(0, instance, *how).await?.begun().await?;
+                let first = self.part(0, instance, *how).await?.0.begun().await?;
                 let (source, others) = (Arc::new(self), others.to_vec());
                 let others = stream::iter(others).zip(stream::iter(1..)).then(move |((instance, how), n)| {
                     let source = source.clone();
-                    async move { source.part(n, &instance, how).await }
+                    async move { source.part(n, &instance, how).await.map(|(part, _)| part) }
                 });
                 Ok(multipart(DICOM, stream::iter([Ok(first)]).chain(others)))
             }
         }
     }
 
-    /// The instance that is number `n` of the answer, from 0.
-    pub(super) async fn part(&self, n: usize, instance: &Instance, how: Delivery) -> Result<Part, Problem> {
-        let Delivery::In(wanted) = how else {
-            let length = self.session.length(instance).await?;
-            return Ok(self.stored(n, instance, length));
+    /// The instance that is number `n` of the answer, from 0, and the transfer syntax that it is given in.
+    pub(super) async fn part(
+        &self,
+        n: usize,
+        instance: &Instance,
+        how: Delivery,
+    ) -> Result<(Part, TransferSyntaxUid), Problem> {
+        let wanted = match how {
+            Delivery::AsStored => None,
+            Delivery::In(wanted) => Some(wanted),
+            Delivery::Uncompressed => Some(transfer_syntax::EXPLICIT_LITTLE),
         };
-        self.ahead.reached(n);
-        let (length, chunks) = convert::file(&self.session, &self.pool, instance, wanted).await?;
-        let content_type = format!("{DICOM}; transfer-syntax={wanted}");
-        Ok(Part::new(content_type, self.base.instance(instance), length, chunks))
+        if let Some(wanted) = wanted {
+            self.ahead.reached(n);
+            match convert::file(&self.session, &self.pool, instance, wanted).await {
+                Ok((length, chunks)) => {
+                    let content_type = format!("{DICOM}; transfer-syntax={wanted}");
+                    let part = Part::new(content_type, self.base.instance(instance), length, chunks);
+                    return Ok((part, TransferSyntaxUid::parse(wanted)?));
+                }
+                Err(error) if how == Delivery::Uncompressed && convert::is_about_the_object(&error) => {
+                    let uid = &instance.sop_instance;
+                    tracing::debug!(instance = %uid, %error, "not decoded, given as it is stored");
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let length = self.session.length(instance).await?;
+        Ok((self.stored(n, instance, length), instance.transfer_syntax.clone()))
     }
 
     fn stored(&self, n: usize, instance: &Instance, length: Option<u64>) -> Part {

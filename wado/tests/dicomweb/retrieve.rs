@@ -84,11 +84,40 @@ async fn decodes_compressed_instances_and_frames_unless_told_otherwise() {
     assert_eq!(service.get(&frame, "image/jxl").await.status, StatusCode::NOT_ACCEPTABLE);
 }
 
+fn parsed_syntax(part: &crate::service::Part) -> String {
+    let meta = dicom_store::model::FileMeta::read(&part.body, true).unwrap().unwrap();
+    meta.transfer_syntax.to_string()
+}
+
 /// An image in RLE whose stream has a tenth of its rows.
 fn broken(instance: &str) -> Vec<u8> {
     let mut attributes = image("1.2", "1.3", instance);
     attributes.put_u16(tags::ROWS, 40);
     rle(&attributes)
+}
+
+#[tokio::test]
+async fn what_cannot_be_decoded_comes_as_it_is_stored_and_cuts_no_study() {
+    let service = Service::open().await;
+    let broken = broken("1.5");
+    service
+        .store(&[rle(&image("1.2", "1.3", "1.4")), broken.clone(), explicit(&image("1.2", "1.3", "1.6"))])
+        .await;
+    let answer = service.get("/studies/1.2", INSTANCES).await;
+    let parts = answer.parts();
+    let as_stored = parts.iter().find(|part| part.head.contains(transfer_syntax::RLE)).unwrap();
+    assert_eq!((answer.status, parts.len(), &as_stored.body[..]), (StatusCode::OK, 3, &broken[..]));
+    let others = parts.iter().filter(|part| parsed_syntax(part) == transfer_syntax::EXPLICIT_LITTLE);
+    assert_eq!(others.count(), 2);
+    let alone = service.get("/studies/1.2/series/1.3/instances/1.5", "application/dicom").await;
+    assert_eq!((alone.status, alone.body.to_vec()), (StatusCode::OK, broken));
+
+    let zip = service.get("/studies/1.2", "application/zip").await;
+    // Entries by the end of the central directory: the three, and their DICOMDIR.
+    assert_eq!((zip.status, zip.body[zip.body.len() - 12]), (StatusCode::OK, 4));
+    let named = INSTANCES.to_owned() + "; transfer-syntax=" + transfer_syntax::EXPLICIT_LITTLE;
+    let named = service.get("/studies/1.2/series/1.3/instances/1.5", &named).await;
+    assert_eq!(named.status, StatusCode::INTERNAL_SERVER_ERROR);
 }
 
 #[tokio::test]

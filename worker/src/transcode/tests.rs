@@ -72,6 +72,30 @@ async fn what_was_compressed_on_the_way_is_stored_and_comes_back_as_it_was(#[cas
     assert_eq!(Attributes::read(back.into(), Encoding::ExplicitLittle).unwrap(), expected.unwrap());
 }
 
+#[rstest]
+#[case(transfer_syntax::RLE)]
+#[case(transfer_syntax::DEFLATED_FRAMES)]
+#[tokio::test]
+async fn frames_of_single_bits_that_share_bytes_come_back_as_they_were(#[case] uid: &str) {
+    let (archive, _folder) = fixture::archive().await;
+    let (session, pool) = (fixture::system(&archive), CpuPool::new(1).unwrap());
+    // Three times 25 bits.
+    let bits = vec![0xA5, 0x3C, 0x96, 0xFF, 0x01, 0x80, 0x7E, 0x55, 0xC3, 0x05];
+    let mut sample = ct().size(5, 5).pixels(VR::OB, bits.clone());
+    sample.attributes.put_text(tags::NUMBER_OF_FRAMES, VR::IS, "3");
+    for (tag, value) in [(tags::BITS_ALLOCATED, 1), (tags::BITS_STORED, 1), (tags::HIGH_BIT, 0)] {
+        sample.attributes.put_u16(tag, value);
+    }
+    let stored = fixture::store(&session, &sample).await.unwrap().instance().clone();
+    let coded = bytes(data_set(&session, &pool, &stored, &syntax(uid)).await.unwrap()).await;
+    let (archive, _folder) = fixture::archive().await;
+    let session = fixture::system(&archive);
+    let taken = take(&session, &stored, uid, coded).await;
+    let back = bytes(data_set(&session, &pool, &taken, &syntax(EXPLICIT)).await.unwrap()).await;
+    let back = Attributes::read(back.into(), Encoding::ExplicitLittle).unwrap();
+    assert_eq!(back.bytes(tags::PIXEL_DATA).unwrap(), &bits);
+}
+
 #[tokio::test]
 async fn who_asks_for_the_same_frame_gets_the_same_memory() {
     let (archive, _folder) = fixture::archive().await;

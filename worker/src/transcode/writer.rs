@@ -26,11 +26,13 @@ pub(super) enum Piece {
         range: Range<u64>,
         unit: usize,
     },
-    /// All frames; native ones have the same length each.
+    /// All frames; native ones have the same length each. `shared`: bits of each, where the next one begins in its
+    /// last byte.
     Frames {
         info: Box<ImageInfo>,
         count: u32,
         length: Option<u64>,
+        shared: Option<u64>,
     },
 }
 
@@ -63,11 +65,15 @@ impl Writer {
             SampleKind::Integer => (tags::PIXEL_DATA, if info.bits_allocated > 8 { VR::OW } else { VR::OB }),
         };
         if let Some(each) = length {
-            let all = each.saturating_mul(u64::from(count));
+            let shared = info.unfilled_bits()?;
+            let all = match shared {
+                Some(bits) => bits.saturating_mul(u64::from(count)).div_ceil(8),
+                None => each.saturating_mul(u64::from(count)),
+            };
             self.head(tag, vr, all + all % 2)?;
             self.flush();
             self.length = self.length.map(|length| length + all);
-            self.pieces.push(Piece::Frames { info, count, length });
+            self.pieces.push(Piece::Frames { info, count, length, shared });
             self.pad(all, 0);
             return Ok(());
         }
@@ -79,7 +85,7 @@ impl Writer {
         self.bytes.extend_from_slice(&[0; 4]);
         self.flush();
         self.length = None;
-        self.pieces.push(Piece::Frames { info, count, length });
+        self.pieces.push(Piece::Frames { info, count, length, shared: None });
         self.tag(SEQUENCE_DELIMITATION);
         self.bytes.extend_from_slice(&[0; 4]);
         Ok(())
