@@ -9,6 +9,7 @@
 //! `application/dicom+xml` with bulk data in parts of their own ([`metadata`]), and bare bodies of these. A body that breaks off is answered 400; what came
 //! whole before the break is stored. So is what came before a part too many (413).
 
+mod boxes;
 mod document;
 pub(crate) mod holding;
 mod metadata;
@@ -17,7 +18,9 @@ mod pixels;
 mod response;
 mod source;
 mod stream;
+mod syntax;
 mod text;
+mod video;
 mod waiting;
 
 use std::num::NonZeroUsize;

@@ -11,8 +11,8 @@ use dicom_store::{Error, ErrorKind};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::outcome::{Named, reason};
-use super::pixels::named_syntax;
 use super::source::Source;
+use super::syntax::named_syntax;
 use super::text::Text;
 use super::waiting::Waiting;
 use super::{Failure, Stop, Storing};

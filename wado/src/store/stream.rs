@@ -8,6 +8,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use worker::pixel::{MAX_PICTURE, Picture, PictureKind};
 
 use super::Storing;
+use super::video::Pictures;
 use crate::accept::{GIF, PNG, media_type};
 
 /// The kind of a picture that no transfer syntax has; it is stored as native pixels.
@@ -59,6 +60,18 @@ pub(super) struct StreamHeader {
     lossy_method: Option<&'static str>,
 }
 
+/// Lossy Image Compression Method of MPEG-2 (PS3.3 §C.7.6.1.1.5.1).
+const MPEG_2: &str = "ISO_13818_2";
+
+/// The same of whatever video.
+fn video_method(syntax: &TransferSyntaxUid) -> &'static str {
+    match syntax.as_str().strip_prefix("1.2.840.10008.1.2.4.") {
+        Some(own) if own.starts_with("100") || own.starts_with("101") => MPEG_2,
+        Some("107" | "108") => "ISO_23008_2",
+        _ => "ISO_14496_10",
+    }
+}
+
 /// Whether streams of this transfer syntax have a header that is read here.
 pub(super) fn has_header(syntax: &TransferSyntaxUid) -> bool {
     matches!(
@@ -69,7 +82,18 @@ pub(super) fn has_header(syntax: &TransferSyntaxUid) -> bool {
             | Codec::JpegLs
             | Codec::Jpeg2000
             | Codec::HtJ2k
+            | Codec::Video
     )
+}
+
+/// Whether a JPEG 2000 code stream loses something; `None` before its coding style has come.
+pub(super) fn is_irreversible(stream: &[u8]) -> Option<bool> {
+    StreamHeader::of_jpeg_2000(stream).map(|header| header.lossy_method.is_some())
+}
+
+/// The same of a JPEG-LS stream, by its first scan.
+pub(super) fn is_near_lossless(stream: &[u8]) -> Option<bool> {
+    StreamHeader::of_jpeg(stream).map(|header| header.lossy_method.is_some())
 }
 
 impl StreamHeader {
@@ -77,11 +101,15 @@ impl StreamHeader {
     pub(super) fn read(syntax: &TransferSyntaxUid, stream: &[u8]) -> Option<Self> {
         let facts = syntax.facts();
         match facts.codec {
-            Codec::JpegBaseline | Codec::JpegExtended | Codec::JpegLossless => {
-                Self::of_jpeg(stream, if facts.lossy { Some("ISO_10918_1") } else { None })
+            Codec::JpegBaseline | Codec::JpegExtended | Codec::JpegLossless | Codec::JpegLs => {
+                Self::of_jpeg(stream)
             }
-            Codec::JpegLs => Self::of_jpeg(stream, if facts.lossy { Some("ISO_14495_1") } else { None }),
             Codec::Jpeg2000 | Codec::HtJ2k => Self::of_jpeg_2000(stream),
+            Codec::Video => {
+                let method = video_method(syntax);
+                let pictures = Pictures::read(stream, method == MPEG_2)?;
+                Some(Self::of_video(syntax, method, pictures))
+            }
             _ => None,
         }
     }
@@ -99,9 +127,25 @@ impl StreamHeader {
         }
     }
 
-    /// The frame header of JPEG (ITU-T T.81 §B.2.2) and of JPEG-LS (ITU-T T.87 §C.2.2).
-    fn of_jpeg(stream: &[u8], lossy_method: Option<&'static str>) -> Option<Self> {
+    /// All video that transfer syntaxes have is alike but for its size (PS3.5 §8.2.5 to §8.2.8).
+    fn of_video(syntax: &TransferSyntaxUid, method: &'static str, pictures: Pictures) -> Self {
+        Self {
+            rows: pictures.rows,
+            columns: pictures.columns,
+            samples: 3,
+            bits_stored: if syntax.is("1.2.840.10008.1.2.4.108") { 10 } else { 8 },
+            is_signed: false,
+            photometric: "YBR_PARTIAL_420",
+            frames: pictures.count.unwrap_or(1),
+            lossy_method: Some(method),
+        }
+    }
+
+    /// The frame header of JPEG (ITU-T T.81 §B.2.2) and of JPEG-LS (ITU-T T.87 §C.2.2); of the latter the first scan
+    /// tells whether something is lost (§C.2.3).
+    fn of_jpeg(stream: &[u8]) -> Option<Self> {
         let (mut rest, mut adobe) = (stream.strip_prefix(&[0xFF, 0xD8])?, None);
+        let mut near: Option<Self> = None;
         loop {
             let (marker, segment, behind) = segment(rest)?;
             rest = behind;
@@ -114,8 +158,9 @@ impl StreamHeader {
                         Some(factors) != components.first().map(|[_, first, _]| first)
                     });
                     let is_rgb = components.iter().map(|[id, ..]| *id).eq(*b"RGB") || adobe == Some(0);
-                    let is_transformed = matches!(marker, 0xC0 | 0xC1) && !is_rgb;
-                    return Some(Self {
+                    let is_cosine = matches!(marker, 0xC0..=0xC2);
+                    let is_transformed = is_cosine && !is_rgb;
+                    let header = Self {
                         rows: u16::from_be_bytes([*r1, *r0]),
                         columns: u16::from_be_bytes([*c1, *c0]),
                         samples,
@@ -128,8 +173,17 @@ impl StreamHeader {
                             (_, false, _) => "RGB",
                         },
                         frames: 1,
-                        lossy_method,
-                    });
+                        lossy_method: is_cosine.then_some("ISO_10918_1"),
+                    };
+                    if marker != 0xF7 {
+                        return Some(header);
+                    }
+                    near = Some(header);
+                }
+                (0xDA, [count, scan @ ..]) => {
+                    let is_lossy = *scan.get(2 * usize::from(*count))? > 0;
+                    return near
+                        .map(|header| Self { lossy_method: is_lossy.then_some("ISO_14495_1"), ..header });
                 }
                 _ => {}
             }
@@ -180,6 +234,28 @@ impl StreamHeader {
         })
     }
 
+    /// Refuses a stream of another number of components than images in these transfer syntaxes have.
+    ///
+    /// # Errors
+    /// `Invalid`.
+    pub(super) fn check_components(&self) -> Result<()> {
+        match self.samples {
+            1 | 3 => Ok(()),
+            count => Err(Error::invalid(format!("no image has {count} components, as this code stream has"))),
+        }
+    }
+
+    /// Refuses a stream that loses something in a transfer syntax whose name says that it does not.
+    ///
+    /// # Errors
+    /// `Conflict`.
+    pub(super) fn check_loss(&self, syntax: &TransferSyntaxUid) -> Result<()> {
+        if self.lossy_method.is_some() && !syntax.facts().lossy {
+            return Err(Error::conflict(format!("the code stream is lossy, {syntax} is lossless only")));
+        }
+        Ok(())
+    }
+
     /// Puts in what the metadata leave out.
     ///
     /// # Errors
@@ -218,6 +294,26 @@ impl StreamHeader {
             metadata.put_text(tags::LOSSY_IMAGE_COMPRESSION_METHOD, VR::CS, method);
         }
         Ok(())
+    }
+}
+
+/// Refuses compressed pixel data of which neither the metadata nor the stream said how large the image is.
+///
+/// # Errors
+/// `Invalid`.
+pub(super) fn check_described(metadata: &Attributes, syntax: &TransferSyntaxUid) -> Result<()> {
+    let is_video = syntax.facts().codec == Codec::Video;
+    let frames = is_video.then_some((tags::NUMBER_OF_FRAMES, "Number of Frames"));
+    let needed = [Some((tags::ROWS, "Rows")), Some((tags::COLUMNS, "Columns")), frames];
+    let missing = needed.into_iter().flatten().find(|(tag, _)| metadata.int(*tag).is_none());
+    match missing {
+        Some((_, name)) if is_video => Err(Error::invalid(format!(
+            "metadata lack {name}; it is read of MP4 with moov first, and the size of pictures of MPEG-2"
+        ))),
+        Some((_, name)) => {
+            Err(Error::invalid(format!("{name} is neither in the metadata nor in the stream")))
+        }
+        None => Ok(()),
     }
 }
 
@@ -264,12 +360,25 @@ mod tests {
         #[case] (samples, bits, photometric, is_lossy): (u16, u16, &str, bool),
     ) {
         let syntax = TransferSyntaxUid::parse(syntax).unwrap();
-        let stream = [APPLICATION, segments.concat().as_slice(), b"\xFF\xDA\0\x08"].concat();
+        let stream = [APPLICATION, segments.concat().as_slice(), b"\xFF\xDA\0\x08\x01\x01\0\0\0\0"].concat();
         let header = StreamHeader::read(&syntax, &stream).unwrap();
         assert_eq!((header.rows, header.columns, header.samples), (4, 6, samples));
         assert_eq!((header.bits_stored, header.photometric), (bits, photometric));
         assert_eq!(header.lossy_method.is_some(), is_lossy);
         assert_eq!(StreamHeader::read(&syntax, &stream[..12]), None);
+    }
+
+    #[test]
+    fn the_scan_of_jpeg_ls_tells_whether_something_is_lost() {
+        let of =
+            |near: u8| [APPLICATION, LS, b"\xFF\xDA\0\x0C\x03\x01\0\x02\0\x03\0", &[near, 0, 0]].concat();
+        assert_eq!([of(0), of(2)].map(|stream| is_near_lossless(&stream)), [Some(false), Some(true)]);
+        assert_eq!(is_near_lossless(&of(2)[..30]), None);
+        let header = StreamHeader::of_jpeg(&of(2)).unwrap();
+        let [lossless, near] = [transfer_syntax::JPEG_LS, transfer_syntax::JPEG_LS_NEAR];
+        let check = |uid| header.check_loss(&TransferSyntaxUid::parse(uid).unwrap());
+        assert_eq!(check(lossless).unwrap_err().kind, ErrorKind::Conflict);
+        assert!(check(near).is_ok());
     }
 
     #[test]

@@ -14,13 +14,15 @@ use dicom_store::model::{Attributes, SopClassUid, SopInstanceUid, Tag, TransferS
 use dicom_store::{Declared, Error, Incoming};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::boxes::Unboxed;
 use super::document;
 use super::holding::Holding;
 use super::metadata::MAX_OPEN;
 use super::outcome::Named;
-use super::pixels::{Pixels, transfer_syntax};
+use super::pixels::{self, Pixels};
 use super::source::{Begun, Nothing, Source};
 use super::stream::{self, StreamHeader};
+use super::syntax::{may_have_boxes, transfer_syntax};
 use super::text::{Text, Told};
 use super::{Failure, Storing};
 use crate::accept::OCTET_STREAM;
@@ -83,7 +85,7 @@ impl PixelParts {
 }
 
 fn is_pixel_data(tag: Tag) -> bool {
-    [tags::PIXEL_DATA, tags::FLOAT_PIXEL_DATA, tags::DOUBLE_FLOAT_PIXEL_DATA].contains(&tag)
+    pixels::TAGS.contains(&tag)
 }
 
 /// An instance that the archive has up to its pixel data.
@@ -180,6 +182,7 @@ impl Waiting {
             let mut native = Begun { first: Some(picture.bytes.into()), rest: &mut Nothing };
             return self.flow(&mut native, &storing.holding).await;
         }
+        let source = &mut Unboxed::new(source, may_have_boxes(&content_type));
         if self.open.is_some() {
             return self.flow(source, &storing.holding).await;
         }
@@ -246,7 +249,13 @@ impl Waiting {
         let document = self.document.as_ref().and_then(|document| document.content_type.as_deref());
         document::complete(&mut all, document);
         if let Some(header) = header {
+            header.check_loss(&syntax)?;
             header.complete(&mut all)?;
+        }
+        match &self.pixels {
+            Some(_) if syntax.facts().encapsulated => stream::check_described(&all, &syntax)?,
+            Some(_) => {}
+            None => pixels::check_native(&all)?,
         }
         let uid = |tag, what| all.uid(tag).ok_or_else(|| Error::invalid(format!("metadata have no {what}")));
         let declared = Declared::DataSet {
@@ -276,13 +285,19 @@ async fn beginning(content_type: &str, source: &mut impl Source) -> Result<Begin
     let mut bytes = BytesMut::new();
     let mut is_over = false;
     loop {
-        if let Some(syntax) = transfer_syntax(content_type, &bytes).map_err(Failure::Syntax)? {
+        let is_all = is_over || bytes.len() > MAX_HEAD;
+        if let Some(syntax) = transfer_syntax(content_type, &bytes, is_all).map_err(Failure::Syntax)? {
+            if is_over && bytes.is_empty() && syntax.facts().encapsulated {
+                return Err(Failure::Store(Error::invalid("the pixel data hold no code stream")));
+            }
             let header = StreamHeader::read(&syntax, &bytes);
-            let is_enough = header.is_some() || is_over || !stream::has_header(&syntax);
-            if is_enough || bytes.len() > MAX_HEAD {
+            if let Some(header) = &header {
+                header.check_components().map_err(Failure::Syntax)?;
+            }
+            if header.is_some() || is_all || !stream::has_header(&syntax) {
                 return Ok(Beginning { syntax, header, bytes: bytes.freeze() });
             }
-        } else if is_over || bytes.len() > MAX_HEAD {
+        } else if is_all {
             let what = "pixel data do not say what kind of JPEG they are";
             return Err(Failure::Store(Error::invalid(what)));
         }

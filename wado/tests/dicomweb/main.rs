@@ -25,6 +25,8 @@ mod states;
 #[cfg(test)]
 mod store;
 #[cfg(test)]
+mod streams;
+#[cfg(test)]
 mod text;
 #[cfg(test)]
 mod uri;
