@@ -20,7 +20,7 @@ pub enum PictureKind {
     Gif,
 }
 
-/// Pixels as Explicit VR Little Endian has them, colour by pixel; what was transparent has the colour behind it.
+/// Pixels as Explicit VR Little Endian has them, colour by pixel; what was transparent in a GIF has the colour behind it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Picture {
     /// Rows of a frame.
@@ -41,7 +41,7 @@ impl Picture {
     /// Decodes it.
     ///
     /// # Errors
-    /// `Corrupt` for what is no such picture or breaks off; `TooLarge` for more than [`MAX_PICTURE`] bytes of pixels.
+    /// `Corrupt` for what is no such picture or breaks off; `Unsupported` for a PNG that is transparent anywhere; `TooLarge` for more than [`MAX_PICTURE`] bytes of pixels.
     pub fn read(file: &[u8], kind: PictureKind) -> Result<Self> {
         match kind {
             PictureKind::Png => {
@@ -60,6 +60,9 @@ impl Picture {
     fn of_image(image: DynamicImage) -> Result<Self> {
         let words = |words: Vec<u16>| words.into_iter().flat_map(u16::to_le_bytes).collect();
         let (width, height) = (image.width(), image.height());
+        if !is_opaque(&image) {
+            return Err(Error::unsupported("PNG has transparent pixels, for which an image has no place"));
+        }
         let (samples, bits, bytes) = match image {
             DynamicImage::ImageLuma16(_) | DynamicImage::ImageLumaA16(_) => {
                 (1, 16, words(image.into_luma16().into_raw()))
@@ -88,6 +91,16 @@ impl Picture {
             return Err(Error::corrupt("GIF without a picture"));
         }
         Ok(Self { rows: side(height)?, columns: side(width)?, samples: 3, bits: 8, frames, bytes })
+    }
+}
+
+fn is_opaque(image: &DynamicImage) -> bool {
+    match image {
+        DynamicImage::ImageLumaA8(pixels) => pixels.pixels().all(|pixel| pixel.0[1] == u8::MAX),
+        DynamicImage::ImageRgba8(pixels) => pixels.pixels().all(|pixel| pixel.0[3] == u8::MAX),
+        DynamicImage::ImageLumaA16(pixels) => pixels.pixels().all(|pixel| pixel.0[1] == u16::MAX),
+        DynamicImage::ImageRgba16(pixels) => pixels.pixels().all(|pixel| pixel.0[3] == u16::MAX),
+        _ => true,
     }
 }
 
@@ -149,8 +162,21 @@ mod tests {
         assert_eq!((rgb.rows, rgb.samples, &rgb.bytes), (2, 3, &eight));
         let deep = Picture::read(&png(&eight, 4, ExtendedColorType::L16), PictureKind::Png).unwrap();
         assert_eq!((deep.rows, deep.bits, &deep.bytes), (3, 16, &eight));
-        let clear = Picture::read(&png(&eight, 3, ExtendedColorType::Rgba8), PictureKind::Png).unwrap();
-        assert_eq!((clear.samples, &clear.bytes[..6]), (3, [0, 1, 2, 4, 5, 6].as_slice()));
+        let opaque: Vec<u8> = eight.chunks(3).flat_map(|rgb| [rgb, &[255]].concat()).collect();
+        let opaque = Picture::read(&png(&opaque, 4, ExtendedColorType::Rgba8), PictureKind::Png).unwrap();
+        assert_eq!((opaque.samples, &opaque.bytes), (3, &eight));
+    }
+
+    #[test]
+    fn png_that_is_transparent_anywhere_is_refused() {
+        for (color, opaque) in
+            [(ExtendedColorType::Rgba8, vec![255; 16]), (ExtendedColorType::La16, vec![255; 16])]
+        {
+            assert!(Picture::read(&png(&opaque, 2, color), PictureKind::Png).is_ok());
+            let clear = [&opaque[..15], &[254]].concat();
+            let error = Picture::read(&png(&clear, 2, color), PictureKind::Png).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Unsupported);
+        }
     }
 
     #[test]

@@ -199,3 +199,23 @@ async fn pixel_data_within_the_metadata_have_the_length_of_the_image() {
     let (status, module) = send(&service, &with("AAAA".repeat(16)), &[]).await;
     assert_eq!(status, StatusCode::OK, "{module}");
 }
+
+#[tokio::test]
+async fn a_transparent_png_is_refused_for_it_would_lose_something() {
+    let service = Service::open().await;
+    // Two pixels of red, green, blue and alpha, each half of what can be, in one block that is not compressed.
+    let header = [&b"IHDR"[..], &[0, 0, 0, 2, 0, 0, 0, 1, 8, 6, 0, 0, 0]].concat();
+    let row =
+        [&b"IDAT"[..], &[0x78, 0x01, 1, 9, 0, !9, 0xFF, 0], &[128; 8], &[0x12, 0x09, 0x04, 0x01]].concat();
+    let mut file = b"\x89PNG\r\n\x1A\n".to_vec();
+    for chunk in [&header[..], &row, b"IEND"] {
+        file.extend(u32::try_from(chunk.len() - 4).unwrap().to_be_bytes());
+        file.extend(chunk);
+        file.extend(crc32fast::hash(chunk).to_be_bytes());
+    }
+    let (status, module) = send(&service, &bare(), &[("image/png", Some("x"), file)]).await;
+    assert_eq!(status, StatusCode::CONFLICT);
+    let (reason, comment) = failure(&module);
+    assert_eq!(reason, 0xC000);
+    assert!(comment.starts_with("PNG has transparent pixels"), "{comment}");
+}
