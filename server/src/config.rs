@@ -349,6 +349,14 @@ mod tests {
     }
 
     #[test]
+    fn what_follows_from_other_settings_is_no_setting_itself() {
+        for name in ["FILMLESS_WEB__OPEN", "FILMLESS_WEB__BEHIND_PROXY", "FILMLESS_DIMSE__OPEN"] {
+            let error = format!("{:#}", load(Flags::default(), &[(name, "true")]).unwrap_err());
+            assert!(error.contains("unknown field"), "{error}");
+        }
+    }
+
+    #[test]
     fn a_rule_that_tells_nobody_is_named() {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let file = tempfile::NamedTempFile::new().unwrap();

@@ -12,10 +12,13 @@ use crate::hooks::Hook;
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Config {
     /// Whether everybody is let in without signing in. Only for trials on loopback; with it off every request is
-    /// answered 401 until there are accounts. Default: off.
+    /// answered 401 until there are accounts. Default: off. Set by the server alone.
+    #[serde(skip)]
     pub open: bool,
     /// Whether `Forwarded` and `X-Forwarded-*` tell the scheme, host and path prefix of the URLs that answers hold.
-    /// Only behind a proxy that sets them; otherwise any client could have links point elsewhere. Default: off.
+    /// Only behind a proxy that sets them; otherwise any client could have links point elsewhere. Default: off. Set by
+    /// the server alone, from `http.behind-proxy`.
+    #[serde(skip)]
     pub behind_proxy: bool,
     /// How closely requests have to keep to PS3.18 §8.7. `lenient` gives programs that send no `Accept`, or one that
     /// mixes DICOM and rendered media types, what there is; `strict` answers them 406 and 400. Default: `lenient`.
