@@ -357,6 +357,14 @@ mod tests {
     }
 
     #[test]
+    fn the_public_url_is_one() {
+        let of = |url| load(Flags::default(), &[("FILMLESS_WEB__PUBLIC_URL", url)]);
+        assert!(of("https://pacs.example.org/imaging").unwrap().web.public_url.is_some());
+        let error = format!("{:#}", of("pacs.example.org").unwrap_err());
+        assert!(error.contains("pacs.example.org is no absolute URL"), "{error}");
+    }
+
+    #[test]
     fn a_rule_that_tells_nobody_is_named() {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let file = tempfile::NamedTempFile::new().unwrap();

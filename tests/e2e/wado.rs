@@ -35,6 +35,21 @@ async fn gives_dicomweb_client_the_metadata_of_a_study() -> Result<()> {
 }
 
 #[tokio::test]
+async fn gives_dicomweb_client_bulk_data_where_the_metadata_say() -> Result<()> {
+    let pacs = Pacs::start().await?;
+    let slices = ct(NGUYEN, 1);
+    pacs.hold(&slices).await?;
+    let rows = dicomweb_client(pacs.http(), "metadata", &["2.25.7001"]).await?;
+    let uri = rows[0]["7FE00010"]["BulkDataURI"].as_str().context("a BulkDataURI")?;
+    let hashes = dicomweb_client(pacs.http(), "bulkdata", &[uri]).await?;
+    // Pixel Data are the last element: 64 rows and columns of 16 bits.
+    let data_set = &slices[0].data_set;
+    let pixels = data_set.get(data_set.len() - 64 * 64 * 2..).context("pixels")?;
+    assert_eq!(hashes, serde_json::json!([sha256(pixels)]));
+    Ok(())
+}
+
+#[tokio::test]
 async fn gives_dicomweb_client_an_instance_as_it_is_stored() -> Result<()> {
     let pacs = Pacs::start().await?;
     let cine = us_multiframe(NGUYEN, 3);

@@ -6,6 +6,7 @@ Prints one JSON value:
   metadata STUDY [SERIES [INSTANCE]]            what WADO-RS says of it
   retrieve STUDY SERIES INSTANCE FILE           writes the instance; the number of its bytes
   frames STUDY SERIES INSTANCE NUMBER…          the SHA-256 of each frame, as stored
+  bulkdata URI                                  the SHA-256 of the values there
   rendered STUDY SERIES INSTANCE FILE           writes the rendered image; its media type by its first bytes
 """
 
@@ -53,6 +54,10 @@ def frames(client, study, series, instance, *numbers):
     return [hashlib.sha256(frame).hexdigest() for frame in found]
 
 
+def bulkdata(client, uri):
+    return [hashlib.sha256(value).hexdigest() for value in client.retrieve_bulkdata(uri)]
+
+
 def rendered(client, study, series, instance, file):
     image = client.retrieve_instance_rendered(study, series, instance, media_types=("image/png",))
     with open(file, "wb") as out:
@@ -61,7 +66,7 @@ def rendered(client, study, series, instance, file):
 
 
 if __name__ == "__main__":
-    verbs = {"store": store, "metadata": metadata, "retrieve": retrieve, "frames": frames, "rendered": rendered}
+    verbs = {"store": store, "metadata": metadata, "retrieve": retrieve, "frames": frames, "bulkdata": bulkdata, "rendered": rendered}
     verbs |= {kind: search(kind) for kind in ("studies", "series", "instances")}
     url, verb, *rest = sys.argv[1:]
     print(json.dumps(verbs[verb](DICOMwebClient(url), *rest)))

@@ -3,17 +3,55 @@
 //! Links in answers (RetrieveURL, BulkDataURI, Content-Location) are absolute and must work from the client's side of
 //! any proxy. They are made from `Host` and the scheme of the connection, which whoever ends TLS puts into the request's
 //! extensions; from `Forwarded` (RFC 7239) or `X-Forwarded-*` only when the settings say that a proxy is there to set
-//! them.
+//! them. Where the settings say the URL itself, it holds for all of them.
+//!
+//! Some clients (dicomweb-client) leave the port out of `Host`. It is put in where the host is the very address that the
+//! connection came to: there the port is that of the socket. A name may stand for a port that is forwarded.
 
 use std::fmt::{self, Display, Formatter};
+use std::net::{IpAddr, SocketAddr};
 
 use http::HeaderMap;
+use http::Uri;
 use http::header::{FORWARDED, HOST};
 use http::request::Parts;
-use http::uri::Scheme;
+use http::uri::{Authority, Scheme};
+use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
 use crate::router::PATH;
+
+/// Where a connection was accepted; whoever accepts it puts this into the extensions of its requests.
+#[derive(Debug, Clone, Copy)]
+pub struct Accepted(pub SocketAddr);
+
+/// The URL of the server as clients see it, without a slash at its end: `https://pacs.example.org:8443/imaging`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct PublicUrl(String);
+
+impl TryFrom<String> for PublicUrl {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let wrong =
+            || format!("{text} is no absolute URL of a server, as https://pacs.example.org:8443/imaging");
+        let uri: Uri = text.parse().map_err(|_| wrong())?;
+        let is_web = uri.scheme().is_some_and(|scheme| *scheme == Scheme::HTTP || *scheme == Scheme::HTTPS);
+        let is_place = uri.authority().is_some_and(|authority| is_host(authority.as_str()));
+        let is_plain = uri.query().is_none() && uri.path().bytes().all(is_path_byte);
+        if !is_web || !is_place || !is_plain || text.contains('#') {
+            return Err(wrong());
+        }
+        Ok(Self(text.trim_end_matches('/').to_owned()))
+    }
+}
+
+impl From<PublicUrl> for String {
+    fn from(PublicUrl(text): PublicUrl) -> Self {
+        text
+    }
+}
 
 /// `http://host:port/dicom-web`, without a slash at its end.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -24,7 +62,16 @@ impl BaseUrl {
         &self.0
     }
 
+    /// For the URLs that an answer holds.
     pub(crate) fn of(parts: &Parts, config: &Config) -> Self {
+        match &config.public_url {
+            Some(PublicUrl(url)) => Self(format!("{url}{PATH}")),
+            None => Self::asked(parts, config),
+        }
+    }
+
+    /// As the request itself says it.
+    pub(crate) fn asked(parts: &Parts, config: &Config) -> Self {
         let own = parts
             .headers
             .get(HOST)
@@ -32,10 +79,16 @@ impl BaseUrl {
             .or_else(|| parts.uri.authority().map(|authority| authority.as_str()))
             .filter(|host| is_host(host))
             .unwrap_or("localhost");
-        let seen = if config.behind_proxy { Seen::by_proxy(&parts.headers) } else { Seen::default() };
         let own_scheme = parts.extensions.get::<Scheme>().map(Scheme::as_str).or(parts.uri.scheme_str());
-        let scheme = seen.scheme.as_deref().or(own_scheme).unwrap_or("http");
-        let host = seen.host.as_deref().unwrap_or(own);
+        let own_scheme = own_scheme.unwrap_or("http");
+        let (seen, own) = if config.behind_proxy {
+            (Seen::by_proxy(&parts.headers, own), own.to_owned())
+        } else {
+            let accepted = parts.extensions.get::<Accepted>();
+            (Seen::default(), at_socket(own, own_scheme, accepted.copied()))
+        };
+        let scheme = seen.scheme.as_deref().unwrap_or(own_scheme);
+        let host = seen.host.unwrap_or(own);
         let prefix = seen.prefix.as_deref().unwrap_or_default();
         Self(format!("{scheme}://{host}{prefix}{PATH}"))
     }
@@ -73,7 +126,8 @@ struct Seen {
 }
 
 impl Seen {
-    fn by_proxy(headers: &HeaderMap) -> Self {
+    /// `own`: the host that the proxy asked for.
+    fn by_proxy(headers: &HeaderMap, own: &str) -> Self {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         // The first element is the proxy nearest to the client.
         let first =
@@ -87,9 +141,16 @@ impl Seen {
         Self {
             scheme: forwarded("proto")
                 .or_else(|| first("x-forwarded-proto"))
+                .map(|scheme| scheme.to_ascii_lowercase())
                 .filter(|scheme| scheme == "http" || scheme == "https"),
             host: forwarded("host")
-                .or_else(|| Some(with_port(first("x-forwarded-host")?, first("x-forwarded-port"))))
+                .or_else(|| {
+                    let (host, port) = (first("x-forwarded-host"), first("x-forwarded-port"));
+                    if host.is_none() && port.is_none() {
+                        return None;
+                    }
+                    Some(with_port(host.unwrap_or_else(|| own.to_owned()), port))
+                })
                 .filter(|host| is_host(host)),
             prefix: first("x-forwarded-prefix")
                 .map(|prefix| prefix.trim_end_matches('/').to_owned())
@@ -105,6 +166,18 @@ fn with_port(host: String, port: Option<String>) -> String {
         Some(port) => format!("{host}:{port}"),
         None => host,
     }
+}
+
+/// The host with the port of the socket, where it is the address of that socket and says no port.
+fn at_socket(host: &str, scheme: &str, accepted: Option<Accepted>) -> String {
+    let usual = if scheme == "https" { 443 } else { 80 };
+    let socket = accepted.map(|Accepted(socket)| socket).filter(|socket| socket.port() != usual);
+    let named = host.parse::<Authority>().ok().filter(|authority| authority.port().is_none());
+    let (Some(socket), Some(named)) = (socket, named) else { return host.to_owned() };
+    let name = named.host().trim_start_matches('[').trim_end_matches(']');
+    let is_here = name.parse::<IpAddr>().is_ok_and(|address| address == socket.ip().to_canonical())
+        || (name.eq_ignore_ascii_case("localhost") && socket.ip().to_canonical().is_loopback());
+    if is_here { format!("{host}:{}", socket.port()) } else { host.to_owned() }
 }
 
 /// Whether a text can stand for the host and port of a URL and nothing else.
@@ -146,6 +219,8 @@ mod tests {
     #[case::port(true, &[("host", "pacs"), ("x-forwarded-host", "x.org"), ("x-forwarded-port", "8443"), ("x-forwarded-proto", "https")], "https://x.org:8443/dicom-web")]
     #[case::usual_port(true, &[("x-forwarded-host", "x.org"), ("x-forwarded-port", "443"), ("x-forwarded-proto", "https")], "https://x.org/dicom-web")]
     #[case::two_ports(true, &[("x-forwarded-host", "[::1]:81"), ("x-forwarded-port", "82")], "http://[::1]:81/dicom-web")]
+    #[case::port_alone(true, &[("host", "pacs"), ("x-forwarded-port", "8443"), ("x-forwarded-proto", "HTTPS")], "https://pacs:8443/dicom-web")]
+    #[case::port_of_its_own(true, &[("host", "pacs:81"), ("x-forwarded-port", "82")], "http://pacs:81/dicom-web")]
     #[case::several(true, &[("host", "pacs"), ("x-forwarded-proto", "https, http")], "https://pacs/dicom-web")]
     fn is_what_the_client_sees(
         #[case] behind_proxy: bool,
@@ -159,5 +234,43 @@ mod tests {
         let (parts, ()) = request.body(()).unwrap().into_parts();
         let config = Config { behind_proxy, ..Config::default() };
         assert_eq!(BaseUrl::of(&parts, &config).as_str(), expected);
+        let public_url = PublicUrl::try_from("https://pacs.example.org:8443/a/".to_owned()).ok();
+        let base = BaseUrl::of(&parts, &Config { public_url, ..config });
+        assert_eq!(base.as_str(), "https://pacs.example.org:8443/a/dicom-web");
+    }
+
+    #[rstest]
+    #[case::address("127.0.0.1", "127.0.0.1:8080", "127.0.0.1:8080")]
+    #[case::name_of_this_machine("localhost", "127.0.0.1:8080", "localhost:8080")]
+    #[case::version_6("[::1]", "[::1]:8080", "[::1]:8080")]
+    #[case::mapped("10.0.0.5", "[::ffff:10.0.0.5]:8080", "10.0.0.5:8080")]
+    #[case::said("127.0.0.1:81", "127.0.0.1:8080", "127.0.0.1:81")]
+    #[case::usual("10.0.0.5", "10.0.0.5:80", "10.0.0.5")]
+    #[case::forwarded("10.0.0.5", "172.17.0.2:8080", "10.0.0.5")]
+    #[case::name("pacs", "10.0.0.5:8080", "pacs")]
+    fn the_port_is_that_of_the_socket_where_its_address_is_asked_for(
+        #[case] host: &str,
+        #[case] socket: &str,
+        #[case] expected: &str,
+    ) {
+        let request = Request::builder().uri("/studies").header("host", host);
+        let request = request.extension(Accepted(socket.parse().unwrap()));
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        let told = |config: &Config| BaseUrl::of(&parts, config).as_str().to_owned();
+        assert_eq!(told(&Config::default()), format!("http://{expected}/dicom-web"));
+        let behind_proxy = Config { behind_proxy: true, ..Config::default() };
+        assert_eq!(told(&behind_proxy), format!("http://{host}/dicom-web"));
+    }
+
+    #[rstest]
+    #[case("pacs.example.org")]
+    #[case("ftp://pacs.example.org")]
+    #[case("https://user@pacs.example.org")]
+    #[case("https://pacs.example.org/?a=b")]
+    #[case("https://pacs.example.org/#a")]
+    #[case("https:///imaging")]
+    #[case("/imaging")]
+    fn a_public_url_has_scheme_and_host_and_nothing_behind_its_path(#[case] text: &str) {
+        assert!(PublicUrl::try_from(text.to_owned()).is_err());
     }
 }

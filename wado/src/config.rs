@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::accept::Negotiation;
 use crate::api::WindowPreset;
+use crate::base_url::PublicUrl;
 use crate::destination::StowService;
 use crate::hooks::Hook;
 
@@ -20,6 +21,10 @@ pub struct Config {
     /// the server alone, from `http.behind-proxy`.
     #[serde(skip)]
     pub behind_proxy: bool,
+    /// Under which the server is reached from outside, `https://pacs.example.org:8443/imaging`: URLs in answers begin with
+    /// it, whatever a request says of host and scheme. For where those cannot be told, as behind a port that is forwarded,
+    /// or for clients that leave the port out of `Host`. Default: by each request.
+    pub public_url: Option<PublicUrl>,
     /// How closely requests have to keep to PS3.18 §8.7. `lenient` gives programs that send no `Accept`, or one that
     /// mixes DICOM and rendered media types, what there is; `strict` answers them 406 and 400. Default: `lenient`.
     pub negotiation: Negotiation,
@@ -43,6 +48,7 @@ impl Default for Config {
         Self {
             open: false,
             behind_proxy: false,
+            public_url: None,
             negotiation: Negotiation::Lenient,
             cors_origins: Vec::new(),
             max_results: 5000,

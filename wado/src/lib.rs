@@ -54,6 +54,7 @@ mod zip;
 
 pub use accept::Negotiation;
 pub use api::{About, WindowPreset, api_router};
+pub use base_url::{Accepted, PublicUrl};
 pub use config::Config;
 pub use destination::{StowDestination, StowService};
 pub use hooks::{Hook, Webhooks};

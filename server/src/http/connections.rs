@@ -85,6 +85,8 @@ pub(crate) async fn serve(
 #[derive(Clone)]
 struct Client {
     address: SocketAddr,
+    /// Where it was let in.
+    accepted: Option<SocketAddr>,
     scheme: Scheme,
 }
 
@@ -99,8 +101,9 @@ struct Server {
 
 impl Server {
     async fn connection(&self, stream: TcpStream, address: SocketAddr) {
+        let accepted = stream.local_addr().ok();
         let Some(tls) = &self.tls else {
-            return self.speak(stream, Client { address, scheme: Scheme::HTTP }).await;
+            return self.speak(stream, Client { address, accepted, scheme: Scheme::HTTP }).await;
         };
         let agreed = tokio::select! {
             agreed = tls.accept(stream) => agreed,
@@ -108,7 +111,10 @@ impl Server {
         };
         match agreed {
             // On the heap, as it is larger than one without TLS.
-            Ok(stream) => Box::pin(self.speak(stream, Client { address, scheme: Scheme::HTTPS })).await,
+            Ok(stream) => {
+                let client = Client { address, accepted, scheme: Scheme::HTTPS };
+                Box::pin(self.speak(stream, client)).await;
+            }
             Err(error) => debug!(%error, "http: no TLS with a client"),
         }
     }
@@ -160,6 +166,9 @@ fn watched(
         let (routes, streams) = (routes.clone(), streams.clone());
         request.extensions_mut().insert(ConnectInfo(client.address));
         request.extensions_mut().insert(client.scheme.clone());
+        if let Some(accepted) = client.accepted {
+            request.extensions_mut().insert(wado::Accepted(accepted));
+        }
         async move {
             let under_way = streams.begin();
             let response = routes.oneshot(request.map(Body::new)).await?;

@@ -63,7 +63,8 @@ fn is_allowed_page(parts: &Parts, config: &Config) -> bool {
     let Some(origin) = parts.headers.get(ORIGIN) else { return true };
     let origin = origin.to_str().unwrap_or_default();
     let is_listed = config.cors_origins.iter().any(|listed| listed == origin || listed == "*");
-    is_listed || BaseUrl::of(parts, config).is_origin(origin)
+    let is_own = |base: BaseUrl| base.is_origin(origin);
+    is_listed || is_own(BaseUrl::of(parts, config)) || is_own(BaseUrl::asked(parts, config))
 }
 
 /// Hands on what comes, until the subscriber leaves, takes nothing, or says nothing from one ping to the next.
