@@ -5,6 +5,7 @@ mod connections;
 mod health;
 mod host;
 mod patient;
+mod slash;
 mod streams;
 mod tls;
 
@@ -12,7 +13,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::Request;
-use axum::http::{HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use dicom_store::Archive;
@@ -37,8 +38,7 @@ pub(crate) fn routes(
     let web = wado::Web::new(archive.clone(), pool.clone(), config.web.clone());
     let dicomweb = wado::router(web.clone());
     let pages = Router::new()
-        .nest(wado::PATH, dicomweb.clone())
-        .route_service(&format!("{}/", wado::PATH), dicomweb.map_request(at_root))
+        .nest(wado::PATH, dicomweb)
         .merge(wado::api_router(web.clone(), about(config), exchange))
         .merge(wado::uri_router(web));
     let pages = if config.open {
@@ -51,7 +51,10 @@ pub(crate) fn routes(
         .merge(health::routes(archive, stop))
         .layer(from_fn_with_state(config.http.stall(), body::keep_coming));
     let all = if config.open { all.layer(from_fn(host::this_machine_only)) } else { all };
-    all.layer(from_fn(guard))
+    // Routes are looked for behind a layer, so that the whole is what a layer stands before.
+    Router::new()
+        .fallback_service(all.map_request(slash::without))
+        .layer(from_fn(guard))
 }
 
 fn about(config: &Config) -> wado::About {
@@ -60,12 +63,6 @@ fn about(config: &Config) -> wado::About {
         ae_title: config.dimse.ae_title.to_string(),
         max_instance_bytes: config.store.max_instance_mib.saturating_mul(1 << 20),
     }
-}
-
-/// A slash behind the service's root is the root itself.
-fn at_root(mut request: Request) -> Request {
-    *request.uri_mut() = Uri::from_static("/");
-    request
 }
 
 async fn sign_in_first() -> Response {
