@@ -54,6 +54,7 @@ pub(crate) fn routes(
     // Routes are looked for behind a layer, so that the whole is what a layer stands before.
     Router::new()
         .fallback_service(all.map_request(slash::without))
+        .layer(from_fn(host::one))
         .layer(from_fn(guard))
 }
 

@@ -1,4 +1,4 @@
-//! Under which name a trial is asked for.
+//! Under which name the server is asked for, and a trial above all.
 //!
 //! A trial lets everybody in who reaches it from this machine, and a browser on it is one of them: a foreign page whose
 //! name is made to resolve to 127.0.0.1 could otherwise read the archive (DNS rebinding).
@@ -18,6 +18,15 @@ pub(super) async fn this_machine_only(request: Request, next: Next) -> Response 
     }
     let text = "a trial (--open) answers requests for localhost, 127.0.0.0/8 and [::1] only\n";
     (StatusCode::MISDIRECTED_REQUEST, text).into_response()
+}
+
+/// Refuses a request that says its host more than once (400, RFC 9112 §3.2): whoever stands in between may have taken
+/// another one for it.
+pub(super) async fn one(request: Request, next: Next) -> Response {
+    if request.headers().get_all(header::HOST).iter().nth(1).is_none() {
+        return next.run(request).await;
+    }
+    (StatusCode::BAD_REQUEST, "the request has more than one Host field\n").into_response()
 }
 
 /// HTTP/2 says the host in the target, HTTP/1 in a field of the head; where both are said, both count.
@@ -40,6 +49,12 @@ fn is_loopback(host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use axum::Router;
+    use axum::body::Body;
+    use axum::middleware::from_fn;
+    use axum::routing::get;
+    use tower::ServiceExt as _;
+
     use super::*;
 
     fn allows(target: &str, hosts: &[&str]) -> bool {
@@ -56,6 +71,18 @@ mod tests {
             assert!(allows("/", &[host]), "{host}");
         }
         assert!(allows("http://localhost:8080/", &[]), "HTTP/2");
+    }
+
+    #[tokio::test]
+    async fn a_host_is_said_once() {
+        let routes = Router::new().route("/", get(|| async { "here" })).layer(from_fn(one));
+        for (hosts, status) in [(1, StatusCode::OK), (2, StatusCode::BAD_REQUEST)] {
+            let mut request = Request::new(Body::empty());
+            for _ in 0..hosts {
+                request.headers_mut().append(header::HOST, "localhost".parse().unwrap());
+            }
+            assert_eq!(routes.clone().oneshot(request).await.unwrap().status(), status);
+        }
     }
 
     #[test]
