@@ -257,7 +257,7 @@ pub(crate) const CAPABILITIES: &[Capability] = &[
             "One small image",
             &[Answer::new(200, &[opaque(JPEG)]), NOT_MODIFIED],
         )
-        .with(&[ACCEPT, IF_NONE_MATCH]),
+        .with(&[ACCEPT, VIEWPORT, IF_NONE_MATCH]),
     },
     Capability {
         paths: &["studies/{study}/series/{series}/instances/{instance}/frames/{frames}"],

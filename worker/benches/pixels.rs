@@ -100,7 +100,7 @@ fn pixels(criterion: &mut Criterion<ThreadTime>) {
     let little = syntax(transfer_syntax::EXPLICIT_LITTLE);
     let (ct, of_ct) = phantom(512, 512);
     criterion.bench_function("thumbnail of a CT, 512 × 512 of 16 bits", |bench| {
-        bench.iter(|| render::thumbnail(black_box(&ct), &of_ct, &little));
+        bench.iter(|| render::thumbnail(black_box(&ct), &of_ct, &little, render::THUMBNAIL));
     });
 
     let rpcl = syntax(transfer_syntax::HTJ2K_RPCL);

@@ -17,7 +17,7 @@ mod waveform;
 use dicom_store::Session;
 use dicom_store::model::{Attributes, Element, Encoding, Instance, Value};
 
-use crate::pixel::{Bitmap, Format, encode};
+use crate::pixel::{self, Bitmap, Format, Viewport, encode, fit};
 use crate::transcode::{little_endian, unit};
 use crate::{CpuPool, Result};
 use canvas::Canvas;
@@ -33,14 +33,19 @@ const SIZE: (i32, i32) = (256, 192);
 /// Bytes of the values that one drawing is made of.
 const MOST_BYTES: u64 = 4 << 20;
 
-/// A thumbnail for an instance without a frame that can be shown, drawn on the pool; `None` where nothing is known of its
-/// kind.
+/// A thumbnail for an instance without a frame that can be shown, drawn on the pool, no larger than `within` (columns and
+/// rows); `None` where nothing is known of its kind.
 ///
 /// # Errors
 /// What the archive answers; `Pixel` when the drawing cannot be encoded.
-pub async fn thumbnail(session: &Session, pool: &CpuPool, instance: &Instance) -> Result<Option<Vec<u8>>> {
+pub async fn thumbnail(
+    session: &Session,
+    pool: &CpuPool,
+    instance: &Instance,
+    within: (u32, u32),
+) -> Result<Option<Vec<u8>>> {
     let subject = Subject::read(session, instance).await?;
-    let work = move || subject.draw().map(|drawing| encode(&drawing, FORMAT, None)).transpose();
+    let work = move || subject.draw().map(|drawing| file(drawing, within)).transpose();
     Ok(pool.run(work).await??)
 }
 
@@ -48,9 +53,16 @@ pub async fn thumbnail(session: &Session, pool: &CpuPool, instance: &Instance) -
 ///
 /// # Errors
 /// `Pixel` when it cannot be encoded.
-pub async fn not_shown(pool: &CpuPool) -> Result<Vec<u8>> {
-    let work = || encode(&kind::not_shown().into_bitmap(), FORMAT, None);
-    Ok(pool.run(work).await??)
+pub async fn not_shown(pool: &CpuPool, within: (u32, u32)) -> Result<Vec<u8>> {
+    Ok(pool.run(move || file(kind::not_shown().into_bitmap(), within)).await??)
+}
+
+fn file(drawing: Bitmap, within: (u32, u32)) -> pixel::Result<Vec<u8>> {
+    let (width, height) = (within.0.min(drawing.width), within.1.min(drawing.height));
+    let is_smaller = width < drawing.width || height < drawing.height;
+    let viewport = Viewport { width, height, region: None };
+    let drawing = if is_smaller { fit(drawing, &viewport, 1.0)? } else { drawing };
+    encode(&drawing, FORMAT, None)
 }
 
 /// What a drawing is made of.

@@ -12,6 +12,9 @@ use crate::softcopy::Softcopy;
 /// Longest edge of a thumbnail, in pixels.
 pub const THUMBNAIL_EDGE: u32 = 256;
 
+/// What a thumbnail is fitted into where nobody asks for less: columns and rows.
+pub const THUMBNAIL: (u32, u32) = (THUMBNAIL_EDGE, THUMBNAIL_EDGE);
+
 /// The form of thumbnails.
 const THUMBNAIL_FORMAT: Format = Format::Jpeg { quality: 80 };
 
@@ -116,15 +119,20 @@ pub fn animate(
     GifFrame::new(&picture, delay)
 }
 
-/// The frame in at most 256 × 256 square pixels, as a JPEG; what is smaller is not enlarged. Without the overlays of the
+/// The frame in at most 256 × 256 square pixels, and no more than `within`, as a JPEG; what is smaller is not enlarged. Without the overlays of the
 /// image: they may name the patient, which a thumbnail does not (PS3.18 §10.4.1.1.5).
 ///
 /// # Errors
 /// Those of [`pixel::decode`].
-pub fn thumbnail(frame: &[u8], info: &ImageInfo, syntax: &TransferSyntaxUid) -> pixel::Result<Vec<u8>> {
+pub fn thumbnail(
+    frame: &[u8],
+    info: &ImageInfo,
+    syntax: &TransferSyntaxUid,
+    within: (u32, u32),
+) -> pixel::Result<Vec<u8>> {
     let decoded = pixel::decode(frame, info, syntax)?;
     let edge = THUMBNAIL_EDGE.min(info.rows.max(info.columns));
-    let viewport = Viewport { width: edge, height: edge, region: None };
+    let viewport = Viewport { width: edge.min(within.0), height: edge.min(within.1), region: None };
     let bitmap = fit(pixel::to_bitmap(decoded, &Shown::AsProposed)?, &viewport, info.pixel_aspect)?;
     encode(&bitmap, THUMBNAIL_FORMAT, None)
 }
@@ -185,7 +193,7 @@ mod tests {
         overlay.put_bytes(Tag(0x6000, 0x3000), VR::OW, vec![0xFF; 32 * 64 / 8]);
         let (frame, plain) = ramp("MONOCHROME2");
         let (_, info) = ramp_with("MONOCHROME2", &overlay);
-        let made = |info| thumbnail(&frame, info, &syntax()).unwrap();
+        let made = |info| thumbnail(&frame, info, &syntax(), THUMBNAIL).unwrap();
         assert_eq!(made(&info), made(&plain));
         let presentation = Presentation { format: Format::Png, ..Presentation::default() };
         let file = render(&frame, &info, &syntax(), &presentation, &Beside::default()).unwrap();
@@ -260,7 +268,9 @@ mod tests {
             decoder.decode_headers().unwrap();
             decoder.dimensions().unwrap()
         };
-        assert_eq!(size(&thumbnail(&large, &wide, &syntax()).unwrap()), (256, 256));
-        assert_eq!(size(&thumbnail(&frame, &info, &syntax()).unwrap()), (64, 32));
+        assert_eq!(size(&thumbnail(&large, &wide, &syntax(), THUMBNAIL).unwrap()), (256, 256));
+        assert_eq!(size(&thumbnail(&large, &wide, &syntax(), (1000, 100)).unwrap()), (100, 100));
+        assert_eq!(size(&thumbnail(&frame, &info, &syntax(), THUMBNAIL).unwrap()), (64, 32));
+        assert_eq!(size(&thumbnail(&frame, &info, &syntax(), (32, 32)).unwrap()), (32, 16));
     }
 }

@@ -51,6 +51,19 @@ impl Wanted {
     }
 }
 
+/// Columns and rows that a thumbnail may have: of `viewport` it has the first two values alone (PS3.18 §8.3.5.1.3).
+///
+/// # Errors
+/// 400 for anything else.
+pub(super) fn thumbnail_size(parameters: &Parameters) -> Result<Option<(u32, u32)>, Problem> {
+    let Some(text) = parameters.get("viewport") else { return Ok(None) };
+    let Viewport { width, height, .. } = viewport(text)?;
+    if fields(text).len() > 2 {
+        return Err(Problem::invalid("viewport of a thumbnail is vw,vh: no region of it is shown"));
+    }
+    Ok(Some((width, height)))
+}
+
 fn profile(text: &str) -> Result<IccProfile, Problem> {
     match text {
         "no" => Ok(IccProfile::No),
@@ -161,6 +174,18 @@ mod tests {
     #[case("iccprofile=other")]
     fn refuses_what_the_standard_does_not_allow(#[case] query: &str) {
         assert_eq!(read(query).unwrap_err().status, http::StatusCode::BAD_REQUEST);
+    }
+
+    #[test]
+    fn a_thumbnail_has_a_size_and_no_region() {
+        let of = |query: &str| thumbnail_size(&Parameters::of(&format!("/x?{query}").parse().unwrap()));
+        assert_eq!(of("").unwrap(), None);
+        assert_eq!(of("viewport=64,32").unwrap(), Some((64, 32)));
+        for wrong in
+            ["viewport=64", "viewport=a,b", "viewport=0,1", "viewport=64,32,,,,", "viewport=64,32,0,0,9,9"]
+        {
+            assert_eq!(of(wrong).unwrap_err().status, http::StatusCode::BAD_REQUEST, "{wrong}");
+        }
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! A series is shown by the middle one of its images, a study by its first series that has images. What the worker
 //! made of a series beforehand is given as it is; where it has not come to it yet, the thumbnail is made and kept. What
-//! has no image that can be shown, such as a report, a waveform or a video, is drawn.
+//! has no image that can be shown, such as a report, a waveform or a video, is drawn. One that a viewport makes smaller
+//! is made for it and kept for a while only.
 
 use axum::response::Response;
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use worker::{drawn, jobs, render};
 
 use super::image::Image;
 use super::parts::Part;
-use super::{Retrieval, Validator, identity};
+use super::{Retrieval, Validator, identity, presentation};
 use crate::accept::{JPEG, Offer};
 use crate::error::Problem;
 
@@ -23,18 +24,19 @@ const OFFERS: &[Offer] = &[Offer::single(JPEG)];
 pub(crate) async fn thumbnail(request: Retrieval) -> Result<Response, Problem> {
     request.accepts.best_rendered(OFFERS)?;
     let numbers = request.target.frames()?;
+    let within = presentation::thumbnail_size(&request.parameters)?;
     if request.target.instance.is_none() {
         let instances = request.instances().await?;
-        return of_series(&request, &instances).await;
+        return of_series(&request, &instances, within).await;
     }
     let described = request.described().await?;
     let subject = Subject::of(std::slice::from_ref(&described.instance), numbers.as_deref())?;
     let instance = subject.instance();
-    let validator = Validator::strong(&(identity(instance), subject.name())).lasting();
+    let validator = Validator::strong(&(identity(instance), subject.name(), within)).lasting();
     if let Some(response) = validator.not_modified(&request.headers) {
         return Ok(response);
     }
-    let bytes = subject.made(&request, Some(&described)).await?;
+    let bytes = subject.made(&request, Some(&described), within).await?;
     let of = request.base.instance(instance);
     let location = match subject {
         Subject::Frame(_, number) => format!("{of}/frames/{}/thumbnail", number.get()),
@@ -84,12 +86,23 @@ impl<'a> Subject<'a> {
         }
     }
 
-    async fn made(self, request: &Retrieval, described: Option<&Described>) -> Result<Bytes, Problem> {
-        let key = format!("{:?} {}", identity(self.instance()), self.name());
-        request.renditions.get(&key, self.make(request, described)).await
+    async fn made(
+        self,
+        request: &Retrieval,
+        described: Option<&Described>,
+        within: Option<(u32, u32)>,
+    ) -> Result<Bytes, Problem> {
+        let within = within.unwrap_or(render::THUMBNAIL);
+        let key = format!("{:?} {} {within:?}", identity(self.instance()), self.name());
+        request.renditions.get(&key, self.make(request, described, within)).await
     }
 
-    async fn make(self, request: &Retrieval, described: Option<&Described>) -> Result<Bytes, Problem> {
+    async fn make(
+        self,
+        request: &Retrieval,
+        described: Option<&Described>,
+        within: (u32, u32),
+    ) -> Result<Bytes, Problem> {
         let Retrieval { session, pool, .. } = request;
         match self {
             Self::Frame(instance, number) => {
@@ -101,14 +114,14 @@ impl<'a> Subject<'a> {
                 let (frame, room) = image.to_show(number, &info).await?;
                 let syntax = instance.transfer_syntax.clone();
                 let work = move || {
-                    let picture = render::thumbnail(&frame, &info, &syntax);
+                    let picture = render::thumbnail(&frame, &info, &syntax, within);
                     drop(room);
                     picture
                 };
                 Ok(pool.run(work).await??.into())
             }
             Self::Drawing(instance) => {
-                Ok(drawn::thumbnail(session, pool, instance).await?.ok_or_else(nothing)?.into())
+                Ok(drawn::thumbnail(session, pool, instance, within).await?.ok_or_else(nothing)?.into())
             }
         }
     }
@@ -132,23 +145,31 @@ fn middle(instance: &Instance) -> FrameNumber {
 }
 
 /// It changes while the series grows: the browser asks each time whether its own is still the one.
-async fn of_series(request: &Retrieval, instances: &[Instance]) -> Result<Response, Problem> {
+async fn of_series(
+    request: &Retrieval,
+    instances: &[Instance],
+    within: Option<(u32, u32)>,
+) -> Result<Response, Problem> {
     let subject = Subject::of(instances, None)?.instance();
     let Instance { study, series, .. } = subject;
     let Retrieval { session, pool, .. } = request;
     let key = DerivedKey::thumbnail(study, series);
-    let bytes = match session.derived(&key).await? {
+    let kept = if within.is_none() { session.derived(&key).await? } else { None };
+    let bytes = match kept {
         Some(bytes) => bytes,
         None => {
             let all: Vec<Instance> =
                 instances.iter().filter(|instance| instance.series == *series).cloned().collect();
-            let name = format!("{:?} of {} thumbnail", identity(subject), all.len());
+            let size = within.unwrap_or(render::THUMBNAIL);
+            let name = format!("{:?} of {} thumbnail {size:?}", identity(subject), all.len());
             let make = async {
-                let made = jobs::thumbnail::of_series(session, pool, &all).await?;
+                let made = jobs::thumbnail::of_series(session, pool, &all, size).await?;
                 Ok(Bytes::from(made.ok_or_else(nothing)?))
             };
             let bytes = request.renditions.get(&name, make).await?;
-            if let Err(error) = session.put_derived(&key, bytes.clone()).await {
+            if within.is_none()
+                && let Err(error) = session.put_derived(&key, bytes.clone()).await
+            {
                 tracing::warn!(%study, %series, %error, "thumbnail is not kept");
             }
             bytes

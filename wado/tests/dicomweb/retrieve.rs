@@ -300,8 +300,40 @@ async fn gives_the_thumbnail_of_a_series_that_was_made_before() {
     }
 }
 
+#[tokio::test]
+async fn a_thumbnail_is_no_larger_than_its_viewport() {
+    let service = Service::open().await;
+    service.store(&[explicit(&image("1.2", "1.3", "1.4")), waveform_of("1.5", "1.6")]).await;
+    let series = "/studies/1.2/series/1.3/thumbnail";
+    let whole = service.get(series, "*/*").await.body;
+    for path in [series.to_owned(), format!("{INSTANCE}/thumbnail")] {
+        let small = service.get(&format!("{path}?viewport=3,3"), "*/*").await;
+        assert_eq!((small.status, size(&small.body)), (StatusCode::OK, (3, 2)), "{path}");
+        let large = service.get(&format!("{path}?viewport=900,900"), "*/*").await;
+        assert_eq!(size(&large.body), (6, 4));
+        for wrong in ["viewport=x", "viewport=9", "viewport=9,9,0,0,1,1"] {
+            let answer = service.get(&format!("{path}?{wrong}"), "*/*").await;
+            assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{path}?{wrong}");
+        }
+    }
+    assert_eq!(service.get(series, "*/*").await.body, whole, "the small one is not kept for it");
+    let drawn = service.get("/studies/1.2/series/1.5/thumbnail?viewport=64,64", "*/*").await;
+    assert_eq!(size(&drawn.body), (64, 48));
+}
+
+/// Columns and rows of a baseline JPEG.
+fn size(jpeg: &[u8]) -> (u16, u16) {
+    let frame = memchr::memmem::find(jpeg, b"\xFF\xC0").unwrap();
+    let number = |at: usize| u16::from_be_bytes([jpeg[frame + at], jpeg[frame + at + 1]]);
+    (number(7), number(5))
+}
+
 fn waveform() -> Vec<u8> {
-    let mut waveform = image("1.2", "1.3", "1.4");
+    waveform_of("1.3", "1.4")
+}
+
+fn waveform_of(series: &str, instance: &str) -> Vec<u8> {
+    let mut waveform = image("1.2", series, instance);
     waveform.remove(tags::PIXEL_DATA);
     waveform.put_text(tags::SOP_CLASS_UID, VR::UI, uids::TWELVE_LEAD_ECG_WAVEFORM_STORAGE);
     explicit(&waveform)

@@ -3,6 +3,7 @@ use dicom_store::fixture::{self, Sample, ct};
 use dicom_store::model::{Attributes, VR};
 
 use super::*;
+use crate::render::THUMBNAIL;
 
 /// The drawing of an instance without pixels that has these attributes; its pixels by RGB.
 async fn drawn(sop_class: &str, fill: impl FnOnce(&mut Attributes)) -> Option<Bitmap> {
@@ -12,7 +13,7 @@ async fn drawn(sop_class: &str, fill: impl FnOnce(&mut Attributes)) -> Option<Bi
     fill(&mut sample.attributes);
     let instance = fixture::store(&session, &sample).await.unwrap().instance().clone();
     let drawing = Subject::read(&session, &instance).await.unwrap().draw();
-    let file = thumbnail(&session, &CpuPool::new(1).unwrap(), &instance).await.unwrap();
+    let file = thumbnail(&session, &CpuPool::new(1).unwrap(), &instance, THUMBNAIL).await.unwrap();
     assert_eq!(file.is_some_and(|file| file.starts_with(&[0xFF, 0xD8])), drawing.is_some());
     drawing
 }

@@ -88,15 +88,20 @@ impl Thumbnail {
     }
 }
 
-/// The thumbnail of a series: its middle image, or one near it where that cannot be shown, or a drawing. `None` where it
-/// has no image and nothing is known of its kind.
+/// The thumbnail of a series, no larger than `within` (columns and rows): its middle image, or one near it where that
+/// cannot be shown, or a drawing. `None` where it has no image and nothing is known of its kind.
 ///
 /// # Errors
 /// What the archive answers; `Pixel` when an encoder fails.
-pub async fn of_series(session: &Session, pool: &CpuPool, instances: &[Instance]) -> Result<Option<Vec<u8>>> {
+pub async fn of_series(
+    session: &Session,
+    pool: &CpuPool,
+    instances: &[Instance],
+    within: (u32, u32),
+) -> Result<Option<Vec<u8>>> {
     let shown = from_the_middle(instances);
     for instance in &shown {
-        match of_image(session, pool, instance).await {
+        match of_image(session, pool, instance, within).await {
             // Nothing will ever come of these pixels, and nobody can do anything about it.
             Err(Error::Pixel(error)) if error.is_permanent() => {
                 debug!(series = %instance.series, %error, "image gives no thumbnail");
@@ -105,18 +110,23 @@ pub async fn of_series(session: &Session, pool: &CpuPool, instances: &[Instance]
         }
     }
     match instances.first() {
-        _ if !shown.is_empty() => drawn::not_shown(pool).await.map(Some),
-        Some(first) => drawn::thumbnail(session, pool, first).await,
+        _ if !shown.is_empty() => drawn::not_shown(pool, within).await.map(Some),
+        Some(first) => drawn::thumbnail(session, pool, first, within).await,
         None => Ok(None),
     }
 }
 
-async fn of_image(session: &Session, pool: &CpuPool, instance: &Instance) -> Result<Vec<u8>> {
+async fn of_image(
+    session: &Session,
+    pool: &CpuPool,
+    instance: &Instance,
+    within: (u32, u32),
+) -> Result<Vec<u8>> {
     let number = FrameNumber::new(instance.frames.div_ceil(2)).unwrap_or(FrameNumber::FIRST);
     let (info, bytes, room) = frame::open(session, instance, number).await?;
     let syntax = instance.transfer_syntax.clone();
     let work = move || {
-        let picture = render::thumbnail(&bytes, &info, &syntax);
+        let picture = render::thumbnail(&bytes, &info, &syntax, within);
         drop(room);
         picture
     };
@@ -144,7 +154,7 @@ impl Job for Thumbnail {
             Err(error) if error.kind == ErrorKind::NotFound => return Ok(()),
             instances => instances?,
         };
-        match of_series(&self.session, &self.pool, &instances).await? {
+        match of_series(&self.session, &self.pool, &instances, render::THUMBNAIL).await? {
             Some(file) => Ok(self.session.put_derived(&key, file.into()).await?),
             None => {
                 debug!(%series, "series has no image that can be shown");
