@@ -87,6 +87,9 @@ impl Asked {
         if parameters.get("anonymize").is_some() {
             return Err(Problem::invalid("anonymize is not supported"));
         }
+        if parameters.iter().filter(|(name, _)| *name == "transferSyntax").count() > 1 {
+            return Err(Problem::invalid("transferSyntax is one UID"));
+        }
         let accepts = accepts(headers, &parameters)?;
         if accepts.best(Category::Any, OFFERS)?.media == DICOM {
             return Self::instance(target, &parameters);

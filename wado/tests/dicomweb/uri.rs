@@ -23,6 +23,8 @@ async fn gives_the_instance_in_explicit_little_endian_or_as_asked() {
     assert_eq!(service.get(&other, "*/*").await.status, StatusCode::NOT_ACCEPTABLE);
     let made = format!("{OBJECT}&contentType=application/dicom&transferSyntax={}", transfer_syntax::JPEG_LS);
     assert_eq!(service.get(&made, "*/*").await.status, StatusCode::OK);
+    let two = format!("{made}&transferSyntax={}", transfer_syntax::RLE);
+    assert_eq!(service.get(&two, "*/*").await.status, StatusCode::BAD_REQUEST);
 }
 
 #[rstest]
