@@ -150,11 +150,16 @@ async fn create(State(web): State<Web>, request: Request) -> Result<Response, Pr
     let (parts, body) = request.into_parts();
     let (session, base) = (web.session(&parts), BaseUrl::of(&parts, &web.config));
     let Payload { attributes, affected } = payload(&parts, body).await?;
-    let in_payload = affected.or_else(|| attributes.text(tags::SOP_INSTANCE_UID));
     let parameters = Parameters::of(&parts.uri);
-    let uid = alone(&parameters, &["workitem", "AffectedSOPInstanceUID"]).or(in_payload);
-    let uid =
-        uid.ok_or_else(|| Problem::invalid("the workitem has no UID, in the query or in its data set"))?;
+    let in_query = alone(&parameters, &["workitem", "AffectedSOPInstanceUID"]);
+    let said = [in_query, affected, attributes.text(tags::SOP_INSTANCE_UID)];
+    let mut said = said.into_iter().flatten().filter(|uid| !uid.is_empty());
+    let uid = said
+        .next()
+        .ok_or_else(|| Problem::invalid("the workitem has no UID, in the query or in its data set"))?;
+    if let Some(other) = said.find(|other| *other != uid) {
+        return Err(Problem::invalid(format!("the workitem is said to be {uid} and {other}")));
+    }
     let uid = workitem_uid(&uid)?;
     Ok(match session.create_workitem(&uid, attributes).await {
         Ok(was_completed) => {
@@ -272,6 +277,15 @@ async fn search(State(web): State<Web>, request: SearchRequest) -> Result<Respon
     Ok(response)
 }
 
+/// A segment of a path (RFC 3986 §3.3): AE titles may have blanks and almost any other character.
+fn encoded(segment: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    segment
+        .bytes()
+        .map(|byte| if is_plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
+}
+
 /// What a path subscribes to; the filter is in the query.
 fn subscription(workitem: &str, filter: Option<Filter>) -> Result<Subscription, Problem> {
     match (workitem, filter) {
@@ -301,6 +315,7 @@ async fn subscribe(
     let (to, aet) = (subscription(&workitem, filter)?, AeTitle::parse(&aet)?);
     Ok(match session.subscribe(&to, &aet, lock).await {
         Ok(()) => {
+            let aet = encoded(aet.as_str());
             let url = format!("{base}/subscribers/{aet}").replacen("http", "ws", 1);
             Told::new(StatusCode::CREATED).field(CONTENT_LOCATION, url).into_response(&base)
         }

@@ -1,5 +1,6 @@
 //! Reports of workitems over a WebSocket (PS3.18 §8.10, §11.13).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use http::StatusCode;
 use http::header::ORIGIN;
 use http::request::Parts;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::time::{Interval, interval, timeout};
 
 use super::archive;
@@ -110,7 +111,8 @@ async fn tell(
 fn text(report: &StepReport, number: u16) -> String {
     let mut bytes = Vec::new();
     dicom_json::write(&report.information, None, &mut bytes);
-    let mut fields: Map<String, Value> = serde_json::from_slice(&bytes).unwrap_or_default();
+    // In ascending order (PS3.18 §F.2.2).
+    let mut fields: BTreeMap<String, Value> = serde_json::from_slice(&bytes).unwrap_or_default();
     let mut put = |tag: &str, vr: &str, value: Value| {
         fields.insert(tag.to_owned(), json!({ "vr": vr, "Value": [value] }));
     };
@@ -118,13 +120,17 @@ fn text(report: &StepReport, number: u16) -> String {
     put("00000110", "US", json!(number));
     put("00001000", "UI", json!(report.workitem.as_str()));
     put("00001002", "US", json!(report.event.id()));
-    Value::Object(fields).to_string()
+    serde_json::to_string(&fields).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use std::pin::Pin;
     use std::task::{Context, Poll, Waker};
+
+    use dicom::dictionary_std::tags;
+    use dicom_store::StepEvent;
+    use dicom_store::model::{Attributes, SopInstanceUid, VR};
 
     use super::*;
 
@@ -172,6 +178,17 @@ mod tests {
         fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), axum::Error>> {
             Poll::Ready(Ok(()))
         }
+    }
+
+    #[test]
+    fn a_report_is_in_the_order_of_its_tags() {
+        let mut information = Attributes::new();
+        information.put_text(tags::PROCEDURE_STEP_STATE, VR::CS, "SCHEDULED");
+        let workitem = SopInstanceUid::parse("2.25.1").unwrap();
+        let report = StepReport { workitem, event: StepEvent::StateReport, information };
+        let told = text(&report, 7);
+        let places = ["00000002", "00000110", "00001000", "00001002", "00741000"].map(|tag| told.find(tag));
+        assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{told}");
     }
 
     #[tokio::test]

@@ -94,12 +94,30 @@ async fn a_workitem_is_made_once_and_told_without_its_lock() {
     assert_eq!(nobody.status, StatusCode::NOT_FOUND);
 }
 
+/// One that says another UID itself.
+fn named(tag: &str) -> Value {
+    let mut workitem = scheduled("Read");
+    workitem[tag] = attribute("UI", "2.25.2");
+    workitem
+}
+
+#[tokio::test]
+async fn where_a_subscriber_listens_is_a_url_whatever_its_title() {
+    let service = Service::open().await;
+    let path = "/1.2.840.10008.5.1.4.34.5/subscribers/WS%201%2F%3F";
+    let answer = send(&service, Method::POST, path, &Value::Null).await;
+    let url = "ws://pacs.test/dicom-web/subscribers/WS%201%2F%3F";
+    assert_eq!((answer.status, answer.field("content-location")), (StatusCode::CREATED, url));
+}
+
 #[rstest]
 #[case("?2.25.1", json!({}), 400)]
 #[case("?2.25.1", json!([{}, {}]), 400)]
 #[case("?2.25.1", json!("x"), 400)]
 #[case("?x", scheduled("Read"), 400)]
 #[case("", scheduled("Read"), 400)]
+#[case("?2.25.1", named("00080018"), 400)]
+#[case("?2.25.1", named("00001000"), 400)]
 #[tokio::test]
 async fn what_is_no_workitem_is_not_made(#[case] path: &str, #[case] body: Value, #[case] status: u16) {
     let service = Service::open().await;
