@@ -88,6 +88,10 @@ async fn unknown(request: Request) -> Problem {
 
 /// JSON and XML shrink to a tenth; pixels and multipart do not.
 fn is_text(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bool {
-    let media = content_type(headers);
+    is_compressed(content_type(headers))
+}
+
+/// Whether bodies of that media type come compressed to who takes that.
+pub(crate) fn is_compressed(media: &str) -> bool {
     media.contains("json") || media.ends_with("xml") || media.starts_with("text/")
 }

@@ -19,7 +19,7 @@ use axum::response::Response;
 use dicom_store::model::{ErrorKind, Level};
 use dicom_store::{Counted, Page, Query, Session};
 use futures_util::StreamExt;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, VARY};
 use http::request::Parts;
 use http::{HeaderValue, StatusCode};
 
@@ -160,6 +160,7 @@ impl Answer {
     /// 204 without a body when there is no result (PS3.18 §8.3.4.4.1).
     pub(crate) fn finish(mut self) -> Response {
         let mut response = Response::new(Body::empty());
+        response.headers_mut().append(VARY, HeaderValue::from_static("accept"));
         if self.count == 0 {
             *response.status_mut() = StatusCode::NO_CONTENT;
             return response;

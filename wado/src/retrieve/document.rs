@@ -30,7 +30,7 @@ async fn report(
     attributes: &Attributes,
 ) -> Result<Response, Problem> {
     let offer = request.accepts.best_rendered(OFFERS)?;
-    let validator = Validator::weak(&(offer, identity(instance), request.base.as_str()));
+    let validator = Validator::of(offer, &(identity(instance), request.base.as_str()));
     if let Some(response) = validator.not_modified(&request.headers) {
         return Ok(response);
     }

@@ -29,7 +29,7 @@ pub(crate) async fn metadata(request: Retrieval) -> Result<Response, Problem> {
     let offer = request.accepts.best(Category::Dicom, OFFERS)?;
     let instances = request.instances().await?;
     let identity: Vec<_> = instances.iter().map(identity).collect();
-    let validator = Validator::weak(&(offer, identity, request.base.as_str()));
+    let validator = Validator::of(offer, &(identity, request.base.as_str()));
     if let Some(response) = validator.not_modified(&request.headers) {
         return Ok(response);
     }

@@ -8,6 +8,7 @@ use http::header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH, IF_RANGE, VARY};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::accept::{Offer, Wrap};
+use crate::router::is_compressed;
 
 /// What an answer depends on, as a number.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub(crate) struct Validator {
     /// With its quotation marks.
     opaque: String,
     is_weak: bool,
+    /// Whether the answer comes compressed to who takes that.
+    is_encoded: bool,
     rule: &'static str,
 }
 
@@ -26,12 +29,11 @@ const LASTING: &str = "private, max-age=86400";
 
 impl Validator {
     /// Of the answer in this form, from everything else that its bytes depend on: strong where it is one item, weak where
-    /// it has a boundary. No two forms of a resource share one (RFC 9110 §8.8.3).
+    /// it has a boundary or may come compressed (RFC 9110 §8.8.3.3). No two forms of a resource share one (§8.8.3).
     pub(crate) fn of(offer: Offer, cause: &impl Hash) -> Self {
-        match offer.wrap {
-            Wrap::Single => Self::strong(&(offer, cause)),
-            Wrap::Multipart => Self::weak(&(offer, cause)),
-        }
+        let is_encoded = offer.wrap == Wrap::Single && is_compressed(offer.media);
+        let is_weak = is_encoded || offer.wrap == Wrap::Multipart;
+        Self { is_encoded, is_weak, ..Self::strong(&(offer, cause)) }
     }
 
     /// From everything that the bytes of the answer depend on. Stored instances do not change.
@@ -39,7 +41,12 @@ impl Validator {
         let mut hasher = DefaultHasher::new();
         env!("CARGO_PKG_VERSION").hash(&mut hasher);
         cause.hash(&mut hasher);
-        Self { opaque: format!("\"{:016x}\"", hasher.finish()), is_weak: false, rule: CHECKED }
+        Self {
+            opaque: format!("\"{:016x}\"", hasher.finish()),
+            is_weak: false,
+            is_encoded: false,
+            rule: CHECKED,
+        }
     }
 
     /// Of an answer that means the same and may have other bytes: another boundary each time, or compressed.
@@ -56,6 +63,10 @@ impl Validator {
         }
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NOT_MODIFIED;
+        if self.is_encoded {
+            // As the answer itself has it (RFC 9110 §15.4.5).
+            response.headers_mut().append(VARY, HeaderValue::from_static("accept-encoding"));
+        }
         Some(self.mark(response))
     }
 
@@ -113,6 +124,18 @@ mod tests {
         let forms = [Offer::single("a/b"), Offer::multipart("a/b"), Offer::single("a/c")];
         let of = forms.map(|form| Validator::of(form, &"1.2.3").opaque);
         assert!(of[0] != of[1] && of[0] != of[2] && of[1] != of[2], "{of:?}");
+    }
+
+    #[test]
+    fn text_that_may_be_compressed_has_a_weak_one() {
+        let text = Validator::of(Offer::single("text/xml"), &"1.2.3");
+        assert!(text.is_weak && !Validator::of(Offer::single("image/jpeg"), &"1.2.3").is_weak);
+        let headers = HeaderMap::from_iter([(IF_NONE_MATCH, HeaderValue::from_static("*"))]);
+        let varies = |validator: &Validator| {
+            let response = validator.not_modified(&headers).unwrap();
+            response.headers().get_all(VARY).iter().any(|field| field == "accept-encoding")
+        };
+        assert!(varies(&text) && !varies(&Validator::strong(&"1.2.3")));
     }
 
     #[test]

@@ -28,6 +28,14 @@ async fn found(service: &Service, path: &str) -> Vec<Value> {
     answer.json().as_array().unwrap().clone()
 }
 
+#[tokio::test]
+async fn what_is_found_depends_on_what_is_accepted() {
+    let service = two_studies().await;
+    for path in ["/studies", "/studies?limit=0"] {
+        assert_eq!(service.get(path, JSON).await.field("vary"), "accept", "{path}");
+    }
+}
+
 #[rstest]
 #[case("/studies", 2)]
 #[case("/series", 3)]
