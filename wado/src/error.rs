@@ -9,7 +9,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use dicom_store::{Error, ErrorKind};
-use http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER, WARNING, WWW_AUTHENTICATE};
+use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderName, RETRY_AFTER, WARNING, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 use worker::pixel;
@@ -88,6 +88,13 @@ impl Problem {
 
     pub(crate) fn unsupported(what: impl Into<String>) -> Self {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, what)
+    }
+
+    /// 415 for a body that is compressed (RFC 9110 §8.4, §12.5.3).
+    pub(crate) fn encoded() -> Self {
+        let mut problem = Self::unsupported("the body has a content coding; it is taken as it is alone");
+        problem.field = Some((ACCEPT_ENCODING, HeaderValue::from_static("identity")));
+        problem
     }
 
     pub(crate) fn forbidden(what: impl Into<String>) -> Self {

@@ -34,7 +34,7 @@ use dicom_store::access::Action;
 use dicom_store::model::{Attributes, StudyInstanceUid};
 use dicom_store::{Arrival, Caller, Declared, Error, ErrorKind, Incoming, Origin, Session, Stored};
 use futures_util::{Stream, StreamExt};
-use http::header::CONNECTION;
+use http::header::{CONNECTION, CONTENT_ENCODING};
 use http::{HeaderValue, Version};
 use tokio::task::JoinSet;
 use worker::CpuPool;
@@ -82,6 +82,9 @@ pub(crate) async fn store(State(web): State<Web>, request: Request) -> Result<Re
             return Err(Problem::forbidden("the caller may not store"));
         }
         let target = Target::from_request_parts(&mut parts, &web).await?;
+        if parts.headers.get_all(CONTENT_ENCODING).iter().any(|coding| coding != "identity") {
+            return Err(Problem::encoded());
+        }
         let accepts = negotiation::accepts_or_anything(&parts.headers, &Parameters::of(&parts.uri));
         let offer = accepts.best(Category::Any, OFFERS)?;
         let form = Form::read(negotiation::content_type(&parts.headers))?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::stream;
-use http::StatusCode;
+use http::{Request, StatusCode};
 use rstest::rstest;
 use serde_json::Value;
 use tracing::subscriber::DefaultGuard;
@@ -37,6 +37,21 @@ async fn names_every_instance_that_is_stored() {
     let url = items(&module, REFERENCED)[0]["00081190"]["Value"][0].as_str().unwrap();
     assert_eq!(service.get(url, AS_STORED).await.status, StatusCode::OK);
     assert!(module.get(FAILED).is_none() && module.get(OTHER).is_none());
+}
+
+#[tokio::test]
+async fn a_compressed_body_is_refused_with_what_is_taken() {
+    let service = Service::open().await;
+    let (content_type, body) = multipart(&[explicit(&image("1.2", "1.3", "1.4"))]);
+    let of = |coding: &str| {
+        let request = Request::post("/dicom-web/studies").header("host", "pacs.test");
+        let request = request.header("content-type", &content_type).header("content-encoding", coding);
+        service.send(request.body(Body::from(body.clone())).unwrap())
+    };
+    let answer = of("gzip").await;
+    assert_eq!(answer.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    assert_eq!(answer.field("accept-encoding"), "identity");
+    assert_eq!(of("identity").await.status, StatusCode::OK);
 }
 
 #[tokio::test]
