@@ -213,11 +213,23 @@ fn value(tag: Tag, vr: VR, values: &[Value]) -> Result<Vec<u8>> {
         }),
         VR::OB | VR::OD | VR::OF | VR::OL | VR::OV | VR::OW | VR::UN if values.is_empty() => Ok(Vec::new()),
         VR::OB | VR::OD | VR::OF | VR::OL | VR::OV | VR::OW | VR::UN => Err(wrong()),
-        VR::PN => texts(values, person).ok_or_else(wrong),
+        VR::PN => texts(values, |value| person(value).filter(|text| is_text(vr, text))).ok_or_else(wrong),
         VR::DS => texts(values, decimal).ok_or_else(wrong),
         VR::IS => texts(values, |value| whole(value).map(|number| number.to_string())).ok_or_else(wrong),
-        _ => texts(values, plain).ok_or_else(wrong),
+        _ => texts(values, |value| plain(value).filter(|text| is_text(vr, text))).ok_or_else(wrong),
     }
+}
+
+/// Whether a value has only characters that its VR has (PS3.5 §6.1.3, §6.2): no controls but those that break lines of
+/// long texts, and no backslash where it stands between values.
+fn is_text(vr: VR, text: &str) -> bool {
+    let is_long = matches!(vr, VR::LT | VR::ST | VR::UT);
+    let is_allowed = |c: char| match c {
+        '\t' | '\n' | '\u{C}' | '\r' => is_long,
+        '\\' => is_long || vr == VR::UR,
+        c => !c.is_ascii_control(),
+    };
+    text.chars().all(is_allowed)
 }
 
 fn texts(values: &[Value], one: impl Fn(&Value) -> Option<String>) -> Option<Vec<u8>> {
@@ -312,6 +324,9 @@ mod tests {
     #[case("PN", json!(["Nguyen^Hoa"]), "Nguyen^Hoa")]
     #[case("PN", json!([{"Ideographic": "阮^和"}]), "=阮^和")]
     #[case("LO", json!([5]), "5")]
+    #[case("LO", json!(["one", "other"]), "one\\other")]
+    #[case("LT", json!(["a\tb\r\n\\c\u{C}"]), "a\tb\r\n\\c\u{C}")]
+    #[case("UR", json!(["file:\\\\x"]), "file:\\\\x")]
     fn takes_what_clients_write(#[case] vr: &str, #[case] value: Value, #[case] expected: &str) {
         let attributes = read(json!({"00091001": {"vr": vr, "Value": value}})).unwrap();
         assert_eq!(attributes.bytes(Tag(0x0009, 0x1001)).unwrap(), expected.as_bytes());
@@ -337,6 +352,12 @@ mod tests {
     #[case(json!({"7FE00010": {"vr": "OW", "Value": [1]}}))]
     #[case(json!({"Rows": {"vr": "US", "Value": [1]}}))]
     #[case(json!({"FFFEE000": {"vr": "UN"}}))]
+    #[case(json!({"00081030": {"vr": "LO", "Value": ["a\u{0}b"]}}))]
+    #[case(json!({"00081030": {"vr": "LO", "Value": ["a\u{1B}$Bb"]}}))]
+    #[case(json!({"00081030": {"vr": "LO", "Value": ["a\nb"]}}))]
+    #[case(json!({"00081030": {"vr": "LO", "Value": ["two\\values"]}}))]
+    #[case(json!({"00100010": {"vr": "PN", "Value": [{"Alphabetic": "a\\b"}]}}))]
+    #[case(json!({"00204000": {"vr": "LT", "Value": ["a\u{7}b"]}}))]
     #[case(json!("text"))]
     #[case(json!([1]))]
     fn refuses_what_is_no_data_set(#[case] json: Value) {
