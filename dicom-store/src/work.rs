@@ -99,6 +99,11 @@ impl Work {
         self.index.register(entries, None).await
     }
 
+    /// Writes a line in the place of one that has been written so often, 0 for none; gives whether it was still so.
+    pub async fn register_if(&self, entry: &Registration, times: u64) -> Result<bool> {
+        self.index.register_if(entry, times, None).await
+    }
+
     pub async fn unregister(&self, kind: &str, name: &str) -> Result<bool> {
         self.index.unregister(kind, name, None).await
     }

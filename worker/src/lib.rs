@@ -28,6 +28,7 @@ mod clock;
 pub mod commitment;
 mod config;
 pub mod destination;
+mod digest;
 pub mod dispatch;
 pub mod drawn;
 mod error;

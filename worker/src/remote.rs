@@ -2,6 +2,9 @@
 //!
 //! The protocols implement it, so that who asks for it knows none.
 
+#[cfg(test)]
+pub(crate) mod fake;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -3,9 +3,11 @@
 //! Nobody says so in so many words. What counts is evidence, of which every piece is kept: the association that brought
 //! instances has ended, nothing has come for a while, somebody has asked us to commit ourselves to all of it, as many are
 //! here as there should be. The first piece has the rules asked, and each piece those that wait for its kind. More may come
-//! later; then the study is complete once more, with more instances.
+//! later, or something in the place of what was deleted; then the study is complete once more, with other instances.
 
 mod evidence;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +15,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use dicom::dictionary_std::tags;
 use dicom_store::model::{
-    AeTitle, Attributes, Level, Resource, SopInstanceUid, StudyInstanceUid, TextReading, TransactionUid, VR,
+    AeTitle, Attributes, Instance, Level, Resource, SopInstanceUid, StudyInstanceUid, TextReading,
+    TransactionUid, VR,
 };
 use dicom_store::queue::NewJob;
 use dicom_store::register::Entry;
@@ -26,6 +29,7 @@ use super::retrieve::RETRIEVAL;
 use super::webhook::{StudyComplete, Webhook};
 use super::{Forward, Notify, Prefetching, WebRendition};
 use crate::clock;
+use crate::digest::digest_of;
 use crate::job::{HowFar, Job, new_job};
 use crate::migrate::MIGRATION;
 use crate::remote::Remotes;
@@ -42,6 +46,8 @@ const LONG_AGO: Duration = Duration::from_secs(24 * 3600);
 const SOON: Duration = Duration::from_secs(2);
 /// Instances that are looked up together.
 const AT_ONCE: usize = 500;
+/// Times that a line is written anew which somebody else has written meanwhile.
+const TRIES: u32 = 5;
 /// Peers that are looked at for who wants to know.
 const MOST_PEERS: u32 = 1000;
 
@@ -61,46 +67,68 @@ impl Completion {
     }
 
     async fn settle(&self, study: &StudyInstanceUid, evidence: Evidence) -> Result<()> {
-        let Some(row) = study_row(&self.session, study).await? else {
+        for _ in 0..TRIES {
+            if self.take_in(study, evidence.clone()).await? {
+                return Ok(());
+            }
+        }
+        let what = format!("evidence for study {study} comes faster than it is written down");
+        Err(dicom_store::Error::new(ErrorKind::Unavailable, what).into())
+    }
+
+    /// Does what follows from a piece of evidence; `false` when another piece was taken in meanwhile, and it has to be looked
+    /// again.
+    async fn take_in(&self, study: &StudyInstanceUid, evidence: Evidence) -> Result<bool> {
+        let (row, there) = (study_row(&self.session, study).await?, self.instances(study).await?);
+        let Some(row) = row.filter(|_| !there.is_empty()) else {
             debug!(%study, "a study that was complete is not there any more");
-            return Ok(());
+            return Ok(true);
         };
-        let instances = instances_of(&row);
-        let before = self.work.registered_as(COMPLETE, study.as_str()).await?;
-        let before = before.and_then(|row| serde_json::from_str::<Completed>(&row.body).ok());
+        let instances = there.len() as u64;
+        let uids: Vec<_> = there.iter().map(|instance| instance.sop_instance.clone()).collect();
+        let mark = digest_of(&self.session, &uids).await?;
+        let line = self.work.registered_as(COMPLETE, study.as_str()).await?;
+        let times = line.as_ref().map_or(0, |line| line.times);
+        let before = line.and_then(|line| serde_json::from_str::<Completed>(&line.body).ok());
         let known: Vec<Evidence> = before
-            .filter(|before| before.instances == instances)
+            .filter(|before| before.is_of(instances, &mark))
             .iter()
             .flat_map(Completed::all)
             .cloned()
             .collect();
         let mut new = vec![evidence];
-        if known.is_empty() && self.expected(study).await? == Some(instances) {
+        if known.is_empty() && self.expected(&there).await? == Some(instances) {
             new.push(Evidence::ExpectedCount { count: instances });
         }
         new.retain(|new| known.iter().all(|known| known.kind() != new.kind()));
         if new.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
-        let jobs = self.jobs(study, &row, (&known, &new)).await?;
+        let subject = Complete { study, row: &row, instances, mark: &mark };
+        let jobs = self.jobs(&subject, (&known, &new)).await?;
         info!(%study, instances, evidence = ?new, jobs = jobs.len(), "study complete");
         self.work.enqueue_durably(&jobs).await?;
         // Behind the jobs: whoever is stopped between makes them again, which changes nothing.
         let mut all = known.into_iter().chain(new);
-        let Some(evidence) = all.next() else { return Ok(()) };
-        let completed = Completed { study: study.clone(), instances, evidence, further: all.collect() };
-        Ok(self.work.register(&[Entry::new(COMPLETE, study.as_str(), to_json(&completed)?)]).await?)
+        let Some(evidence) = all.next() else { return Ok(true) };
+        let completed = Completed { study: study.clone(), instances, evidence, further: all.collect(), mark };
+        let entry = Entry::new(COMPLETE, study.as_str(), to_json(&completed)?);
+        Ok(self.work.register_if(&entry, times).await?)
+    }
+
+    /// What is shown of a study.
+    async fn instances(&self, study: &StudyInstanceUid) -> Result<Vec<Instance>> {
+        match self.session.instances(&Resource::Study(study.clone())).await {
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(Vec::new()),
+            instances => Ok(instances?),
+        }
     }
 
     /// How many instances whoever made the study says that it has; of the one that came last, for it is no less than those
     /// that were sent before it was known.
-    async fn expected(&self, study: &StudyInstanceUid) -> Result<Option<u64>> {
-        let instances = match self.session.instances(&Resource::Study(study.clone())).await {
-            Err(error) if error.kind == ErrorKind::NotFound => return Ok(None),
-            instances => instances?,
-        };
+    async fn expected(&self, there: &[Instance]) -> Result<Option<u64>> {
         let Some(last) =
-            instances.iter().max_by_key(|instance| (instance.location.pack, instance.location.offset))
+            there.iter().max_by_key(|instance| (instance.location.pack, instance.location.offset))
         else {
             return Ok(None);
         };
@@ -112,11 +140,11 @@ impl Completion {
     /// `evidence`: what was known before of these instances, and what is new.
     async fn jobs(
         &self,
-        study: &StudyInstanceUid,
-        row: &Attributes,
+        complete: &Complete<'_>,
         evidence: (&[Evidence], &[Evidence]),
     ) -> Result<Vec<NewJob>> {
         let (known, new) = evidence;
+        let Complete { study, row, instances, mark } = *complete;
         let subject = Subject {
             modalities: row.texts(tags::MODALITIES_IN_STUDY),
             senders: self.senders(study).await?,
@@ -138,11 +166,12 @@ impl Completion {
                         &hook.to,
                         &StudyComplete {
                             study: study.clone(),
-                            instances: instances_of(row),
+                            instances,
                             modalities: subject.modalities.clone(),
                             evidence: known.iter().chain(new).cloned().collect(),
                             rule: rule.name.clone(),
                         },
+                        mark,
                     )?),
                 });
             }
@@ -194,6 +223,14 @@ impl Completion {
         wanting.dedup();
         Ok(wanting)
     }
+}
+
+/// A study that is complete, with what it consists of.
+struct Complete<'a> {
+    study: &'a StudyInstanceUid,
+    row: &'a Attributes,
+    instances: u64,
+    mark: &'a str,
 }
 
 /// What the index tells of a study.

@@ -41,13 +41,13 @@ pub struct Errand {
 
 impl Webhook {
     /// The job that tells one of them. What is told stays the same, however often it has to be: each time with the same
-    /// identifier, by which a program knows what it has heard.
+    /// identifier, by which a program knows what it has heard. `mark`: tells these instances from as many others.
     ///
     /// # Errors
     /// As [`new_job`].
-    pub(crate) fn of(hook: &str, event: &StudyComplete) -> Result<NewJob> {
+    pub(crate) fn of(hook: &str, event: &StudyComplete, mark: &str) -> Result<NewJob> {
         let told = to_json(event)?;
-        let id = blake3::hash(format!("{hook} {told}").as_bytes()).to_hex();
+        let id = blake3::hash(format!("{hook} {told} {mark}").as_bytes()).to_hex();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
         let timestamp: DateTime<Utc> = DateTime::from_timestamp(seconds, 0).unwrap_or_default();
@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn what_is_told_names_the_study_and_why_it_counts_as_complete() {
-        let job = Webhook::of("RIS", &event(3)).unwrap();
+        let job = Webhook::of("RIS", &event(3), "m").unwrap();
         assert_eq!((job.kind, job.key.as_str()), ("webhook", "1.2 RIS all"));
         let body: Value = serde_json::from_str(&call(&job).body).unwrap();
         assert_eq!(body["type"], "study.complete");
@@ -111,9 +111,10 @@ mod tests {
 
     #[test]
     fn the_same_again_has_the_same_identifier_and_more_instances_have_another() {
-        let id = |hook, instances| call(&Webhook::of(hook, &event(instances)).unwrap()).id;
-        assert_eq!((id("RIS", 3), id("RIS", 3).len()), (id("RIS", 3), 32));
-        assert_ne!(id("RIS", 3), id("RIS", 4));
-        assert_ne!(id("RIS", 3), id("HIS", 3));
+        let id = |hook, instances, mark| call(&Webhook::of(hook, &event(instances), mark).unwrap()).id;
+        assert_eq!((id("RIS", 3, "m"), id("RIS", 3, "m").len()), (id("RIS", 3, "m"), 32));
+        assert_ne!(id("RIS", 3, "m"), id("RIS", 4, "m"));
+        assert_ne!(id("RIS", 3, "m"), id("HIS", 3, "m"));
+        assert_ne!(id("RIS", 3, "m"), id("RIS", 3, "n"), "as many others are told of anew");
     }
 }

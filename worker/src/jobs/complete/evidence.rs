@@ -49,9 +49,18 @@ pub struct Completed {
     /// Those that came later. A version that does not know them leaves them out.
     #[serde(default)]
     pub further: Vec<Evidence>,
+    /// What these instances are: a digest over their UIDs and data sets. Empty where an older version wrote the line, which
+    /// knew them by their number.
+    #[serde(default)]
+    pub mark: String,
 }
 
 impl Completed {
+    /// Whether it tells of so many instances that have this mark.
+    pub(crate) fn is_of(&self, instances: u64, mark: &str) -> bool {
+        self.instances == instances && (self.mark.is_empty() || self.mark == mark)
+    }
+
     /// All pieces, in the order in which they came.
     pub fn all(&self) -> impl Iterator<Item = &Evidence> {
         std::iter::once(&self.evidence).chain(&self.further)
