@@ -68,7 +68,7 @@ pub fn exchange(
         .with(Committed(completion))
         .with(Webhook(hooks))
         .with(Forward::new(session("forward"), work.clone(), destinations.clone()))
-        .with(Retrieve::new(work.clone(), Arc::clone(&remotes)))
+        .with(Retrieve::new(session("retrieve"), work.clone(), Arc::clone(&remotes)))
         .with(BringOver::new(session("import"), work.clone(), Arc::clone(&remotes)))
         .with(Prefetching::new(session("prefetch"), work.clone(), Arc::clone(&remotes)))
         .with(crate::jobs::Notify::new(session("notify"), Arc::clone(&remotes)));

@@ -1,6 +1,7 @@
 //! The kinds of work that come with this crate.
 
 pub mod bring_over;
+pub(crate) mod came;
 pub mod complete;
 pub mod forward;
 pub mod notify;

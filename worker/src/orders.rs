@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use dicom_store::Work;
 use dicom_store::model::{AeTitle, StudyInstanceUid};
-use dicom_store::queue::{NewJob, Priority};
+use dicom_store::queue::NewJob;
 use tokio::sync::Notify;
 
 use crate::destination::Destinations;
+use crate::jobs::retrieve::ORDER;
 use crate::jobs::{BringOver, Forward, Retrieve};
 use crate::migrate::Order;
 use crate::{Remotes, Result};
@@ -29,8 +30,7 @@ impl Orders {
     /// # Errors
     /// When the index cannot be reached.
     pub async fn retrieve(&self, peer: &AeTitle, study: &StudyInstanceUid) -> Result<()> {
-        let job = Retrieve::of(peer, study, "order")?;
-        self.take(NewJob { priority: Priority::Awaited, ..job }).await
+        self.take(Retrieve::of(peer, study, ORDER)?).await
     }
 
     /// Has a study sent to a destination, as far as it has not been delivered.

@@ -251,11 +251,11 @@ async fn order(
 pub(super) async fn retrievals(State(api): State<Api>, request: Request) -> Result<Response, Problem> {
     let (rows, _) = noted(&api, request, RETRIEVAL).await?;
     let shown = rows.iter().filter_map(|row| {
-        let Retrieval { peer, study, by, state, expected, here, missing } =
+        let Retrieval { peer, study, by, state, expected, here, missing, error, .. } =
             serde_json::from_str(&row.body).ok()?;
         Some(json!({
             "name": row.name, "peer": peer, "study": study, "by": by, "state": state, "expected": expected,
-            "here": here, "missing": missing, "asked": row.made, "changed": row.written,
+            "here": here, "missing": missing, "error": error, "asked": row.made, "changed": row.written,
         }))
     });
     Ok(answer(&shown.collect::<Vec<_>>()))

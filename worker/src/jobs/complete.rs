@@ -20,18 +20,17 @@ use dicom_store::model::{
 };
 use dicom_store::queue::NewJob;
 use dicom_store::register::Entry;
-use dicom_store::{ErrorKind, Key, Peer, Query, Session, TextQuery, Work};
+use dicom_store::{ErrorKind, Key, Peer, Query, Session, StudyText, TextQuery, Work};
 use futures_util::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use tracing::{debug, info, warn};
 
-use super::retrieve::RETRIEVAL;
+use super::came::{all_of, are_covered};
 use super::webhook::{StudyComplete, Webhook};
 use super::{Forward, Notify, Prefetching, WebRendition};
 use crate::clock;
 use crate::digest::digest_of;
 use crate::job::{HowFar, Job, new_job};
-use crate::migrate::MIGRATION;
 use crate::remote::Remotes;
 use crate::rules::{Action, Rule, Subject};
 use crate::{Error, Result};
@@ -90,12 +89,8 @@ impl Completion {
         let line = self.work.registered_as(COMPLETE, study.as_str()).await?;
         let times = line.as_ref().map_or(0, |line| line.times);
         let before = line.and_then(|line| serde_json::from_str::<Completed>(&line.body).ok());
-        let known: Vec<Evidence> = before
-            .filter(|before| before.is_of(instances, &mark))
-            .iter()
-            .flat_map(Completed::all)
-            .cloned()
-            .collect();
+        let are_known = before.as_ref().filter(|before| before.is_of(instances, &mark));
+        let known: Vec<Evidence> = are_known.into_iter().flat_map(Completed::all).cloned().collect();
         let mut new = vec![evidence];
         if known.is_empty() && self.expected(&there).await? == Some(instances) {
             new.push(Evidence::ExpectedCount { count: instances });
@@ -104,14 +99,28 @@ impl Completion {
         if new.is_empty() {
             return Ok(true);
         }
-        let subject = Complete { study, row: &row, instances, mark: &mark };
+        let texts = self.texts(study).await?;
+        let was_fetched = match are_known.and_then(|known| known.fetched) {
+            Some(was_fetched) => was_fetched,
+            None => self.was_fetched(study, before.as_ref(), &texts).await?,
+        };
+        let senders = texts.iter().map(|text| text.sender.clone()).collect();
+        let subject = Complete { study, row: &row, instances, mark: &mark, senders, was_fetched };
         let jobs = self.jobs(&subject, (&known, &new)).await?;
         info!(%study, instances, evidence = ?new, jobs = jobs.len(), "study complete");
         self.work.enqueue_durably(&jobs).await?;
         // Behind the jobs: whoever is stopped between makes them again, which changes nothing.
         let mut all = known.into_iter().chain(new);
         let Some(evidence) = all.next() else { return Ok(true) };
-        let completed = Completed { study: study.clone(), instances, evidence, further: all.collect(), mark };
+        let completed = Completed {
+            study: study.clone(),
+            instances,
+            evidence,
+            further: all.collect(),
+            mark,
+            fetched: Some(was_fetched),
+            newest: texts.iter().map(|text| text.newest).max().unwrap_or(0),
+        };
         let entry = Entry::new(COMPLETE, study.as_str(), to_json(&completed)?);
         Ok(self.work.register_if(&entry, times).await?)
     }
@@ -144,22 +153,21 @@ impl Completion {
         evidence: (&[Evidence], &[Evidence]),
     ) -> Result<Vec<NewJob>> {
         let (known, new) = evidence;
-        let Complete { study, row, instances, mark } = *complete;
+        let Complete { study, row, instances, mark, ref senders, was_fetched } = *complete;
         let subject = Subject {
             modalities: row.texts(tags::MODALITIES_IN_STUDY),
-            senders: self.senders(study).await?,
+            senders: senders.clone(),
             description: row.text(tags::STUDY_DESCRIPTION).unwrap_or_default(),
             minute: clock::minute_of_day(),
             known: known.iter().map(Evidence::kind).collect(),
             new: new.iter().map(Evidence::kind).collect(),
         };
         let mut jobs = Vec::new();
-        let is_ours = self.was_fetched(study).await?;
         for rule in self.rules.iter().filter(|rule| rule.when.holds(&subject)) {
             for action in &rule.then {
                 jobs.extend(match action {
                     Action::WebRendition(wanted) => Some(WebRendition::of(study, wanted)?),
-                    _ if is_ours => None,
+                    _ if was_fetched => None,
                     Action::Route(route) => Some(Forward::by_rule(&route.to, study, &rule.name)?),
                     Action::Prefetch(prefetch) => Some(Prefetching::of(study, prefetch, &rule.name)?),
                     Action::Webhook(hook) => Some(Webhook::of(
@@ -184,20 +192,26 @@ impl Completion {
         Ok(jobs)
     }
 
-    /// Whether we have fetched it ourselves, from another archive: then it is nothing new that peers are dealt with for. Otherwise
-    /// priors would have their priors fetched, and an old archive that comes over would be sent on.
-    async fn was_fetched(&self, study: &StudyInstanceUid) -> Result<bool> {
-        let of_study = format!("{study} ");
-        for kind in [RETRIEVAL, MIGRATION] {
-            let rows = self.work.registered(kind, &of_study, 1).await?;
-            if rows.first().is_some_and(|row| row.name.starts_with(&of_study)) {
-                return Ok(true);
-            }
+    /// Whether what is new of it is what we have fetched ourselves, from another archive: then it is nothing new that peers are
+    /// dealt with for. Otherwise priors would have their priors fetched, and an old archive that comes over would be sent on.
+    /// What nobody was asked for, such as a further image of a modality, is new whatever was fetched before or in vain.
+    async fn was_fetched(
+        &self,
+        study: &StudyInstanceUid,
+        before: Option<&Completed>,
+        texts: &[StudyText],
+    ) -> Result<bool> {
+        let came = all_of(&self.work, study).await?;
+        let since = before.map_or(0, |before| before.newest);
+        let new: Vec<u64> = texts.iter().map(|text| text.newest).filter(|newest| *newest > since).collect();
+        if new.is_empty() {
+            return Ok(before.and_then(|before| before.fetched).unwrap_or(!came.is_empty()));
         }
-        Ok(false)
+        Ok(are_covered(&new, &came))
     }
 
-    async fn senders(&self, study: &StudyInstanceUid) -> Result<Vec<String>> {
+    /// What each sender has sent of it, and when the last of that came.
+    async fn texts(&self, study: &StudyInstanceUid) -> Result<Vec<StudyText>> {
         let query = TextQuery {
             studies: vec![study.clone()],
             sender: None,
@@ -205,8 +219,7 @@ impl Completion {
             before: None,
             limit: 1,
         };
-        let texts = self.session.text_of_studies(&query).await?;
-        Ok(texts.into_iter().map(|text| text.sender).collect())
+        Ok(self.session.text_of_studies(&query).await?)
     }
 
     async fn who_wants_to_know(&self) -> Result<Vec<AeTitle>> {
@@ -231,6 +244,10 @@ struct Complete<'a> {
     row: &'a Attributes,
     instances: u64,
     mark: &'a str,
+    /// Who it came from.
+    senders: Vec<String>,
+    /// We have fetched it ourselves.
+    was_fetched: bool,
 }
 
 /// What the index tells of a study.
@@ -242,7 +259,7 @@ pub(crate) async fn study_row(session: &Session, study: &StudyInstanceUid) -> Re
     Ok(rows.try_next().await?.map(|row| row.attributes))
 }
 
-fn instances_of(study: &Attributes) -> u64 {
+pub(crate) fn instances_of(study: &Attributes) -> u64 {
     let count = study.int(tags::NUMBER_OF_STUDY_RELATED_INSTANCES);
     count.and_then(|count| u64::try_from(count).ok()).unwrap_or(0)
 }

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dicom_store::Work;
 use dicom_store::model::{AeTitle, SopInstanceUid, StudyInstanceUid};
-use dicom_store::queue::NewJob;
+use dicom_store::queue::{NewJob, Priority};
 use dicom_store::register::Entry;
+use dicom_store::{Session, Work};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use super::complete::to_json;
+use super::came::Came;
+use super::complete::{instances_of, study_row, to_json};
 use super::turns::Turns;
 use crate::job::{HowFar, Job, new_job};
 use crate::remote::Remotes;
@@ -18,6 +19,8 @@ use crate::{Error, Result};
 
 /// The kind of its lines in the register.
 pub const RETRIEVAL: &str = "retrieval";
+/// Who it is for that a person has ordered.
+pub(crate) const ORDER: &str = "order";
 /// When as many as may are fetching from the peer, it is looked again after so long.
 const AGAIN: Duration = Duration::from_secs(5);
 /// Instances that are named as missing.
@@ -34,6 +37,8 @@ pub enum State {
     Incomplete,
     /// The peer has no such study.
     Absent,
+    /// The peer was not reached, or did not answer, or an association broke; it is tried again.
+    Failed,
 }
 
 /// A study that is fetched, as the register has it.
@@ -48,10 +53,17 @@ pub struct Retrieval {
     pub expected: Option<u64>,
     pub here: u64,
     pub missing: Vec<SopInstanceUid>,
+    /// Why it failed last.
+    #[serde(default)]
+    pub error: Option<String>,
+    /// When it brought something last.
+    #[serde(default)]
+    pub came: Option<Came>,
 }
 
 /// Fetches studies.
 pub struct Retrieve {
+    session: Session,
     work: Work,
     remotes: Arc<dyn Remotes>,
     turns: Turns,
@@ -66,9 +78,9 @@ pub struct Errand {
 }
 
 impl Retrieve {
-    /// Notes how far it is by `work`.
-    pub fn new(work: Work, remotes: Arc<dyn Remotes>) -> Self {
-        Self { work, remotes, turns: Turns::default() }
+    /// Reads what is here through this session, and notes how far it is by `work`.
+    pub fn new(session: Session, work: Work, remotes: Arc<dyn Remotes>) -> Self {
+        Self { session, work, remotes, turns: Turns::default() }
     }
 
     /// The job of a study; `by`: the rule, or `order`.
@@ -80,13 +92,24 @@ impl Retrieve {
     }
 
     fn later(errand: Errand, delay: Duration) -> Result<NewJob> {
-        new_job::<Self>(format!("{} {}", errand.study, errand.peer), &errand, delay)
+        let job = new_job::<Self>(name(&errand.study, &errand.peer), &errand, delay)?;
+        // A person waits for what a person has ordered, also when it had to wait for its turn.
+        let priority = if errand.by == ORDER { Priority::Awaited } else { job.priority };
+        Ok(NewJob { priority, ..job })
+    }
+
+    async fn here(&self, study: &StudyInstanceUid) -> Result<u64> {
+        Ok(study_row(&self.session, study).await?.as_ref().map_or(0, instances_of))
     }
 
     async fn keep(&self, retrieval: &Retrieval) -> Result<()> {
-        let name = format!("{} {}", retrieval.study, retrieval.peer);
+        let name = name(&retrieval.study, &retrieval.peer);
         Ok(self.work.register(&[Entry::new(RETRIEVAL, name, to_json(retrieval)?)]).await?)
     }
+}
+
+fn name(study: &StudyInstanceUid, peer: &AeTitle) -> String {
+    format!("{study} {peer}")
 }
 
 impl Job for Retrieve {
@@ -100,18 +123,38 @@ impl Job for Retrieve {
             return Ok(self.work.enqueue(&[Self::later(errand, AGAIN)?]).await?);
         };
         let Errand { peer, study, by } = errand;
+        let before = self.work.registered_as(RETRIEVAL, &name(&study, &peer)).await?;
+        let came = before.as_ref().and_then(Came::of_line);
+        let state =
+            before.and_then(|row| serde_json::from_str::<Retrieval>(&row.body).ok()).map(|row| row.state);
+        let goes_on = matches!(state, Some(State::Running | State::Incomplete | State::Failed));
+        let here = self.here(&study).await?;
+        let begun = Came::begin(came, goes_on);
         let mut retrieval = Retrieval {
             peer,
             study,
             by,
             state: State::Running,
             expected: None,
-            here: 0,
+            here,
             missing: Vec::new(),
+            error: None,
+            came: Some(begun),
         };
         self.keep(&retrieval).await?;
-        let fetched =
-            self.remotes.fetch(&retrieval.peer, &retrieval.study, &CancellationToken::new()).await?;
+        let fetched = self.remotes.fetch(&retrieval.peer, &retrieval.study, &CancellationToken::new()).await;
+        let now_here = self.here(&retrieval.study).await?;
+        retrieval.came = begun.end(came, now_here > here);
+        let fetched = match fetched {
+            Ok(fetched) => fetched,
+            Err(error) => {
+                retrieval.state = State::Failed;
+                retrieval.here = now_here;
+                retrieval.error = Some(error.to_string());
+                self.keep(&retrieval).await?;
+                return Err(error);
+            }
+        };
         retrieval.state = match fetched.expected {
             Some(0) => State::Absent,
             _ if fetched.is_complete() => State::Done,
@@ -128,3 +171,6 @@ impl Job for Retrieve {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

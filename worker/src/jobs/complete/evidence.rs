@@ -53,6 +53,12 @@ pub struct Completed {
     /// knew them by their number.
     #[serde(default)]
     pub mark: String,
+    /// Whether what was new of them was fetched from a peer by ourselves; not told by an older version.
+    #[serde(default)]
+    pub fetched: Option<bool>,
+    /// When the newest of them came, in milliseconds since 1970.
+    #[serde(default)]
+    pub newest: u64,
 }
 
 impl Completed {

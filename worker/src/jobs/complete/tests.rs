@@ -9,6 +9,7 @@ use dicom_store::{Archive, Session, Work};
 use serde_json::json;
 
 use super::*;
+use crate::jobs::came::now;
 use crate::remote::fake::FakeRemotes;
 
 /// What one rule makes of an archive: everything is sent to WS, and told to RIS.
@@ -102,4 +103,48 @@ async fn of_two_pieces_that_come_at_the_same_moment_both_are_kept() {
     other.unwrap();
     assert_eq!(scene.completed(&study).await.all().count(), 2);
     scene.archive.close().await;
+}
+
+/// A line of the register that says when a peer was asked for the study.
+async fn asked_for(work: &Work, study: &StudyInstanceUid, state: &str, came: serde_json::Value) {
+    let line = json!({
+        "peer": "OLDPACS", "study": study, "by": "order", "state": state, "expected": null, "here": 1,
+        "missing": [], "came": came,
+    });
+    let entry = Entry::new("retrieval", format!("{study} OLDPACS"), line.to_string());
+    work.register(&[entry]).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_asked_for_in_vain_was_not_fetched() {
+    for state in ["absent", "failed", "done"] {
+        let (scene, image) = (Scene::new().await, ct());
+        asked_for(&scene.work, &image.study(), state, json!(null)).await;
+        fixture::store(&scene.session, &image).await.unwrap();
+        scene.quiet(&image.study()).await;
+        assert_eq!(scene.jobs().await, ["forward", "webhook"], "{state}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_fetched_is_not_sent_on_and_a_further_image_of_a_modality_is() {
+    let (scene, image) = (Scene::new().await, ct());
+    let study = image.study();
+    fixture::store(&scene.session, &image).await.unwrap();
+    let at = scene.completion.texts(&study).await.unwrap()[0].newest;
+    // As nodes whose clocks differ a little may tell it.
+    asked_for(&scene.work, &study, "done", json!({"from": at - 9000, "until": at - 1000})).await;
+    scene.quiet(&study).await;
+    assert!(scene.jobs().await.is_empty());
+    assert_eq!(scene.completed(&study).await.fetched, Some(true));
+    let ended = Evidence::AssociationEnded { calling: "OLDPACS".parse().unwrap() };
+    scene.completion.settle(&study, ended).await.unwrap();
+    assert!(scene.jobs().await.is_empty(), "another piece changes nothing");
+
+    while now() <= at {
+        tokio::task::yield_now().await;
+    }
+    fixture::store(&scene.session, &image.next(2)).await.unwrap();
+    scene.quiet(&study).await;
+    assert_eq!(scene.jobs().await, ["forward", "webhook"]);
 }
