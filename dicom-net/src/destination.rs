@@ -74,10 +74,11 @@ impl DimseDestination {
         let tell = async {
             let mut is_any = false;
             while let Some((instance, outcome)) = heard.recv().await {
-                is_any |= !matches!(outcome, Outcome::Failed(_));
+                is_any |= !matches!(outcome, Outcome::Failed(_) | Outcome::Broken(_));
                 let sent = match outcome {
                     Outcome::Completed | Outcome::Warning => Sent::Delivered,
                     Outcome::Failed(why) => Sent::Failed(why),
+                    Outcome::Broken(why) => Sent::Broken(why),
                     Outcome::Refused(why) => Sent::Refused(why),
                 };
                 // Nobody listens any more where the job has ended.

@@ -88,6 +88,8 @@ pub enum Sent {
     Delivered,
     /// Not taken, and why; worth another try.
     Failed(String),
+    /// The association broke while it was under way, and why: worth another try, behind the others.
+    Broken(String),
     /// Refused for good, such as a SOP class that the other side does not know.
     Refused(String),
 }

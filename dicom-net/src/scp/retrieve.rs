@@ -78,7 +78,7 @@ impl Progress {
         match outcome {
             Outcome::Completed => self.counts.completed += 1,
             Outcome::Warning => self.counts.warning += 1,
-            Outcome::Failed(why) | Outcome::Refused(why) => {
+            Outcome::Failed(why) | Outcome::Broken(why) | Outcome::Refused(why) => {
                 self.counts.failed += 1;
                 self.failed.push(instance.clone());
                 self.why.get_or_insert(why);

@@ -33,6 +33,8 @@ pub(crate) enum Outcome {
     Warning,
     /// Not sent, or not taken, and why: may be told to peers.
     Failed(String),
+    /// The association broke while it was under way.
+    Broken(String),
     /// The peer does not take such instances at all.
     Refused(String),
 }
@@ -212,10 +214,14 @@ impl Errand {
                 warn!(called = %self.peer.ae_title, %error, instances = sent, "sending ended");
                 // Whoever waits for the outcome does not wait for the peer to close.
                 let error = self.abort(association, error).await;
-                let rest = ready.get(sent..).unwrap_or_default();
+                let mut rest = ready.get(sent..).unwrap_or_default().iter();
+                if let Some((_, instance)) = rest.next() {
+                    self.tell(instance, Outcome::Broken(error.to_string())).await;
+                }
                 // What was not begun when it was stopped has not failed.
-                let begun = if self.stop.is_cancelled() { 1 } else { rest.len() };
-                self.fail(rest.iter().take(begun).map(|(_, instance)| instance), &error).await;
+                if !self.stop.is_cancelled() {
+                    self.fail(rest.map(|(_, instance)| instance), &error).await;
+                }
                 Err(error)
             }
         }

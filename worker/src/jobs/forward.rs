@@ -76,6 +76,9 @@ pub struct Delivery {
     /// How often that was asked in vain.
     #[serde(default)]
     pub rounds: u32,
+    /// Those under way when an association broke: they go behind the others, the one that broke it last at the end.
+    #[serde(default)]
+    pub broken: Vec<SopInstanceUid>,
 }
 
 impl Delivery {
@@ -130,14 +133,24 @@ impl Delivery {
                     Proof::Failed(_) => false,
                 }
         });
+        self.broken.retain(|instance| there.contains(instance));
         let gone = self.instances.keys().filter(|instance| !there.contains(instance)).count();
         self.total = (there.len() + gone) as u64;
     }
 
+    /// When it is its turn: one that breaks associations holds up nobody but those that do so, too.
+    fn turn_of(&self, instance: &SopInstanceUid) -> usize {
+        self.broken.iter().position(|broken| broken == instance).map_or(0, |place| place + 1)
+    }
+
     fn note(&mut self, instance: SopInstanceUid, sent: Sent) {
+        self.broken.retain(|broken| *broken != instance);
+        if matches!(sent, Sent::Broken(_)) {
+            self.broken.push(instance.clone());
+        }
         let proof = match sent {
             Sent::Delivered => Proof::Delivered,
-            Sent::Failed(why) => Proof::Failed(why),
+            Sent::Failed(why) | Sent::Broken(why) => Proof::Failed(why),
             Sent::Refused(why) => Proof::Refused(why),
         };
         self.instances.insert(instance, proof);
@@ -215,6 +228,7 @@ impl Forward {
             commits: false,
             transactions: Vec::new(),
             rounds: 0,
+            broken: Vec::new(),
         }))
     }
 
@@ -303,7 +317,8 @@ impl Job for Forward {
         delivery.commits = place.commits_within().is_some();
         delivery.look_at(&instances.iter().map(|instance| &instance.sop_instance).collect());
         let is_left = |instance: &&Instance| !delivery.is_settled(&instance.sop_instance);
-        let left: Vec<Instance> = instances.iter().filter(is_left).cloned().collect();
+        let mut left: Vec<Instance> = instances.iter().filter(is_left).cloned().collect();
+        left.sort_by_key(|instance| delivery.turn_of(&instance.sop_instance));
         let was_delivered = delivery.counts().0;
         far.of(delivery.total);
         far.add(delivery.total.saturating_sub(left.len() as u64));
@@ -336,3 +351,6 @@ impl Job for Forward {
         Err(Error::Remote(format!("{left} of {} instances are not delivered: {why}", delivery.total)))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -182,6 +182,7 @@ mod tests {
             commits: true,
             transactions: Vec::new(),
             rounds: 3,
+            broken: Vec::new(),
         }
     }
 
