@@ -18,7 +18,7 @@
 //! | `POST /peers/{aet}/echo` | C-ECHO: `{"milliseconds": 3}`, or 502 with what the peer did instead |
 //! | `GET /peers/{aet}/studies` | studies that a peer has, in the DICOM JSON Model: attributes as of QIDO-RS are keys, `limit` (100) |
 //! | `POST /peers/{aet}/retrieve` | `{"studies": ["1.2"]}` are fetched by a job; 202 |
-//! | `POST /peers/{aet}/send` | the same to a peer, at whatever hour; what was delivered is not sent again |
+//! | `POST /peers/{aet}/send` | the same to a peer, at whatever hour: what was not delivered, was refused, or is corrected since; with `"again": true` all of it |
 //! | `POST /peers/{aet}/import` | `{"since": "20200101", "until": …, "at-a-time": 2, "mib-s": 10}`: all of it comes over, by a job; 202 |
 //! | `GET /imports` | how far that is |
 //! | `GET /retrievals` | what is fetched and how far it is; `study`, or `after` a `name`; `limit` |
@@ -273,7 +273,7 @@ const SEND: &[Operation] = &[Operation::of(
     "Has studies sent to a peer or a STOW-RS service, at whatever hour",
     ORDERED,
 )
-.taking(STUDIES)];
+.taking(&[Media::new(JSON, Schema::One("ToBeSent"))])];
 const IMPORT: &[Operation] = &[Operation::of(
     "POST",
     "import",

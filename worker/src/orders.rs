@@ -33,12 +33,12 @@ impl Orders {
         self.take(Retrieve::of(peer, study, ORDER)?).await
     }
 
-    /// Has a study sent to a destination, as far as it has not been delivered.
+    /// Has a study sent to a destination, as far as it has not been delivered; `again`: all of it.
     ///
     /// # Errors
     /// When the index cannot be reached.
-    pub async fn send(&self, to: &AeTitle, study: &StudyInstanceUid) -> Result<()> {
-        self.take(Forward::by_order(to, study)?).await
+    pub async fn send(&self, to: &AeTitle, study: &StudyInstanceUid, again: bool) -> Result<()> {
+        self.take(Forward::by_order(to, study, again)?).await
     }
 
     /// Has another archive come over, study by study.

@@ -57,6 +57,15 @@ struct Asked {
     studies: Vec<StudyInstanceUid>,
 }
 
+/// Which studies are sent, and whether what was delivered is sent, too.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AskedSend {
+    studies: Vec<StudyInstanceUid>,
+    #[serde(default)]
+    again: bool,
+}
+
 pub(super) async fn studies(
     State(api): State<Api>,
     Named(aet): Named<String>,
@@ -119,7 +128,7 @@ pub(super) async fn retrieve(
     Named(aet): Named<String>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (peer, studies) = order(&api, &aet, request, Deed::Retrieve).await?;
+    let (peer, AskedSend { studies, .. }) = order(&api, &aet, request, Deed::Retrieve).await?;
     for study in &studies {
         api.exchange.orders.retrieve(&peer, study).await?;
     }
@@ -131,9 +140,9 @@ pub(super) async fn send(
     Named(aet): Named<String>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (peer, studies) = order(&api, &aet, request, Deed::Send).await?;
+    let (peer, AskedSend { studies, again }) = order(&api, &aet, request, Deed::Send).await?;
     for study in &studies {
-        api.exchange.orders.send(&peer, study).await?;
+        api.exchange.orders.send(&peer, study, again).await?;
     }
     Ok(object(StatusCode::ACCEPTED, &json!({ "peer": peer, "studies": studies })))
 }
@@ -207,12 +216,7 @@ enum Deed {
 }
 
 /// Who is asked for what, once it is known that the caller may.
-async fn order(
-    api: &Api,
-    aet: &str,
-    request: Request,
-    deed: Deed,
-) -> Result<(AeTitle, Vec<StudyInstanceUid>), Problem> {
+async fn order(api: &Api, aet: &str, request: Request, deed: Deed) -> Result<(AeTitle, AskedSend), Problem> {
     let action = match deed {
         Deed::Retrieve => "retrieve from",
         Deed::Send => "send to",
@@ -223,7 +227,13 @@ async fn order(
     if !session.caller().may(Action::Configure) {
         session.order(action, peer.to_string()).await?;
     }
-    let asked: Asked = json_body(&parts, body, MOST_BYTES, "an order").await?;
+    let asked: AskedSend = match deed {
+        Deed::Retrieve => {
+            let Asked { studies } = json_body(&parts, body, MOST_BYTES, "an order").await?;
+            AskedSend { studies, again: false }
+        }
+        Deed::Send => json_body(&parts, body, MOST_BYTES, "an order").await?,
+    };
     if asked.studies.is_empty() || asked.studies.len() > MOST_STUDIES {
         return Err(Problem::invalid(format!("an order is about 1 to {MOST_STUDIES} studies")));
     }
@@ -245,7 +255,7 @@ async fn order(
     for study in &asked.studies {
         session.order(&format!("{action} {peer}"), study.to_string()).await?;
     }
-    Ok((peer, asked.studies))
+    Ok((peer, asked))
 }
 
 pub(super) async fn retrievals(State(api): State<Api>, request: Request) -> Result<Response, Problem> {
@@ -272,7 +282,7 @@ pub(super) async fn deliveries(State(api): State<Api>, request: Request) -> Resu
         });
         let mut value = json!({
             "name": row.name, "destination": delivery.destination, "study": delivery.study, "by": delivery.by,
-            "state": if delivery.is_done() { "done" } else { "sending" }, "total": delivery.total,
+            "state": delivery.state(), "total": delivery.total,
             "delivered": delivered, "committed": delivery.commits.then(|| delivery.committed()), "failed": failed,
             "refused": refused, "why": why, "asked": row.made, "changed": row.written,
         });

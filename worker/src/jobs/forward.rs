@@ -6,7 +6,7 @@
 
 mod commit;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use dicom_store::model::{
@@ -21,8 +21,11 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
+use super::came::now;
 use super::complete::to_json;
+use super::retrieve::ORDER;
 use super::turns::Turns;
+use crate::commitment::forget;
 use crate::destination::{Destination, Destinations, Sent};
 use crate::job::{HowFar, Job, new_job};
 use crate::{Error, Result, clock};
@@ -79,6 +82,19 @@ pub struct Delivery {
     /// Those under way when an association broke: they go behind the others, the one that broke it last at the end.
     #[serde(default)]
     pub broken: Vec<SopInstanceUid>,
+    /// The acts that had corrected an instance when it was sent, of those that were corrected.
+    #[serde(default)]
+    pub corrected: BTreeMap<SopInstanceUid, String>,
+    /// When a person has ordered it last, as far as that was obeyed, in milliseconds since 1970.
+    #[serde(default)]
+    pub ordered: u64,
+}
+
+/// What tells how an instance is corrected from how it was or will be; `None` while it is as it came.
+fn correction_of(instance: &Instance) -> Option<String> {
+    let correction = instance.correction.as_ref()?;
+    let acts: Vec<String> = correction.acts().map(|act| act.to_string()).collect();
+    Some(acts.join(" "))
 }
 
 impl Delivery {
@@ -111,10 +127,37 @@ impl Delivery {
         self.total > 0 && delivered + refused >= self.total
     }
 
+    /// How it is, in a word: `sending`; and where that is over `done`, or `incomplete` or `refused` where the destination does
+    /// not take some or any of it.
+    pub fn state(&self) -> &'static str {
+        match self.counts() {
+            _ if !self.is_done() => "sending",
+            (_, _, 0) => "done",
+            (0, _, _) => "refused",
+            _ => "incomplete",
+        }
+    }
+
     /// Whether all of it is proven that will be.
     pub fn is_done(&self) -> bool {
         let (_, _, refused) = self.counts();
         self.is_sent() && (!self.commits || self.committed() + refused >= self.total)
+    }
+
+    /// Takes in what a person has ordered since: that what was refused is tried once more, or that all of it is sent again.
+    /// Gives whether there was such an order.
+    fn obey(&mut self, errand: &Errand) -> bool {
+        if errand.ordered <= self.ordered {
+            return false;
+        }
+        (self.ordered, self.rounds) = (errand.ordered, 0);
+        if errand.again {
+            self.instances.clear();
+            self.corrected.clear();
+        } else {
+            self.instances.retain(|_, proof| !matches!(proof, Proof::Refused(_)));
+        }
+        true
     }
 
     fn is_settled(&self, instance: &SopInstanceUid) -> bool {
@@ -123,7 +166,18 @@ impl Delivery {
     }
 
     /// The study consists of these now. Of what is gone only the proof stays: nothing is waited for that cannot be sent.
-    fn look_at(&mut self, there: &HashSet<&SopInstanceUid>) {
+    fn look_at(&mut self, instances: &[Instance]) {
+        // What was corrected since it was sent is sent anew.
+        for instance in instances {
+            if self.corrected.get(&instance.sop_instance) != correction_of(instance).as_ref() {
+                self.instances.remove(&instance.sop_instance);
+                self.corrected.remove(&instance.sop_instance);
+            }
+        }
+        self.consists_of(&instances.iter().map(|instance| &instance.sop_instance).collect());
+    }
+
+    fn consists_of(&mut self, there: &HashSet<&SopInstanceUid>) {
         let commits = self.commits;
         self.instances.retain(|instance, proof| {
             there.contains(instance)
@@ -134,6 +188,7 @@ impl Delivery {
                 }
         });
         self.broken.retain(|instance| there.contains(instance));
+        self.corrected.retain(|instance, _| there.contains(instance));
         let gone = self.instances.keys().filter(|instance| !there.contains(instance)).count();
         self.total = (there.len() + gone) as u64;
     }
@@ -143,7 +198,12 @@ impl Delivery {
         self.broken.iter().position(|broken| broken == instance).map_or(0, |place| place + 1)
     }
 
-    fn note(&mut self, instance: SopInstanceUid, sent: Sent) {
+    /// `correction`: as it was when it was sent.
+    fn note(&mut self, instance: SopInstanceUid, sent: Sent, correction: Option<&String>) {
+        match correction {
+            Some(correction) => self.corrected.insert(instance.clone(), correction.clone()),
+            None => self.corrected.remove(&instance),
+        };
         self.broken.retain(|broken| *broken != instance);
         if matches!(sent, Sent::Broken(_)) {
             self.broken.push(instance.clone());
@@ -173,6 +233,12 @@ pub struct Errand {
     by: String,
     /// Whether it waits for the hours in which the destination wants to be sent to.
     waits: bool,
+    /// When a person has ordered it, in milliseconds since 1970; 0 where nobody has.
+    #[serde(default)]
+    ordered: u64,
+    /// Everything is sent, also what was delivered.
+    #[serde(default)]
+    again: bool,
 }
 
 impl Forward {
@@ -191,17 +257,19 @@ impl Forward {
             study: study.clone(),
             by: format!("rule {rule}"),
             waits: true,
+            ordered: 0,
+            again: false,
         })
     }
 
-    /// The job of somebody who asked for it: it waits for no hours.
+    /// The job of somebody who asked for it: it waits for no hours, and what was refused is tried once more. `again`: what was
+    /// delivered is sent, too.
     ///
     /// # Errors
     /// As [`new_job`].
-    pub fn by_order(destination: &AeTitle, study: &StudyInstanceUid) -> Result<NewJob> {
+    pub fn by_order(destination: &AeTitle, study: &StudyInstanceUid, again: bool) -> Result<NewJob> {
         let (destination, study) = (destination.clone(), study.clone());
-        let job = Self::order(Errand { destination, study, by: "order".to_owned(), waits: false })?;
-        Ok(NewJob { priority: Priority::Awaited, ..job })
+        Self::order(Errand { destination, study, by: ORDER.to_owned(), waits: false, ordered: now(), again })
     }
 
     fn order(errand: Errand) -> Result<NewJob> {
@@ -211,8 +279,16 @@ impl Forward {
     fn later(errand: Errand, delay: Duration) -> Result<NewJob> {
         let name = Delivery::name(&errand.study, &errand.destination);
         // What a rule sends in its hours takes nothing of what somebody wants now, and is not forgotten for it.
-        let key = if errand.waits { format!("{name} by rule") } else { name };
-        new_job::<Self>(key, &errand, delay)
+        let key = match &errand {
+            Errand { waits: true, .. } => format!("{name} by rule"),
+            // Nor does an order that sends what is left take the place of one that sends everything.
+            Errand { again: true, .. } => format!("{name} again"),
+            _ => name,
+        };
+        let job = new_job::<Self>(key, &errand, delay)?;
+        // A person waits for what a person has ordered, however often it has to wait itself.
+        let priority = if errand.ordered > 0 { Priority::Awaited } else { job.priority };
+        Ok(NewJob { priority, ..job })
     }
 
     async fn delivery(&self, errand: &Errand) -> Result<Delivery> {
@@ -229,7 +305,20 @@ impl Forward {
             transactions: Vec::new(),
             rounds: 0,
             broken: Vec::new(),
+            corrected: BTreeMap::new(),
+            ordered: 0,
         }))
+    }
+
+    /// Keeps that an order was taken in. What the destination reports of what it was sent before proves nothing of what it is
+    /// sent again.
+    async fn obeyed(&self, errand: &Errand, delivery: &mut Delivery) -> Result<()> {
+        let reports = if errand.again { std::mem::take(&mut delivery.transactions) } else { Vec::new() };
+        self.keep(delivery).await?;
+        for transaction in &reports {
+            forget(&self.work, transaction).await?;
+        }
+        Ok(())
     }
 
     async fn keep(&self, delivery: &Delivery) -> Result<()> {
@@ -248,6 +337,8 @@ impl Forward {
         let stop = CancellationToken::new();
         let (told, mut heard) = mpsc::channel(OUTCOMES);
         let sending = destination.send(&self.session, left, told, &stop);
+        let corrections: HashMap<&SopInstanceUid, String> =
+            left.iter().filter_map(|one| Some((&one.sop_instance, correction_of(one)?))).collect();
         let noting = async {
             let end = Instant::now() + SLICE;
             let (mut waiting, mut since) = (0_usize, Instant::now());
@@ -258,7 +349,8 @@ impl Forward {
                             if waiting == 0 {
                                 since = Instant::now();
                             }
-                            delivery.note(instance, sent);
+                            let correction = corrections.get(&instance);
+                            delivery.note(instance, sent, correction);
                             far.add(1);
                             waiting += 1;
                         }
@@ -294,6 +386,9 @@ impl Job for Forward {
             return Ok(self.work.enqueue(&[Self::later(errand, AGAIN)?]).await?);
         };
         let mut delivery = self.delivery(&errand).await?;
+        if delivery.obey(&errand) {
+            self.obeyed(&errand, &mut delivery).await?;
+        }
         if let Some(rest) = self.hear(&mut delivery).await? {
             return Ok(self.work.enqueue(&[Self::later(errand, rest)?]).await?);
         }
@@ -315,7 +410,7 @@ impl Job for Forward {
             Error::Remote(format!("{destination} is nothing that anything may be sent to"))
         })?;
         delivery.commits = place.commits_within().is_some();
-        delivery.look_at(&instances.iter().map(|instance| &instance.sop_instance).collect());
+        delivery.look_at(&instances);
         let is_left = |instance: &&Instance| !delivery.is_settled(&instance.sop_instance);
         let mut left: Vec<Instance> = instances.iter().filter(is_left).cloned().collect();
         left.sort_by_key(|instance| delivery.turn_of(&instance.sop_instance));

@@ -56,6 +56,8 @@ impl Forward {
             study: asked.study.clone(),
             by: asked.by.clone(),
             waits: false,
+            ordered: 0,
+            again: false,
         })
     }
 
@@ -183,6 +185,8 @@ mod tests {
             transactions: Vec::new(),
             rounds: 3,
             broken: Vec::new(),
+            corrected: BTreeMap::new(),
+            ordered: 0,
         }
     }
 
@@ -236,7 +240,7 @@ mod tests {
             [("1.1", Proof::Committed), ("1.2", Proof::Delivered), ("1.3", failed.clone()), ("1.4", failed)];
         let mut delivery = delivery(&proofs);
         let there = uid("1.4");
-        delivery.look_at(&[&there].into());
+        delivery.consists_of(&[&there].into());
         let left: Vec<_> = delivery.instances.keys().map(|uid| uid.as_str()).collect();
         assert_eq!((left, delivery.total), (vec!["1.1", "1.4"], 2));
         // What was proven of the one that is gone is no proof of the one that is there.

@@ -3,6 +3,7 @@ use std::sync::{Arc, Mutex};
 use dicom_store::fixture::{self, ct};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use serde_json::json;
 
 use super::*;
 use crate::remote::fake::FakeRemotes;
@@ -121,4 +122,90 @@ async fn an_instance_that_breaks_the_association_holds_up_no_other() {
     assert_eq!(scene.place.got(), [poison]);
     let done = scene.delivery().await;
     assert!(done.is_done() && done.broken.is_empty(), "{done:?}");
+}
+
+#[tokio::test]
+async fn what_was_refused_is_sent_once_more_when_a_person_orders_it() {
+    let scene = Scene::of(2).await;
+    *scene.place.refuses.lock().unwrap() = true;
+    let by_rule = Forward::by_rule(&ws(), &scene.study, "on").unwrap();
+    scene.run(&by_rule).await.unwrap();
+    assert_eq!(scene.delivery().await.state(), "refused");
+    *scene.place.refuses.lock().unwrap() = false;
+    scene.run(&by_rule).await.unwrap();
+    assert!(scene.place.got().is_empty(), "a rule takes it for what it is");
+    let order = Forward::by_order(&ws(), &scene.study, false).unwrap();
+    scene.run(&order).await.unwrap();
+    assert_eq!((scene.place.got(), scene.delivery().await.state()), (scene.instances.clone(), "done"));
+}
+
+#[tokio::test]
+async fn all_of_it_is_sent_again_once_for_each_order_that_says_so() {
+    let scene = Scene::of(2).await;
+    scene.run(&Forward::by_order(&ws(), &scene.study, false).unwrap()).await.unwrap();
+    assert_eq!(scene.place.got(), scene.instances);
+    let later = now();
+    while now() <= later {
+        tokio::task::yield_now().await;
+    }
+    scene.run(&Forward::by_order(&ws(), &scene.study, false).unwrap()).await.unwrap();
+    assert!(scene.place.got().is_empty());
+    let again = Forward::by_order(&ws(), &scene.study, true).unwrap();
+    scene.run(&again).await.unwrap();
+    assert_eq!(scene.place.got(), scene.instances);
+    scene.run(&again).await.unwrap();
+    assert!(scene.place.got().is_empty(), "a job that is run twice obeys once");
+}
+
+#[tokio::test]
+async fn what_is_corrected_since_is_sent_anew() {
+    let scene = Scene::of(2).await;
+    let order = Forward::by_order(&ws(), &scene.study, false).unwrap();
+    scene.run(&order).await.unwrap();
+    assert_eq!(scene.place.got(), scene.instances);
+    let correct =
+        json!({"kind": "correct-study", "study": scene.study, "values": {"StudyDescription": "CT"}});
+    let correct: dicom_store::Order = serde_json::from_value(correct).unwrap();
+    scene.session.act(&correct, "a typing error").await.unwrap();
+    scene.run(&order).await.unwrap();
+    assert_eq!(scene.place.got(), scene.instances);
+    assert!(scene.delivery().await.is_done());
+    scene.run(&order).await.unwrap();
+    assert!(scene.place.got().is_empty(), "once for each correction");
+}
+
+#[tokio::test]
+async fn an_order_of_a_person_stays_before_others_when_it_waits_for_its_turn() {
+    let scene = Scene::of(1).await;
+    let _turn = scene.forward.turns.take(&ws(), scene.study.as_str()).unwrap();
+    for job in [
+        Forward::by_order(&ws(), &scene.study, false).unwrap(),
+        Forward::by_rule(&ws(), &scene.study, "on").unwrap(),
+    ] {
+        let errand: Errand = serde_json::from_str(&job.payload).unwrap();
+        assert_eq!(Forward::later(errand, AGAIN).unwrap().priority, job.priority, "{}", job.payload);
+    }
+    let order = Forward::by_order(&ws(), &scene.study, false).unwrap();
+    assert_eq!(order.priority, Priority::Awaited);
+    scene.run(&order).await.unwrap();
+    let steered =
+        scene.session.jobs(&dicom_store::queue::JobQuery { limit: 10, ..Default::default() }).await.unwrap();
+    assert_eq!(steered.iter().map(|job| job.priority).collect::<Vec<_>>(), [Priority::Awaited]);
+}
+
+#[test]
+fn a_destination_that_takes_some_of_it_has_it_incomplete() {
+    let refused = || Proof::Refused("no such class".to_owned());
+    let state = |proofs: &[Proof], total| {
+        let named =
+            proofs.iter().enumerate().map(|(n, proof)| (format!("1.{n}").parse().unwrap(), proof.clone()));
+        let instances = named.collect();
+        let line =
+            json!({"destination": "WS", "study": "1.2", "by": "order", "total": total, "instances": {}});
+        Delivery { instances, ..serde_json::from_value(line).unwrap() }.state()
+    };
+    assert_eq!(state(&[Proof::Delivered, refused()], 2), "incomplete");
+    assert_eq!(state(&[refused()], 1), "refused");
+    assert_eq!(state(&[Proof::Delivered], 1), "done");
+    assert_eq!(state(&[refused()], 2), "sending");
 }
