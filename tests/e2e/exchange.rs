@@ -236,8 +236,14 @@ async fn an_old_archive_comes_over_while_the_server_runs() -> Result<()> {
     let studies: Vec<Synthetic> = (30..36).flat_map(|number| numbered(number, 3)).collect();
     orthanc.store(&write_all(&studies, &pacs.scratch("from")?)?).await?;
     let web = pacs.web();
-    let wrong = web.post_json("/api/v1/peers/ORTHANC/import", &json!({"since": "yesterday"})).await?;
-    assert_eq!(wrong.status.as_u16(), 400);
+    for wrong in [
+        json!({"since": "yesterday"}),
+        json!({"until": "20251399"}),
+        json!({"since": "20250101", "until": "20240101"}),
+    ] {
+        let answer = web.post_json("/api/v1/peers/ORTHANC/import", &wrong).await?;
+        assert_eq!(answer.status.as_u16(), 400, "{wrong}");
+    }
     let answer = web.post_json("/api/v1/peers/ORTHANC/import", &json!({"at-a-time": 3})).await?;
     assert_eq!(answer.status.as_u16(), 202, "{answer:?}");
     let import = until("an import that is through", LIMIT, async || {

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use chrono::{Days, Local, NaiveDate};
 use dicom::dictionary_std::tags;
-use dicom_store::model::{AeTitle, Attributes, ErrorKind, Resource, SopInstanceUid, StudyInstanceUid, VR};
+use dicom_store::model::{
+    AeTitle, Attributes, Error as StoreError, ErrorKind, Resource, SopInstanceUid, StudyInstanceUid, VR,
+};
 use dicom_store::register::Entry;
 use dicom_store::{Session, Work};
 use futures_util::stream::{self, StreamExt};
@@ -50,6 +52,31 @@ pub struct Order {
     pub at_a_time: usize,
     /// Bytes a second, at the most; as fast as it goes without.
     pub bytes_a_second: Option<u64>,
+}
+
+/// The first and the last Study Date of an order, where it names them.
+///
+/// # Errors
+/// `Invalid` when one is no date, or the first is later than the last.
+pub fn dates(
+    since: Option<&str>,
+    until: Option<&str>,
+) -> dicom_store::Result<(Option<NaiveDate>, Option<NaiveDate>)> {
+    let (first, last) = (since.map(date).transpose()?, until.map(date).transpose()?);
+    if let (Some(first), Some(last)) = (first, last)
+        && first > last
+    {
+        let (first, last) = (first.format("%Y%m%d"), last.format("%Y%m%d"));
+        let what = format!("since {first} is later than until {last}: no study is of both");
+        return Err(StoreError::invalid(what));
+    }
+    Ok((first, last))
+}
+
+fn date(text: &str) -> dicom_store::Result<NaiveDate> {
+    let is_eight_digits = text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_digit());
+    let date = NaiveDate::parse_from_str(text, "%Y%m%d").ok().filter(|_| is_eight_digits);
+    date.ok_or_else(|| StoreError::invalid(format!("{text:?} is no date of the form YYYYMMDD")))
 }
 
 /// A study of the old archive, as the register has it.
@@ -136,10 +163,10 @@ impl Migration<'_> {
     /// Does it; tells of each study, and whether it was complete before.
     ///
     /// # Errors
-    /// When the register cannot be written.
+    /// When the register cannot be written, and as [`dates`].
     pub async fn run(&self, tell: impl Fn(&Migrated, bool)) -> Result<Counts> {
         let mut counts = Counts::default();
-        let listed = self.list(&mut counts).await;
+        let listed = self.list(&mut counts).await?;
         counts.studies = listed.len() as u64;
         info!(peer = %self.order.peer, studies = listed.len(), "studies of the old archive listed");
         let pace = Pace::new(self.order.bytes_a_second);
@@ -159,15 +186,14 @@ impl Migration<'_> {
     }
 
     /// Everything that the order is about, by UID. What was not answered is counted.
-    async fn list(&self, counts: &mut Counts) -> Vec<Listed> {
-        let date = |text: &Option<String>| {
-            text.as_ref().and_then(|text| NaiveDate::parse_from_str(text, "%Y%m%d").ok())
-        };
-        let first = date(&self.order.since).or(NaiveDate::from_ymd_opt(FIRST_YEAR, 1, 1));
+    async fn list(&self, counts: &mut Counts) -> Result<Vec<Listed>> {
+        let (since, until) = dates(self.order.since.as_deref(), self.order.until.as_deref())?;
         let tomorrow = Local::now().date_naive() + Days::new(1);
-        let last = date(&self.order.until).unwrap_or(tomorrow);
+        let earliest = NaiveDate::from_ymd_opt(FIRST_YEAR, 1, 1).unwrap_or(tomorrow);
+        let first = since.unwrap_or_else(|| earliest.min(until.unwrap_or(earliest)));
+        let last = until.unwrap_or_else(|| tomorrow.max(first));
         let mut found = BTreeMap::new();
-        let mut ranges: Vec<(NaiveDate, NaiveDate)> = first.map(|first| (first, last)).into_iter().collect();
+        let mut ranges = vec![(first, last)];
         while let Some((from, to)) = ranges.pop() {
             if self.stop.is_cancelled() {
                 break;
@@ -196,7 +222,7 @@ impl Migration<'_> {
             // Those without a date, as far as the peer gives all in one answer.
             self.ask("", None, &mut found, counts).await;
         }
-        found.into_values().collect()
+        Ok(found.into_values().collect())
     }
 
     /// Asks for a range of dates; gives how many answers there were, and whether these are all.
@@ -383,6 +409,20 @@ mod tests {
         assert!(!counts.is_complete());
         assert!(Counts { complete: 3, ..counts }.is_complete());
         assert!(!Counts { complete: 3, unanswered: 1, ..counts }.is_complete());
+    }
+
+    #[test]
+    fn an_order_names_real_dates_the_first_one_first() {
+        let day = |day| NaiveDate::from_ymd_opt(2024, 2, day);
+        assert_eq!(dates(Some("20240228"), Some("20240229")).unwrap(), (day(28), day(29)));
+        assert_eq!(dates(None, Some("20240229")).unwrap(), (None, day(29)));
+        let refused = |since, until| dates(since, until).unwrap_err().to_string();
+        assert!(refused(Some("20251399"), None).contains("\"20251399\" is no date of the form YYYYMMDD"));
+        for wrong in ["20230229", "2024022", "2024-2-9", "+2024229", "yesterday"] {
+            assert!(refused(None, Some(wrong)).contains("is no date"), "{wrong}");
+        }
+        let turned = refused(Some("20250101"), Some("20240101"));
+        assert!(turned.contains("since 20250101 is later than until 20240101"), "{turned}");
     }
 
     #[test]

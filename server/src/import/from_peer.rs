@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
-use worker::migrate::{Migrated, Migration, Order};
+use worker::migrate::{Migrated, Migration, Order, dates};
 use worker::{CpuPool, Remotes as _};
 
 use crate::config::Config;
@@ -46,10 +46,7 @@ pub(crate) async fn import(
     stop: CancellationToken,
     say: impl Fn(&str),
 ) -> anyhow::Result<ExitCode> {
-    for date in [&asked.since, &asked.until].into_iter().flatten() {
-        let is_date = date.len() == 8 && date.bytes().all(|byte| byte.is_ascii_digit());
-        anyhow::ensure!(is_date, "{date} is no date of the form YYYYMMDD");
-    }
+    dates(asked.since.as_deref(), asked.until.as_deref())?;
     let peer = peer(&config, &asked.from).await?;
     config.dimse.peers.retain(|known| known.ae_title != peer.ae_title);
     config.dimse.peers.push(peer.clone());

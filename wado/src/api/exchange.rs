@@ -14,7 +14,7 @@ use worker::jobs::bring_over::{IMPORT, Import};
 use worker::jobs::complete::{COMPLETE, Completed};
 use worker::jobs::forward::{DELIVERY, Delivery, Proof};
 use worker::jobs::retrieve::{RETRIEVAL, Retrieval};
-use worker::migrate::Order;
+use worker::migrate::{Order, dates};
 
 use super::peers::object;
 use super::{Api, Page, answer, json_body};
@@ -175,11 +175,7 @@ pub(super) async fn import(
         session.order("import from", peer.to_string()).await?;
     }
     let asked: AskedImport = json_body(&parts, body, MOST_BYTES, "an order").await?;
-    for date in [&asked.since, &asked.until].into_iter().flatten() {
-        if date.len() != 8 || !date.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(Problem::invalid("since and until are dates of the form YYYYMMDD"));
-        }
-    }
+    dates(asked.since.as_deref(), asked.until.as_deref())?;
     let Some(known) = api.exchange.remotes.peer(&peer).await else {
         return Err(Problem::not_found(format!("there is no peer {peer}")));
     };
