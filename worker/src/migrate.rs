@@ -1,17 +1,16 @@
 //! An old archive comes over: study by study, counted, and again until nothing is missing.
 //!
-//! Which studies there are is asked by ranges of dates, halved until the answers are few: an old archive cuts long answers
-//! off, some without a word. What became of each study is noted in the register, so that whoever is stopped goes on where
+//! Which studies there are is asked until no answer may hide any (`listing`). What became of each study is noted in the register, so that whoever is stopped goes on where
 //! it was; what is complete, and of which the peer has no more than before, is not asked about again.
 
-use std::collections::BTreeMap;
+mod listing;
+
 use std::fmt;
 use std::time::Duration;
 
 use chrono::{Days, Local, NaiveDate};
-use dicom::dictionary_std::tags;
 use dicom_store::model::{
-    AeTitle, Attributes, Error as StoreError, ErrorKind, Resource, SopInstanceUid, StudyInstanceUid, VR,
+    AeTitle, Error as StoreError, ErrorKind, Resource, SopInstanceUid, StudyInstanceUid,
 };
 use dicom_store::register::Entry;
 use dicom_store::{Session, Work};
@@ -19,7 +18,9 @@ use futures_util::stream::{self, StreamExt};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::warn;
+
+use listing::{Listed, Listing};
 
 use crate::Result;
 use crate::jobs::to_json;
@@ -27,10 +28,6 @@ use crate::remote::{Fetched, Remotes};
 
 /// The kind of its lines in the register.
 pub const MIGRATION: &str = "migration";
-/// A range of dates with as many answers as this, or more, is asked for again in halves.
-const FEW: usize = 100;
-/// Answers to one question, at the most.
-const MOST: usize = 100_000;
 /// Before the first digital image.
 const FIRST_YEAR: i32 = 1970;
 /// Times that a question or a study is tried before it is given up for this time.
@@ -118,7 +115,7 @@ pub struct Counts {
     pub here: u64,
     /// Instances that are not here.
     pub missing: u64,
-    /// Questions that the peer did not answer: there may be more studies.
+    /// Questions that the peer did not answer, or maybe not in full: there may be more studies.
     pub unanswered: u64,
 }
 
@@ -135,7 +132,7 @@ impl fmt::Display for Counts {
         write!(f, "{complete} of {studies} studies complete ({known} of them before), ")?;
         write!(f, "{here} of {expected} instances here, {missing} missing")?;
         if *unanswered > 0 {
-            write!(f, "; {unanswered} questions were not answered, there may be more studies")?;
+            write!(f, "; {unanswered} questions were not answered in full, there may be more studies")?;
         }
         Ok(())
     }
@@ -152,13 +149,6 @@ pub struct Migration<'a> {
     pub stop: &'a CancellationToken,
 }
 
-/// What the peer said of a study when it was asked which there are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Listed {
-    study: StudyInstanceUid,
-    instances: Option<u64>,
-}
-
 impl Migration<'_> {
     /// Does it; tells of each study, and whether it was complete before.
     ///
@@ -167,8 +157,17 @@ impl Migration<'_> {
     pub async fn run(&self, tell: impl Fn(&Migrated, bool)) -> Result<Counts> {
         let mut counts = Counts::default();
         let listed = self.list(&mut counts).await?;
-        counts.studies = listed.len() as u64;
-        info!(peer = %self.order.peer, studies = listed.len(), "studies of the old archive listed");
+        self.bring(listed, &mut counts, tell).await?;
+        Ok(counts)
+    }
+
+    /// Brings these over, and counts.
+    pub(crate) async fn bring(
+        &self,
+        listed: Vec<Listed>,
+        counts: &mut Counts,
+        tell: impl Fn(&Migrated, bool),
+    ) -> Result<()> {
         let pace = Pace::new(self.order.bytes_a_second);
         let results = stream::iter(listed).map(|listed| self.study(listed, &pace));
         let mut results = std::pin::pin!(results.buffer_unordered(self.order.at_a_time.max(1)));
@@ -182,74 +181,24 @@ impl Migration<'_> {
             counts.missing += lacks.max(migrated.missing.len() as u64);
             tell(&migrated, was_complete);
         }
-        Ok(counts)
+        Ok(())
     }
 
-    /// Everything that the order is about, by UID. What was not answered is counted.
-    async fn list(&self, counts: &mut Counts) -> Result<Vec<Listed>> {
+    /// Everything that the order is about, by UID. What was not answered in full is counted.
+    pub(crate) async fn list(&self, counts: &mut Counts) -> Result<Vec<Listed>> {
         let (since, until) = dates(self.order.since.as_deref(), self.order.until.as_deref())?;
         let tomorrow = Local::now().date_naive() + Days::new(1);
         let earliest = NaiveDate::from_ymd_opt(FIRST_YEAR, 1, 1).unwrap_or(tomorrow);
         let first = since.unwrap_or_else(|| earliest.min(until.unwrap_or(earliest)));
         let last = until.unwrap_or_else(|| tomorrow.max(first));
-        let mut found = BTreeMap::new();
-        let mut ranges = vec![(first, last)];
-        while let Some((from, to)) = ranges.pop() {
-            if self.stop.is_cancelled() {
-                break;
-            }
-            if from > to {
-                continue;
-            }
-            let (count, is_all) = self.ask(&range(from, to), None, &mut found, counts).await;
-            if count < FEW && is_all {
-                continue;
-            }
-            if from == to {
-                // A day with many: by the hour, and what has no time is among those that came already.
-                for hour in 0..24 {
-                    self.ask(&range(from, to), Some(hour), &mut found, counts).await;
-                }
-                continue;
-            }
-            let days = (to - from).num_days();
-            let middle = from + Days::new(u64::try_from(days / 2).unwrap_or(0));
-            // The newest first: they are wanted soonest.
-            ranges.push((from, middle));
-            ranges.push((middle + Days::new(1), to));
+        let mut listing = Listing::new(&self.order.peer, self.remotes, self.stop);
+        listing.dates(first, last).await;
+        if since.is_none() && until.is_none() {
+            listing.without_date().await;
         }
-        if self.order.since.is_none() && self.order.until.is_none() && !self.stop.is_cancelled() {
-            // Those without a date, as far as the peer gives all in one answer.
-            self.ask("", None, &mut found, counts).await;
-        }
-        Ok(found.into_values().collect())
-    }
-
-    /// Asks for a range of dates; gives how many answers there were, and whether these are all.
-    async fn ask(
-        &self,
-        dates: &str,
-        hour: Option<u8>,
-        found: &mut BTreeMap<StudyInstanceUid, Listed>,
-        counts: &mut Counts,
-    ) -> (usize, bool) {
-        let keys = keys(dates, hour);
-        for attempt in 1..=TRIES {
-            match self.remotes.search(&self.order.peer, &keys, MOST).await {
-                Ok(answer) => {
-                    let listed = answer.rows.iter().filter_map(listed);
-                    found.extend(listed.map(|listed| (listed.study.clone(), listed)));
-                    return (answer.rows.len(), answer.is_all);
-                }
-                Err(error) => warn!(peer = %self.order.peer, %error, attempt, "a question was not answered"),
-            }
-            if self.stop.is_cancelled() {
-                break;
-            }
-            tokio::time::sleep(REST).await;
-        }
-        counts.unanswered += 1;
-        (0, true)
+        let (listed, unanswered) = listing.end();
+        (counts.studies, counts.unanswered) = (listed.len() as u64, unanswered);
+        Ok(listed)
     }
 
     /// One study; gives what is known of it then, and whether it was complete before. `None` when it was stopped.
@@ -339,29 +288,6 @@ impl Migration<'_> {
     }
 }
 
-fn range(from: NaiveDate, to: NaiveDate) -> String {
-    let (from, to) = (from.format("%Y%m%d"), to.format("%Y%m%d"));
-    format!("{from}-{to}")
-}
-
-fn keys(dates: &str, hour: Option<u8>) -> Attributes {
-    let mut keys = Attributes::new();
-    keys.put_text(tags::STUDY_DATE, VR::DA, dates);
-    if let Some(hour) = hour {
-        keys.put_text(tags::STUDY_TIME, VR::TM, &format!("{hour:02}0000-{hour:02}5959.999999"));
-    }
-    keys.put_text(tags::QUERY_RETRIEVE_LEVEL, VR::CS, "STUDY");
-    keys.put_empty(tags::STUDY_INSTANCE_UID, VR::UI);
-    keys.put_empty(tags::NUMBER_OF_STUDY_RELATED_INSTANCES, VR::IS);
-    keys
-}
-
-fn listed(row: &Attributes) -> Option<Listed> {
-    let study = StudyInstanceUid::parse(row.uid(tags::STUDY_INSTANCE_UID)?).ok()?;
-    let instances = row.int(tags::NUMBER_OF_STUDY_RELATED_INSTANCES);
-    Some(Listed { study, instances: instances.and_then(|count| u64::try_from(count).ok()) })
-}
-
 /// How fast it may be, all studies together.
 struct Pace {
     bytes_a_second: Option<u64>,
@@ -423,13 +349,5 @@ mod tests {
         }
         let turned = refused(Some("20250101"), Some("20240101"));
         assert!(turned.contains("since 20250101 is later than until 20240101"), "{turned}");
-    }
-
-    #[test]
-    fn a_day_with_many_is_asked_for_by_the_hour() {
-        let day = NaiveDate::from_ymd_opt(2026, 3, 1).unwrap();
-        let keys = keys(&range(day, day), Some(7));
-        assert_eq!(keys.text(tags::STUDY_DATE).as_deref(), Some("20260301-20260301"));
-        assert_eq!(keys.text(tags::STUDY_TIME).as_deref(), Some("070000-075959.999999"));
     }
 }

@@ -1,7 +1,7 @@
 //! An old archive comes over while the server runs: some minutes at a time, so that a restart loses nothing.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dicom_store::model::AeTitle;
 use dicom_store::queue::{NewJob, Priority};
@@ -18,8 +18,11 @@ use crate::{Error, Result};
 
 /// The kind of its lines in the register.
 pub const IMPORT: &str = "import";
-/// How long one run goes on before what it has done is summed up.
+/// How long one run goes on, once it is known which studies there are, before what it has done is summed up: so long at
+/// least, and several times as long as it took to list them.
 const SLICE: Duration = Duration::from_secs(600);
+const LONGEST_SLICE: Duration = Duration::from_secs(3 * 3600);
+const TIMES_THE_LIST: u32 = 4;
 
 /// How far an import is, as the register has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,17 +88,20 @@ impl Job for BringOver {
             work: &self.work,
             stop: &stop,
         };
-        let running = migration.run(|_, _| far.add(1));
+        let (begun, mut counts) = (Instant::now(), Counts::default());
+        let listed = migration.list(&mut counts).await?;
+        let slice = (begun.elapsed() * TIMES_THE_LIST).clamp(SLICE, LONGEST_SLICE);
+        let running = migration.bring(listed, &mut counts, |_, _| far.add(1));
         let clock = async {
-            tokio::time::sleep(SLICE).await;
+            tokio::time::sleep(slice).await;
             stop.cancel();
             // What is under way is finished, and the run ends by itself.
             std::future::pending::<()>().await;
         };
-        let counts = tokio::select! {
-            counts = running => counts?,
-            () = clock => return Err(Error::TimeLimit(SLICE)),
-        };
+        tokio::select! {
+            brought = running => brought?,
+            () = clock => return Err(Error::TimeLimit(slice)),
+        }
         let was_stopped = stop.is_cancelled();
         Self::keep(&self.work, &order, Some(counts), !was_stopped).await?;
         if was_stopped {

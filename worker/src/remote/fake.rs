@@ -20,6 +20,7 @@ pub(crate) struct FakeRemotes {
     pub(crate) search: Search,
     pub(crate) fetch: Fetch,
     pub(crate) place: Option<Arc<dyn Destination>>,
+    pub(crate) answers_echo: bool,
 }
 
 fn no_answer() -> Error {
@@ -30,7 +31,7 @@ impl Default for FakeRemotes {
     fn default() -> Self {
         let search: Search = Box::new(|_| Err(no_answer()));
         let fetch: Fetch = Box::new(|_| async { Err(no_answer()) }.boxed());
-        Self { search, fetch, place: None }
+        Self { search, fetch, place: None, answers_echo: true }
     }
 }
 
@@ -44,7 +45,7 @@ impl Remotes for FakeRemotes {
     }
 
     fn echo<'a>(&'a self, _: &'a AeTitle) -> BoxFuture<'a, Result<Duration>> {
-        async { Ok(Duration::ZERO) }.boxed()
+        async { if self.answers_echo { Ok(Duration::ZERO) } else { Err(no_answer()) } }.boxed()
     }
 
     fn search<'a>(&'a self, _: &'a AeTitle, keys: &'a Attributes, _: usize) -> BoxFuture<'a, Result<Found>> {
