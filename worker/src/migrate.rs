@@ -1,7 +1,8 @@
 //! An old archive comes over: study by study, counted, and again until nothing is missing.
 //!
-//! Which studies there are is asked until no answer may hide any (`listing`). What became of each study is noted in the register, so that whoever is stopped goes on where
-//! it was; what is complete, and of which the peer has no more than before, is not asked about again.
+//! Which studies there are is asked until no answer may hide any (`listing`). What became of each study is noted in the
+//! register, so that whoever is stopped goes on where it was; what is complete, and of which the peer has no more than before,
+//! is not asked about again as long as all of it is here.
 
 mod listing;
 
@@ -20,9 +21,10 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use listing::{Listed, Listing};
-
+use self::listing::{Listed, Listing};
 use crate::Result;
+use crate::digest::digest_of;
+use crate::jobs::came::Came;
 use crate::jobs::to_json;
 use crate::remote::{Fetched, Remotes};
 
@@ -33,6 +35,8 @@ const FIRST_YEAR: i32 = 1970;
 /// Times that a question or a study is tried before it is given up for this time.
 const TRIES: u32 = 3;
 const REST: Duration = Duration::from_secs(2);
+/// Deleted instances of one study that are counted.
+const MOST_DELETED: u32 = 1_000_000;
 /// Instances that a line of the register names as missing.
 const MOST_NAMED: usize = 1000;
 
@@ -89,14 +93,20 @@ pub struct Migrated {
     pub digest: String,
     /// Why it was given up last.
     pub error: Option<String>,
+    /// Instances that were here and that somebody has deleted or rejected here since: they are not brought again.
+    #[serde(default)]
+    pub deleted: u64,
+    /// When it brought something last.
+    #[serde(default)]
+    pub came: Option<Came>,
 }
 
 impl Migrated {
-    /// Whether all is here that the peer has.
+    /// Whether all is here that the peer has, but for what was deleted here.
     pub fn is_complete(&self) -> bool {
         self.error.is_none()
             && self.missing.is_empty()
-            && self.expected.is_some_and(|expected| self.here >= expected)
+            && self.expected.is_some_and(|expected| self.here + self.deleted >= expected)
     }
 }
 
@@ -115,6 +125,9 @@ pub struct Counts {
     pub here: u64,
     /// Instances that are not here.
     pub missing: u64,
+    /// Instances that were here and were deleted here since.
+    #[serde(default)]
+    pub deleted: u64,
     /// Questions that the peer did not answer, or maybe not in full: there may be more studies.
     pub unanswered: u64,
 }
@@ -128,9 +141,12 @@ impl Counts {
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { studies, complete, known, expected, here, missing, unanswered } = self;
+        let Self { studies, complete, known, expected, here, missing, deleted, unanswered } = self;
         write!(f, "{complete} of {studies} studies complete ({known} of them before), ")?;
         write!(f, "{here} of {expected} instances here, {missing} missing")?;
+        if *deleted > 0 {
+            write!(f, ", {deleted} deleted here since they came")?;
+        }
         if *unanswered > 0 {
             write!(f, "; {unanswered} questions were not answered in full, there may be more studies")?;
         }
@@ -177,7 +193,8 @@ impl Migration<'_> {
             counts.known += u64::from(was_complete);
             counts.expected += migrated.expected.unwrap_or(0);
             counts.here += migrated.here;
-            let lacks = migrated.expected.unwrap_or(0).saturating_sub(migrated.here);
+            counts.deleted += migrated.deleted;
+            let lacks = migrated.expected.unwrap_or(0).saturating_sub(migrated.here + migrated.deleted);
             counts.missing += lacks.max(migrated.missing.len() as u64);
             tell(&migrated, was_complete);
         }
@@ -207,19 +224,42 @@ impl Migration<'_> {
             return Ok(None);
         }
         let name = format!("{} {}", listed.study, self.order.peer);
-        let before = self.work.registered_as(MIGRATION, &name).await?;
-        let before = before.and_then(|row| serde_json::from_str::<Migrated>(&row.body).ok());
-        if let Some(before) = before
+        let line = self.work.registered_as(MIGRATION, &name).await?;
+        let came = line.as_ref().and_then(Came::of_line);
+        let before = line.and_then(|row| serde_json::from_str::<Migrated>(&row.body).ok());
+        let here = self.here(&listed.study).await?;
+        if let Some(before) = &before
             && before.is_complete()
             && listed.instances.is_none_or(|now| before.expected.is_some_and(|then| now <= then))
+            && let Some(still) = self.still(before, &here).await?
         {
-            return Ok(Some((before, true)));
+            if still != *before {
+                self.work.register(&[Entry::new(MIGRATION, name, to_json(&still)?)]).await?;
+            }
+            return Ok(Some((still, true)));
         }
         pace.wait().await;
-        let migrated = match self.fetch(&listed.study).await {
+        let begun = Came::begin(came, before.is_some_and(|before| !before.is_complete()));
+        // Before anything comes: what comes is nothing new that rules are asked for.
+        let under_way = Migrated {
+            study: listed.study.clone(),
+            expected: listed.instances,
+            here: here.len() as u64,
+            missing: Vec::new(),
+            digest: String::new(),
+            error: Some("it has not come to its end".to_owned()),
+            deleted: 0,
+            came: Some(begun),
+        };
+        self.work.register(&[Entry::new(MIGRATION, name.clone(), to_json(&under_way)?)]).await?;
+        let fetched = self.fetch(&listed.study).await;
+        let now_here = self.here(&listed.study).await?;
+        let came = begun.end(came, now_here.len() > here.len());
+        let migrated = match fetched {
             Ok(fetched) => {
                 let digest = if fetched.is_complete() {
-                    self.digest(&listed.study, pace).await?
+                    pace.count(now_here.iter().map(|(_, length)| length).sum());
+                    self.digest(&now_here).await?
                 } else {
                     String::new()
                 };
@@ -230,17 +270,21 @@ impl Migration<'_> {
                     missing: fetched.missing.into_iter().take(MOST_NAMED).collect(),
                     digest,
                     error: None,
+                    deleted: 0,
+                    came,
                 }
             }
             Err(error) => {
                 warn!(study = %listed.study, %error, "a study did not come");
                 Migrated {
-                    here: self.here(&listed.study).await?.len() as u64,
+                    here: now_here.len() as u64,
                     study: listed.study,
                     expected: listed.instances,
                     missing: Vec::new(),
                     digest: String::new(),
                     error: Some(error.to_string()),
+                    deleted: 0,
+                    came,
                 }
             }
         };
@@ -273,18 +317,24 @@ impl Migration<'_> {
         }
     }
 
-    /// One digest of all that is here of a study; its bytes count for the pace.
-    async fn digest(&self, study: &StudyInstanceUid, pace: &Pace) -> Result<String> {
-        let here = self.here(study).await?;
-        pace.count(here.iter().map(|(_, length)| length).sum());
-        let uids: Vec<SopInstanceUid> = here.into_iter().map(|(uid, _)| uid).collect();
-        let mut digests = self.session.digests(&uids).await?;
-        digests.sort_unstable();
-        let mut hasher = blake3::Hasher::new();
-        for (uid, digest) in &digests {
-            hasher.update(format!("{uid} {digest}\n").as_bytes());
+    /// What is known of a study that was complete, by what is here of it now; `None` when the peer has to be asked again: what
+    /// is not here any more was not deleted by anybody.
+    async fn still(&self, before: &Migrated, here: &[(SopInstanceUid, u64)]) -> Result<Option<Migrated>> {
+        let digest = self.digest(here).await?;
+        if digest == before.digest {
+            return Ok(Some(before.clone()));
         }
-        Ok(hasher.finalize().to_hex().to_string())
+        let study = Resource::Study(before.study.clone());
+        let deleted = self.session.hidden_of(&study, MOST_DELETED).await?.len() as u64;
+        let here = here.len() as u64;
+        let is_explained = deleted > 0 && here + deleted >= before.here + before.deleted;
+        Ok(is_explained.then(|| Migrated { here, deleted, digest, ..before.clone() }))
+    }
+
+    /// One digest of all that is here of a study.
+    async fn digest(&self, here: &[(SopInstanceUid, u64)]) -> Result<String> {
+        let uids: Vec<SopInstanceUid> = here.iter().map(|(uid, _)| uid.clone()).collect();
+        digest_of(self.session, &uids).await
     }
 }
 
@@ -321,33 +371,4 @@ impl Pace {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_lacks_is_told() {
-        let counts =
-            Counts { studies: 3, complete: 2, known: 1, expected: 40, here: 37, missing: 3, unanswered: 0 };
-        assert_eq!(
-            counts.to_string(),
-            "2 of 3 studies complete (1 of them before), 37 of 40 instances here, 3 missing"
-        );
-        assert!(!counts.is_complete());
-        assert!(Counts { complete: 3, ..counts }.is_complete());
-        assert!(!Counts { complete: 3, unanswered: 1, ..counts }.is_complete());
-    }
-
-    #[test]
-    fn an_order_names_real_dates_the_first_one_first() {
-        let day = |day| NaiveDate::from_ymd_opt(2024, 2, day);
-        assert_eq!(dates(Some("20240228"), Some("20240229")).unwrap(), (day(28), day(29)));
-        assert_eq!(dates(None, Some("20240229")).unwrap(), (None, day(29)));
-        let refused = |since, until| dates(since, until).unwrap_err().to_string();
-        assert!(refused(Some("20251399"), None).contains("\"20251399\" is no date of the form YYYYMMDD"));
-        for wrong in ["20230229", "2024022", "2024-2-9", "+2024229", "yesterday"] {
-            assert!(refused(None, Some(wrong)).contains("is no date"), "{wrong}");
-        }
-        let turned = refused(Some("20250101"), Some("20240101"));
-        assert!(turned.contains("since 20250101 is later than until 20240101"), "{turned}");
-    }
-}
+mod tests;

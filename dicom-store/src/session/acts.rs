@@ -62,6 +62,15 @@ impl Session {
         self.archive.inner.index.hidden(None, limit).await
     }
 
+    /// The same of one resource.
+    ///
+    /// # Errors
+    /// As [`Session::acts`].
+    pub async fn hidden_of(&self, of: &Resource, limit: u32) -> Result<Vec<Hidden>> {
+        self.caller.check(Action::Delete)?;
+        self.archive.inner.index.hidden(Some(of), limit).await
+    }
+
     /// Whether nothing of a resource is shown, and what was there last was deleted and can be restored. Who may retrieve
     /// is told; not what it was, nor by whom it was deleted.
     ///

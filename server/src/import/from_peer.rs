@@ -70,7 +70,7 @@ pub(crate) async fn import(
     let told = std::cell::Cell::new((Instant::now(), 0_u64));
     let counts = migration.run(|migrated, _| {
         report.borrow_mut().line(migrated);
-        if !migrated.is_complete() {
+        if !migrated.is_complete() || migrated.deleted > 0 {
             say(&describe(migrated));
         }
         let (at, studies) = told.get();
@@ -139,6 +139,10 @@ fn describe(migrated: &Migrated) -> String {
     let study = &migrated.study;
     match (&migrated.error, migrated.expected) {
         (Some(error), _) => format!("study {study} did not come: {error}"),
+        (None, Some(expected)) if migrated.deleted > 0 => {
+            let (here, deleted) = (migrated.here, migrated.deleted);
+            format!("study {study}: {here} of {expected} instances are here, {deleted} were deleted here")
+        }
         (None, Some(expected)) => {
             format!("study {study}: {} of {expected} instances are here", migrated.here)
         }
@@ -156,7 +160,7 @@ impl Report {
         let Some(path) = path else { return Ok(Self(None)) };
         let file = std::fs::File::create(path).with_context(|| format!("report {}", path.display()))?;
         let mut writer = std::io::BufWriter::new(file);
-        writeln!(writer, "study,expected,here,missing,digest,error")?;
+        writeln!(writer, "study,expected,here,missing,digest,error,deleted")?;
         Ok(Self(Some(writer)))
     }
 
@@ -167,11 +171,12 @@ impl Report {
         let error = of.error.as_deref().unwrap_or_default().replace(['"', '\n'], "'");
         let line = writeln!(
             writer,
-            "{},{expected},{},{},{},\"{error}\"",
+            "{},{expected},{},{},{},\"{error}\",{}",
             of.study,
             of.here,
             missing.join(" "),
-            of.digest
+            of.digest,
+            of.deleted
         );
         if let Err(error) = line {
             warn!(%error, "a line of the report is not written");
