@@ -151,7 +151,6 @@ async fn assert_frames_cost_the_same(study: &str, syntax: &str, is_encapsulated:
     let frames = format!("/dicom-web/studies/{study}/series/{series}/instances/{instance}/frames");
     let first = cost(&program, &frames, (1..=ASKED).map(|_| 1)).await?;
     let anywhere = cost(&program, &frames, (1..=ASKED).map(|n| n * (TILES / ASKED))).await?;
-    println!("{first:?} for the first frame, {anywhere:?} for any, {ASKED} times");
     // What the clock of the system does not tell apart is the same.
     let ticks = Duration::from_millis(100);
     assert!(anywhere < first * 2 + ticks, "{anywhere:?} for any frame, {first:?} for the first");
