@@ -139,17 +139,23 @@ async fn what_was_refused_is_sent_once_more_when_a_person_orders_it() {
     assert_eq!((scene.place.got(), scene.delivery().await.state()), (scene.instances.clone(), "done"));
 }
 
+/// Orders are told apart by when they were given.
+async fn the_next_moment() {
+    let this = now();
+    while now() <= this {
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test]
 async fn all_of_it_is_sent_again_once_for_each_order_that_says_so() {
     let scene = Scene::of(2).await;
     scene.run(&Forward::by_order(&ws(), &scene.study, false).unwrap()).await.unwrap();
     assert_eq!(scene.place.got(), scene.instances);
-    let later = now();
-    while now() <= later {
-        tokio::task::yield_now().await;
-    }
+    the_next_moment().await;
     scene.run(&Forward::by_order(&ws(), &scene.study, false).unwrap()).await.unwrap();
     assert!(scene.place.got().is_empty());
+    the_next_moment().await;
     let again = Forward::by_order(&ws(), &scene.study, true).unwrap();
     scene.run(&again).await.unwrap();
     assert_eq!(scene.place.got(), scene.instances);
