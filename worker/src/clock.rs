@@ -1,6 +1,22 @@
-//! The clock of this machine, where people say when something may be done.
+//! The clock of this machine.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chrono::{Datelike, Local, Timelike};
+
+/// Since the beginning of 1970; nothing where the clock was never set.
+pub(crate) fn since_1970() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// The same in milliseconds.
+pub(crate) fn now() -> u64 {
+    milliseconds(since_1970())
+}
+
+pub(crate) fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
 
 /// Minutes since midnight.
 pub(crate) fn minute_of_day() -> u16 {

@@ -38,7 +38,7 @@ impl Search {
     /// other fields in `includefield`.
     pub(crate) fn read(level: Level, target: &Target, parameters: &Parameters) -> Result<Self, Problem> {
         let fuzzy_names = parameters.get("fuzzymatching").is_some_and(|value| value.trim() == "true");
-        let options = Options { combined_date_time: true, fuzzy_names, unknown_matches: false };
+        let options = Options { combined_date_time: true, fuzzy_names, ..Options::default() };
         let mut search = Self {
             query: Query { options, ..Query::new(level) },
             include: Include::default(),

@@ -1,6 +1,6 @@
 //! Whether instances came because we asked a peer for them: those are nothing new that peers are dealt with for.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use dicom_store::Work;
 use dicom_store::model::StudyInstanceUid;
@@ -10,13 +10,14 @@ use serde_json::Value;
 
 use super::retrieve::RETRIEVAL;
 use crate::Result;
+use crate::clock::{milliseconds, now};
 use crate::migrate::MIGRATION;
 
 /// Peers that one study was fetched from.
 const MOST_PEERS: u32 = 100;
 /// One that has not ended by then was cut off.
 const LONGEST: Duration = Duration::from_secs(6 * 3600);
-/// Nodes may differ by so much in what they say of the time.
+/// What came is told in whole seconds, the one that had begun.
 const APART: Duration = Duration::from_secs(1);
 
 /// When instances of a study came because a peer was asked for them, in milliseconds since 1970.
@@ -80,14 +81,6 @@ pub(super) async fn all_of(work: &Work, study: &StudyInstanceUid) -> Result<Vec<
 /// Whether everything that came at these times came so.
 pub(super) fn are_covered(times: &[u64], by: &[Came]) -> bool {
     times.iter().all(|at| by.iter().any(|came| came.covers(*at)))
-}
-
-pub(crate) fn now() -> u64 {
-    milliseconds(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
-}
-
-fn milliseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use dicom::dictionary_std::tags;
 use dicom_store::model::{
@@ -285,8 +285,7 @@ impl Quiet {
     /// # Errors
     /// As [`new_job`].
     pub fn after(study: &StudyInstanceUid, newest: u64, wait: Duration) -> Result<Option<NewJob>> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        if Duration::from_millis(newest) + LONG_AGO < now {
+        if Duration::from_millis(newest) + LONG_AGO < clock::since_1970() {
             return Ok(None);
         }
         let payload = QuietStudy { study: study.clone(), seconds: wait.as_secs() };

@@ -21,7 +21,6 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
-use super::came::now;
 use super::complete::to_json;
 use super::retrieve::ORDER;
 use super::turns::Turns;
@@ -269,7 +268,14 @@ impl Forward {
     /// As [`new_job`].
     pub fn by_order(destination: &AeTitle, study: &StudyInstanceUid, again: bool) -> Result<NewJob> {
         let (destination, study) = (destination.clone(), study.clone());
-        Self::order(Errand { destination, study, by: ORDER.to_owned(), waits: false, ordered: now(), again })
+        Self::order(Errand {
+            destination,
+            study,
+            by: ORDER.to_owned(),
+            waits: false,
+            ordered: clock::now(),
+            again,
+        })
     }
 
     fn order(errand: Errand) -> Result<NewJob> {

@@ -6,7 +6,7 @@
 //! One that was made after its series had settled is kept when the series is told of long afterwards: the index was
 //! made anew, and what the series held was read again.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use dicom_store::model::{FrameNumber, Instance, Resource, SeriesInstanceUid, StudyInstanceUid};
 use dicom_store::queue::{NewJob, Priority};
@@ -14,6 +14,7 @@ use dicom_store::{DerivedKey, ErrorKind, Session};
 use serde::{Deserialize, Serialize};
 use tracing::debug;
 
+use crate::clock::since_1970;
 use crate::job::{HowFar, Job, new_job};
 use crate::pixel::can_decode;
 use crate::{CpuPool, Error, Result, drawn, frame, render};
@@ -79,8 +80,7 @@ impl Thumbnail {
         let Some(settled) = newest.map(|newest| Duration::from_millis(newest) + SETTLED_AFTER) else {
             return Ok(false);
         };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        if now < settled + LONG_AGO {
+        if since_1970() < settled + LONG_AGO {
             return Ok(false);
         }
         let made = self.session.derived_at(key).await?;
@@ -243,7 +243,7 @@ mod tests {
         let house = House::new().await;
         let instance = house.store(&ct()).await;
         let key = DerivedKey::thumbnail(&instance.study, &instance.series);
-        let (long_ago, now) = (Some(0), SystemTime::now().duration_since(UNIX_EPOCH).unwrap());
+        let (long_ago, now) = (Some(0), since_1970());
         let just_now = Some(u64::try_from(now.as_millis()).unwrap());
         assert!(house.made_for(&instance, long_ago).await.is_some());
         let other = bytes::Bytes::from_static(b"made before");

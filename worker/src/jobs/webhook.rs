@@ -4,7 +4,7 @@
 //! job is parked with the reason.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use dicom_store::model::StudyInstanceUid;
@@ -14,6 +14,7 @@ use serde_json::json;
 
 use super::complete::{Evidence, to_json};
 use crate::Result;
+use crate::clock::since_1970;
 use crate::hooks::{Call, Hooks};
 use crate::job::{HowFar, Job, new_job};
 
@@ -48,8 +49,7 @@ impl Webhook {
     pub(crate) fn of(hook: &str, event: &StudyComplete, mark: &str) -> Result<NewJob> {
         let told = to_json(event)?;
         let id = blake3::hash(format!("{hook} {told} {mark}").as_bytes()).to_hex();
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        let seconds = i64::try_from(since_1970().as_secs()).unwrap_or(i64::MAX);
         let timestamp: DateTime<Utc> = DateTime::from_timestamp(seconds, 0).unwrap_or_default();
         let body = json!({
             "type": "study.complete",

@@ -9,7 +9,7 @@ use dicom_store::{Archive, Session, Work};
 use serde_json::json;
 
 use super::*;
-use crate::jobs::came::now;
+use crate::clock::now;
 use crate::remote::fake::FakeRemotes;
 
 /// What one rule makes of an archive: everything is sent to WS, and told to RIS.

@@ -1,7 +1,7 @@
 //! The destination commits itself to what it was sent (PS3.4 Annex J): it is asked once all of a study is there, reports when
 //! it likes, and gets once more what it does not have.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use dicom_store::model::Instance;
 use dicom_store::queue::NewJob;
@@ -9,6 +9,7 @@ use tracing::{info, warn};
 
 use super::{Delivery, Errand, Forward, Proof};
 use crate::Result;
+use crate::clock::since_1970;
 use crate::commitment::{self, Asked, Report, forget, known, new_transaction};
 use crate::destination::Destination;
 
@@ -102,7 +103,8 @@ impl Forward {
         if let Some(newest) = delivery.transactions.last().cloned() {
             match known(&self.work, &newest).await? {
                 Some((asked, _)) if asked.is_taken => {
-                    let left = within.saturating_sub(now().saturating_sub(Duration::from_secs(asked.at)));
+                    let left =
+                        within.saturating_sub(since_1970().saturating_sub(Duration::from_secs(asked.at)));
                     if !left.is_zero() {
                         return Ok(self.work.enqueue(&[Self::later(errand, left)?]).await?);
                     }
@@ -129,7 +131,7 @@ impl Forward {
             study: study.clone(),
             by: errand.by.clone(),
             instances: named.iter().map(|instance| instance.sop_instance.clone()).collect(),
-            at: now().as_secs(),
+            at: since_1970().as_secs(),
             is_taken: false,
         };
         let transaction = new_transaction();
@@ -156,10 +158,6 @@ impl Forward {
             }
         }
     }
-}
-
-fn now() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 #[cfg(test)]

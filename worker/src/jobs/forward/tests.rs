@@ -141,8 +141,8 @@ async fn what_was_refused_is_sent_once_more_when_a_person_orders_it() {
 
 /// Orders are told apart by when they were given.
 async fn the_next_moment() {
-    let this = now();
-    while now() <= this {
+    let this = clock::now();
+    while clock::now() <= this {
         tokio::task::yield_now().await;
     }
 }
