@@ -17,6 +17,7 @@
 
 pub mod access;
 mod archive;
+mod buffers;
 pub mod change;
 mod config;
 #[cfg(feature = "fixtures")]

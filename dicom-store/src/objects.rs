@@ -4,6 +4,7 @@ pub(crate) mod compressed;
 mod folder;
 mod identifier;
 mod key;
+mod reading;
 mod s3;
 mod upload;
 
@@ -26,7 +27,7 @@ use crate::model::{PackId, SeriesInstanceUid, StudyInstanceUid};
 use crate::reach::Reach;
 use crate::{Error, ErrorKind, Result};
 
-use compressed::{FOOTER, Table};
+use compressed::Table;
 pub(crate) use folder::{blocking, write_whole};
 pub(crate) use identifier::new_identifier;
 pub use key::DerivedKey;
@@ -40,8 +41,6 @@ const FOLDER: Duration = Duration::from_secs(15);
 const WELL_FOR: Duration = Duration::from_secs(2);
 /// Bytes that are asked for at a time when a whole pack is copied, and how many such at once.
 const COPY: u64 = 8 << 20;
-/// Tables that are remembered, some KiB each.
-const MOST_TABLES: usize = 1024;
 const COPIES_AT_A_TIME: usize = 4;
 
 /// The object store of an archive.
@@ -250,31 +249,6 @@ impl Objects {
         Ok(copy.to_owned())
     }
 
-    /// # Errors
-    /// `NotFound` when there is no such pack, `Corrupt` when it ends before the range does.
-    pub(crate) async fn pack_range(&self, pack: PackId, range: Range<u64>) -> Result<Bytes> {
-        let length = range.end.saturating_sub(range.start);
-        let bytes = self.pack_block(pack, range).await?;
-        if bytes.len() as u64 != length {
-            let what = format!("pack {pack} gave {} of {length} bytes", bytes.len());
-            return Err(Error::corrupt(what));
-        }
-        Ok(bytes)
-    }
-
-    /// The same, as far as the pack reaches.
-    pub(crate) async fn pack_block(&self, pack: PackId, range: Range<u64>) -> Result<Bytes> {
-        // What is compressed is never a tar file again.
-        if self.tables.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&pack) {
-            return self.compressed_range(pack, range).await;
-        }
-        let length = range.end.saturating_sub(range.start);
-        match self.within(length, self.store.get_range(&key::pack(pack), range.clone())).await {
-            Err(error) if error.kind == ErrorKind::NotFound => self.compressed_range(pack, range).await,
-            result => result,
-        }
-    }
-
     /// Whether there is a compressed form of a pack, damaged or not.
     pub(crate) async fn is_compressed(&self, pack: PackId) -> Result<bool> {
         match self.within(0, self.store.head(&key::compressed(pack))).await {
@@ -344,74 +318,6 @@ impl Objects {
         let opened = Arc::new(blocking(move || File::open(source)).await?);
         upload::in_parts(&self.store, &key, opened, length, &self.upload_turns).await?;
         Ok(tokio::fs::remove_file(file).await?)
-    }
-
-    /// How long the tar file is of which a pack is the compressed form; `None` when there is none.
-    pub(crate) async fn compressed_length(&self, pack: PackId) -> Result<Option<u64>> {
-        Ok(self.table(pack).await?.map(|table| table.length))
-    }
-
-    /// A range of the tar file of a compressed pack, as far as it reaches.
-    ///
-    /// # Errors
-    /// `NotFound` when there is no such pack, `Corrupt` when it is damaged.
-    pub(crate) async fn compressed_range(&self, pack: PackId, range: Range<u64>) -> Result<Bytes> {
-        let (table, range, bytes) = self.compressed_bytes(pack, range).await?;
-        blocking(move || Ok(table.decompressed(&bytes, &range))).await?
-    }
-
-    /// The same of a pack that is damaged, read once more.
-    async fn legible(&self, pack: PackId, range: Range<u64>) -> Result<Bytes> {
-        let (table, range, bytes) = self.compressed_bytes(pack, range).await?;
-        blocking(move || Ok(table.legible(&bytes, &range))).await
-    }
-
-    /// The frames that hold a range of a compressed pack, as they lie, and what of the range there is.
-    async fn compressed_bytes(
-        &self,
-        pack: PackId,
-        range: Range<u64>,
-    ) -> Result<(Arc<Table>, Range<u64>, Bytes)> {
-        let table = self.table(pack).await?;
-        let table = table.ok_or_else(|| Error::not_found(format!("pack {pack} is not there")))?;
-        let range = range.start.min(table.length)..range.end.min(table.length);
-        let place = table.place(&range);
-        let length = place.end.saturating_sub(place.start);
-        if length == 0 {
-            return Ok((table, range, Bytes::new()));
-        }
-        match self.within(length, self.store.get_range(&key::compressed(pack), place)).await {
-            Err(error) if error.kind == ErrorKind::NotFound => {
-                self.tables.lock().unwrap_or_else(PoisonError::into_inner).remove(&pack);
-                Err(error)
-            }
-            bytes => Ok((table, range, bytes?)),
-        }
-    }
-
-    async fn table(&self, pack: PackId) -> Result<Option<Arc<Table>>> {
-        let known = || self.tables.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(table) = known().get(&pack).cloned() {
-            return Ok(Some(table));
-        }
-        let key = key::compressed(pack);
-        let size = match self.within(0, self.store.head(&key)).await {
-            Ok(found) => found.size,
-            Err(error) if error.kind == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let end = self.within(0, self.store.get_range(&key, size.saturating_sub(FOOTER)..size)).await?;
-        let bytes = Table::bytes(&end)?;
-        let frame =
-            size.checked_sub(bytes).ok_or_else(|| Error::corrupt(format!("pack {pack} breaks off")))?;
-        let table =
-            Arc::new(Table::read(&self.within(bytes, self.store.get_range(&key, frame..size)).await?)?);
-        let mut tables = known();
-        if tables.len() >= MOST_TABLES {
-            tables.clear();
-        }
-        tables.insert(pack, table.clone());
-        Ok(Some(table))
     }
 
     pub(crate) async fn derived(&self, key: &DerivedKey) -> Result<Option<Bytes>> {

@@ -52,11 +52,11 @@ use bytes::Bytes;
 use disk::Disk;
 
 use crate::Result;
+use crate::buffers::Buffers;
 use crate::config::Config;
 use crate::model::PackId;
 use crate::objects::{Objects, blocking};
 use cache::{BlockKey, Blocks};
-use near::Buffers;
 use numbers::Numbers;
 use pin::Pin;
 use serving::Serving;
@@ -96,8 +96,11 @@ impl Packs {
         for left_over in std::fs::read_dir(&arriving)? {
             std::fs::remove_file(left_over?.path())?;
         }
-        let blocks =
-            if objects.is_folder() { None } else { Some(Blocks::new(Config::bytes(config.cache_mib))?) };
+        let buffers = Buffers::default();
+        let blocks = match objects.is_folder() {
+            true => None,
+            false => Some(Blocks::new(Config::bytes(config.cache_mib), &buffers)?),
+        };
         Ok(Self {
             folder,
             disk,
@@ -108,7 +111,7 @@ impl Packs {
             serving: Serving::new(Config::bytes(config.serve_memory_mib)),
             blocks,
             waiting: Waiting::default(),
-            buffers: Buffers::default(),
+            buffers,
         })
     }
 
@@ -200,8 +203,9 @@ impl Packs {
         let handle = self.handle(pack).await?;
         match (handle, &self.blocks) {
             (Some(file), _) => self.buffers.read(&file, range).await,
-            (None, Some(blocks)) => blocks.read(&self.objects, pack, range).await,
-            (None, None) => self.objects.pack_range(pack, range).await,
+            // On the heap: whoever reads a file of this machine does not carry what asks a store far away.
+            (None, Some(blocks)) => Box::pin(blocks.read(&self.objects, pack, range)).await,
+            (None, None) => Box::pin(self.objects.pack_range(pack, range)).await,
         }
     }
 

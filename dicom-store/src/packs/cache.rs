@@ -3,13 +3,14 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use quick_cache::sync::Cache;
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 use tokio::sync::Semaphore;
 
 use super::pin::{Pin, Pinnable, Pins};
+use crate::buffers::Buffers;
 use crate::model::PackId;
 use crate::objects::Objects;
 use crate::{Error, Result};
@@ -22,6 +23,9 @@ const AT_A_TIME: usize = 8;
 /// latter little would be left by the cache's own measure, so that most of what is fetched ahead were given up unread.
 const HOT: f64 = 0.6;
 
+/// A slice is given as it lies, when it is no less than this part of its block.
+const SLICED: u64 = 4;
+
 /// A block: the pack and the number of the block in it, from 0.
 pub(crate) type BlockKey = (PackId, u64);
 
@@ -31,6 +35,7 @@ pub(crate) struct Blocks {
     cache: Cache<BlockKey, Block, Weight, DefaultHashBuilder, Pinnable>,
     /// Blocks that may be kept for those who have not reached them.
     places: Arc<Semaphore>,
+    buffers: Buffers,
 }
 
 #[derive(Debug, Clone)]
@@ -52,7 +57,7 @@ impl Weighter<BlockKey, Block> for Weight {
 impl Blocks {
     /// # Errors
     /// `Invalid` when it would not hold even some blocks.
-    pub(crate) fn new(bytes: u64) -> Result<Self> {
+    pub(crate) fn new(bytes: u64, buffers: &Buffers) -> Result<Self> {
         let bytes = bytes.max(16 * BLOCK);
         let blocks = usize::try_from(bytes / BLOCK).unwrap_or(usize::MAX);
         let options = OptionsBuilder::new()
@@ -64,7 +69,7 @@ impl Blocks {
             .map_err(|cause| Error::invalid("store.cache-mib").with_source(cause))?;
         let cache = Cache::with_options(options, Weight, DefaultHashBuilder::default(), Pinnable);
         let places = Arc::new(Semaphore::new((blocks / 2).min(Semaphore::MAX_PERMITS)));
-        Ok(Self { cache, places })
+        Ok(Self { cache, places, buffers: buffers.clone() })
     }
 
     /// Bytes that are kept, at the most.
@@ -77,33 +82,38 @@ impl Blocks {
         if range.is_empty() {
             return Ok(Bytes::new());
         }
-        let keys = range.start / BLOCK..=(range.end - 1) / BLOCK;
-        let is_one = keys.start() == keys.end();
-        let mut parts = stream::iter(keys)
-            .map(|block| async move {
-                self.block(objects, (pack, block), Pins::default())
-                    .await
-                    .map(|Block { bytes, .. }| (block, bytes))
+        let (first, last) = (range.start / BLOCK, (range.end - 1) / BLOCK);
+        if first == last {
+            let block = self.block(objects, (pack, first), Pins::default()).await?;
+            let part = block.part(first, &range);
+            is_whole(pack, &range, part.len())?;
+            // A small slice would keep the whole block in memory for as long as it is held.
+            let is_large = range.end - range.start >= BLOCK / SLICED;
+            return Ok(if is_large { part } else { self.copied(&part) });
+        }
+        let wanted = &range;
+        let mut parts = stream::iter(first..=last)
+            .map(|number| async move {
+                let block = self.block(objects, (pack, number), Pins::default()).await?;
+                Ok::<_, Error>(block.part(number, wanted))
             })
             .buffered(AT_A_TIME);
-        let length = range.end - range.start;
-        let mut joined =
-            BytesMut::with_capacity(if is_one { 0 } else { usize::try_from(length).unwrap_or(0) });
-        while let Some((block, bytes)) = parts.try_next().await? {
-            let within = |at: u64| usize::try_from(at.saturating_sub(block * BLOCK)).unwrap_or(usize::MAX);
-            let (from, to) = (within(range.start), within(range.end).min(bytes.len()));
-            if is_one && to.saturating_sub(from) as u64 == length {
-                // A small slice would keep the whole block in memory for as long as it is held.
-                let slice = bytes.slice(from..to);
-                return Ok(if length > BLOCK / 2 { slice } else { Bytes::copy_from_slice(&slice) });
+        let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+        let (mut joined, mut at) = (self.buffers.take(length), 0);
+        while let Some(part) = parts.try_next().await? {
+            if let Some(place) = joined.bytes_mut().get_mut(at..at + part.len()) {
+                place.copy_from_slice(&part);
             }
-            joined.extend_from_slice(bytes.get(from..to).unwrap_or_default());
+            at += part.len();
         }
-        if joined.len() as u64 != length {
-            let what = format!("pack {pack} ends before {}", range.end);
-            return Err(Error::corrupt(what));
-        }
-        Ok(joined.freeze())
+        is_whole(pack, &range, at)?;
+        Ok(joined.into())
+    }
+
+    fn copied(&self, bytes: &[u8]) -> Bytes {
+        let mut copy = self.buffers.take(bytes.len());
+        copy.bytes_mut().copy_from_slice(bytes);
+        copy.into()
     }
 
     /// Fetches a block that is not there yet, for a read that is expected. It stays as long as the pin does; without
@@ -120,7 +130,8 @@ impl Blocks {
     async fn block(&self, objects: &Objects, key: BlockKey, pins: Pins) -> Result<Block> {
         let (pack, block) = key;
         let fetch = async {
-            let bytes = objects.pack_block(pack, block * BLOCK..(block + 1) * BLOCK).await?;
+            let range = block * BLOCK..(block + 1) * BLOCK;
+            let bytes = objects.pack_block(pack, range, &self.buffers).await?;
             Ok(Block { bytes, pins })
         };
         self.cache.get_or_insert_async(&key, fetch).await
@@ -130,4 +141,20 @@ impl Blocks {
     pub(crate) fn forget(&self, pack: PackId) {
         self.cache.retain(|key, _| key.0 != pack);
     }
+}
+
+impl Block {
+    /// What the block of this number has of a range of its pack.
+    fn part(&self, number: u64, range: &Range<u64>) -> Bytes {
+        let within = |at: u64| usize::try_from(at.saturating_sub(number * BLOCK)).unwrap_or(usize::MAX);
+        let end = within(range.end).min(self.bytes.len());
+        self.bytes.slice(within(range.start).min(end)..end)
+    }
+}
+
+fn is_whole(pack: PackId, range: &Range<u64>, length: usize) -> Result<()> {
+    if length as u64 == range.end - range.start {
+        return Ok(());
+    }
+    Err(Error::corrupt(format!("pack {pack} ends before {}", range.end)))
 }

@@ -69,7 +69,7 @@ impl Place {
                 if is_with_header { place.offset.saturating_sub(BLOCK) } else { place.offset + range.start };
             let bytes = match self.packs.read(place.pack, first..place.offset + range.end).await {
                 Err(error) if error.kind == ErrorKind::NotFound => {
-                    self.find_again(error).await?;
+                    Box::pin(self.find_again(error)).await?;
                     continue;
                 }
                 result => result?,
@@ -83,7 +83,7 @@ impl Place {
                 let start = usize::try_from(place.offset - first + range.start).unwrap_or(usize::MAX);
                 return Ok(bytes.slice(start.min(bytes.len())..));
             }
-            self.is_elsewhere(place).await?;
+            Box::pin(self.is_elsewhere(place)).await?;
         }
     }
 
