@@ -119,7 +119,8 @@ impl Matching {
 
     fn parse(tag: Tag, vr: VR, value: &str, options: Options) -> Result<Self> {
         let value = value.trim_matches([' ', '\0']);
-        if value.is_empty() || (value == "*" && has_wildcards(vr)) {
+        // A single asterisk asks for nothing in particular, where wildcards have no meaning too.
+        if value.is_empty() || value == "*" {
             return Ok(Self::Universal);
         }
         if value == "\"\"" {
@@ -151,8 +152,9 @@ impl Matching {
 }
 
 fn numbers(tag: Tag, value: &str, is_number: impl Fn(&str) -> bool) -> Result<Matching> {
-    if value.split('\\').all(|number| is_number(number.trim())) {
-        return Ok(Matching::Values(vec![value.to_owned()]));
+    let numbers: Vec<String> = value.split('\\').map(|number| number.trim().to_owned()).collect();
+    if numbers.iter().all(|number| is_number(number)) {
+        return Ok(Matching::Values(numbers));
     }
     Err(Error::invalid(format!("{tag} is matched by a number, without wildcards or ranges")))
 }
