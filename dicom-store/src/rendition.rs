@@ -25,9 +25,15 @@ const USUAL: usize = 1024;
 /// A map that has nothing of what was asked for is read again after a while; another node may have written it.
 const OLD: Duration = Duration::from_secs(10);
 
+/// By which rules frames are made: a map of others counts as none. The first ones, which had no number, took images that
+/// browsers draw with other values.
+const RULES: u32 = 1;
+
 /// Where the frames of a series lie.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RenditionMap {
+    #[serde(default)]
+    rules: u32,
     /// The names of the parts.
     pub(crate) parts: Vec<String>,
     /// By SOP Instance UID.
@@ -51,10 +57,19 @@ pub(crate) fn check(bytes: &[u8]) -> u64 {
     u64::from_le_bytes([a, b, c, d, e, f, g, h])
 }
 
+impl Default for RenditionMap {
+    fn default() -> Self {
+        Self { rules: RULES, parts: Vec::new(), instances: BTreeMap::new() }
+    }
+}
+
 impl RenditionMap {
+    /// # Errors
+    /// `Corrupt` for what is none, or was made by other rules.
     pub(crate) fn read(bytes: &[u8]) -> Result<Self> {
-        serde_json::from_slice(bytes)
-            .map_err(|cause| Error::corrupt("the map of a rendition is broken").with_source(cause))
+        let map: Self = serde_json::from_slice(bytes)
+            .map_err(|cause| Error::corrupt("the map of a rendition is broken").with_source(cause))?;
+        if map.rules == RULES { Ok(map) } else { Err(Error::corrupt("a rendition was made by other rules")) }
     }
 
     pub(crate) fn written(&self) -> Result<Vec<u8>> {
@@ -137,5 +152,22 @@ impl Maps {
 
     pub(crate) fn forget(&self, key: &SeriesKey) {
         self.0.remove(key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_made_by_other_rules_counts_as_none() {
+        let written = RenditionMap::default().written().unwrap();
+        assert_eq!(RenditionMap::read(&written).unwrap(), RenditionMap::default());
+        let map = |rules: u32| RenditionMap { rules, ..RenditionMap::default() }.written().unwrap();
+        assert!(RenditionMap::read(&map(RULES + 1)).is_err());
+        assert!(
+            RenditionMap::read(br#"{"parts":[],"instances":{}}"#).is_err(),
+            "the first ones had no number"
+        );
     }
 }

@@ -1,7 +1,10 @@
 //! Samples → a picture: colours to RGB of 8 bits (PS3.3 §C.7.6.3.1.2), grey by its shades.
 
-use super::grayscale::{shades, stored_values};
-use super::{Bitmap, Channels, Decoded, Error, ErrorKind, ImageInfo, Photometric, Result, SampleKind, Shown};
+use super::Shown;
+use super::grayscale::{number, shades, stored_values};
+use super::{
+    Bitmap, Channels, Decoded, Error, ErrorKind, ImageInfo, Palette, Photometric, Result, SampleKind,
+};
 
 /// The picture that decoded samples make.
 ///
@@ -16,8 +19,9 @@ pub fn to_bitmap(decoded: Decoded<'_>, shown: &Shown) -> Result<Bitmap> {
     }
     let (channels, bytes) = match (info.samples_per_pixel, info.photometric) {
         (1, Photometric::PaletteColor) => (Channels::Rgb, through_palette(&samples, &info)?),
+        (1, _) if info.palette.is_some() => (Channels::Rgb, grey_and_colours(&samples, &info, shown)?),
         (1, _) => (Channels::Grey, shades(&samples, &info, shown)?),
-        (3, photometric) => {
+        (3, photometric) if photometric != Photometric::Other => {
             let mut bytes = to_8_bits(samples.into_owned(), &info)?;
             match photometric {
                 Photometric::YbrFull | Photometric::YbrFull422 => ybr_to_rgb(&mut bytes),
@@ -35,12 +39,28 @@ pub fn to_bitmap(decoded: Decoded<'_>, shown: &Shown) -> Result<Bitmap> {
 }
 
 fn through_palette(samples: &[u8], info: &ImageInfo) -> Result<Vec<u8>> {
+    let palette = palette_of(info)?;
+    Ok(stored_values(samples, info).flat_map(|stored| palette.color(stored)).collect())
+}
+
+/// Shades of grey, and the values of a supplemental palette in its colours (PS3.3 §C.7.6.19).
+fn grey_and_colours(samples: &[u8], info: &ImageInfo, shown: &Shown) -> Result<Vec<u8>> {
+    let palette = palette_of(info)?;
+    let shades = shades(samples, info, shown)?;
+    let pixel = |(stored, shade): (i64, u8)| {
+        let is_padding = info.padding.is_some_and(|padding| padding.contains(number(stored)));
+        if info.is_colour(number(stored)) && !is_padding { palette.color(stored) } else { [shade; 3] }
+    };
+    Ok(stored_values(samples, info).zip(shades).flat_map(pixel).collect())
+}
+
+fn palette_of(info: &ImageInfo) -> Result<&Palette> {
     let palette = info.palette.as_ref().ok_or_else(|| Error::invalid("PALETTE COLOR without a palette"))?;
     let palette = palette.as_ref().map_err(Clone::clone)?;
     if info.kind != SampleKind::Integer || info.sample_bytes() > 2 {
         return Err(Error::unsupported(format!("palette for samples of {} bits", info.bits_allocated)));
     }
-    Ok(stored_values(samples, info).flat_map(|stored| palette.color(stored)).collect())
+    Ok(palette)
 }
 
 /// The most significant 8 of the stored bits, or fewer spread over 8.
@@ -120,7 +140,7 @@ mod tests {
     use rstest::rstest;
 
     use super::super::fixture::{grey, rgb};
-    use super::super::{Lut, Palette};
+    use super::super::{Lut, Padding};
     use super::*;
 
     fn bitmap(samples: &[u8], info: &ImageInfo) -> Result<Bitmap> {
@@ -186,8 +206,30 @@ mod tests {
     }
 
     #[test]
-    fn four_colours_are_unsupported() {
+    fn a_supplemental_palette_gives_colours_from_its_first_value_on() {
+        let table = |entries: [u16; 2]| Lut { first: 1000, entries: entries.to_vec(), bits: 8 };
+        let palette = Palette::new(&table([1, 2]), &table([3, 4]), &table([5, 6])).unwrap();
+        let info = ImageInfo {
+            palette: Some(Ok(Arc::new(palette))),
+            padding: Some(Padding { first: 4000.0, last: 4000.0 }),
+            ..grey(1, 6, 16)
+        };
+        let samples: Vec<u8> =
+            [0_u16, 50, 100, 1000, 1001, 4000].iter().flat_map(|value| value.to_le_bytes()).collect();
+        // Without a window the values that are grey are spread.
+        let picture = bitmap(&samples, &info).unwrap();
+        let expected = [[0; 3], [128; 3], [255; 3], [1, 3, 5], [2, 4, 6], [0; 3]];
+        assert_eq!((picture.channels, picture.bytes), (Channels::Rgb, expected.concat()));
+        assert_eq!(info.picture_length().unwrap(), 18);
+        let broken = ImageInfo { palette: Some(Err(Error::invalid("it breaks off"))), ..info };
+        assert_eq!(bitmap(&samples, &broken).unwrap_err().what, "it breaks off");
+    }
+
+    #[test]
+    fn retired_and_unknown_colours_are_unsupported() {
         let info = ImageInfo { samples_per_pixel: 4, photometric: Photometric::Other, ..rgb(1, 1) };
         assert_eq!(bitmap(&[0; 4], &info).unwrap_err().kind, ErrorKind::Unsupported);
+        let hsv = ImageInfo { photometric: Photometric::parse("HSV"), ..rgb(1, 1) };
+        assert_eq!(bitmap(&[0; 3], &hsv).unwrap_err().kind, ErrorKind::Unsupported);
     }
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use dicom_store::model::FrameNumber;
+
 use super::{ImageInfo, Modality, Photometric, SampleKind};
 
 /// Shades of grey, unsigned, all bits stored.
@@ -19,8 +21,10 @@ pub(super) fn grey(rows: u32, columns: u32, bits: u32) -> ImageInfo {
         is_signed: false,
         is_words: false,
         frames: 1,
+        number: FrameNumber::FIRST,
         modality: Modality::IDENTITY,
         voi: None,
+        shape: None,
         padding: None,
         palette: None,
         overlays: Arc::default(),

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use super::{Error, ImageInfo, Modality, Photometric, Result, SampleKind, Voi, Window};
+use super::{Error, ImageInfo, Modality, Result, SampleKind, Voi, Window};
 
 /// Values of 16 bits.
 const WORDS: usize = 1 << 16;
@@ -116,7 +116,7 @@ impl NarrowBits {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "stored values have 32 bits at most")]
-fn number(stored: i64) -> f64 {
+pub(super) fn number(stored: i64) -> f64 {
     stored as f64
 }
 
@@ -141,8 +141,7 @@ impl<'a> Shader<'a> {
                 Cow::Owned(Voi::Window(Window::spanning(lowest, highest)))
             }
         };
-        let is_inverted = info.photometric == Photometric::Monochrome1;
-        Self { modality: &info.modality, voi, is_inverted, info }
+        Self { modality: &info.modality, voi, is_inverted: info.is_inverted(), info }
     }
 
     fn shade(&self, stored: f64) -> u8 {
@@ -170,10 +169,10 @@ fn whole_range(info: &ImageInfo, extremes: impl FnOnce() -> Option<(f64, f64)>) 
     Window::spanning(lowest, highest)
 }
 
-/// The lowest and highest meaning of some samples.
+/// The lowest and highest meaning of some samples, of those that are shown in grey.
 fn extremes_of(samples: impl Iterator<Item = f64>, info: &ImageInfo) -> Option<(f64, f64)> {
     samples
-        .filter(|stored| !is_padding(info, *stored))
+        .filter(|stored| !is_padding(info, *stored) && !info.is_colour(*stored))
         .map(|stored| info.modality.value(stored))
         .filter(|value| value.is_finite())
         .fold(None, |extremes, value| match extremes {
@@ -196,8 +195,8 @@ fn by_table(samples: impl Iterator<Item = u16> + Clone, info: &ImageInfo, shown:
     let (lowest, highest) =
         ranks.clone().fold((u16::MAX, 0), |(low, high), rank| (low.min(rank), high.max(rank)));
 
-    let extremes = || match (&info.modality, info.padding) {
-        (Modality::Rescale { .. }, None) => extremes_of([lowest, highest].into_iter().map(value), info),
+    let extremes = || match (&info.modality, info.padding, &info.palette) {
+        (Modality::Rescale { .. }, None, None) => extremes_of([lowest, highest].into_iter().map(value), info),
         _ => {
             let mut occurs = [false; WORDS];
             for rank in ranks.clone() {
@@ -233,7 +232,7 @@ mod tests {
     use rstest::rstest;
 
     use super::super::fixture::grey;
-    use super::super::{Lut, Padding, WindowFunction};
+    use super::super::{Lut, LutShape, Padding, Photometric, WindowFunction};
     use super::*;
 
     fn words(values: &[u16]) -> Vec<u8> {
@@ -312,6 +311,23 @@ mod tests {
             ..grey(1, 3, 16)
         };
         assert_eq!(shown(&words(&[0, 100, 4095]), &info), [255, 0, 0]);
+    }
+
+    /// As DCMTK shows them.
+    #[rstest]
+    #[case::identity(Photometric::Monochrome2, Some(LutShape::Identity), [0, 64, 128, 191, 255])]
+    #[case::inverse(Photometric::Monochrome2, Some(LutShape::Inverse), [255, 191, 127, 64, 0])]
+    #[case::identity_of_monochrome1(Photometric::Monochrome1, Some(LutShape::Identity), [0, 64, 128, 191, 255])]
+    #[case::inverse_of_monochrome1(Photometric::Monochrome1, Some(LutShape::Inverse), [255, 191, 127, 64, 0])]
+    #[case::none_of_monochrome1(Photometric::Monochrome1, None, [255, 191, 127, 64, 0])]
+    fn the_shape_of_the_presentation_lut_tells_the_polarity(
+        #[case] photometric: Photometric,
+        #[case] shape: Option<LutShape>,
+        #[case] expected: [u8; 5],
+    ) {
+        let info = ImageInfo { photometric, shape, ..grey(1, 5, 16) };
+        let samples = words(&[0, 1000, 2000, 3000, 4000]);
+        assert_eq!(shades(&samples, &info, &window(2000.0, 4000.0)).unwrap(), expected);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use dicom_store::model::FrameNumber;
+
 use super::{Error, ErrorKind, Modality, OwnOverlay, Palette, Result, Voi};
 
 /// Bytes that one decoded frame may take.
@@ -40,13 +42,18 @@ pub struct ImageInfo {
     pub is_words: bool,
     /// Number of Frames (0028,0008); 1 when absent.
     pub frames: u32,
+    /// Which of them it is.
+    pub number: FrameNumber,
     /// From stored values to values with a meaning, such as Hounsfield units.
     pub modality: Modality,
     /// The first view that the data set proposes.
     pub voi: Option<Voi>,
+    /// Presentation LUT Shape (2050,0020); where there is none Photometric Interpretation tells the polarity.
+    pub shape: Option<LutShape>,
     /// Stored values that stand for no pixel (PS3.3 §C.7.5.1.1.2).
     pub padding: Option<Padding>,
-    /// The colours of PALETTE COLOR, or why there are none; asked for when a picture is made.
+    /// The colours of PALETTE COLOR, or why there are none; asked for when a picture is made. Beside shades of grey those
+    /// of the values from its first one on (PS3.3 §C.7.6.19).
     pub palette: Option<Result<Arc<Palette>>>,
     /// Graphics of the image itself, to be drawn over it.
     pub overlays: Arc<[OwnOverlay]>,
@@ -63,6 +70,15 @@ pub enum SampleKind {
     Float,
     /// Double Float Pixel Data (7FE0,0009), 64 bits.
     Double,
+}
+
+/// What becomes of the shades that the values of interest give (PS3.3 §C.11.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LutShape {
+    /// They are shown as they are.
+    Identity,
+    /// What was black is white.
+    Inverse,
 }
 
 /// The range of stored values that pad the image, integers or floats: both ends belong to it.
@@ -198,13 +214,14 @@ impl ImageInfo {
     /// # Errors
     /// As [`ImageInfo::pixels`].
     pub fn picture_length(&self) -> Result<usize> {
-        Ok(self.pixels()?.saturating_mul(if self.is_grayscale() { 1 } else { 3 }))
+        let is_grey = self.is_grayscale() && self.palette.is_none();
+        Ok(self.pixels()?.saturating_mul(if is_grey { 1 } else { 3 }))
     }
 
     /// Bytes of the frame in native form, without the padding byte (PS3.5 §8.1.1).
     ///
     /// # Errors
-    /// As [`ImageInfo::pixels`]; `Unsupported` for 4:2:2 in anything but 8 bits.
+    /// As [`ImageInfo::pixels`]; `Unsupported` for 4:2:2 in anything but 8 bits, and for 4:2:0, which only video has.
     pub fn native_length(&self) -> Result<usize> {
         let pixels = self.pixels()?;
         if self.bits_allocated == 1 {
@@ -218,7 +235,20 @@ impl ImageInfo {
             }
             return Ok(pixels * 2);
         }
+        if self.photometric == Photometric::YbrPartial420 {
+            return Err(Error::unsupported("native 4:2:0 samples"));
+        }
         self.decoded_length()
+    }
+
+    /// Whether the native frame begins with the second byte of a word, of which the frame before has the first: one of
+    /// odd length does, behind another one. In big endian that decides where its bytes are (PS3.5 §7.3).
+    ///
+    /// # Errors
+    /// As [`ImageInfo::native_length`].
+    pub(crate) fn begins_within_word(&self) -> Result<bool> {
+        let is_odd = self.bits_allocated <= 8 && !self.native_length()?.is_multiple_of(2);
+        Ok(is_odd && self.number.index() % 2 == 1 && self.unfilled_bits()?.is_none())
     }
 
     /// The image with its samples by pixel, each in a byte at least.
@@ -256,7 +286,19 @@ impl ImageInfo {
         Some(self.modality.range(lowest, lowest + values - 1.0))
     }
 
-    /// Whether the image is shown in shades of grey.
+    /// Whether the highest values are shown black.
+    pub(crate) fn is_inverted(&self) -> bool {
+        let is_monochrome1 = self.photometric == Photometric::Monochrome1;
+        self.shape.map_or(is_monochrome1, |shape| shape == LutShape::Inverse)
+    }
+
+    /// Whether a stored value is shown in a colour, while others are shades of grey.
+    pub(crate) fn is_colour(&self, stored: f64) -> bool {
+        let palette = self.palette.as_ref().and_then(|palette| palette.as_ref().ok());
+        self.is_grayscale() && palette.is_some_and(|palette| stored >= palette.first())
+    }
+
+    /// Whether the image is shown in shades of grey, but for colours of a supplemental palette.
     pub fn is_grayscale(&self) -> bool {
         self.samples_per_pixel == 1 && self.photometric != Photometric::PaletteColor
     }
@@ -264,7 +306,14 @@ impl ImageInfo {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::grey;
+    use super::super::fixture::{grey, rgb};
+    use super::*;
+
+    #[test]
+    fn no_native_frame_has_samples_of_4_2_0() {
+        let image = ImageInfo { photometric: Photometric::YbrPartial420, ..rgb(4, 4) };
+        assert_eq!(image.native_length().unwrap_err().kind, ErrorKind::Unsupported);
+    }
 
     #[test]
     fn frames_share_bytes_where_their_single_bits_do_not_fill_them() {

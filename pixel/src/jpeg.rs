@@ -10,9 +10,12 @@ mod huffman;
 mod idct;
 mod lossless;
 mod lossless_encode;
+mod plane;
+mod progressive;
 mod scans;
 mod sequential;
 mod tables;
+mod units;
 
 pub(super) use baseline_encode::{Chrominance, Colours, Samples8, encode as encode_baseline};
 #[cfg(test)]
@@ -39,6 +42,7 @@ pub(super) fn decode(frame: &[u8], info: &ImageInfo) -> Result<Raster> {
             foreign::guarded("JPEG", || baseline::decode(frame, header)).map(Samples::Bytes)
         },
         (1, 12) => |frame: &[u8], header: &JpegHeader| sequential::decode(frame, header).map(Samples::Words),
+        (2, 12) => |frame: &[u8], header: &JpegHeader| progressive::decode(frame, header).map(Samples::Words),
         (3, 2..=16) => {
             |frame: &[u8], header: &JpegHeader| lossless::decode(frame, header).map(Samples::Words)
         }

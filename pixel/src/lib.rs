@@ -68,7 +68,7 @@ pub use decode::{Decoded, can_decode, decode};
 pub use encode::{Format, encode};
 pub use error::{Error, ErrorKind, Result};
 pub use grayscale::Shown;
-pub use info::{ImageInfo, Padding, Photometric, SampleKind};
+pub use info::{ImageInfo, LutShape, Padding, Photometric, SampleKind};
 pub use lut::{Lut, Modality, Voi};
 pub use overlay::{Overlay, OwnOverlay, to_bitmap_with_overlays};
 pub use palette::Palette;

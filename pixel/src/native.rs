@@ -5,31 +5,36 @@ use std::borrow::Cow;
 use super::{Error, ImageInfo, Result};
 
 /// The frame in little endian, without padding, its layout untouched: the bytes of a native frame in
-/// Explicit VR Little Endian.
+/// Explicit VR Little Endian. One of big endian that shares a word with another frame comes with all of that word.
 ///
 /// # Errors
 /// `Corrupt` when the frame is too short; `Unsupported` when a byte of it was left behind in a word
-/// of big endian that the next frame shares.
+/// of big endian that the next frame shares, and for frames of single bits that share a byte of such a word.
 pub(super) fn little_endian<'a>(
     frame: &'a [u8],
     info: &ImageInfo,
     is_big_endian: bool,
 ) -> Result<Cow<'a, [u8]>> {
     let length = info.native_length()?;
+    let before = usize::from(is_big_endian && info.begins_within_word()?);
     let exact = frame
-        .get(..length)
+        .get(before..before + length)
         .ok_or_else(|| Error::corrupt(format!("frame has {} bytes, {length} are needed", frame.len())))?;
     let width = swapped_width(info);
     if !is_big_endian || width == 1 {
         return Ok(Cow::Borrowed(exact));
     }
-    let whole = length.next_multiple_of(width);
+    if info.number.index() > 0 && info.unfilled_bits()?.is_some() {
+        return Err(Error::unsupported("frames of single bits that share bytes of big endian words"));
+    }
+    let whole = (before + length).next_multiple_of(width);
     let mut swapped = frame
         .get(..whole)
         .ok_or_else(|| Error::unsupported("frame of an odd length in big endian words"))?
         .to_vec();
     swapped.chunks_exact_mut(width).for_each(<[u8]>::reverse);
-    swapped.truncate(length);
+    swapped.truncate(before + length);
+    swapped.drain(..before);
     Ok(Cow::Owned(swapped))
 }
 
@@ -111,6 +116,8 @@ pub(super) fn pack_bits(samples: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use dicom_store::model::FrameNumber;
+
     use super::super::fixture::{grey, rgb};
     use super::super::{ErrorKind, Photometric};
     use super::*;
@@ -139,6 +146,25 @@ mod tests {
     fn a_byte_left_in_the_next_frames_word_is_not_guessed() {
         let words = ImageInfo { is_words: true, ..grey(1, 3, 8) };
         assert_eq!(little_endian(&[1, 2, 3], &words, true).unwrap_err().kind, ErrorKind::Unsupported);
+    }
+
+    #[test]
+    fn a_frame_that_begins_within_a_word_of_big_endian_is_found_in_it() {
+        let second = ImageInfo { frames: 2, number: FrameNumber::new(2).unwrap(), ..grey(1, 3, 8) };
+        let words = ImageInfo { is_words: true, ..second.clone() };
+        // 1 2 3, 4 5 6 in words: 2 1, 4 3, 6 5; what they share comes with both.
+        let swapped = |frame: &[u8], info: &ImageInfo| little_endian(frame, info, true).unwrap().into_owned();
+        assert_eq!(
+            swapped(&[2, 1, 4, 3], &ImageInfo { number: FrameNumber::FIRST, ..words.clone() }),
+            [1, 2, 3]
+        );
+        assert_eq!(swapped(&[4, 3, 6, 5], &words), [4, 5, 6]);
+        // Bytes are in their order, and the one before is not of the frame.
+        assert_eq!(swapped(&[3, 4, 5, 6], &second), [4, 5, 6]);
+        // In little endian nothing comes with it.
+        assert_eq!(little_endian(&[4, 5, 6], &words, false).unwrap(), Cow::<[u8]>::Borrowed(&[4, 5, 6]));
+        let bits = ImageInfo { bits_allocated: 1, bits_stored: 1, high_bit: 0, ..words };
+        assert_eq!(little_endian(&[0, 0], &bits, true).unwrap_err().kind, ErrorKind::Unsupported);
     }
 
     #[test]

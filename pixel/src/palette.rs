@@ -33,6 +33,12 @@ impl Palette {
         Ok(Self { first: red.first, colors })
     }
 
+    /// The first stored value that has a colour of its own.
+    #[expect(clippy::cast_precision_loss, reason = "it has 16 bits")]
+    pub(super) fn first(&self) -> f64 {
+        self.first as f64
+    }
+
     /// The colour of a stored value; the first or last one beyond the ends.
     pub fn color(&self, stored: i64) -> [u8; 3] {
         let place = usize::try_from(stored.saturating_sub(self.first).max(0)).unwrap_or(usize::MAX);

@@ -8,8 +8,8 @@ use dicom_store::model::{Attributes, Bulk, Element, FrameNumber, Tag, VR, Value,
 
 use super::overlay;
 use super::palette::{Width, expand_segments};
-use super::{Error, ErrorKind, ImageInfo, Lut, Modality, Padding, Palette, Photometric, Result, SampleKind};
-use super::{Voi, Window, WindowFunction};
+use super::{Error, ErrorKind, ImageInfo, Lut, LutShape, Modality, Padding, Palette, Photometric, Result};
+use super::{SampleKind, Voi, Window, WindowFunction};
 
 /// Bytes of the longest table there can be: 65536 entries of 16 bits.
 const MAX_TABLE_BYTES: u64 = 2 << 16;
@@ -31,6 +31,16 @@ const PALETTE: [[Tag; 3]; 3] = [
         tags::BLUE_PALETTE_COLOR_LOOKUP_TABLE_DATA,
         tags::SEGMENTED_BLUE_PALETTE_COLOR_LOOKUP_TABLE_DATA,
     ],
+];
+
+/// Functional groups that say how a frame is to be shown (PS3.3 §C.8.16.2).
+const FRAME_TYPES: [Tag; 6] = [
+    tags::MR_IMAGE_FRAME_TYPE_SEQUENCE,
+    tags::CT_IMAGE_FRAME_TYPE_SEQUENCE,
+    tags::PET_FRAME_TYPE_SEQUENCE,
+    tags::X_RAY3_D_FRAME_TYPE_SEQUENCE,
+    tags::PHOTOACOUSTIC_IMAGE_FRAME_TYPE_SEQUENCE,
+    tags::INTRAVASCULAR_OCT_FRAME_TYPE_SEQUENCE,
 ];
 
 impl ImageInfo {
@@ -70,14 +80,17 @@ impl ImageInfo {
             is_signed,
             is_words: element.vr == VR::OW,
             frames: number(tags::NUMBER_OF_FRAMES).filter(|frames| *frames > 0).unwrap_or(1),
+            number: frame,
             modality: modality(&groups, is_signed),
             voi: None,
+            shape: shape(attributes),
             padding: padding(attributes, kind, bits_allocated, is_signed),
             palette: None,
             overlays: overlay::read(attributes, frame),
             pixel_aspect: pixel_aspect(&groups),
         };
-        if photometric == Photometric::PaletteColor {
+        let may_have_colours = kind == SampleKind::Integer && info.is_grayscale();
+        if photometric == Photometric::PaletteColor || (may_have_colours && groups.is_in_colour()) {
             info.palette = palette(attributes, is_signed).transpose().map(|palette| palette.map(Arc::new));
         }
         let is_below_zero = info.output_range().is_some_and(|(lowest, _)| lowest < 0.0);
@@ -186,6 +199,14 @@ impl<'a> Groups<'a> {
             .find(|item| item.contains(attribute))
             .unwrap_or(self.attributes)
     }
+
+    /// Whether Pixel Presentation of the frame, or else of the image, is COLOR: a supplemental palette is to be used.
+    fn is_in_colour(&self) -> bool {
+        let frame_type = FRAME_TYPES.iter().map(|group| self.holding(*group, tags::PIXEL_PRESENTATION));
+        let of_frame = frame_type.into_iter().find(|item| !std::ptr::eq(*item, self.attributes));
+        let term = of_frame.unwrap_or(self.attributes).text(tags::PIXEL_PRESENTATION);
+        term.is_some_and(|term| term.trim() == "COLOR")
+    }
 }
 
 fn modality(groups: &Groups<'_>, is_signed: bool) -> Modality {
@@ -225,6 +246,14 @@ fn used_bits(lut: &Lut) -> u32 {
         (16, 0x100..=0x3FF) => 10,
         (16, 0x400..=0xFFF) => 12,
         (bits, _) => bits,
+    }
+}
+
+fn shape(attributes: &Attributes) -> Option<LutShape> {
+    match attributes.text(tags::PRESENTATION_LUT_SHAPE)?.trim() {
+        "IDENTITY" => Some(LutShape::Identity),
+        "INVERSE" => Some(LutShape::Inverse),
+        _ => None,
     }
 }
 

@@ -42,6 +42,19 @@ fn with_group(item: &mut Attributes, group: Tag, pairs: &[(Tag, &str)]) {
 }
 
 #[test]
+fn reads_which_way_the_shades_go() {
+    let shape = |term: &str| {
+        let mut attributes = image();
+        attributes.put_text(tags::PRESENTATION_LUT_SHAPE, VR::CS, term);
+        read(&attributes, FIRST).shape
+    };
+    assert_eq!(read(&image(), FIRST).shape, None);
+    assert_eq!(shape("INVERSE"), Some(LutShape::Inverse));
+    assert_eq!(shape("IDENTITY"), Some(LutShape::Identity));
+    assert_eq!(shape("LIN OD"), None);
+}
+
+#[test]
 fn reads_what_a_plain_image_says() {
     let mut attributes = image();
     texts(
@@ -235,6 +248,32 @@ fn a_palette_is_read_from_entries_or_segments() {
         attributes.put_bytes(segments, VR::OW, us(&[0, 2, 0x3300, 0x4400]));
     }
     assert_eq!(read(&attributes, FIRST).palette.unwrap().unwrap().color(1), [0x44; 3]);
+}
+
+#[test]
+fn a_supplemental_palette_is_read_where_the_frame_is_presented_in_colour() {
+    let mut attributes = image();
+    for [descriptor, data, _] in PALETTE {
+        attributes.put_bytes(descriptor, VR::US, us(&[2, 1000, 16]));
+        attributes.put_bytes(data, VR::OW, us(&[0x1100, 0x2200]));
+    }
+    assert_eq!(read(&attributes, FIRST).palette, None);
+    attributes.put_text(tags::PIXEL_PRESENTATION, VR::CS, "COLOR");
+    let info = read(&attributes, FIRST);
+    assert!(!info.is_colour(999.0) && info.is_colour(1000.0) && info.is_colour(4000.0));
+    assert_eq!(info.palette.unwrap().unwrap().color(1001), [0x22; 3]);
+
+    // What is said of the frame comes before what is said of all of them.
+    attributes.put_text(tags::PIXEL_PRESENTATION, VR::CS, "MIXED");
+    let frames = ["MONOCHROME", "COLOR"].map(|term| {
+        let (mut inner, mut item) = (Attributes::new(), Attributes::new());
+        inner.put_text(tags::PIXEL_PRESENTATION, VR::CS, term);
+        item.put_items(tags::CT_IMAGE_FRAME_TYPE_SEQUENCE, vec![inner]);
+        item
+    });
+    attributes.put_items(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, frames.into());
+    assert_eq!(read(&attributes, 1).palette, None);
+    assert!(read(&attributes, 2).palette.is_some());
 }
 
 #[test]

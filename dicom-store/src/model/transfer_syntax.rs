@@ -107,6 +107,16 @@ const KNOWN: &[(&str, &str, TransferSyntax)] = &[
     (EXPLICIT_BIG, "Explicit VR Big Endian", native(Encoding::ExplicitBig)),
     (JPEG_BASELINE, "JPEG Baseline (Process 1)", lossy(Codec::JpegBaseline)),
     (JPEG_EXTENDED, "JPEG Extended (Process 2 & 4)", lossy(Codec::JpegExtended)),
+    (
+        "1.2.840.10008.1.2.4.53",
+        "JPEG Spectral Selection, Non-Hierarchical (Process 6 & 8) (Retired)",
+        lossy(Codec::JpegExtended),
+    ),
+    (
+        "1.2.840.10008.1.2.4.55",
+        "JPEG Full Progression, Non-Hierarchical (Process 10 & 12) (Retired)",
+        lossy(Codec::JpegExtended),
+    ),
     (JPEG_LOSSLESS, "JPEG Lossless, Non-Hierarchical (Process 14)", exact(Codec::JpegLossless)),
     (
         JPEG_LOSSLESS_SV1,

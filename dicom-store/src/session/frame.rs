@@ -14,6 +14,10 @@ use crate::{Error, Result};
 const WHOLE: u64 = 1 << 20;
 /// Bytes that show whether a code stream is padded.
 const END: u64 = 3;
+/// Bytes of the head of a box of an MP4 file, at the most.
+const BOX_HEAD: u64 = 16;
+/// Boxes of an MP4 file that are looked at for its end; one in fragments has two for each.
+const MOST_BOXES: usize = 4096;
 
 /// The stored bytes of a frame on their way out.
 pub struct FrameStream {
@@ -25,7 +29,7 @@ pub struct FrameStream {
 impl Session {
     /// The stored bytes of one frame: samples as they are encoded, or the code stream with its
     /// fragments joined and without the byte that pads it. Frames of single bits start with bit 0. In big endian an
-    /// odd one comes with the byte behind it, which may hold its last.
+    /// odd one comes with the byte behind it, which may hold its last, or the one before it, which may hold its first.
     ///
     /// # Errors
     /// `NotFound` past the last frame, and as for [`Session::read`].
@@ -60,7 +64,10 @@ impl Session {
         map: &FrameMap,
         frame: FrameNumber,
     ) -> Result<Bytes> {
-        let place = place(instance, map, frame)?;
+        let mut place = place(instance, map, frame)?;
+        if instance.transfer_syntax.facts().codec == Codec::Video {
+            self.cut_padding_of_video(instance, &mut place.ranges).await?;
+        }
         let mut bytes = match place.ranges.as_slice() {
             [range] => self.read_into(instance, range.clone()).await?,
             ranges => {
@@ -117,13 +124,43 @@ impl Session {
             return Ok(None);
         }
         let mut ranges = place.ranges;
-        if map.is_encapsulated()
+        if facts.codec == Codec::Video {
+            self.cut_padding_of_video(instance, &mut ranges).await?;
+        } else if map.is_encapsulated()
             && let Some(last) = ranges.last_mut()
             && is_padded(&self.read(instance, last.end.saturating_sub(END)..last.end).await?, facts.codec)
         {
             last.end -= 1;
         }
         Ok(Some(ranges))
+    }
+
+    /// Leaves out the zero behind an MP4 file of an odd length, which has its end where its last box has it. Of other
+    /// streams nothing tells whether it belongs to them.
+    async fn cut_padding_of_video(&self, instance: &Instance, ranges: &mut [Range<u64>]) -> Result<()> {
+        let length: u64 = ranges.iter().map(|range| range.end - range.start).sum();
+        let read = async |at: u64, end: u64| {
+            let mut bytes = BytesMut::new();
+            for range in within(ranges.to_vec(), &(at..end.min(length))) {
+                bytes.extend_from_slice(&self.read(instance, range).await?);
+            }
+            Ok::<_, Error>(bytes)
+        };
+        if length == 0 || read(length - 1, length).await? != [0][..] {
+            return Ok(());
+        }
+        let mut end = 0;
+        for number in 0..MOST_BOXES {
+            let Some(body) = file_box(&read(end, end + BOX_HEAD).await?, number == 0) else { return Ok(()) };
+            end = end.saturating_add(body);
+            if end + 1 == length {
+                if let Some(last) = ranges.last_mut() {
+                    last.end -= 1;
+                }
+                return Ok(());
+            }
+        }
+        Ok(())
     }
 
     /// The same in steps, so that somebody who does not take it holds little of it. The first is read already.
@@ -168,12 +205,16 @@ fn place(instance: &Instance, map: &FrameMap, frame: FrameNumber) -> Result<Fram
     })?;
     if let ([range], FrameMap::Native { offset, .. }) = (place.ranges.as_mut_slice(), map)
         && instance.transfer_syntax.facts().encoding == Encoding::ExplicitBig
-        && range.start.saturating_sub(*offset).is_multiple_of(2)
-        && range.end.saturating_sub(*offset) % 2 == 1
-        && range.end < instance.location.length
     {
-        // In words of big endian the last byte of an odd frame stands behind the next one (PS3.5 §7.3).
-        range.end += 1;
+        // In words of big endian the last byte of an odd frame stands behind the first one of the next, and that before
+        // it (PS3.5 §7.3): what shares a word with another frame is read with all of it.
+        let is_odd = |place: u64| place.saturating_sub(*offset) % 2 == 1;
+        if is_odd(range.start) && place.bits.is_none() {
+            range.start -= 1;
+        }
+        if is_odd(range.end) && range.end < instance.location.length {
+            range.end += 1;
+        }
     }
     Ok(place)
 }
@@ -191,6 +232,20 @@ fn repack(bytes: &[u8], bits: BitRange) -> Bytes {
         *last &= (1u8 << rest) - 1;
     }
     packed.into()
+}
+
+/// Bytes of a box of a file with its head, which these are (ISO/IEC 14496-12 §4.2); `None` for what has no end of its own,
+/// and for no box. With the first of them a file says that it is an MP4 file, or one of QuickTime.
+fn file_box(head: &[u8], is_first: bool) -> Option<u64> {
+    let (size, rest) = head.split_first_chunk::<4>()?;
+    let (kind, rest) = rest.split_first_chunk::<4>()?;
+    if is_first && ![b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide"].contains(&kind) {
+        return None;
+    }
+    match u32::from_be_bytes(*size) {
+        1 => Some(u64::from_be_bytes(*rest.first_chunk::<8>()?)).filter(|size| *size >= BOX_HEAD),
+        size => Some(u64::from(size)).filter(|size| *size >= 8),
+    }
 }
 
 /// Whether a zero stands behind the end of the image, which every JPEG code stream marks with two bytes.
@@ -225,6 +280,17 @@ mod tests {
         assert_eq!(within(fragments.clone(), &(9..16)), [109..110, 200..205, 300..301]);
         assert_eq!(within(fragments.clone(), &(11..13)), std::slice::from_ref(&(201..203)));
         assert_eq!(within(fragments, &(25..30)), []);
+    }
+
+    #[test]
+    fn a_box_of_a_file_says_how_long_it_is() {
+        assert_eq!(file_box(b"\0\0\0\x10ftypisom", true), Some(16));
+        assert_eq!(file_box(b"\0\0\0\x01mdat\0\0\0\x02\0\0\0\0", false), Some(1 << 33));
+        assert_eq!(file_box(b"\0\0\0\x10moof", true), None, "no file begins so");
+        assert_eq!(file_box(b"\0\0\0\x10moof", false), Some(16));
+        for none in [&b"\0\0\0\0mdat"[..], b"\0\0\0\x07mdat", b"\0\0\0\x01mdat\0\0", b"\0\0\0\x10", b""] {
+            assert_eq!(file_box(none, false), None);
+        }
     }
 
     #[test]

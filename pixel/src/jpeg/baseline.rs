@@ -43,7 +43,7 @@ pub(super) fn decode(frame: &[u8], header: &JpegHeader) -> Result<Vec<u8>> {
 }
 
 /// Whether the stream ends with its last marker, but for zeros that pad it.
-fn has_end(stream: &[u8]) -> bool {
+pub(super) fn has_end(stream: &[u8]) -> bool {
     let padding = stream.iter().rev().take_while(|byte| **byte == 0).count();
     stream.get(..stream.len() - padding).is_some_and(|stream| stream.ends_with(&END))
 }

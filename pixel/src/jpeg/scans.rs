@@ -14,6 +14,10 @@ pub(super) struct Scan {
     pub(super) components: Vec<ScanComponent>,
     /// Start of spectral selection, or the predictor of a lossless scan.
     pub(super) start: u8,
+    /// End of spectral selection.
+    pub(super) end: u8,
+    /// The point transform of the scan before that gave the same coefficients; 0 for none.
+    pub(super) high: u32,
     /// The point transform.
     pub(super) shift: u32,
 }
@@ -66,7 +70,7 @@ impl Scan {
     fn read(segment: &[u8], header: &JpegHeader) -> Option<Self> {
         let (count, rest) = segment.split_first()?;
         let (selectors, rest) = rest.split_at_checked(usize::from(*count) * 2)?;
-        let [start, _, approximation, ..] = rest else { return None };
+        let [start, end, approximation, ..] = rest else { return None };
         let (selectors, _) = selectors.as_chunks::<2>();
         let components: Option<Vec<_>> =
             selectors.iter().map(|of| ScanComponent::read(*of, header)).collect();
@@ -76,7 +80,8 @@ impl Scan {
         if components.is_empty() || components.iter().enumerate().any(|(n, one)| is_twice(n, one)) {
             return None;
         }
-        Some(Self { components, start: *start, shift: u32::from(approximation & 15) })
+        let (high, shift) = (u32::from(approximation >> 4), u32::from(approximation & 15));
+        Some(Self { components, start: *start, end: *end, high, shift })
     }
 }
 

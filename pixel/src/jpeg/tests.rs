@@ -94,7 +94,7 @@ fn a_small_stream_that_claims_to_be_huge_is_refused_before_memory_is_taken() {
 #[rstest]
 #[case::twelve_bits_of_a_baseline_stream(0xC0, 12)]
 #[case::eleven_bits(0xC1, 11)]
-#[case::progressive_of_twelve_bits(0xC2, 12)]
+#[case::progressive_of_eleven_bits(0xC2, 11)]
 #[case::hierarchical(0xC5, 8)]
 #[case::arithmetic(0xC9, 8)]
 fn other_processes_and_precisions_are_unsupported(#[case] process: u8, #[case] precision: u8) {

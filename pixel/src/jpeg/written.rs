@@ -208,7 +208,7 @@ pub(super) fn sequential(blocks: &[[[f64; 8]; 8]], frame: &Written, colours_of_b
 
 /// The cosine transform of §A.3.3, rounded, in the order of the stream.
 #[expect(clippy::cast_possible_truncation, reason = "coefficients of 12 bits have 15")]
-fn forward(block: &[[f64; 8]; 8]) -> Vec<i32> {
+pub(super) fn forward(block: &[[f64; 8]; 8]) -> Vec<i32> {
     let scale = |n: usize| if n == 0 { 0.5_f64.sqrt() } else { 1.0 };
     let cosine = |at: usize, n: usize| ((2 * at + 1) as f64 * n as f64 * std::f64::consts::PI / 16.0).cos();
     let coefficient = |place: &u8| {
