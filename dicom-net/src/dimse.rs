@@ -13,6 +13,8 @@ pub use command::{
     SubOperations,
 };
 pub use command_set::CommandSet;
-pub use normalized::{NActionRq, NEventReportRq, n_action_rq, n_create_rq, n_event_report_rq};
+pub use normalized::{
+    NActionRq, NCreateRq, NEventReportRq, NGetRq, NSetRq, n_action_rq, n_create_rq, n_event_report_rq,
+};
 pub use query::{c_cancel_rq, c_find_rq, c_get_rq, c_move_rq};
 pub use status::Status;

@@ -140,6 +140,9 @@ fn has_data_set(request: &Request) -> bool {
         Request::CMove(request) => request.identity.has_data_set,
         Request::NAction(request) => request.identity.has_data_set,
         Request::NEventReport(request) => request.identity.has_data_set,
+        Request::NCreate(request) => request.identity.has_data_set,
+        Request::NSet(request) => request.identity.has_data_set,
+        Request::NGet(request) => request.identity.has_data_set,
         Request::Response(response) => response.has_data_set(),
         Request::Other(identity) => identity.has_data_set,
         Request::CCancel(_) => false,
@@ -170,6 +173,12 @@ pub fn command_set(bytes: &[u8]) -> u64 {
         }
         Request::NEventReport(request) => {
             seen.note(request.event_type);
+            request.identity
+        }
+        Request::NCreate(request) => request.identity,
+        Request::NSet(request) => request.identity,
+        Request::NGet(request) => {
+            seen.note(about(request.attributes.len()));
             request.identity
         }
         Request::Other(identity) => identity,

@@ -16,7 +16,7 @@ use crate::destination::DimseDestination;
 use crate::dimse::Status;
 use crate::fetch::Fetch;
 use crate::peers::Peers;
-use crate::scu::{self, echo, find, notify};
+use crate::scu::{self, Available, echo, find, notify};
 
 /// The peers of DIMSE.
 pub struct DimseRemotes {
@@ -114,9 +114,11 @@ impl Remotes for DimseRemotes {
         async move {
             let peer = self.known(ae_title).await?;
             let instances = from.instances(&Resource::Study(study.clone())).await?;
+            let steps = from.performed_steps_of(study).await?;
+            let available = Available { study, instances: &instances, steps: &steps };
             let told = async {
                 let _place = self.peers.lane(&peer).enter(self.config.response()).await?;
-                notify(&self.config, &peer, study, &instances).await
+                notify(&self.config, &peer, &available).await
             };
             let status = told.await.map_err(|error| remote(&peer, &error))?;
             if status == Status::SUCCESS || status.is_warning() {

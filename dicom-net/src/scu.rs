@@ -27,7 +27,7 @@ use crate::error::{Error, Result};
 use crate::ul::tls::{self, Callee};
 use crate::ul::{self, AbortReason, Association, Limits, PduReader, Proposal, Received, Role};
 
-pub(crate) use availability::notify;
+pub(crate) use availability::{Available, notify};
 pub use c_echo::echo;
 pub(crate) use c_store::send;
 pub(crate) use deliver::{Errand, Outcome};

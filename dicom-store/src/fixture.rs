@@ -2,6 +2,7 @@
 
 mod bucket;
 mod postgres;
+pub mod step;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -13,6 +13,7 @@
 //! | [`ledger`] | what is done to it beyond storing: corrections, deletions, the way back |
 //! | [`Session`] | the only door; [`access`] says who may |
 //! | [`peer`], [`register`] | remote AEs; what the server is told and notes while it runs |
+//! | [`workitem`], [`performed_step`] | lines of the register with a life of their own: what is to be done, what is being done |
 //! | [`change`], [`queue`], [`Work`] | what happened, and what has to happen because of it |
 
 pub mod access;
@@ -34,6 +35,7 @@ mod objects;
 mod outbox;
 mod packs;
 pub mod peer;
+pub mod performed_step;
 pub mod query;
 pub mod queue;
 mod reach;
@@ -62,6 +64,7 @@ pub use packs::file_part::FilePart;
 pub use packs::serving::{Pressure, Room};
 pub use packs::verify::Verified;
 pub use peer::{Peer, PeerRight, PeerRights, PeerText, Sender};
+pub use performed_step::{PerformedProcedureStep, PerformedStepRefusal, PerformedStepStatus};
 pub use query::{Counted, Key, Matching, Options, Page, Query, Row, Rows};
 pub use queue::{JobId, Lease, NewJob, Priority, QueueDepth};
 pub use rendition::Rendition;

@@ -135,6 +135,8 @@ impl JobState {
 pub struct JobQuery {
     pub kind: Option<String>,
     pub state: Option<JobState>,
+    /// Those of one of these keys; of any where there are none.
+    pub keys: Vec<String>,
     /// Those behind this one.
     pub after: Option<JobId>,
     /// That one alone.

@@ -4,6 +4,7 @@ mod acts;
 mod frame;
 mod jobs;
 mod peers;
+mod performed_steps;
 mod proof;
 mod rendition;
 mod rewritten;

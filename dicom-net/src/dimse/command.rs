@@ -1,9 +1,13 @@
 //! The commands by their types, from and to command sets (PS3.7 §9.3).
 
 use bytes::Bytes;
+use dicom_store::model::Tag;
 
 use super::command_set::{CommandSet, element};
-use super::normalized::{N_ACTION_RQ, N_EVENT_REPORT_RQ, NActionRq, NEventReportRq};
+use super::normalized::{
+    N_ACTION_RQ, N_CREATE_RQ, N_EVENT_REPORT_RQ, N_GET_RQ, N_SET_RQ, NActionRq, NCreateRq, NEventReportRq,
+    NGetRq, NSetRq,
+};
 use super::status::Status;
 
 /// Command Field (0000,0100); a response is its request with this bit (PS3.7 Table E.1-1).
@@ -90,6 +94,9 @@ pub enum Request {
     CCancel(CCancelRq),
     NAction(NActionRq),
     NEventReport(NEventReportRq),
+    NCreate(NCreateRq),
+    NSet(NSetRq),
+    NGet(NGetRq),
     /// A response to a request of ours.
     Response(Response),
     /// A command that is not served here.
@@ -126,6 +133,11 @@ impl Request {
             N_EVENT_REPORT_RQ => {
                 Self::NEventReport(NEventReportRq { identity, event_type: set.u16(element::EVENT_TYPE_ID) })
             }
+            N_CREATE_RQ => Self::NCreate(NCreateRq { identity }),
+            N_SET_RQ => Self::NSet(NSetRq { identity }),
+            N_GET_RQ => {
+                Self::NGet(NGetRq { identity, attributes: set.tags(element::ATTRIBUTE_IDENTIFIER_LIST) })
+            }
             response if response & RESPONSE != 0 => Self::Response(Response::read(&set, identity)),
             _ => Self::Other(identity),
         })
@@ -143,6 +155,9 @@ impl Request {
             | Self::CMove(CMoveRq { identity, .. })
             | Self::NAction(NActionRq { identity, .. })
             | Self::NEventReport(NEventReportRq { identity, .. })
+            | Self::NCreate(NCreateRq { identity })
+            | Self::NSet(NSetRq { identity })
+            | Self::NGet(NGetRq { identity, .. })
             | Self::Other(identity) => Some(identity),
             Self::CCancel(_) | Self::Response(_) => None,
         }
@@ -246,13 +261,24 @@ pub struct Response {
     identity: Identity,
     pub status: Status,
     comment: Option<String>,
+    error_id: Option<u16>,
+    /// Attributes that it is about.
+    attributes: Vec<Tag>,
     sub_operations: Option<SubOperations>,
     has_data_set: bool,
 }
 
 impl Response {
     pub fn new(request: &Identity, status: Status) -> Self {
-        Self { identity: request.clone(), status, comment: None, sub_operations: None, has_data_set: false }
+        Self {
+            identity: request.clone(),
+            status,
+            comment: None,
+            error_id: None,
+            attributes: Vec::new(),
+            sub_operations: None,
+            has_data_set: false,
+        }
     }
 
     /// Adds an Error Comment (0000,0902): what a person should know, without patient data.
@@ -263,6 +289,25 @@ impl Response {
             _ => '?',
         });
         Self { comment: Some(plain.take(LONGEST_COMMENT).collect()), ..self }
+    }
+
+    /// Adds an Error ID (0000,0903): which of the errors that a service has for its status.
+    #[must_use]
+    pub fn with_error_id(self, error_id: u16) -> Self {
+        Self { error_id: Some(error_id), ..self }
+    }
+
+    /// Adds an Attribute Identifier List (0000,1005): what the status is about.
+    #[must_use]
+    pub fn about(self, attributes: Vec<Tag>) -> Self {
+        Self { attributes, ..self }
+    }
+
+    /// Names an instance that the request has left to us to name.
+    #[must_use]
+    pub fn of_instance(self, sop_instance: &str) -> Self {
+        let identity = Identity { sop_instance: sop_instance.to_owned(), ..self.identity };
+        Self { identity, ..self }
     }
 
     /// Adds the counts of sub-operations. Remaining goes only with a pending or cancel status
@@ -297,6 +342,8 @@ impl Response {
             status: Status(set.u16(element::STATUS).unwrap_or(Status::CANNOT_UNDERSTAND.0)),
             identity: Identity { field, message_id, ..identity },
             comment: Some(set.text(element::ERROR_COMMENT)).filter(|comment| !comment.is_empty()),
+            error_id: set.u16(element::ERROR_ID),
+            attributes: set.tags(element::ATTRIBUTE_IDENTIFIER_LIST),
             sub_operations: SubOperations::read(set),
             has_data_set,
         }
@@ -321,8 +368,14 @@ impl Response {
         if let Some(comment) = &self.comment {
             set.put_text(element::ERROR_COMMENT, comment);
         }
+        if let Some(error_id) = self.error_id {
+            set.put_u16(element::ERROR_ID, error_id);
+        }
         if !sop_instance.is_empty() {
             set.put_uid(element::AFFECTED_SOP_INSTANCE_UID, sop_instance);
+        }
+        if !self.attributes.is_empty() {
+            set.put_tags(element::ATTRIBUTE_IDENTIFIER_LIST, &self.attributes);
         }
         if let Some(counts) = self.sub_operations {
             let is_final = !self.status.is_pending() && self.status != Status::CANCEL;
@@ -377,14 +430,26 @@ mod tests {
     fn an_unknown_command_keeps_what_its_response_needs() {
         let mut set = CommandSet::default();
         set.put_uid(element::REQUESTED_SOP_CLASS_UID, "1.2");
-        set.put_u16(element::COMMAND_FIELD, 0x0140);
+        set.put_u16(element::COMMAND_FIELD, 0x0150);
         set.put_u16(element::MESSAGE_ID, 9);
         set.put_u16(element::COMMAND_DATA_SET_TYPE, 0);
         let Some(Request::Other(identity)) = Request::read(set.write()) else { panic!("not Other") };
         assert!(identity.has_data_set);
         let set = written(&Response::new(&identity, Status::UNRECOGNIZED_OPERATION));
-        assert_eq!(set.u16(element::COMMAND_FIELD), Some(0x8140));
+        assert_eq!(set.u16(element::COMMAND_FIELD), Some(0x8150));
         assert_eq!(set.u16(element::STATUS), Some(0x0211));
+    }
+
+    #[test]
+    fn a_response_says_what_it_is_about() {
+        let response = Response::new(&echo(), Status::PROCESSING_FAILURE).of_instance("1.2.3");
+        let response = response.with_error_id(0xA710).about(vec![Tag(0x0040, 0x0252), Tag(0x0008, 0x0060)]);
+        let set = written(&response);
+        assert_eq!((set.u16(element::ERROR_ID), set.u16(element::STATUS)), (Some(0xA710), Some(0x0110)));
+        assert_eq!(set.text(element::AFFECTED_SOP_INSTANCE_UID), "1.2.3");
+        let about = set.tags(element::ATTRIBUTE_IDENTIFIER_LIST);
+        assert_eq!(about, [Tag(0x0040, 0x0252), Tag(0x0008, 0x0060)]);
+        assert_eq!(Request::read(response.write()), Some(Request::Response(response)));
     }
 
     #[rstest]

@@ -2,6 +2,7 @@
 //! (PS3.7 §6.3.1, §E.1).
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use dicom_store::model::Tag;
 
 /// Element numbers of group 0000 (PS3.7 Table E.1-1).
 pub(super) mod element {
@@ -16,9 +17,11 @@ pub(super) mod element {
     pub(in super::super) const COMMAND_DATA_SET_TYPE: u16 = 0x0800;
     pub(in super::super) const STATUS: u16 = 0x0900;
     pub(in super::super) const ERROR_COMMENT: u16 = 0x0902;
+    pub(in super::super) const ERROR_ID: u16 = 0x0903;
     pub(in super::super) const AFFECTED_SOP_INSTANCE_UID: u16 = 0x1000;
     pub(in super::super) const REQUESTED_SOP_INSTANCE_UID: u16 = 0x1001;
     pub(in super::super) const EVENT_TYPE_ID: u16 = 0x1002;
+    pub(in super::super) const ATTRIBUTE_IDENTIFIER_LIST: u16 = 0x1005;
     pub(in super::super) const ACTION_TYPE_ID: u16 = 0x1008;
     pub(in super::super) const REMAINING: u16 = 0x1020;
     pub(in super::super) const COMPLETED: u16 = 0x1021;
@@ -70,6 +73,25 @@ impl CommandSet {
     pub(super) fn text(&self, number: u16) -> String {
         let bytes = self.value(number).map_or(&[][..], |value| value);
         bytes.iter().map(|&byte| char::from(byte)).collect::<String>().trim_matches([' ', '\0']).to_owned()
+    }
+
+    /// Tags, each as two numbers; none where the element is absent (PS3.5 §6.2, AT).
+    pub(super) fn tags(&self, number: u16) -> Vec<Tag> {
+        let mut bytes = self.value(number).cloned().unwrap_or_default();
+        let mut tags = Vec::with_capacity(bytes.len() / 4);
+        while let (Ok(group), Ok(element)) = (bytes.try_get_u16_le(), bytes.try_get_u16_le()) {
+            tags.push(Tag(group, element));
+        }
+        tags
+    }
+
+    pub(super) fn put_tags(&mut self, number: u16, tags: &[Tag]) {
+        let mut value = BytesMut::with_capacity(4 * tags.len());
+        for tag in tags {
+            value.put_u16_le(tag.0);
+            value.put_u16_le(tag.1);
+        }
+        self.put(number, value.freeze());
     }
 
     /// Adds a number; elements are put in ascending order.

@@ -1,13 +1,17 @@
-//! The commands of DIMSE-N that are used here: N-ACTION and N-EVENT-REPORT both ways, N-CREATE out (PS3.7 §10.3).
+//! The commands of DIMSE-N that are used here: N-ACTION, N-EVENT-REPORT and N-CREATE both ways, N-SET and N-GET in
+//! (PS3.7 §10.3).
 
 use bytes::Bytes;
+use dicom_store::model::Tag;
 
 use super::command::{Identity, WITH_DATA_SET};
 use super::command_set::{CommandSet, element};
 
 pub(super) const N_ACTION_RQ: u16 = 0x0130;
 pub(super) const N_EVENT_REPORT_RQ: u16 = 0x0100;
-const N_CREATE_RQ: u16 = 0x0140;
+pub(super) const N_GET_RQ: u16 = 0x0110;
+pub(super) const N_SET_RQ: u16 = 0x0120;
+pub(super) const N_CREATE_RQ: u16 = 0x0140;
 
 /// A request to act on an instance that the peer names: the identity's are the Requested SOP UIDs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +27,27 @@ pub struct NEventReportRq {
     pub identity: Identity,
     /// Event Type ID; `None` when it did not come.
     pub event_type: Option<u16>,
+}
+
+/// A request to make an instance, with its Attribute List as its data set: the identity's are the Affected SOP UIDs, and
+/// that of the instance may be left to us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NCreateRq {
+    pub identity: Identity,
+}
+
+/// A request to change an instance, with a Modification List as its data set: the identity's are the Requested SOP UIDs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NSetRq {
+    pub identity: Identity,
+}
+
+/// A request for attributes of an instance: the identity's are the Requested SOP UIDs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NGetRq {
+    pub identity: Identity,
+    /// Attribute Identifier List; empty for all of them.
+    pub attributes: Vec<Tag>,
 }
 
 /// Asks a peer to act on an instance, with Action Information as the data set.
@@ -94,5 +119,17 @@ mod tests {
         assert_ne!(set.u16(element::COMMAND_DATA_SET_TYPE), Some(0x0101));
         let Some(Request::NEventReport(request)) = Request::read(report) else { panic!("no N-EVENT-REPORT") };
         assert_eq!((request.event_type, request.identity.has_data_set), (Some(2), true));
+    }
+
+    #[test]
+    fn a_request_for_attributes_names_them() {
+        let mut set = CommandSet::default();
+        set.put_uid(element::REQUESTED_SOP_CLASS_UID, "1.2");
+        set.put_u16(element::COMMAND_FIELD, N_GET_RQ);
+        set.put_uid(element::REQUESTED_SOP_INSTANCE_UID, "1.2.3");
+        set.put_tags(element::ATTRIBUTE_IDENTIFIER_LIST, &[Tag(0x0010, 0x0010), Tag(0x0040, 0x0252)]);
+        let Some(Request::NGet(request)) = Request::read(set.write()) else { panic!("no N-GET") };
+        assert_eq!(request.attributes, [Tag(0x0010, 0x0010), Tag(0x0040, 0x0252)]);
+        assert_eq!(request.identity.sop_instance, "1.2.3");
     }
 }

@@ -13,13 +13,21 @@ impl Status {
     /// Pending, and some optional keys were not supported.
     pub const PENDING_WITH_WARNING: Self = Self(0xFF01);
 
+    /// Of N-GET: some of what was asked for is not there.
+    pub const ATTRIBUTES_NOT_SUPPORTED: Self = Self(0x0001);
+    pub const INVALID_ATTRIBUTE_VALUE: Self = Self(0x0106);
+    /// A warning: some attributes were passed over.
+    pub const ATTRIBUTE_LIST_ERROR: Self = Self(0x0107);
     pub const PROCESSING_FAILURE: Self = Self(0x0110);
+    pub const DUPLICATE_SOP_INSTANCE: Self = Self(0x0111);
     pub const NO_SUCH_SOP_INSTANCE: Self = Self(0x0112);
     pub const NO_SUCH_EVENT_TYPE: Self = Self(0x0113);
     pub const INVALID_ARGUMENT_VALUE: Self = Self(0x0115);
     pub const NO_SUCH_SOP_CLASS: Self = Self(0x0118);
     pub const INVALID_SOP_INSTANCE: Self = Self(0x0117);
     pub const CLASS_INSTANCE_CONFLICT: Self = Self(0x0119);
+    pub const MISSING_ATTRIBUTE: Self = Self(0x0120);
+    pub const MISSING_ATTRIBUTE_VALUE: Self = Self(0x0121);
     pub const SOP_CLASS_NOT_SUPPORTED: Self = Self(0x0122);
     pub const NO_SUCH_ACTION_TYPE: Self = Self(0x0123);
     pub const NOT_AUTHORIZED: Self = Self(0x0124);

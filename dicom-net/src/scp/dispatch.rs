@@ -145,6 +145,13 @@ where
             (Request::NEventReport(request), Some(Purpose::Commitment)) => {
                 self.n_event_report(&context, request).await
             }
+            (Request::NCreate(request), Some(Purpose::PerformedStep)) => {
+                self.n_create(&context, &request).await
+            }
+            (Request::NSet(request), Some(Purpose::PerformedStep)) => self.n_set(&context, &request).await,
+            (Request::NGet(request), Some(Purpose::PerformedStepRetrieve)) => {
+                self.n_get(&context, &request).await
+            }
             // Its operation has ended already (PS3.7 §9.3.2.3).
             (Request::CCancel(_), _) => Ok(()),
             (Request::Response(response), _) => {

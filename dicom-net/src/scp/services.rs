@@ -1,5 +1,6 @@
 //! Which SOP classes are served, and how (PS3.4, PS3.6 Annex A).
 
+use dicom::dictionary_std::uids;
 use dicom_store::model::{Encoding, TransferSyntaxUid, transfer_syntax};
 use dicom_ul::pdu::AssociationRQ;
 use worker::pixel;
@@ -23,6 +24,10 @@ pub(super) enum Purpose {
     Verification,
     Storage,
     Commitment,
+    /// Modality Performed Procedure Step: made and changed.
+    PerformedStep,
+    /// Modality Performed Procedure Step Retrieve: read.
+    PerformedStepRetrieve,
     Find(Model),
     Move(Model),
     Get(Model),
@@ -94,6 +99,8 @@ impl Offered {
         Some(match abstract_syntax {
             VERIFICATION => Purpose::Verification,
             STORAGE_COMMITMENT => Purpose::Commitment,
+            uids::MODALITY_PERFORMED_PROCEDURE_STEP => Purpose::PerformedStep,
+            uids::MODALITY_PERFORMED_PROCEDURE_STEP_RETRIEVE => Purpose::PerformedStepRetrieve,
             "1.2.840.10008.5.1.4.1.2.1.1" => Purpose::Find(Model::PatientRoot),
             "1.2.840.10008.5.1.4.1.2.1.2" => Purpose::Move(Model::PatientRoot),
             "1.2.840.10008.5.1.4.1.2.1.3" => Purpose::Get(Model::PatientRoot),
@@ -116,9 +123,12 @@ impl Services for Offered {
         Some(match self.purpose(abstract_syntax)? {
             Purpose::Storage => Service::Storage,
             Purpose::Commitment => Service::Events,
-            Purpose::Verification | Purpose::Find(_) | Purpose::Move(_) | Purpose::Get(_) => {
-                Service::Messages
-            }
+            Purpose::Verification
+            | Purpose::PerformedStep
+            | Purpose::PerformedStepRetrieve
+            | Purpose::Find(_)
+            | Purpose::Move(_)
+            | Purpose::Get(_) => Service::Messages,
         })
     }
 
@@ -142,7 +152,10 @@ impl Services for Offered {
 
     fn extended(&self, abstract_syntax: &str, offered: &[u8]) -> Option<Vec<u8>> {
         match self.purpose(abstract_syntax)? {
-            Purpose::Verification | Purpose::Commitment => None,
+            Purpose::Verification
+            | Purpose::Commitment
+            | Purpose::PerformedStep
+            | Purpose::PerformedStepRetrieve => None,
             // What we do is told whatever the requestor does (PS3.4 §B.3.1).
             Purpose::Storage => Some(STORAGE_EXTENDED.iter().copied().take(offered.len()).collect()),
             Purpose::Find(_) => Some(lesser(offered, FIND_EXTENDED)),
@@ -173,7 +186,9 @@ mod tests {
     #[case::patient_root_get("1.2.840.10008.5.1.4.1.2.1.3", Some(Purpose::Get(Model::PatientRoot)))]
     #[case::unknown_query("1.2.840.10008.5.1.4.1.2.9.9.9", None)]
     #[case::worklist("1.2.840.10008.5.1.4.31", None)]
-    #[case::mpps("1.2.840.10008.3.1.2.3.3", None)]
+    #[case::mpps("1.2.840.10008.3.1.2.3.3", Some(Purpose::PerformedStep))]
+    #[case::mpps_retrieve("1.2.840.10008.3.1.2.3.4", Some(Purpose::PerformedStepRetrieve))]
+    #[case::mpps_notification("1.2.840.10008.3.1.2.3.5", None)]
     #[case::storage_commitment("1.2.840.10008.1.20.1", Some(Purpose::Commitment))]
     #[case::storage_commitment_pull("1.2.840.10008.1.20.2", None)]
     #[case::print("1.2.840.10008.5.1.1.9", None)]

@@ -1,6 +1,7 @@
 //! The one table from what the archive says to the status of a response, a service each
-//! (PS3.4 §B.2.3, §C.4.1.1.4, §C.4.2.1.5, §C.4.3.1.4).
+//! (PS3.4 §B.2.3, §C.4.1.1.4, §C.4.2.1.5, §C.4.3.1.4, §F.7.2).
 
+use dicom_store::PerformedStepRefusal;
 use dicom_store::model::{Error, ErrorKind};
 
 use crate::dimse::Status;
@@ -40,6 +41,28 @@ pub(crate) fn of_retrieve(kind: ErrorKind) -> Status {
             Status::UNABLE_TO_PERFORM_SUB_OPERATIONS
         }
         ErrorKind::NotFound | ErrorKind::Corrupt | ErrorKind::Internal => Status::CANNOT_UNDERSTAND,
+    }
+}
+
+/// N-CREATE, N-SET and N-GET of a performed procedure step (PS3.4 Table F.7.2-2, PS3.7 Annex C).
+pub(crate) fn of_performed_step(refusal: &PerformedStepRefusal) -> Status {
+    match refusal {
+        PerformedStepRefusal::Exists => Status::DUPLICATE_SOP_INSTANCE,
+        PerformedStepRefusal::Unknown => Status::NO_SUCH_SOP_INSTANCE,
+        PerformedStepRefusal::Missing { .. } => Status::MISSING_ATTRIBUTE,
+        PerformedStepRefusal::Empty { .. } => Status::MISSING_ATTRIBUTE_VALUE,
+        PerformedStepRefusal::Value { .. } => Status::INVALID_ATTRIBUTE_VALUE,
+        PerformedStepRefusal::Final => Status::PROCESSING_FAILURE,
+        PerformedStepRefusal::Archive(error) => match error.kind {
+            ErrorKind::Forbidden => Status::NOT_AUTHORIZED,
+            ErrorKind::TooLarge | ErrorKind::Exhausted => Status::RESOURCE_LIMITATION,
+            ErrorKind::NotFound
+            | ErrorKind::Invalid
+            | ErrorKind::Conflict
+            | ErrorKind::Unavailable
+            | ErrorKind::Corrupt
+            | ErrorKind::Internal => Status::PROCESSING_FAILURE,
+        },
     }
 }
 

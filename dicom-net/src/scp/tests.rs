@@ -11,3 +11,4 @@ mod operations;
 mod peer;
 mod retrieve;
 mod services;
+mod steps;

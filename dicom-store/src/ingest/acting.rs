@@ -135,6 +135,21 @@ impl Store {
         self.act(came.sender.clone(), note.title.meaning().to_owned(), act).await.map(|_| ())
     }
 
+    /// Those of some that were stored and are not shown.
+    pub(crate) async fn hidden_among(&self, stored: &[&Stored]) -> Result<HashSet<SopInstanceUid>> {
+        // What is new is shown, unless something was done to it.
+        let has_acts = self.has_acts.load(Ordering::Acquire);
+        let asked = stored.iter().filter(|stored| has_acts || !matches!(stored, Stored::New(_)));
+        let asked: Vec<_> = asked.map(|stored| stored.instance().sop_instance.clone()).collect();
+        let mut hidden = HashSet::new();
+        for some in asked.chunks(256) {
+            let known = self.all_known(some.to_vec()).await?.into_iter();
+            let not_shown = known.filter(|known| known.state != InstanceState::Shown);
+            hidden.extend(not_shown.map(|known| known.instance.sop_instance));
+        }
+        Ok(hidden)
+    }
+
     async fn known_now(&self, uid: &SopInstanceUid) -> Result<Option<Known>> {
         Ok(self.all_known(vec![uid.clone()]).await?.pop())
     }

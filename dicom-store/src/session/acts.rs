@@ -1,10 +1,13 @@
 //! What is done to the archive beyond storing, and what is told of it.
 
+use std::collections::HashSet;
+
 use super::Session;
 use crate::access::Action;
 use crate::index::{AuditRow, Hidden, InstanceState, KeptAside, Recorded, StudyText, TextCount, TextQuery};
+use crate::ingest::Stored;
 use crate::ledger::{Act, Entry, Order};
-use crate::model::Resource;
+use crate::model::{Resource, SopInstanceUid};
 use crate::{Error, ErrorKind, Result};
 
 /// Characters of a reason, at the most.
@@ -85,6 +88,16 @@ impl Session {
         }
         let act = index.act_of(last.act).await?;
         Ok(act.is_some_and(|recorded| matches!(recorded.entry.act, Act::Delete { .. })))
+    }
+
+    /// Those of some that came now and are not shown: what was rejected stays so when it comes again, and with what it
+    /// rejects a note hides itself. Who may store is told.
+    ///
+    /// # Errors
+    /// `Forbidden`, `Unavailable`.
+    pub async fn hidden_among(&self, stored: &[&Stored]) -> Result<HashSet<SopInstanceUid>> {
+        self.caller.check(Action::Store)?;
+        self.archive.store()?.hidden_among(stored).await
     }
 
     /// What came under UIDs that were taken and is kept aside, from the newest.

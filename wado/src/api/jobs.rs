@@ -23,8 +23,8 @@ pub(super) async fn jobs(State(api): State<Api>, request: Request) -> Result<Res
     let state = parameters.get("state").map(|state| named(state, &JobState::ALL, JobState::as_str, "state"));
     let after = parameters.get("after").map(number).transpose()?;
     let kind = parameters.get("kind").map(str::to_owned);
-    let query =
-        JobQuery { kind, state: state.transpose()?, after, id: None, limit: Page::of(&parts.uri)?.limit };
+    let limit = Page::of(&parts.uri)?.limit;
+    let query = JobQuery { kind, state: state.transpose()?, after, limit, ..JobQuery::default() };
     let jobs = api.web.session(&parts).jobs(&query).await?;
     Ok(answer(&jobs.iter().map(shown).collect::<Vec<_>>()))
 }

@@ -2,9 +2,11 @@
 
 use std::fmt::Write;
 
+use dicom::dictionary_std::{tags, uids};
 use dicom::encoding::TransferSyntaxIndex;
 use dicom::transfer_syntax::TransferSyntaxRegistry;
-use dicom_store::model::{ErrorKind, transfer_syntax};
+use dicom_store::PerformedStepRefusal;
+use dicom_store::model::{Error, ErrorKind, transfer_syntax};
 
 use crate::Config;
 use crate::commitment::STORAGE_COMMITMENT;
@@ -41,6 +43,12 @@ const BOTH: &[Role] = &[Role::Scu, Role::Scp];
 const DECLARED: &[Declared] = &[
     declared("Verification", "1.2.840.10008.1.1", BOTH),
     declared("Storage Commitment Push Model", STORAGE_COMMITMENT, BOTH),
+    declared("Modality Performed Procedure Step", uids::MODALITY_PERFORMED_PROCEDURE_STEP, SCP),
+    declared(
+        "Modality Performed Procedure Step Retrieve",
+        uids::MODALITY_PERFORMED_PROCEDURE_STEP_RETRIEVE,
+        SCP,
+    ),
     declared("Patient Root Query/Retrieve - FIND", "1.2.840.10008.5.1.4.1.2.1.1", SCP),
     declared("Patient Root Query/Retrieve - MOVE", "1.2.840.10008.5.1.4.1.2.1.2", SCP),
     declared("Patient Root Query/Retrieve - GET", "1.2.840.10008.5.1.4.1.2.1.3", SCP),
@@ -177,6 +185,43 @@ fn statuses_are_declared_as_they_are() {
             (status::of_store(kind), status::of_find(kind), status::of_retrieve(kind));
         writeln!(table, "| {what} | {store} | {find} | {retrieve} |").unwrap();
     }
+    assert_declared(&table);
+}
+
+#[test]
+fn statuses_of_performed_procedure_steps_are_declared_as_they_are() {
+    let (tag, name) = (tags::MODALITY, "Modality");
+    let archive = |kind| PerformedStepRefusal::Archive(Error::new(kind, ""));
+    let mut table = "| what is wrong with a step | status | with |\n|---|---|---|\n".to_owned();
+    for (what, refusal, with) in [
+        (
+            "an attribute of type 1 is missing at N-CREATE",
+            PerformedStepRefusal::Missing { tag, name },
+            "Attribute Identifier List",
+        ),
+        (
+            "one has no value, or is missing in a series or for a final state",
+            PerformedStepRefusal::Empty { tag, name },
+            "Attribute Identifier List",
+        ),
+        (
+            "a status or UID may not be; N-CREATE other than IN PROGRESS",
+            PerformedStepRefusal::Value { tag, name },
+            "Attribute Identifier List, the value",
+        ),
+        ("the UID is taken", PerformedStepRefusal::Exists, ""),
+        ("there is no such step", PerformedStepRefusal::Unknown, ""),
+        ("it is COMPLETED or DISCONTINUED", PerformedStepRefusal::Final, "Error ID A710H"),
+        ("the peer may not", archive(ErrorKind::Forbidden), ""),
+        ("it is larger than 2 MiB (some 15,000 instances)", archive(ErrorKind::TooLarge), ""),
+        ("the data set cannot be read; the archive is not available", archive(ErrorKind::Unavailable), ""),
+    ] {
+        writeln!(table, "| {what} | {} | {with} |", status::of_performed_step(&refusal)).unwrap();
+    }
+    assert_eq!(
+        status::of_performed_step(&archive(ErrorKind::Invalid)),
+        status::of_performed_step(&archive(ErrorKind::Unavailable))
+    );
     assert_declared(&table);
 }
 

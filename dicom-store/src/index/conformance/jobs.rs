@@ -73,11 +73,14 @@ pub async fn tells_how_far_a_job_is(index: &dyn Index) {
     assert_eq!((parked.len(), parked[0].error.as_str()), (1, "the disk is full"));
     for query in [
         JobQuery { kind: Some("other".into()), limit: 10, ..JobQuery::default() },
+        JobQuery { keys: vec!["c".into()], limit: 10, ..JobQuery::default() },
         JobQuery { after: Some(b.id), limit: 10, ..JobQuery::default() },
         JobQuery { id: Some(JobId(b.id.0 + 1)), limit: 10, ..JobQuery::default() },
     ] {
         assert_eq!(index.jobs(&query).await.unwrap(), []);
     }
+    let keys = JobQuery { keys: vec!["c".into(), "b".into()], limit: 10, ..JobQuery::default() };
+    assert_eq!(index.jobs(&keys).await.unwrap(), std::slice::from_ref(b));
     assert_eq!(index.jobs(&JobQuery { limit: 1, ..JobQuery::default() }).await.unwrap().len(), 1);
 }
 

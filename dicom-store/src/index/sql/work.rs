@@ -148,6 +148,12 @@ pub(in crate::index) async fn jobs<C: Connection>(
     if let Some(state) = query.state {
         select.push(" AND state = ").push_bind(state.number());
     }
+    for (n, key) in query.keys.iter().enumerate() {
+        select.push(if n == 0 { " AND key IN (" } else { ", " }).push_bind(key.as_str());
+    }
+    if !query.keys.is_empty() {
+        select.push(")");
+    }
     select.push(" ORDER BY id LIMIT ").push_bind(query.limit);
     connection.fetch(select).await?.iter().map(queued).collect()
 }
