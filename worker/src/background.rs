@@ -13,7 +13,7 @@ use crate::dispatch::Dispatcher;
 use crate::job::Registry;
 use crate::jobs::{
     AssociationEnded, BringOver, Committed, Completion, CompressPack, Forward, Prefetching, Quiet, Retrieve,
-    Thumbnail, TidyPacks, VerifyPack, WebRendition, Webhook,
+    StepPerformed, Thumbnail, TidyPacks, VerifyPack, WebRendition, Webhook,
 };
 use crate::orders::{Exchange, Orders};
 use crate::runner::Runner;
@@ -65,7 +65,8 @@ pub fn exchange(
     let registry = Registry::new()
         .with(Quiet(completion.clone()))
         .with(AssociationEnded(completion.clone()))
-        .with(Committed(completion))
+        .with(Committed(completion.clone()))
+        .with(StepPerformed(completion))
         .with(Webhook(hooks))
         .with(Forward::new(session("forward"), work.clone(), destinations.clone()))
         .with(Retrieve::new(session("retrieve"), work.clone(), Arc::clone(&remotes)))

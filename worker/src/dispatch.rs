@@ -3,7 +3,7 @@
 //! The place in the feed and the jobs that come of it are written in one transaction, so that no
 //! change is forgotten and none makes its jobs twice.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::Result;
-use crate::jobs::{Quiet, Thumbnail};
+use crate::jobs::{Quiet, StepPerformed, Thumbnail};
 
 /// The name under which the place in the feed is kept.
 const CONSUMER: &str = "dispatch";
@@ -151,7 +151,10 @@ impl Dispatcher {
         let page = self.work.changes_after(cursor, PAGE).await?;
         let is_full = page.len() >= usize::try_from(PAGE).unwrap_or(usize::MAX);
         let Some(last) = page.last().map(|change| change.cursor) else { return Ok((cursor, is_full)) };
-        let jobs = jobs(&page, self.quiet, &mut self.begun, Instant::now())?;
+        let mut jobs = jobs(&page, self.quiet, &mut self.begun, Instant::now())?;
+        let stored = page.iter().filter(|change| change.kind == ChangeKind::Stored);
+        let grown: BTreeSet<_> = stored.map(|change| &change.series).collect();
+        jobs.extend(StepPerformed::waiting_for(&self.work, &grown).await?);
         if !self.work.advance(CONSUMER, cursor, last, &jobs).await? {
             // Another node has taken this page.
             return Ok((self.work.cursor_of(CONSUMER).await?, true));

@@ -22,12 +22,13 @@ pub async fn open(
 ) -> Result<(ImageInfo, Bytes, Room)> {
     let (header, map) = session.header_and_frames(instance).await?;
     let info = ImageInfo::read(&attributes(session, instance, &header).await?, frame)?;
-    let (bytes, room) = to_show(session, instance, &map, &info, frame).await?;
+    let picture = info.picture_length()?;
+    let (bytes, room) = to_show(session, instance, &map, (&info, picture), frame).await?;
     Ok((info, bytes, room))
 }
 
-/// One frame as it is stored, in memory that is taken for it, for its samples and for the picture that is made of them:
-/// to be held until that is encoded.
+/// One frame as it is stored, in memory that is taken for it, for its samples and for the picture of so many bytes that is
+/// made of them: to be held until that is encoded.
 ///
 /// # Errors
 /// `NotFound` past the last frame, and whatever else the archive answers; `Pixel` for an image that cannot be.
@@ -35,11 +36,11 @@ pub async fn to_show(
     session: &Session,
     instance: &Instance,
     map: &FrameMap,
-    info: &ImageInfo,
+    (info, picture): (&ImageInfo, usize),
     frame: FrameNumber,
 ) -> Result<(Bytes, Room)> {
     let stored = map.frame(frame).map_or(0, |place| place.length());
-    let made = info.decoded_length()?.saturating_add(info.picture_length()?);
+    let made = info.decoded_length()?.saturating_add(picture);
     let made = u64::try_from(made).unwrap_or(u64::MAX);
     // For all at once, as in `native`.
     let room = session.room(stored.saturating_add(made)).await?;
@@ -62,12 +63,17 @@ pub async fn native(
 ) -> Result<NativeFrame> {
     // For both at once: whoever waited for the second with the first in hand could wait for ever.
     let stored = map.frame(frame).map_or(0, |place| place.length());
-    let made = u64::try_from(info.native_length()?).unwrap_or(u64::MAX);
+    let made = u64::try_from(made_of(instance, &info)?).unwrap_or(u64::MAX);
     let room = session.room(stored.saturating_add(made)).await?;
     let bytes = session.read_frame(&room, instance, map, frame).await?;
     let syntax = instance.transfer_syntax.clone();
     let made = pool.run(move || pixel::to_native_le(&bytes, &info, &syntax)).await??;
     Ok(NativeFrame { bytes: room.hold(made.bytes), ..made })
+}
+
+/// Bytes that are made of a frame. What a codec gives has all its chrominance, whatever the image has natively.
+fn made_of(instance: &Instance, info: &ImageInfo) -> pixel::Result<usize> {
+    if instance.transfer_syntax.facts().encapsulated { info.decoded_length() } else { info.native_length() }
 }
 
 /// The attributes of an instance, ready for [`ImageInfo::read`]: look-up tables that are too large
@@ -108,9 +114,9 @@ mod tests {
     use std::pin::pin;
 
     use dicom::dictionary_std::tags;
-    use dicom_store::Stored;
     use dicom_store::fixture::{self, Sample, ct};
     use dicom_store::model::{VR, transfer_syntax};
+    use dicom_store::{Arrival, Declared, Origin, Stored};
     use futures_util::poll;
     use rstest::rstest;
 
@@ -167,6 +173,55 @@ mod tests {
         let pool = CpuPool::new(1).unwrap();
         let frame = native(&session, &pool, &instance, &map, info, FrameNumber::FIRST).await.unwrap();
         assert_eq!(frame.bytes, (1..=9).collect::<Vec<u8>>());
+    }
+
+    /// A colour image in RLE, each segment of which repeats one value.
+    async fn halved_in_rle(session: &Session, (rows, columns): (u16, u16), values: [u8; 3]) -> Instance {
+        let mut stream = vec![3, 0, 0, 0];
+        let runs = (usize::from(rows) * usize::from(columns)).div_ceil(128);
+        let offsets = (0..3).map(|place| u32::try_from(64 + place * 2 * runs).unwrap());
+        stream.extend(offsets.flat_map(u32::to_le_bytes));
+        stream.resize(64, 0);
+        values.iter().for_each(|value| stream.extend([129, *value].repeat(runs)));
+        let mut sample =
+            ct().size(rows, columns).transfer_syntax(transfer_syntax::RLE).without(tags::PIXEL_DATA);
+        sample.attributes.put_text(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "YBR_FULL_422");
+        for (tag, value) in [
+            (tags::SAMPLES_PER_PIXEL, 3),
+            (tags::PLANAR_CONFIGURATION, 0),
+            (tags::BITS_ALLOCATED, 8),
+            (tags::BITS_STORED, 8),
+            (tags::HIGH_BIT, 7),
+        ] {
+            sample.attributes.put_u16(tag, value);
+        }
+        let length = u32::try_from(stream.len()).unwrap().to_le_bytes();
+        let head = b"\xE0\x7F\x10\0OB\0\0\xFF\xFF\xFF\xFF\xFE\xFF\0\xE0\0\0\0\0\xFE\xFF\0\xE0";
+        let end = b"\xFE\xFF\xDD\xE0\0\0\0\0";
+        let data_set = [&sample.file()[..], head, &length, &stream, end].concat();
+        let arrival = Arrival { origin: Origin::Import, declared: Declared::File { study: None } };
+        let mut incoming = session.receive(arrival).await.unwrap();
+        incoming.write(data_set.into()).await.unwrap();
+        incoming.commit().await.unwrap().instance().clone()
+    }
+
+    #[tokio::test]
+    async fn chrominance_that_is_halved_natively_comes_whole_out_of_a_codec_whatever_the_width() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = dicom_store::Config { serve_memory_mib: 18, ..fixture::config(&folder) };
+        let archive = dicom_store::Archive::open(&config).await.unwrap();
+        let session = fixture::system(&archive);
+        let instance = halved_in_rle(&session, (1024, 1023), [90, 120, 150]).await;
+        let (header, map) = session.header_and_frames(&instance).await.unwrap();
+        let info = ImageInfo::read(&header.attributes().unwrap(), FrameNumber::FIRST).unwrap();
+        let pool = CpuPool::new(1).unwrap();
+        let frame = native(&session, &pool, &instance, &map, info, FrameNumber::FIRST).await.unwrap();
+        assert!(frame.bytes == [90, 120, 150].repeat(1024 * 1023), "{} bytes", frame.bytes.len());
+        // Of the 6 MiB for what does not go out in steps it has taken three bytes a pixel.
+        let mut other = pin!(session.room((3 << 20) + (16 << 10)));
+        assert!(poll!(&mut other).is_pending());
+        drop(frame);
+        assert!(other.await.is_ok());
     }
 
     #[tokio::test]

@@ -15,7 +15,7 @@ pub mod webhook;
 
 pub use bring_over::BringOver;
 pub(crate) use complete::to_json;
-pub use complete::{AssociationEnded, Committed, Completion, Quiet};
+pub use complete::{AssociationEnded, Committed, Completion, Quiet, StepPerformed};
 pub use forward::Forward;
 pub use notify::Notify;
 pub use packs::{CompressPack, TidyPacks, VerifyPack};

@@ -92,7 +92,7 @@ pub fn render_by(
     beside: &Beside,
 ) -> pixel::Result<Vec<u8>> {
     let decoded = pixel::decode(frame, info, syntax)?;
-    let aspect = if state.is_turned() { 1.0 / info.pixel_aspect } else { info.pixel_aspect };
+    let aspect = state.pixel_aspect(info.pixel_aspect);
     let fitted = |picture| match &presentation.viewport {
         Some(viewport) => fit(picture, viewport, aspect),
         None => Ok(picture),

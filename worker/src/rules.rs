@@ -23,15 +23,20 @@ pub struct Rule {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct When {
-    /// Modalities in Study.
+    /// Modalities in Study; case does not matter.
     pub modality: Vec<String>,
     /// AE titles that any of it came from; `web` for STOW-RS, `import` for filmless import.
     pub sender: Vec<String>,
     /// Study Description, with wild cards; case and marks do not matter.
     pub description: Vec<String>,
+    /// Its age: Study Date is today, or so many days before at the most. One that lies ahead is as young. A study without a
+    /// date has no age: neither of these two holds.
+    pub studied_within_days: Option<u32>,
+    /// Study Date is more than so many days before today.
+    pub studied_before_days: Option<u32>,
     /// The time of the day at which it is complete, by the clock of this machine: `"19:00-06:00"`.
     pub between: DayTimes,
-    /// What has to speak for it being complete: `association-ended`, `quiet`, `commitment`, `expected-count`. Default
+    /// What has to speak for it being complete: `association-ended`, `quiet`, `commitment`, `expected-count`, `mpps`. Default
     /// whatever comes first.
     pub evidence: Vec<EvidenceKind>,
 }
@@ -111,6 +116,8 @@ pub struct Subject {
     pub modalities: Vec<String>,
     pub senders: Vec<String>,
     pub description: String,
+    /// Days from Study Date to today, by the clock of this machine.
+    pub age: Option<i64>,
     /// Minutes since midnight, by the clock of this machine.
     pub minute: u16,
     /// What has spoken for it being complete before, with as many instances.
@@ -122,9 +129,12 @@ pub struct Subject {
 impl When {
     /// Whether the rule is about this study.
     pub fn holds(&self, of: &Subject) -> bool {
-        let one_of = |wanted: &[String], there: &[String]| {
-            wanted.is_empty() || wanted.iter().any(|wanted| there.iter().any(|one| one == wanted))
+        let one_of = |wanted: &[String], there: &[String], is_it: fn(&str, &str) -> bool| {
+            wanted.is_empty() || wanted.iter().any(|wanted| there.iter().any(|one| is_it(one, wanted)))
         };
+        let age = |holds: &dyn Fn(i64) -> bool| of.age.is_some_and(holds);
+        let is_young = self.studied_within_days.is_none_or(|days| age(&|age| age <= i64::from(days)));
+        let is_old = self.studied_before_days.is_none_or(|days| age(&|age| age > i64::from(days)));
         let description = fold(&of.description);
         let is_described = self.description.is_empty()
             || self.description.iter().any(|wanted| Pattern::new(&fold(wanted)).matches(&description));
@@ -132,11 +142,18 @@ impl When {
         let counts = |kind: &EvidenceKind| self.evidence.is_empty() || self.evidence.contains(kind);
         of.new.iter().any(counts)
             && !of.known.iter().any(counts)
-            && one_of(&self.modality, &of.modalities)
-            && one_of(&self.sender, &of.senders)
+            && one_of(&self.modality, &of.modalities, is_modality)
+            && one_of(&self.sender, &of.senders, str::eq)
             && is_described
+            && is_young
+            && is_old
             && self.between.contains(of.minute)
     }
+}
+
+/// Whether a modality is the one that somebody wrote: there are none that differ by case.
+pub(crate) fn is_modality(one: &str, wanted: &str) -> bool {
+    one.trim().eq_ignore_ascii_case(wanted.trim())
 }
 
 #[cfg(test)]
@@ -150,6 +167,7 @@ mod tests {
             modalities: vec!["CT".to_owned(), "SR".to_owned()],
             senders: vec!["CT1".to_owned()],
             description: "CT Ngực có thuốc".to_owned(),
+            age: Some(30),
             minute: 20 * 60,
             known: Vec::new(),
             new: vec![EvidenceKind::AssociationEnded],
@@ -164,11 +182,21 @@ mod tests {
     #[case::anything(When::default(), true)]
     #[case::modality(When { modality: list("SR"), ..When::default() }, true)]
     #[case::other_modality(When { modality: list("MR"), ..When::default() }, false)]
+    #[case::modality_in_lower_case(When { modality: list("ct"), ..When::default() }, true)]
     #[case::one_of_two(When { modality: vec!["MR".to_owned(), "CT".to_owned()], ..When::default() }, true)]
     #[case::sender(When { sender: list("CT1"), ..When::default() }, true)]
+    #[case::sender_in_lower_case(When { sender: list("ct1"), ..When::default() }, false)]
     #[case::other_sender(When { sender: list("CT2"), ..When::default() }, false)]
     #[case::description(When { description: list("*nguc*"), ..When::default() }, true)]
     #[case::other_description(When { description: list("*so nao*"), ..When::default() }, false)]
+    #[case::young(When { studied_within_days: Some(30), ..When::default() }, true)]
+    #[case::not_so_young(When { studied_within_days: Some(29), ..When::default() }, false)]
+    #[case::old(When { studied_before_days: Some(29), ..When::default() }, true)]
+    #[case::not_so_old(When { studied_before_days: Some(30), ..When::default() }, false)]
+    #[case::between_ages(
+        When { studied_before_days: Some(7), studied_within_days: Some(365), ..When::default() },
+        true
+    )]
     #[case::at_night(When { between: "19:00-06:00".parse().unwrap(), ..When::default() }, true)]
     #[case::by_day(When { between: "06:00-19:00".parse().unwrap(), ..When::default() }, false)]
     #[case::evidence(When { evidence: vec![EvidenceKind::AssociationEnded], ..When::default() }, true)]
@@ -176,6 +204,24 @@ mod tests {
     #[case::all_have_to_hold(When { modality: list("CT"), sender: list("CT2"), ..When::default() }, false)]
     fn a_rule_is_about_those_for_which_all_of_it_holds(#[case] when: When, #[case] expected: bool) {
         assert_eq!(when.holds(&subject()), expected);
+    }
+
+    #[test]
+    fn a_study_without_a_date_has_no_age_and_one_that_lies_ahead_is_young() {
+        let of = |age| Subject { age, ..subject() };
+        let young = When { studied_within_days: Some(0), ..When::default() };
+        let old = When { studied_before_days: Some(0), ..When::default() };
+        assert!(!young.holds(&of(None)) && !old.holds(&of(None)));
+        assert!(young.holds(&of(Some(-1))) && !old.holds(&of(Some(-1))));
+        assert!(young.holds(&of(Some(0))) && old.holds(&of(Some(1))));
+    }
+
+    #[test]
+    fn a_rule_names_every_kind_of_evidence() {
+        let kinds = r#"["association-ended", "quiet", "commitment", "expected-count", "mpps"]"#;
+        let when: When = serde_json::from_str(&format!(r#"{{"evidence": {kinds}}}"#)).unwrap();
+        assert_eq!(when.evidence.last(), Some(&EvidenceKind::PerformedProcedureStep));
+        assert_eq!(when.evidence.len(), 5);
     }
 
     #[test]

@@ -15,7 +15,7 @@ mod shape;
 use dicom::dictionary_std::tags;
 use dicom_store::model::{Attributes, FrameNumber, Tag, VR};
 
-use crate::pixel::{self, Bitmap, Overlay};
+use crate::pixel::{self, Bitmap, ImageInfo, Overlay};
 use draw::Canvas;
 use label::{Label, Mapping};
 use shape::{Graphic, Shutter};
@@ -24,6 +24,8 @@ use shape::{Graphic, Shutter};
 const MOST_POINTS: usize = 100_000;
 /// Texts of a state, over one frame.
 const MOST_TEXTS: usize = 1000;
+/// Pixels of a displayed area that is shown beyond the image: 8192 × 8192.
+const MOST_SHOWN: u64 = 1 << 26;
 
 /// Views that an image proposes, at the top or in functional groups.
 const VIEWS: &[Tag] = &[
@@ -54,12 +56,21 @@ pub struct Softcopy {
     wanted: Vec<(i64, u8, u16)>,
     graphics: Vec<(i64, Graphic)>,
     labels: Vec<Label>,
-    /// Corners of the displayed area, columns and rows from 1, both included.
-    area: Option<[f64; 4]>,
+    area: Option<Area>,
     /// Quarter turns clockwise.
     turns: u8,
     is_flipped: bool,
     left_out: Vec<&'static str>,
+}
+
+/// The displayed area (PS3.3 §C.10.4).
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Area {
+    /// Left, upper, right and lower edge, columns and rows from 1, both ends included.
+    edges: [f64; 4],
+    pixels: u64,
+    /// Height by width of a pixel, where the state says it.
+    aspect: Option<f64>,
 }
 
 /// Softcopy Presentation LUT (PS3.3 §C.11.6).
@@ -112,9 +123,12 @@ impl Softcopy {
             hidden: shade(state.int(tags::SHUTTER_PRESENTATION_VALUE)).unwrap_or(0),
             turns: turns(state.int(tags::IMAGE_ROTATION).unwrap_or(0)),
             is_flipped: state.text(tags::IMAGE_HORIZONTAL_FLIP).as_deref() == Some("Y"),
-            area: of(tags::DISPLAYED_AREA_SELECTION_SEQUENCE).next().and_then(area),
+            area: of(tags::DISPLAYED_AREA_SELECTION_SEQUENCE).next().and_then(Area::read),
             ..Self::default()
         };
+        if softcopy.area.is_some_and(|area| area.pixels > MOST_SHOWN) {
+            softcopy.leave_out("what a displayed area of more than 67,108,864 pixels has beyond the image");
+        }
         for kind in state.texts(tags::SHUTTER_SHAPE) {
             match Shutter::read(state, &kind, frame) {
                 Some(shutter) => softcopy.shutters.push(shutter),
@@ -157,9 +171,21 @@ impl Softcopy {
         (!list.is_empty()).then(|| format!("The presentation state has what is not shown: {list}"))
     }
 
-    /// Whether height and width of the image change places.
-    pub(crate) fn is_turned(&self) -> bool {
-        self.turns % 2 == 1
+    /// Height by width of a pixel of the picture, before it is fitted: as the state says, or else as the image does.
+    pub(crate) fn pixel_aspect(&self, of_image: f64) -> f64 {
+        let aspect = self.area.and_then(|area| area.aspect).unwrap_or(of_image);
+        if self.turns % 2 == 1 { 1.0 / aspect } else { aspect }
+    }
+
+    /// Bytes of the picture of that image, of all of it and of what is displayed.
+    ///
+    /// # Errors
+    /// As [`ImageInfo::pixels`].
+    pub fn picture_length(&self, info: &ImageInfo) -> pixel::Result<usize> {
+        let (pixels, bytes) = (info.pixels()?, info.picture_length()?);
+        let shown = self.area.filter(|area| area.pixels <= MOST_SHOWN).map_or(0, |area| area.pixels);
+        let shown = usize::try_from(shown).unwrap_or(usize::MAX).saturating_mul(bytes / pixels.max(1));
+        Ok(bytes.saturating_add(shown))
     }
 
     fn leave_out(&mut self, what: &'static str) {
@@ -204,6 +230,7 @@ impl Softcopy {
         if image.text(tags::PHOTOMETRIC_INTERPRETATION).as_deref() == Some("MONOCHROME1") {
             attributes.put_text(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "MONOCHROME2");
         }
+        attributes.remove(tags::PRESENTATION_LUT_SHAPE);
         let taken = [
             (&self.modality, MODALITY, tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE),
             (&self.voi, VIEWS, tags::FRAME_VOILUT_SEQUENCE),
@@ -241,13 +268,14 @@ impl Softcopy {
         let mut overlays: Vec<_> = self.overlays.iter().collect();
         overlays.sort_by_key(|(order, _, _)| *order);
         overlays.into_iter().for_each(|(_, shade, overlay)| overlay::draw(overlay, &mut canvas, *shade));
-        let area = self.area.unwrap_or_else(|| canvas.whole());
         let graphics = |is_of_display: bool| {
             let graphics = self.graphics.iter().map(|(_, graphic)| graphic);
             graphics.filter(move |graphic| graphic.is_of_display() == is_of_display)
         };
-        graphics(false).for_each(|graphic| graphic.draw(&mut canvas, area));
-        let cut = canvas.cut(area);
+        let whole = canvas.whole();
+        let cut = canvas.cut(self.area.map_or(whole, |area| area.shown(whole)));
+        graphics(false).for_each(|graphic| graphic.draw(&mut canvas, whole));
+        canvas.count_from_one();
         for _ in 0..self.turns {
             canvas.turn();
         }
@@ -263,6 +291,39 @@ impl Softcopy {
         let mapping = Mapping { cut, turns: self.turns, is_flipped: self.is_flipped, scale };
         self.labels.iter().for_each(|label| label.write(&mut picture, &mapping));
         Ok(picture)
+    }
+}
+
+impl Area {
+    /// Whichever corner is named first.
+    fn read(item: &Attributes) -> Option<Self> {
+        let corner = |tag| {
+            let numbers = item.ints(tag);
+            Some((i32::try_from(*numbers.first()?).ok()?, i32::try_from(*numbers.get(1)?).ok()?))
+        };
+        let (x1, y1) = corner(tags::DISPLAYED_AREA_TOP_LEFT_HAND_CORNER)?;
+        let (x2, y2) = corner(tags::DISPLAYED_AREA_BOTTOM_RIGHT_HAND_CORNER)?;
+        let count = |one: i32, other: i32| u64::from(one.abs_diff(other)) + 1;
+        let pairs = [tags::PRESENTATION_PIXEL_SPACING, tags::PRESENTATION_PIXEL_ASPECT_RATIO]
+            .map(|tag| item.floats(tag));
+        let aspect = pairs.iter().find_map(|pair| match pair.as_slice() {
+            [vertical, horizontal, ..] if *vertical > 0.0 && *horizontal > 0.0 => Some(vertical / horizontal),
+            _ => None,
+        });
+        Some(Self {
+            edges: [x1.min(x2), y1.min(y2), x1.max(x2), y1.max(y2)].map(f64::from),
+            pixels: count(x1, x2).saturating_mul(count(y1, y2)),
+            aspect: aspect.filter(|aspect| (0.01..=100.0).contains(aspect)),
+        })
+    }
+
+    /// What of it is shown of an image that has these edges.
+    fn shown(&self, [left, upper, right, lower]: [f64; 4]) -> [f64; 4] {
+        if self.pixels <= MOST_SHOWN {
+            return self.edges;
+        }
+        let [x1, y1, x2, y2] = self.edges;
+        [x1.max(left), y1.max(upper), x2.min(right), y2.min(lower)]
     }
 }
 
@@ -337,17 +398,6 @@ fn turns(degrees: i64) -> u8 {
     u8::try_from(degrees.rem_euclid(360) / 90).unwrap_or(0)
 }
 
-/// Left, upper, right and lower edge of the displayed area, whichever corner is named first.
-fn area(item: &Attributes) -> Option<[f64; 4]> {
-    let corner = |tag| {
-        let numbers = item.ints(tag);
-        Some((i32::try_from(*numbers.first()?).ok()?, i32::try_from(*numbers.get(1)?).ok()?))
-    };
-    let (x1, y1) = corner(tags::DISPLAYED_AREA_TOP_LEFT_HAND_CORNER)?;
-    let (x2, y2) = corner(tags::DISPLAYED_AREA_BOTTOM_RIGHT_HAND_CORNER)?;
-    Some([x1.min(x2), y1.min(y2), x1.max(x2), y1.max(y2)].map(f64::from))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -389,6 +439,43 @@ mod tests {
             .show(picture(), Ok)
             .unwrap();
         assert_eq!(flipped.bytes, [30, 20, 10, 0, 70, 60, 50, 40]);
+    }
+
+    #[test]
+    fn what_the_area_has_beyond_the_image_is_black_with_its_graphics() {
+        let area = |corners: [i32; 4]| {
+            let mut area = Attributes::new();
+            ints(&mut area, tags::DISPLAYED_AREA_TOP_LEFT_HAND_CORNER, VR::SL, &corners[..2]);
+            ints(&mut area, tags::DISPLAYED_AREA_BOTTOM_RIGHT_HAND_CORNER, VR::SL, &corners[2..]);
+            area
+        };
+        let of = |corners| {
+            state(|state| state.put_items(tags::DISPLAYED_AREA_SELECTION_SEQUENCE, vec![area(corners)]))
+        };
+        let shown = of([0, 0, 2, 3]).show(picture(), Ok).unwrap();
+        assert_eq!((shown.width, shown.height), (3, 4));
+        assert_eq!(shown.bytes, [[0, 0, 0], [0, 0, 10], [0, 40, 50], [0, 0, 0]].concat());
+        let aside = of([9, 9, 12, 12]).show(picture(), Ok).unwrap();
+        assert_eq!(aside.bytes, picture().bytes);
+        let vast = of([-100_000, 1, 100_000, 2]);
+        let most = of([-100_000, 0, 100_000, 1000]);
+        assert_eq!((vast.warning(), most.show(picture(), Ok).unwrap().bytes), (None, picture().bytes));
+        assert!(most.warning().is_some_and(|text| text.contains("beyond the image")));
+
+        let mut point = Attributes::new();
+        point.put_text(tags::GRAPHIC_TYPE, VR::CS, "POINT");
+        point.put_bytes(
+            tags::GRAPHIC_DATA,
+            VR::FL,
+            [-1_f32, 2.0].iter().flat_map(|n| n.to_le_bytes()).collect::<Vec<u8>>(),
+        );
+        let mut annotation = Attributes::new();
+        annotation.put_items(tags::GRAPHIC_OBJECT_SEQUENCE, vec![point]);
+        let shown = state(|state| {
+            state.put_items(tags::DISPLAYED_AREA_SELECTION_SEQUENCE, vec![area([-1, 1, 2, 2])]);
+            state.put_items(tags::GRAPHIC_ANNOTATION_SEQUENCE, vec![annotation]);
+        });
+        assert_eq!(shown.show(picture(), Ok).unwrap().bytes, [255, 0, 0, 10, 255, 255, 40, 50]);
     }
 
     #[test]
@@ -448,12 +535,14 @@ mod tests {
         image.put_text(tags::WINDOW_CENTER, VR::DS, "1");
         image.put_text(tags::WINDOW_WIDTH, VR::DS, "2");
         image.put_text(tags::RESCALE_SLOPE, VR::DS, "3");
+        image.put_text(tags::PRESENTATION_LUT_SHAPE, VR::CS, "INVERSE");
         let texts = |over: Attributes| {
             [tags::WINDOW_CENTER, tags::WINDOW_WIDTH, tags::RESCALE_SLOPE, tags::PHOTOMETRIC_INTERPRETATION]
                 .map(|tag| over.text(tag).unwrap_or_default())
         };
         let with_view = state(|state| state.put_items(tags::SOFTCOPY_VOILUT_SEQUENCE, vec![other, voi]));
         assert_eq!(texts(with_view.over(&image)), ["40", "", "", "MONOCHROME2"]);
+        assert_eq!(with_view.over(&image).text(tags::PRESENTATION_LUT_SHAPE), None);
         let with_slope = state(|state| state.put_text(tags::RESCALE_SLOPE, VR::DS, "5"));
         assert_eq!(texts(with_slope.over(&image)), ["", "", "5", "MONOCHROME2"]);
     }

@@ -85,7 +85,7 @@ pub async fn file(
     Ok(DataSet { length, chunks: stream::iter([Ok(head)]).chain(chunks).boxed() })
 }
 
-/// One frame in that transfer syntax; `info` is what the data set says of it.
+/// One frame in that transfer syntax; `info` is what the data set says of it, or of another one as far as that is the same.
 ///
 /// # Errors
 /// What the archive answers; `Pixel` as [`pixel::recode`].
@@ -119,6 +119,7 @@ pub(crate) async fn make(
     let room = session.room(stored.saturating_add(made)).await?;
     let bytes = session.read_frame(&room, instance, map, number).await?;
     let (syntax, wanted) = (instance.transfer_syntax.clone(), wanted.clone());
+    let info = ImageInfo { number, ..info };
     Ok(pool.run(move || pixel::recode(&bytes, &info, &syntax, &wanted, QUALITY)).await??)
 }
 
@@ -136,13 +137,7 @@ pub async fn data_set(
     let (header, map) = session.header_and_frames(instance).await?;
     let attributes = frame::attributes(session, instance, &header).await?;
     let facts = wanted.facts();
-    let source = Source {
-        session: session.clone(),
-        pool: pool.clone(),
-        instance: instance.clone(),
-        map,
-        wanted: wanted.clone(),
-    };
+    let source = Source::new(session, pool, instance, map, wanted);
     let has_frames = source.map.count() > 0 && instance.frames > 0;
     let is_recoded = has_frames && (source.map.is_encapsulated() || facts.encapsulated);
     let first = if is_recoded { Some(source.first(&attributes).await?) } else { None };
@@ -162,6 +157,24 @@ pub async fn data_set(
     let source = Arc::new(source);
     let chunks = stream::iter(pieces).map(move |piece| chunks(piece, &source)).flatten().boxed();
     Ok(DataSet { length, chunks })
+}
+
+/// The frames of an instance as the one value that they are in Explicit VR Little Endian, padding included. The first has
+/// been made when this answers.
+///
+/// # Errors
+/// As [`data_set`].
+pub async fn pixel_data(session: &Session, pool: &CpuPool, instance: &Instance) -> Result<DataSet> {
+    let (header, map) = session.header_and_frames(instance).await?;
+    let attributes = frame::attributes(session, instance, &header).await?;
+    let wanted = TransferSyntaxUid::parse(transfer_syntax::EXPLICIT_LITTLE)?;
+    let source = Source::new(session, pool, instance, map, &wanted);
+    let (info, first) = source.first(&attributes).await?;
+    let each = u64::try_from(first.bytes.len()).unwrap_or(u64::MAX);
+    let (frames, all) = Piece::native(&info, source.map.count(), each)?;
+    let padding = Bytes::from_static(if all % 2 == 1 { &[0] } else { &[] });
+    let chunks = chunks(frames, &Arc::new(source)).chain(stream::iter([Ok(padding)])).boxed();
+    Ok(DataSet { length: Some(all + all % 2), chunks })
 }
 
 fn is_pixels(element: &Element) -> bool {
@@ -197,6 +210,17 @@ struct Source {
 }
 
 impl Source {
+    fn new(
+        session: &Session,
+        pool: &CpuPool,
+        instance: &Instance,
+        map: FrameMap,
+        wanted: &TransferSyntaxUid,
+    ) -> Self {
+        let (session, pool, instance) = (session.clone(), pool.clone(), instance.clone());
+        Self { session, pool, instance, map, wanted: wanted.clone() }
+    }
+
     async fn first(&self, attributes: &Attributes) -> Result<(ImageInfo, RecodedFrame)> {
         let info = ImageInfo::read(attributes, FrameNumber::FIRST)?;
         let frame = self.frame(info.clone(), FrameNumber::FIRST).await?;

@@ -2,14 +2,16 @@
 //!
 //! Nobody says so in so many words. What counts is evidence, of which every piece is kept: the association that brought
 //! instances has ended, nothing has come for a while, somebody has asked us to commit ourselves to all of it, as many are
-//! here as there should be. The first piece has the rules asked, and each piece those that wait for its kind. More may come
-//! later, or something in the place of what was deleted; then the study is complete once more, with other instances.
+//! here as there should be, all is here that a completed procedure step has made. The first piece has the rules asked, and
+//! each piece those that wait for its kind. More may come later, or something in the place of what was deleted; then the
+//! study is complete once more, with other instances.
 
 mod evidence;
+mod performed;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +38,7 @@ use crate::rules::{Action, Rule, Subject};
 use crate::{Error, Result};
 
 pub use evidence::{Completed, Evidence, EvidenceKind};
+pub use performed::StepPerformed;
 
 /// The kind of its lines in the register.
 pub const COMPLETE: &str = "complete";
@@ -158,6 +161,7 @@ impl Completion {
             modalities: row.texts(tags::MODALITIES_IN_STUDY),
             senders: senders.clone(),
             description: row.text(tags::STUDY_DESCRIPTION).unwrap_or_default(),
+            age: row.text(tags::STUDY_DATE).and_then(|date| clock::days_since(&date)),
             minute: clock::minute_of_day(),
             known: known.iter().map(Evidence::kind).collect(),
             new: new.iter().map(Evidence::kind).collect(),
@@ -220,6 +224,28 @@ impl Completion {
             limit: 1,
         };
         Ok(self.session.text_of_studies(&query).await?)
+    }
+
+    /// The studies that instances are of, each with those of them that are here.
+    async fn studies_of(
+        &self,
+        instances: &[SopInstanceUid],
+    ) -> Result<BTreeMap<StudyInstanceUid, BTreeSet<SopInstanceUid>>> {
+        let mut studies: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+        for some in instances.chunks(AT_ONCE) {
+            let list = some.iter().map(SopInstanceUid::as_str).collect::<Vec<_>>().join("\\");
+            let mut query = Query::new(Level::Instance);
+            query.keys = vec![Key::parse(&[tags::SOP_INSTANCE_UID], VR::UI, &list)?];
+            let mut rows = self.session.search(&query).await?;
+            while let Some(row) = rows.try_next().await? {
+                let study = row.attributes.uid(tags::STUDY_INSTANCE_UID).map(StudyInstanceUid::parse);
+                let instance = row.attributes.uid(tags::SOP_INSTANCE_UID).map(SopInstanceUid::parse);
+                if let (Some(Ok(study)), Some(Ok(instance))) = (study, instance) {
+                    studies.entry(study).or_default().insert(instance);
+                }
+            }
+        }
+        Ok(studies)
     }
 
     async fn who_wants_to_know(&self) -> Result<Vec<AeTitle>> {
@@ -361,24 +387,6 @@ impl Committed {
             Duration::ZERO,
         )
     }
-
-    /// The studies that the instances are of, each with how many of it they are.
-    async fn studies(&self, instances: &[SopInstanceUid]) -> Result<BTreeMap<StudyInstanceUid, u64>> {
-        let mut studies = BTreeMap::new();
-        for some in instances.chunks(AT_ONCE) {
-            let list = some.iter().map(SopInstanceUid::as_str).collect::<Vec<_>>().join("\\");
-            let mut query = Query::new(Level::Instance);
-            query.keys = vec![Key::parse(&[tags::SOP_INSTANCE_UID], VR::UI, &list)?];
-            let mut rows = self.0.session.search(&query).await?;
-            while let Some(row) = rows.try_next().await? {
-                let study = row.attributes.uid(tags::STUDY_INSTANCE_UID).map(StudyInstanceUid::parse);
-                if let Some(Ok(study)) = study {
-                    *studies.entry(study).or_default() += 1;
-                }
-            }
-        }
-        Ok(studies)
-    }
 }
 
 impl Job for Committed {
@@ -391,9 +399,9 @@ impl Job for Committed {
         Commitment { calling, transaction, instances }: Commitment,
         _: &HowFar,
     ) -> Result<()> {
-        for (study, of_it) in self.studies(&instances).await? {
+        for (study, of_it) in self.0.studies_of(&instances).await? {
             let row = study_row(&self.0.session, &study).await?;
-            if row.is_some_and(|row| instances_of(&row) == of_it) {
+            if row.is_some_and(|row| instances_of(&row) == of_it.len() as u64) {
                 let evidence =
                     Evidence::Commitment { calling: calling.clone(), transaction: transaction.clone() };
                 self.0.settle(&study, evidence).await?;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use dicom_store::model::{
     AeTitle, ErrorKind, Instance, Resource, SopInstanceUid, StudyInstanceUid, TransactionUid,
 };
-use dicom_store::queue::{NewJob, Priority};
+use dicom_store::queue::{JobState, NewJob, Priority, QueuedJob};
 use dicom_store::register::Entry;
 use dicom_store::{Session, Work};
 use serde::{Deserialize, Serialize};
@@ -89,6 +89,14 @@ pub struct Delivery {
     pub ordered: u64,
 }
 
+fn by_rule(name: &str) -> String {
+    format!("{name} by rule")
+}
+
+fn again(name: &str) -> String {
+    format!("{name} again")
+}
+
 /// What tells how an instance is corrected from how it was or will be; `None` while it is as it came.
 fn correction_of(instance: &Instance) -> Option<String> {
     let correction = instance.correction.as_ref()?;
@@ -126,10 +134,20 @@ impl Delivery {
         self.total > 0 && delivered + refused >= self.total
     }
 
+    /// The keys that its jobs have in the queue.
+    pub fn job_keys(&self) -> [String; 3] {
+        let name = Self::name(&self.study, &self.destination);
+        [by_rule(&name), again(&name), name]
+    }
+
     /// How it is, in a word: `sending`; and where that is over `done`, or `incomplete` or `refused` where the destination does
-    /// not take some or any of it.
-    pub fn state(&self) -> &'static str {
+    /// not take some or any of it. With `jobs` of it in the queue: `parked` where all of them are, and `cancelled` where
+    /// nothing goes on with it any more.
+    pub fn state(&self, jobs: &[QueuedJob]) -> &'static str {
+        let mut jobs = jobs.iter().filter(|job| !job.is_cancelled).peekable();
         match self.counts() {
+            _ if !self.is_done() && jobs.peek().is_none() => "cancelled",
+            _ if !self.is_done() && jobs.all(|job| job.state == JobState::Parked) => "parked",
             _ if !self.is_done() => "sending",
             (_, _, 0) => "done",
             (0, _, _) => "refused",
@@ -286,9 +304,9 @@ impl Forward {
         let name = Delivery::name(&errand.study, &errand.destination);
         // What a rule sends in its hours takes nothing of what somebody wants now, and is not forgotten for it.
         let key = match &errand {
-            Errand { waits: true, .. } => format!("{name} by rule"),
+            Errand { waits: true, .. } => by_rule(&name),
             // Nor does an order that sends what is left take the place of one that sends everything.
-            Errand { again: true, .. } => format!("{name} again"),
+            Errand { again: true, .. } => again(&name),
             _ => name,
         };
         let job = new_job::<Self>(key, &errand, delay)?;

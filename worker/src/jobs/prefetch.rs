@@ -14,7 +14,7 @@ use super::complete::study_row;
 use super::retrieve::Retrieve;
 use crate::job::{HowFar, Job, new_job};
 use crate::remote::Remotes;
-use crate::rules::Prefetch;
+use crate::rules::{Prefetch, is_modality};
 use crate::{Result, clock};
 
 /// Studies of one patient that a peer is asked for.
@@ -112,7 +112,8 @@ impl Prefetching {
             let series = self.remotes.search(&wanted.from, &keys, MOST).await?;
             modalities = series.rows.iter().flat_map(|row| row.texts(tags::MODALITY)).collect();
         }
-        Ok(modalities.iter().any(|modality| wanted.modality.contains(modality)))
+        let is_wanted = |one: &String| wanted.modality.iter().any(|wanted| is_modality(one, wanted));
+        Ok(modalities.iter().any(is_wanted))
     }
 
     /// Whether as much of it is here as the peer has.

@@ -130,18 +130,18 @@ fn is_exact(instance: &Instance) -> bool {
         && can_decode(&instance.transfer_syntax)
 }
 
-/// Whether the data set describes the frame as it comes out of the rendition: by pixel, and in these colours.
+/// Whether the data set describes the frame as it comes out of the rendition, and decoders of browsers give it out so.
+///
+/// By pixel, and not in luminance and chrominance: such decoders take the components of three bytes a pixel for RGB. Of
+/// signed samples that they give out as bytes none is below zero.
 fn is_the_same_to_a_browser(info: &ImageInfo) -> bool {
     let is_by_pixel = info.samples_per_pixel == 1 || !info.is_planar;
     let is_whole = matches!(
         info.photometric,
-        Photometric::Monochrome1
-            | Photometric::Monochrome2
-            | Photometric::PaletteColor
-            | Photometric::Rgb
-            | Photometric::YbrFull
+        Photometric::Monochrome1 | Photometric::Monochrome2 | Photometric::PaletteColor | Photometric::Rgb
     );
-    is_by_pixel && is_whole
+    let is_below_zero_in_bytes = info.is_signed && info.bits_stored <= 8;
+    is_by_pixel && is_whole && !is_below_zero_in_bytes
 }
 
 impl Job for WebRendition {
@@ -263,6 +263,41 @@ mod tests {
         house.run(&small, 8).await;
         assert_eq!(house.decoded(&small, 1).await, Some(slope(1)));
         assert_eq!(house.decoded(&odd, 1).await, None);
+    }
+
+    #[tokio::test]
+    async fn what_a_browser_would_draw_with_other_values_stays_as_it_is() {
+        let house = House::new().await;
+        let of = |number: u32, colours: &str, samples: u16, (allocated, stored): (u16, u16), sign: u16| {
+            let bytes = 64 * 64 * usize::from(samples) * usize::from(allocated / 8);
+            let vr = if allocated == 8 { VR::OB } else { VR::OW };
+            let mut sample = ct().next(number).size(64, 64).pixels(vr, vec![1; bytes]);
+            sample.attributes.put_text(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, colours);
+            for (tag, value) in [
+                (tags::SAMPLES_PER_PIXEL, samples),
+                (tags::PLANAR_CONFIGURATION, 0),
+                (tags::BITS_ALLOCATED, allocated),
+                (tags::BITS_STORED, stored),
+                (tags::HIGH_BIT, stored - 1),
+                (tags::PIXEL_REPRESENTATION, sign),
+            ] {
+                sample.attributes.put_u16(tag, value);
+            }
+            sample
+        };
+        for (number, sample, is_made) in [
+            (1, of(1, "RGB", 3, (8, 8), 0), true),
+            (2, of(2, "YBR_FULL", 3, (8, 8), 0), false),
+            (3, of(3, "MONOCHROME2", 1, (8, 8), 0), true),
+            (4, of(4, "MONOCHROME2", 1, (8, 8), 1), false),
+            (5, of(5, "MONOCHROME2", 1, (16, 8), 1), false),
+            (6, of(6, "MONOCHROME1", 1, (16, 6), 1), false),
+            (7, of(7, "MONOCHROME2", 1, (16, 9), 1), true),
+        ] {
+            let stored = house.store(&sample).await;
+            house.run(&stored, 1).await;
+            assert_eq!(house.decoded(&stored, 1).await.is_some(), is_made, "image {number}");
+        }
     }
 
     #[tokio::test]

@@ -1,15 +1,18 @@
-//! Drawing into a picture, in its own pixels: columns and rows from 1, whose centers are whole numbers.
+//! Drawing into a picture, in the pixels of the image: columns and rows from 1, whose centers are whole numbers. The
+//! picture may begin before them.
 
 use crate::pixel::Bitmap;
 
 /// A picture that is drawn into.
 pub(super) struct Canvas {
     picture: Bitmap,
+    /// Column and row of its first pixel.
+    first: (i64, i64),
 }
 
 impl Canvas {
     pub(super) fn new(picture: Bitmap) -> Self {
-        Self { picture }
+        Self { picture, first: (1, 1) }
     }
 
     pub(super) fn into_picture(self) -> Bitmap {
@@ -18,7 +21,19 @@ impl Canvas {
 
     /// First and last column and row.
     pub(super) fn whole(&self) -> [f64; 4] {
-        [1.0, 1.0, f64::from(self.picture.width), f64::from(self.picture.height)]
+        let (left, upper) = (number(self.first.0), number(self.first.1));
+        let (width, height) = (f64::from(self.picture.width), f64::from(self.picture.height));
+        [left, upper, left + width - 1.0, upper + height - 1.0]
+    }
+
+    /// Columns and rows are those of the picture from here on.
+    pub(super) fn count_from_one(&mut self) {
+        self.first = (1, 1);
+    }
+
+    /// All rows, or all columns.
+    fn all(first: i64, count: u32) -> std::ops::Range<i64> {
+        first..first + i64::from(count)
     }
 
     fn channels(&self) -> usize {
@@ -31,10 +46,10 @@ impl Canvas {
 
     /// Gives a shade to all pixels of which this is true.
     pub(super) fn paint(&mut self, is_painted: impl Fn(f64, f64) -> bool, shade: u8) {
-        for y in 1..=self.picture.height {
-            for x in 1..=self.picture.width {
-                if is_painted(f64::from(x), f64::from(y)) {
-                    self.put(i64::from(x), i64::from(y), shade);
+        for y in Self::all(self.first.1, self.picture.height) {
+            for x in Self::all(self.first.0, self.picture.width) {
+                if is_painted(number(x), number(y)) {
+                    self.put(x, y, shade);
                 }
             }
         }
@@ -51,23 +66,23 @@ impl Canvas {
 
     /// Gives a shade to all pixels outside of the outline.
     pub(super) fn fill_around(&mut self, outline: &[(f64, f64)], shade: u8) {
-        let width = i64::from(self.picture.width);
+        let columns = Self::all(self.first.0, self.picture.width);
         self.spans(outline, |canvas, y, inside| {
-            let mut next = 1;
+            let mut next = columns.start;
             for (from, to) in inside {
                 (next..*from).for_each(|x| canvas.put(x, y, shade));
                 next = to + 1;
             }
-            (next..=width).for_each(|x| canvas.put(x, y, shade));
+            (next..columns.end).for_each(|x| canvas.put(x, y, shade));
         });
     }
 
     /// Gives each row with the stretches of it, first and last column, that lie inside of the outline.
     fn spans(&mut self, outline: &[(f64, f64)], mut draw: impl FnMut(&mut Self, i64, &[(i64, i64)])) {
-        let width = f64::from(self.picture.width);
+        let [left, _, right, _] = self.whole();
         let (mut crossings, mut inside) = (Vec::new(), Vec::new());
-        for row in 1..=self.picture.height {
-            let y = f64::from(row);
+        for row in Self::all(self.first.1, self.picture.height) {
+            let y = number(row);
             crossings.clear();
             for ((x1, y1), (x2, y2)) in outline.iter().zip(outline.iter().cycle().skip(1)) {
                 if (*y1 > y) != (*y2 > y) {
@@ -77,20 +92,19 @@ impl Canvas {
             crossings.sort_by(f64::total_cmp);
             inside.clear();
             for [from, to] in crossings.as_chunks::<2>().0 {
-                let (from, to) = (whole(from.max(1.0).ceil()), whole(to.min(width).floor()));
+                let (from, to) = (whole(from.max(left).ceil()), whole(to.min(right).floor()));
                 if from <= to {
                     inside.push((from, to));
                 }
             }
-            draw(self, i64::from(row), &inside);
+            draw(self, row, &inside);
         }
     }
 
     pub(super) fn put(&mut self, x: i64, y: i64, shade: u8) {
-        let (Some(column), Some(row)) = (inside(x, self.picture.width), inside(y, self.picture.height))
-        else {
-            return;
-        };
+        let (left, upper) = self.first;
+        let column = inside(x - left + 1, self.picture.width);
+        let (Some(column), Some(row)) = (column, inside(y - upper + 1, self.picture.height)) else { return };
         let (width, channels) = (usize::try_from(self.picture.width).unwrap_or(usize::MAX), self.channels());
         let at = (row * width + column) * channels;
         if let Some(pixel) = self.picture.bytes.get_mut(at..at + channels) {
@@ -111,55 +125,52 @@ impl Canvas {
         let Some((from, to)) = clipped(from, to, self.whole()) else { return };
         let steps = whole((to.0 - from.0).abs().max((to.1 - from.1).abs()).ceil()).max(1);
         for step in 0..=steps {
-            let part = ratio(step, steps);
+            let part = number(step) / number(steps);
             let (x, y) = (from.0 + (to.0 - from.0) * part, from.1 + (to.1 - from.1) * part);
             self.put(whole(x), whole(y), shade);
         }
     }
 
-    /// Keeps the area, both ends of it, as far as it lies in the picture; all when nothing does.
+    /// Keeps the area, both ends of it; what it has beyond the picture is black. All is kept when nothing of the picture
+    /// lies in it.
     ///
     /// Gives what was kept: left and upper edge, width and height, from 0.
-    pub(super) fn cut(&mut self, [left, upper, right, lower]: [f64; 4]) -> [f64; 4] {
+    pub(super) fn cut(&mut self, area: [f64; 4]) -> [f64; 4] {
         let Bitmap { width, height, .. } = self.picture;
-        let whole_of_it = [0.0, 0.0, f64::from(width), f64::from(height)];
-        let columns = whole(left).max(1)..=whole(right).min(i64::from(width));
-        let rows = whole(upper).max(1)..=whole(lower).min(i64::from(height));
-        if columns.is_empty() || rows.is_empty() {
-            return whole_of_it;
-        }
-        let size = |range: &std::ops::RangeInclusive<i64>| u32::try_from(range.end() - range.start() + 1);
-        let (Ok(new_width), Ok(new_height)) = (size(&columns), size(&rows)) else { return whole_of_it };
-        self.remake(new_width, new_height, |x, y| (x + offset(&columns), y + offset(&rows)));
-        let first =
-            |range: &std::ops::RangeInclusive<i64>| u32::try_from(range.start() - 1).map_or(0.0, f64::from);
-        [first(&columns), first(&rows), f64::from(new_width), f64::from(new_height)]
+        let [left, upper, right, lower] = area.map(whole);
+        let is_within = right >= 1 && lower >= 1 && left <= i64::from(width) && upper <= i64::from(height);
+        let size = (u32::try_from(right - left + 1), u32::try_from(lower - upper + 1));
+        let (true, (Ok(new_width @ 1..), Ok(new_height @ 1..))) = (is_within, size) else {
+            return [0.0, 0.0, f64::from(width), f64::from(height)];
+        };
+        let at = |first: i64, place: usize, count: u32| inside(first + i64::try_from(place).ok()?, count);
+        self.remake(new_width, new_height, |x, y| at(left, x, width).zip(at(upper, y, height)));
+        self.first = (left, upper);
+        [number(left - 1), number(upper - 1), f64::from(new_width), f64::from(new_height)]
     }
 
     /// A quarter turn clockwise.
     pub(super) fn turn(&mut self) {
         let (width, height) = (self.picture.width, self.picture.height);
-        self.remake(height, width, |x, y| (y, offset_of(height) - x));
+        self.remake(height, width, |x, y| Some((y, offset_of(height) - x)));
     }
 
     /// Left and right change places.
     pub(super) fn flip(&mut self) {
         let width = self.picture.width;
-        self.remake(width, self.picture.height, |x, y| (offset_of(width) - x, y));
+        self.remake(width, self.picture.height, |x, y| Some((offset_of(width) - x, y)));
     }
 
-    /// A picture of this size, whose pixels are taken from where `from` says; counted from 0.
-    fn remake(&mut self, width: u32, height: u32, from: impl Fn(usize, usize) -> (usize, usize)) {
+    /// A picture of this size, whose pixels are taken from where `from` says, counted from 0; black where that is nowhere.
+    fn remake(&mut self, width: u32, height: u32, from: impl Fn(usize, usize) -> Option<(usize, usize)>) {
         let channels = self.channels();
         let row = usize::try_from(self.picture.width).unwrap_or(usize::MAX);
         let (columns, rows) = (usize::try_from(width).unwrap_or(0), usize::try_from(height).unwrap_or(0));
         let mut bytes = Vec::with_capacity(columns * rows * channels);
         for y in 0..rows {
             for x in 0..columns {
-                let (x, y) = from(x, y);
-                let at = (y * row + x) * channels;
-                let pixel = self.picture.bytes.get(at..at + channels);
-                match pixel {
+                let at = from(x, y).map(|(x, y)| (y * row + x) * channels);
+                match at.and_then(|at| self.picture.bytes.get(at..at + channels)) {
                     Some(pixel) => bytes.extend_from_slice(pixel),
                     None => bytes.resize(bytes.len() + channels, 0),
                 }
@@ -167,10 +178,6 @@ impl Canvas {
         }
         self.picture = Bitmap { width, height, channels: self.picture.channels, bytes };
     }
-}
-
-fn offset(range: &std::ops::RangeInclusive<i64>) -> usize {
-    usize::try_from(range.start() - 1).unwrap_or(0)
 }
 
 fn offset_of(length: u32) -> usize {
@@ -187,9 +194,9 @@ fn whole(number: f64) -> i64 {
     number.round() as i64
 }
 
-#[expect(clippy::cast_precision_loss, reason = "steps are pixels of a picture")]
-fn ratio(part: i64, whole: i64) -> f64 {
-    part as f64 / whole as f64
+#[expect(clippy::cast_precision_loss, reason = "columns and rows are pixels of a picture")]
+fn number(whole: i64) -> f64 {
+    whole as f64
 }
 
 /// The part of a line that lies in a rectangle, with a pixel around it (Liang and Barsky).

@@ -94,6 +94,27 @@ async fn frames_of_single_bits_that_share_bytes_come_back_as_they_were(#[case] u
     let back = bytes(data_set(&session, &pool, &taken, &syntax(EXPLICIT)).await.unwrap()).await;
     let back = Attributes::read(back.into(), Encoding::ExplicitLittle).unwrap();
     assert_eq!(back.bytes(tags::PIXEL_DATA).unwrap(), &bits);
+    assert_eq!(bytes(pixel_data(&session, &pool, &taken).await.unwrap()).await, bits);
+}
+
+#[tokio::test]
+async fn odd_frames_that_share_words_of_big_endian_come_out_each_by_itself() {
+    let (archive, _folder) = fixture::archive().await;
+    let (session, pool) = (fixture::system(&archive), CpuPool::new(1).unwrap());
+    let samples: Vec<u8> = (1..=27).chain([0]).collect();
+    let mut sample = ct().size(3, 3).transfer_syntax(transfer_syntax::EXPLICIT_BIG);
+    sample = sample.pixels(VR::OW, samples.clone()).with(tags::NUMBER_OF_FRAMES, VR::IS, "3");
+    for (tag, value) in [(tags::BITS_ALLOCATED, 8), (tags::BITS_STORED, 8), (tags::HIGH_BIT, 7)] {
+        sample.attributes.put_u16(tag, value);
+    }
+    let stored = fixture::store(&session, &sample).await.unwrap().instance().clone();
+    let coded = bytes(data_set(&session, &pool, &stored, &syntax(transfer_syntax::RLE)).await.unwrap()).await;
+    let (archive, _folder) = fixture::archive().await;
+    let session = fixture::system(&archive);
+    let taken = take(&session, &stored, transfer_syntax::RLE, coded).await;
+    let back = bytes(data_set(&session, &pool, &taken, &syntax(EXPLICIT)).await.unwrap()).await;
+    let back = Attributes::read(back.into(), Encoding::ExplicitLittle).unwrap();
+    assert_eq!(back.bytes(tags::PIXEL_DATA).unwrap(), &samples);
 }
 
 #[tokio::test]

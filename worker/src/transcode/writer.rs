@@ -36,6 +36,18 @@ pub(super) enum Piece {
     },
 }
 
+impl Piece {
+    /// Native frames of so many bytes each, and what all of them have together, without padding.
+    pub(super) fn native(info: &ImageInfo, count: u32, each: u64) -> Result<(Self, u64)> {
+        let shared = info.unfilled_bits()?;
+        let all = match shared {
+            Some(bits) => bits.saturating_mul(u64::from(count)).div_ceil(8),
+            None => each.saturating_mul(u64::from(count)),
+        };
+        Ok((Self::Frames { info: Box::new(info.clone()), count, length: Some(each), shared }, all))
+    }
+}
+
 pub(super) struct Writer {
     encoding: Encoding,
     /// The object's numbers are.
@@ -58,22 +70,17 @@ impl Writer {
 
     /// The frames as the value of their element; `length` is that of a native one.
     pub(super) fn frames(&mut self, info: &ImageInfo, count: u32, length: Option<u64>) -> Result<()> {
-        let info = Box::new(info.clone());
         let (tag, vr) = match info.kind {
             SampleKind::Float => (tags::FLOAT_PIXEL_DATA, VR::OF),
             SampleKind::Double => (tags::DOUBLE_FLOAT_PIXEL_DATA, VR::OD),
             SampleKind::Integer => (tags::PIXEL_DATA, if info.bits_allocated > 8 { VR::OW } else { VR::OB }),
         };
         if let Some(each) = length {
-            let shared = info.unfilled_bits()?;
-            let all = match shared {
-                Some(bits) => bits.saturating_mul(u64::from(count)).div_ceil(8),
-                None => each.saturating_mul(u64::from(count)),
-            };
+            let (frames, all) = Piece::native(info, count, each)?;
             self.head(tag, vr, all + all % 2)?;
             self.flush();
             self.length = self.length.map(|length| length + all);
-            self.pieces.push(Piece::Frames { info, count, length, shared });
+            self.pieces.push(frames);
             self.pad(all, 0);
             return Ok(());
         }
@@ -85,6 +92,7 @@ impl Writer {
         self.bytes.extend_from_slice(&[0; 4]);
         self.flush();
         self.length = None;
+        let info = Box::new(info.clone());
         self.pieces.push(Piece::Frames { info, count, length, shared: None });
         self.tag(SEQUENCE_DELIMITATION);
         self.bytes.extend_from_slice(&[0; 4]);

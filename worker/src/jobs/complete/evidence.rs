@@ -1,6 +1,6 @@
 //! What speaks for a study being complete.
 
-use dicom_store::model::{AeTitle, StudyInstanceUid, TransactionUid};
+use dicom_store::model::{AeTitle, SopInstanceUid, StudyInstanceUid, TransactionUid};
 use serde::{Deserialize, Serialize};
 
 /// Why a study counts as complete.
@@ -15,6 +15,10 @@ pub enum Evidence {
     Commitment { calling: AeTitle, transaction: TransactionUid },
     /// As many are here as whoever made it says there are: Number of Study Related Instances (0020,1208) of one of them.
     ExpectedCount { count: u64 },
+    /// A modality says that a procedure step is completed, and of all that it has made what is of this study is here (PS3.4
+    /// Annex F).
+    #[serde(rename = "mpps")]
+    PerformedProcedureStep { calling: AeTitle, step: SopInstanceUid },
 }
 
 /// The kinds of evidence, as a rule names them.
@@ -25,6 +29,8 @@ pub enum EvidenceKind {
     Quiet,
     Commitment,
     ExpectedCount,
+    #[serde(rename = "mpps")]
+    PerformedProcedureStep,
 }
 
 impl Evidence {
@@ -34,6 +40,7 @@ impl Evidence {
             Self::Quiet { .. } => EvidenceKind::Quiet,
             Self::Commitment { .. } => EvidenceKind::Commitment,
             Self::ExpectedCount { .. } => EvidenceKind::ExpectedCount,
+            Self::PerformedProcedureStep { .. } => EvidenceKind::PerformedProcedureStep,
         }
     }
 }

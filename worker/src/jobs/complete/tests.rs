@@ -1,9 +1,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dicom_store::fixture::{self, ct};
+use dicom_store::fixture::step::{ended, of_series, started};
+use dicom_store::fixture::{self, Sample, ct};
 use dicom_store::ledger::{Order, Part};
-use dicom_store::model::StudyInstanceUid;
+use dicom_store::model::{SeriesInstanceUid, StudyInstanceUid};
+use dicom_store::performed_step::AWAITED_SERIES;
 use dicom_store::queue::{Priority, Wanted};
 use dicom_store::{Archive, Session, Work};
 use serde_json::json;
@@ -23,9 +25,13 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Self {
+        Self::when(json!({})).await
+    }
+
+    async fn when(when: serde_json::Value) -> Self {
         let (archive, folder) = fixture::archive().await;
         let then = json!([{"route": {"to": "WS"}}, {"webhook": {"to": "RIS"}}]);
-        let rules = serde_json::from_value(json!([{"name": "on", "when": {}, "then": then}])).unwrap();
+        let rules = serde_json::from_value(json!([{"name": "on", "when": when, "then": then}])).unwrap();
         let (session, work) = (fixture::system(&archive), archive.work());
         let completion =
             Completion::new(session.clone(), work.clone(), rules, Arc::new(FakeRemotes::default()));
@@ -148,4 +154,105 @@ async fn what_was_fetched_is_not_sent_on_and_a_further_image_of_a_modality_is() 
     fixture::store(&scene.session, &image.next(2)).await.unwrap();
     scene.quiet(&study).await;
     assert_eq!(scene.jobs().await, ["forward", "webhook"]);
+}
+
+#[tokio::test]
+async fn a_rule_may_be_about_studies_of_an_age() {
+    for (when, date, is_about_it) in [
+        (json!({"studied-within-days": 365}), "20150601", false),
+        (json!({"studied-before-days": 365}), "20150601", true),
+        (json!({"studied-within-days": 365}), "99990601", true),
+        (json!({"studied-before-days": 365}), "99990601", false),
+        (json!({"studied-before-days": 0}), "", false),
+    ] {
+        let scene = Scene::when(when.clone()).await;
+        let sample = ct().with(tags::STUDY_DATE, VR::DA, date);
+        fixture::store(&scene.session, &sample).await.unwrap();
+        scene.quiet(&sample.study()).await;
+        assert_eq!(!scene.jobs().await.is_empty(), is_about_it, "{when} {date}");
+    }
+}
+
+/// Tells of a step with these images, up to this status, and looks at it.
+async fn performed(scene: &Scene, step: &str, images: &[&Sample], status: &str) {
+    let uid = SopInstanceUid::parse(step).unwrap();
+    let first = images[0];
+    scene.session.create_performed_step(&uid, &started(first.study().as_str())).await.unwrap();
+    let instances: Vec<_> = images.iter().map(|image| image.sop_instance().to_string()).collect();
+    let instances: Vec<_> = instances.iter().map(String::as_str).collect();
+    let series = of_series(&first.uid(tags::SERIES_INSTANCE_UID), &instances);
+    scene.session.set_performed_step(&uid, &ended(status, vec![series])).await.unwrap();
+    look_at(scene, StepPerformed::of(&"CT1".parse().unwrap(), &uid).unwrap()).await;
+}
+
+async fn look_at(scene: &Scene, job: NewJob) {
+    let payload = serde_json::from_str(&job.payload).unwrap();
+    StepPerformed(scene.completion.clone()).run(payload, &HowFar::default()).await.unwrap();
+}
+
+/// The jobs of steps that wait for this series.
+async fn waiting(scene: &Scene, series: &str) -> Vec<NewJob> {
+    let series = SeriesInstanceUid::parse(series).unwrap();
+    StepPerformed::waiting_for(&scene.work, &BTreeSet::from([&series])).await.unwrap()
+}
+
+fn said_by(step: &str) -> Vec<Evidence> {
+    let step = SopInstanceUid::parse(step).unwrap();
+    vec![Evidence::PerformedProcedureStep { calling: "CT1".parse().unwrap(), step }]
+}
+
+#[tokio::test]
+async fn a_step_that_is_completed_behind_its_images_speaks_for_their_study() {
+    let (scene, first) = (Scene::new().await, ct());
+    let second = first.next(2);
+    for image in [&first, &second] {
+        fixture::store(&scene.session, image).await.unwrap();
+    }
+    performed(&scene, "2.25.1", &[&first, &second], "COMPLETED").await;
+    assert_eq!(scene.jobs().await, ["forward", "webhook"]);
+    let evidence: Vec<_> = scene.completed(&first.study()).await.all().cloned().collect();
+    assert_eq!(evidence, said_by("2.25.1"));
+    assert!(waiting(&scene, &first.uid(tags::SERIES_INSTANCE_UID)).await.is_empty());
+}
+
+#[tokio::test]
+async fn the_last_image_of_a_completed_step_completes_its_study() {
+    let (scene, first) = (Scene::new().await, ct());
+    let second = first.next(2);
+    fixture::store(&scene.session, &first).await.unwrap();
+    performed(&scene, "2.25.1", &[&first, &second], "COMPLETED").await;
+    let study = first.study();
+    assert!(scene.work.registered_as(COMPLETE, study.as_str()).await.unwrap().is_none());
+    fixture::store(&scene.session, &second).await.unwrap();
+    assert!(waiting(&scene, "1.2.3").await.is_empty(), "of another series nothing is waited for");
+    let series = first.uid(tags::SERIES_INSTANCE_UID);
+    for job in waiting(&scene, &series).await {
+        look_at(&scene, job).await;
+    }
+    let evidence: Vec<_> = scene.completed(&study).await.all().cloned().collect();
+    assert_eq!(evidence, said_by("2.25.1"));
+    assert!(waiting(&scene, &series).await.is_empty(), "it has come");
+}
+
+#[tokio::test]
+async fn a_step_that_is_discontinued_or_goes_on_speaks_for_nothing() {
+    for status in ["DISCONTINUED", "IN PROGRESS"] {
+        let (scene, first) = (Scene::new().await, ct());
+        fixture::store(&scene.session, &first).await.unwrap();
+        performed(&scene, "2.25.1", &[&first], status).await;
+        assert!(scene.jobs().await.is_empty());
+        assert!(waiting(&scene, &first.uid(tags::SERIES_INSTANCE_UID)).await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn among_many_that_are_waited_for_those_that_come_are_found() {
+    let (scene, first) = (Scene::new().await, ct());
+    let line = json!({"calling": "CT1", "step": "2.25.9"}).to_string();
+    let others =
+        (0..300).map(|number| Entry::new(AWAITED_SERIES, format!("1.{number} 2.25.9"), line.clone()));
+    scene.work.register(&others.collect::<Vec<_>>()).await.unwrap();
+    performed(&scene, "2.25.1", &[&first], "COMPLETED").await;
+    let found = waiting(&scene, &first.uid(tags::SERIES_INSTANCE_UID)).await;
+    assert_eq!(found.iter().map(|job| job.key.as_str()).collect::<Vec<_>>(), ["2.25.1"]);
 }

@@ -1,6 +1,7 @@
 use std::sync::{Arc, Mutex};
 
 use dicom_store::fixture::{self, ct};
+use dicom_store::queue::{JobQuery, Steering, Wanted};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde_json::json;
@@ -94,6 +95,14 @@ impl Scene {
         self.forward.run(serde_json::from_str(&job.payload).unwrap(), &HowFar::default()).await
     }
 
+    /// How it is, by what the queue has of it.
+    async fn state(&self) -> &'static str {
+        let delivery = self.delivery().await;
+        let keys = delivery.job_keys().to_vec();
+        let jobs = self.session.jobs(&JobQuery { keys, limit: 10, ..JobQuery::default() }).await.unwrap();
+        delivery.state(&jobs)
+    }
+
     async fn delivery(&self) -> Delivery {
         let name = Delivery::name(&self.study, &ws());
         let row = self.work.registered_as(DELIVERY, &name).await.unwrap().unwrap();
@@ -130,13 +139,13 @@ async fn what_was_refused_is_sent_once_more_when_a_person_orders_it() {
     *scene.place.refuses.lock().unwrap() = true;
     let by_rule = Forward::by_rule(&ws(), &scene.study, "on").unwrap();
     scene.run(&by_rule).await.unwrap();
-    assert_eq!(scene.delivery().await.state(), "refused");
+    assert_eq!(scene.delivery().await.state(&[]), "refused");
     *scene.place.refuses.lock().unwrap() = false;
     scene.run(&by_rule).await.unwrap();
     assert!(scene.place.got().is_empty(), "a rule takes it for what it is");
     let order = Forward::by_order(&ws(), &scene.study, false).unwrap();
     scene.run(&order).await.unwrap();
-    assert_eq!((scene.place.got(), scene.delivery().await.state()), (scene.instances.clone(), "done"));
+    assert_eq!((scene.place.got(), scene.delivery().await.state(&[])), (scene.instances.clone(), "done"));
 }
 
 /// Orders are told apart by when they were given.
@@ -194,8 +203,7 @@ async fn an_order_of_a_person_stays_before_others_when_it_waits_for_its_turn() {
     let order = Forward::by_order(&ws(), &scene.study, false).unwrap();
     assert_eq!(order.priority, Priority::Awaited);
     scene.run(&order).await.unwrap();
-    let steered =
-        scene.session.jobs(&dicom_store::queue::JobQuery { limit: 10, ..Default::default() }).await.unwrap();
+    let steered = scene.session.jobs(&JobQuery { limit: 10, ..JobQuery::default() }).await.unwrap();
     assert_eq!(steered.iter().map(|job| job.priority).collect::<Vec<_>>(), [Priority::Awaited]);
 }
 
@@ -208,10 +216,37 @@ fn a_destination_that_takes_some_of_it_has_it_incomplete() {
         let instances = named.collect();
         let line =
             json!({"destination": "WS", "study": "1.2", "by": "order", "total": total, "instances": {}});
-        Delivery { instances, ..serde_json::from_value(line).unwrap() }.state()
+        Delivery { instances, ..serde_json::from_value(line).unwrap() }.state(&[])
     };
     assert_eq!(state(&[Proof::Delivered, refused()], 2), "incomplete");
     assert_eq!(state(&[refused()], 1), "refused");
     assert_eq!(state(&[Proof::Delivered], 1), "done");
-    assert_eq!(state(&[refused()], 2), "sending");
+    assert_eq!(state(&[refused()], 2), "cancelled", "no job goes on with it");
+}
+
+#[tokio::test]
+async fn what_no_job_goes_on_with_is_not_told_as_under_way() {
+    for job in [
+        |scene: &Scene| Forward::by_rule(&ws(), &scene.study, "on").unwrap(),
+        |scene: &Scene| Forward::by_order(&ws(), &scene.study, false).unwrap(),
+        |scene: &Scene| Forward::by_order(&ws(), &scene.study, true).unwrap(),
+    ] {
+        let scene = Scene::of(2).await;
+        *scene.place.poison.lock().unwrap() = Some(scene.instances[0].clone());
+        let job = job(&scene);
+        scene.work.enqueue(std::slice::from_ref(&job)).await.unwrap();
+        scene.run(&job).await.unwrap_err();
+        assert_eq!(scene.state().await, "sending");
+
+        let wanted = Wanted { kinds: &["forward"], least: Priority::Batch, limit: 1 };
+        let lease = scene.work.lease(wanted, Duration::from_secs(60)).await.unwrap().remove(0);
+        assert_eq!(scene.state().await, "sending");
+        scene.work.park(lease.id, "nobody answers").await.unwrap();
+        assert_eq!(scene.state().await, "parked");
+        scene.session.steer(lease.id, Steering::Cancel).await.unwrap();
+        assert_eq!(scene.state().await, "cancelled");
+
+        scene.work.enqueue(&[job]).await.unwrap();
+        assert_eq!(scene.state().await, "sending");
+    }
 }
