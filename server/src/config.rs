@@ -84,6 +84,7 @@ impl Default for Http {
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Log {
     /// `error`, `warn`, `info`, `debug` or `trace`, also by module: `info,dicom_net=debug`. Default `info`.
+    /// The decoder of JPEG 2000 logs each frame; it is heard when it is named: `info,jpeg2k=warn`.
     pub level: String,
     pub format: LogFormat,
 }
@@ -362,6 +363,24 @@ mod tests {
         assert!(of("https://pacs.example.org/imaging").unwrap().web.public_url.is_some());
         let error = format!("{:#}", of("pacs.example.org").unwrap_err());
         assert!(error.contains("pacs.example.org is no absolute URL"), "{error}");
+    }
+
+    #[test]
+    fn origins_are_those_of_pages_and_a_search_has_room_for_a_result() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let of = |text: &str| {
+            std::fs::write(&file, format!("[web]\n{text}\n")).unwrap();
+            load(Flags { config: Some(file.path().to_owned()), ..Flags::default() }, &[])
+        };
+        let config = of("cors-origins = [\"HTTPS://Viewer.example.org/\"]\nmax-results = 1").unwrap();
+        let origins: Vec<String> = config.web.cors_origins.into_iter().map(String::from).collect();
+        assert_eq!(
+            (origins, config.web.max_results.get()),
+            (vec!["https://viewer.example.org".to_owned()], 1)
+        );
+        let error = format!("{:#}", of("cors-origins = [\"viewer.example.org\"]").unwrap_err());
+        assert!(error.contains("viewer.example.org is no origin of pages"), "{error}");
+        assert!(of("max-results = 0").is_err());
     }
 
     #[test]

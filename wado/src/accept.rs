@@ -4,9 +4,10 @@
 //! [`Accepts::choices`] gives them in the order of the client's wishes, so that a resource which cannot serve the
 //! first (a transfer syntax that it would have to encode) goes on with the next.
 //!
-//! Rules: the most specific range decides an offer's weight; `q=0` excludes; what cannot be parsed is ignored; the
-//! `accept` query parameter takes precedence over the header field (PS3.18 §8.3.3.1), wildcards in it included;
-//! `type="…"` works with and without quotation marks; a range with two transfer syntaxes is invalid.
+//! Rules: the most specific range decides an offer's weight; `q=0` excludes, `q=.2` is 0.2 and `*` is `*/*`; what cannot
+//! be parsed otherwise is ignored; the `accept` query parameter takes precedence over the header field (PS3.18
+//! §8.3.3.1), wildcards in it included; `type="…"` works with and without quotation marks; a range with two transfer
+//! syntaxes is invalid.
 //!
 //! Where servers read the text differently, this one does as follows. [`Negotiation`] tells the two apart that break
 //! clients which are otherwise right.
@@ -238,6 +239,17 @@ mod tests {
         ";;=, application, /, application/dicom+json",
         Some(Offer::single(DICOM_JSON))
     )]
+    #[case::java(
+        METADATA,
+        "text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2",
+        Some(Offer::single(DICOM_JSON))
+    )]
+    #[case::weight_without_its_zero(
+        METADATA,
+        "application/dicom+json;q=.1, application/json;q=.25",
+        Some(Offer::single(JSON))
+    )]
+    #[case::no_weight(METADATA, "application/dicom+json;q=.", None)]
     #[case::other(METADATA, "image/jpeg", None)]
     #[case::text(METADATA, "text/html;q=0.9", None)]
     #[case::ohif(

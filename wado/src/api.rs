@@ -46,7 +46,7 @@ mod text;
 
 use axum::body::Body;
 use axum::extract::{FromRef, Request, State};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{MethodRouter, any, get, post};
 use axum::{Json, Router};
@@ -65,7 +65,7 @@ use crate::operation::{Answer, Kind, Media, Operation, Parameter, Schema};
 use crate::parameters::Parameters;
 use crate::router::PATH;
 use crate::state::Web;
-use crate::{auth, capabilities, cors};
+use crate::{auth, capabilities, cors, unread};
 
 pub use presets::WindowPreset;
 pub use server::About;
@@ -107,6 +107,7 @@ pub fn api_router(web: Web, about: About, exchange: Exchange) -> Router {
         .method_not_allowed_fallback(not_allowed)
         .layer(from_fn_with_state(web.clone(), auth::challenge))
         .layer(from_fn_with_state(web, cors::allow))
+        .layer(from_fn(unread::drain))
         .with_state(api)
 }
 

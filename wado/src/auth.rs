@@ -6,14 +6,13 @@ use std::net::SocketAddr;
 
 use axum::extract::{ConnectInfo, Request, State};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use dicom_store::{Caller, Subject};
 use http::request::Parts;
 
 use crate::config::Config;
 use crate::error::Problem;
 use crate::state::Web;
-use crate::store::refuse;
 
 /// The caller of a request.
 pub(crate) fn caller(parts: &Parts, config: &Config) -> Caller {
@@ -24,10 +23,7 @@ pub(crate) fn caller(parts: &Parts, config: &Config) -> Caller {
 /// Has whoever is not signed in do so before anything of the request is looked at: 401 with a challenge (PS3.18 §8.5).
 pub(crate) async fn challenge(State(web): State<Web>, request: Request, next: Next) -> Response {
     match subject(&web.config) {
-        Subject::Anonymous => {
-            let (version, body) = (request.version(), request.into_body());
-            refuse(body.into_data_stream(), version, Problem::unauthenticated()).await
-        }
+        Subject::Anonymous => Problem::unauthenticated().into_response(),
         _ => next.run(request).await,
     }
 }

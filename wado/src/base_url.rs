@@ -162,7 +162,8 @@ impl Seen {
 /// The host with the port that the proxy names beside it, unless it has one or the port is a scheme's own.
 fn with_port(host: String, port: Option<String>) -> String {
     let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()));
-    match port.filter(|port| !has_port && port != "80" && port != "443") {
+    let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port != 0 && port != 80 && port != 443);
+    match port.filter(|port| !has_port && is_port(port)) {
         Some(port) => format!("{host}:{port}"),
         None => host,
     }
@@ -181,9 +182,13 @@ fn at_socket(host: &str, scheme: &str, accepted: Option<Accepted>) -> String {
 }
 
 /// Whether a text can stand for the host and port of a URL and nothing else.
-fn is_host(text: &str) -> bool {
+pub(crate) fn is_host(text: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~[]:%".contains(&byte);
-    !text.is_empty() && text.bytes().all(is_allowed)
+    let is_place = |place: Authority| {
+        let has_port = place.host().len() < text.len();
+        !place.host().is_empty() && (!has_port || place.port_u16().is_some())
+    };
+    text.bytes().all(is_allowed) && text.parse().is_ok_and(is_place)
 }
 
 fn is_path_byte(byte: u8) -> bool {
@@ -221,6 +226,11 @@ mod tests {
     #[case::two_ports(true, &[("x-forwarded-host", "[::1]:81"), ("x-forwarded-port", "82")], "http://[::1]:81/dicom-web")]
     #[case::port_alone(true, &[("host", "pacs"), ("x-forwarded-port", "8443"), ("x-forwarded-proto", "HTTPS")], "https://pacs:8443/dicom-web")]
     #[case::port_of_its_own(true, &[("host", "pacs:81"), ("x-forwarded-port", "82")], "http://pacs:81/dicom-web")]
+    #[case::no_port(true, &[("host", "pacs"), ("x-forwarded-host", "x.org"), ("x-forwarded-port", "abc")], "http://x.org/dicom-web")]
+    #[case::no_such_port(true, &[("host", "pacs"), ("x-forwarded-host", "x.org"), ("x-forwarded-port", "99999")], "http://x.org/dicom-web")]
+    #[case::no_such_port_of_its_own(true, &[("host", "pacs"), ("x-forwarded-host", "x.org:99999")], "http://pacs/dicom-web")]
+    #[case::no_host(true, &[("host", "pacs"), ("x-forwarded-host", "2001:db8::2")], "http://pacs/dicom-web")]
+    #[case::address(true, &[("host", "pacs"), ("x-forwarded-host", "[2001:db8::2]"), ("x-forwarded-port", "81")], "http://[2001:db8::2]:81/dicom-web")]
     #[case::several(true, &[("host", "pacs"), ("x-forwarded-proto", "https, http")], "https://pacs/dicom-web")]
     fn is_what_the_client_sees(
         #[case] behind_proxy: bool,

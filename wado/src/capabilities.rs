@@ -8,8 +8,8 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Method};
+use http::header::{ALLOW, CONTENT_TYPE};
+use http::{HeaderValue, Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::accept::{
@@ -420,7 +420,14 @@ pub(crate) const WADO_URI: &[Operation] = &[Operation::get(
 /// Answers every OPTIONS request; preflights were answered before.
 pub(crate) async fn answer(State(web): State<Web>, request: Request, next: Next) -> Response {
     if request.method() != Method::OPTIONS {
-        return next.run(request).await;
+        let uri = request.uri().clone();
+        let mut response = next.run(request).await;
+        if response.status() == StatusCode::METHOD_NOT_ALLOWED
+            && let Ok(allowed) = HeaderValue::from_str(&allowed(uri.path()))
+        {
+            response.headers_mut().insert(ALLOW, allowed);
+        }
+        return response;
     }
     let (parts, _) = request.into_parts();
     let parameters = Parameters::of(&parts.uri);
@@ -436,6 +443,28 @@ pub(crate) async fn answer(State(web): State<Web>, request: Request, next: Next)
         }
         Err(refusal) => Problem::from(refusal).into_response(),
     }
+}
+
+/// What the resource at a path takes. The router would say it without OPTIONS, which is answered before it.
+fn allowed(path: &str) -> String {
+    let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
+    let is_it = |template: &&str| {
+        let names: Vec<&str> = template.split('/').collect();
+        // An attribute may be one in an item.
+        let is_long_enough = names.len() == segments.len()
+            || names.last() == Some(&"{attribute}") && names.len() < segments.len();
+        let mut pairs = names.iter().zip(&segments);
+        is_long_enough && pairs.all(|(name, segment)| name.starts_with('{') || name == segment)
+    };
+    let mut methods: Vec<&str> = Vec::new();
+    for capability in CAPABILITIES.iter().filter(|capability| capability.paths.iter().any(&is_it)) {
+        match capability.operation.method {
+            "GET" => methods.extend(["GET", "HEAD"]),
+            method => methods.push(method),
+        }
+    }
+    methods.push("OPTIONS");
+    methods.join(",")
 }
 
 /// Each path, with what can be done there.

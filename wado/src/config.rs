@@ -1,5 +1,7 @@
 //! Settings of DICOMweb.
 
+use std::num::NonZeroU64;
+
 use serde::{Deserialize, Serialize};
 
 use crate::accept::Negotiation;
@@ -7,6 +9,10 @@ use crate::api::WindowPreset;
 use crate::base_url::PublicUrl;
 use crate::destination::StowService;
 use crate::hooks::Hook;
+use crate::origin::Origin;
+
+/// Results of one search answer, unless the settings say otherwise.
+const MOST_RESULTS: NonZeroU64 = NonZeroU64::new(5000).expect("five thousand is not zero");
 
 /// Settings of DICOMweb, table `[web]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,10 +35,11 @@ pub struct Config {
     /// mixes DICOM and rendered media types, what there is; `strict` answers them 406 and 400. Default: `lenient`.
     pub negotiation: Negotiation,
     /// Origins (`https://viewer.example.org`) whose pages may use this service, for viewers hosted elsewhere; `*` for
-    /// any, without credentials. Default: none.
-    pub cors_origins: Vec<String>,
-    /// Most results of one search answer; further ones are announced by a `Warning` (PS3.18 §8.3.4.4.1). Default: 5000.
-    pub max_results: u64,
+    /// any, without credentials. Scheme, host and port as the browser has them, and nothing behind. Default: none.
+    pub cors_origins: Vec<Origin>,
+    /// Most results of one search answer, one at the least; further ones are announced by a `Warning`
+    /// (PS3.18 §8.3.4.4.1). Default: 5000.
+    pub max_results: NonZeroU64,
     /// MiB of rendered images and thumbnails that are kept in memory; 0 keeps none. Default: 64.
     pub rendered_cache_mib: u64,
     /// STOW-RS services that rules can send to, beside peers. Default none.
@@ -51,7 +58,7 @@ impl Default for Config {
             public_url: None,
             negotiation: Negotiation::Lenient,
             cors_origins: Vec::new(),
-            max_results: 5000,
+            max_results: MOST_RESULTS,
             rendered_cache_mib: 64,
             destinations: Vec::new(),
             hooks: Vec::new(),

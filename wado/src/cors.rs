@@ -1,7 +1,8 @@
 //! Cross-origin requests of viewers that are hosted elsewhere (Fetch standard).
 //!
 //! A preflight is answered here, without authentication, and told from Retrieve Capabilities by its
-//! `Access-Control-Request-Method`. Every other answer, refusals included, is marked for the origins of the settings.
+//! `Access-Control-Request-Method`. Every other answer, refusals included, is marked for the origins of the settings. Where
+//! these name any, every answer may be embedded.
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -14,6 +15,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
+use crate::origin::Origin;
 use crate::state::Web;
 
 const METHODS: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS";
@@ -23,7 +25,7 @@ const EXPOSED_FIELDS: &str = "content-location, content-range, accept-ranges, et
                               retry-after, www-authenticate";
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
-/// Answers preflights and marks answers. Does nothing for requests without `Origin` or from origins not listed.
+/// Answers preflights and marks answers. Nothing is allowed to requests without `Origin` or from origins not listed.
 pub(crate) async fn allow(State(web): State<Web>, request: Request, next: Next) -> Response {
     let origin = request.headers().get(ORIGIN).cloned();
     let is_preflight =
@@ -31,6 +33,9 @@ pub(crate) async fn allow(State(web): State<Web>, request: Request, next: Next) 
     let mut response = if is_preflight && origin.is_some() { preflight() } else { next.run(request).await };
     if !web.config.cors_origins.is_empty() {
         response.headers_mut().append(VARY, HeaderValue::from_static("origin"));
+        // Browsers do not say whose page it is that embeds an image, and take none without this where the page embeds only
+        // what says that it may be (Fetch standard, Cross-Origin-Embedder-Policy).
+        response.headers_mut().insert(RESOURCE_POLICY, HeaderValue::from_static("cross-origin"));
         if let Some(origin) = origin {
             mark(response.headers_mut(), &origin, &web.config.cors_origins);
         }
@@ -44,9 +49,9 @@ fn preflight() -> Response {
     response
 }
 
-fn mark(headers: &mut HeaderMap, origin: &HeaderValue, allowed: &[String]) {
-    let is_listed = allowed.iter().any(|listed| listed.as_bytes() == origin.as_bytes());
-    let is_open = allowed.iter().any(|listed| listed == "*");
+fn mark(headers: &mut HeaderMap, origin: &HeaderValue, allowed: &[Origin]) {
+    let is_listed = allowed.iter().any(|listed| listed.is(origin.as_bytes()));
+    let is_open = allowed.iter().any(Origin::is_any);
     if !is_listed && !is_open {
         return;
     }
@@ -60,5 +65,4 @@ fn mark(headers: &mut HeaderMap, origin: &HeaderValue, allowed: &[String]) {
     headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(REQUEST_FIELDS));
     headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED_FIELDS));
     headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("3600"));
-    headers.insert(RESOURCE_POLICY, HeaderValue::from_static("cross-origin"));
 }

@@ -1,8 +1,10 @@
 //! The Native DICOM Model in XML (PS3.19 §A.1), for clients that ask for `application/dicom+xml`.
 //!
 //! The same choices as in [`crate::dicom_json`], but that numbers stay text: a value that is no number is no problem
-//! here. Characters that XML does not have become U+FFFD.
+//! here. Characters that XML does not have become U+FFFD. A private element has the tag gggg00ee and its creator; one whose
+//! block is nobody's has the tag as it stands.
 
+mod private;
 pub(crate) mod read;
 
 use std::io::Write;
@@ -38,13 +40,15 @@ impl Writer<'_> {
 
     fn element(&mut self, attributes: &Attributes, element: &Element) {
         let Tag(group, number) = element.tag;
+        let creator = private::creator(attributes, element.tag);
+        let number = if creator.is_some() { number & 0xFF } else { number };
         self.raw(format_args!("<DicomAttribute tag=\"{group:04X}{number:04X}\" vr=\"{}\"", element.vr));
-        if let Some(entry) = StandardDataDictionary.by_tag(element.tag) {
-            self.raw(format_args!(" keyword=\"{}\"", entry.alias));
-        } else if let Some(creator) = private_creator(attributes, element.tag) {
+        if let Some(creator) = creator {
             self.raw(format_args!(" privateCreator=\""));
             self.text(&creator);
             self.out.push(b'"');
+        } else if let Some(entry) = StandardDataDictionary.by_tag(element.tag) {
+            self.raw(format_args!(" keyword=\"{}\"", entry.alias));
         }
         self.out.push(b'>');
         match &element.value {
@@ -158,12 +162,6 @@ fn each<const N: usize>(bytes: &[u8], text: impl Fn([u8; N]) -> String) -> Vec<S
     bytes.as_chunks::<N>().0.iter().map(|raw| text(*raw)).collect()
 }
 
-/// The Private Creator that reserves the block of a private element (PS3.5 §7.8.1).
-fn private_creator(attributes: &Attributes, tag: Tag) -> Option<String> {
-    let is_private = tag.0 % 2 == 1 && tag.1 > 0xFF;
-    is_private.then(|| attributes.text(Tag(tag.0, tag.1 >> 8))).flatten()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,12 +175,17 @@ mod tests {
         attributes.put_items(tags::OTHER_PATIENT_I_DS_SEQUENCE, vec![item]);
         attributes.put_text(Tag(0x0009, 0x0010), VR::LO, "CONF");
         attributes.put_bytes(Tag(0x0009, 0x1001), VR::UN, vec![1, 2, 3]);
+        attributes.put_bytes(Tag(0x0009, 0x1101), VR::UN, vec![1, 2, 3]);
         let mut out = Vec::new();
         write(&attributes, None, &mut out);
         let text = String::from_utf8(out).unwrap();
         assert!(text.contains(r#"<DicomAttribute tag="00080005" vr="CS" keyword="SpecificCharacterSet"><Value number="1">ISO_IR 192</Value></DicomAttribute>"#));
         assert!(text.contains(r#"<DicomAttribute tag="00100010" vr="PN" keyword="PatientName"><PersonName number="1"><Alphabetic><FamilyName>Nguyễn</FamilyName><GivenName>An</GivenName></Alphabetic></PersonName></DicomAttribute>"#));
         assert!(text.contains(r#"vr="SQ" keyword="OtherPatientIDsSequence"><Item number="1"><DicomAttribute tag="00100020" vr="LO" keyword="PatientID"><Value number="1">A&amp;B</Value></DicomAttribute></Item></DicomAttribute>"#));
-        assert!(text.contains(r#"<DicomAttribute tag="00091001" vr="UN" privateCreator="CONF"><InlineBinary>AQID</InlineBinary></DicomAttribute>"#));
+        assert!(text.contains(r#"<DicomAttribute tag="00090001" vr="UN" privateCreator="CONF"><InlineBinary>AQID</InlineBinary></DicomAttribute>"#));
+        assert!(
+            text.contains(r#"<DicomAttribute tag="00091101" vr="UN"><InlineBinary>"#),
+            "nobody's block: {text}"
+        );
     }
 }

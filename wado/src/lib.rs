@@ -2,7 +2,7 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | `state`, `auth`, `cors`, `base_url`, `parameters`, `resource` | what every request needs: archive, caller, URLs |
+//! | `state`, `auth`, `cors`, `origin`, `base_url`, `parameters`, `resource` | what every request needs: archive, caller, URLs |
 //! | `accept`, `negotiation`, `multipart`, `zip`, `error` | how answers are negotiated, framed, refused |
 //! | `attribute`, `dicom_json`, `dicom_xml` | attributes by name, data sets as text |
 //! | `search` | QIDO-RS |
@@ -14,6 +14,8 @@
 //! | `uri` | WADO-URI |
 //! | `rejection` | `DELETE` by a rejection note |
 //! | `api` | the own API: opening a study, deleting and correcting, what is told of the archive |
+//! | `precondition` | `If-Match` |
+//! | `unread` | what handlers leave of the bodies of requests |
 //! | `operation`, `capabilities` | what there is |
 //!
 //! [`Web`] is what the services have in common: [`router`] makes DICOMweb of it, to be mounted at [`PATH`], [`uri_router`] and
@@ -37,8 +39,10 @@ mod hooks;
 mod multipart;
 mod negotiation;
 mod operation;
+mod origin;
 mod outbound;
 mod parameters;
+mod precondition;
 mod rejection;
 mod renditions;
 mod report;
@@ -48,6 +52,7 @@ mod router;
 mod search;
 mod state;
 mod store;
+mod unread;
 mod uri;
 mod workitems;
 mod zip;
@@ -58,6 +63,7 @@ pub use base_url::{Accepted, PublicUrl};
 pub use config::Config;
 pub use destination::{StowDestination, StowService};
 pub use hooks::{Hook, Webhooks};
+pub use origin::Origin;
 pub use router::{PATH, router};
 pub use state::Web;
 pub use uri::uri_router;

@@ -2,12 +2,13 @@
 
 use axum::Router;
 use axum::extract::Request;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
 use http::{Extensions, HeaderMap, StatusCode, Version};
 use tower_http::compression::predicate::{Predicate, SizeAbove};
 use tower_http::compression::{CompressionLayer, CompressionLevel};
 
+use crate::accept::media_type;
 use crate::api::not_allowed;
 use crate::error::Problem;
 use crate::negotiation::content_type;
@@ -15,7 +16,7 @@ use crate::retrieve::bulk_data::{bulk_data, pixel_data};
 use crate::retrieve::{bulk::bulk, frames::frames, instance::instances, metadata::metadata};
 use crate::retrieve::{rendered::rendered, thumbnail::thumbnail};
 use crate::state::Web;
-use crate::{auth, capabilities, cors, gone, rejection, search, store, workitems};
+use crate::{auth, capabilities, cors, gone, precondition, rejection, search, store, unread, workitems};
 
 /// Text shorter than this is sent as it is.
 const WORTH_COMPRESSING: u16 = 1024;
@@ -36,9 +37,11 @@ pub fn router(web: Web) -> Router {
         .merge(workitems::router())
         .fallback(unknown)
         .method_not_allowed_fallback(not_allowed)
+        .layer(from_fn(precondition::check))
         .layer(from_fn_with_state(web.clone(), capabilities::answer))
         .layer(from_fn_with_state(web.clone(), auth::challenge))
         .layer(from_fn_with_state(web.clone(), cors::allow))
+        .layer(from_fn(unread::drain))
         .layer(compression)
         .with_state(web)
 }
@@ -86,12 +89,15 @@ async fn unknown(request: Request) -> Problem {
     Problem::not_found(format!("DICOMweb has no resource at {}", request.uri().path()))
 }
 
-/// JSON and XML shrink to a tenth; pixels and multipart do not.
+/// JSON and XML shrink to a tenth, in parts as well; pixels do not.
 fn is_text(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bool {
     is_compressed(content_type(headers))
 }
 
-/// Whether bodies of that media type come compressed to who takes that.
-pub(crate) fn is_compressed(media: &str) -> bool {
-    media.contains("json") || media.ends_with("xml") || media.starts_with("text/")
+/// Whether bodies of that media type come compressed to who takes that: that of the parts, where there are some.
+pub(crate) fn is_compressed(content_type: &str) -> bool {
+    let (media, parameters) = media_type(content_type);
+    let root = parameters.iter().find(|(name, _)| media == "multipart/related" && name == "type");
+    let media = root.map_or(media, |(_, root)| root.to_ascii_lowercase());
+    media.ends_with("json") || media.ends_with("xml") || media.starts_with("text/")
 }

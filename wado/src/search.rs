@@ -82,15 +82,16 @@ pub(crate) async fn instances(web: State<Web>, request: SearchRequest) -> Result
 async fn search(level: Level, web: &Web, request: SearchRequest) -> Result<Response, Problem> {
     let SearchRequest { session, accepts, base, target, parameters } = request;
     let offer = accepts.best(Category::Dicom, OFFERS)?;
-    let Search { mut query, include, limit, mut warnings } = Search::read(level, &target, &parameters)?;
-    let limit = limit.unwrap_or(u64::MAX).min(web.config.max_results);
+    let Search { mut query, is_in_vain, include, limit, mut warnings } =
+        Search::read(level, &target, &parameters)?;
+    let limit = limit.unwrap_or(u64::MAX).min(web.config.max_results.get());
     // One more than wanted tells whether there are more.
     query.page.limit = Some(limit.saturating_add(1));
     let shape = Shape::new(level, &target, include);
     let mut answer = Answer::new(offer);
     let mut rows = session.search(&query).await?;
     let mut has_more = false;
-    while let Some(row) = rows.next().await {
+    while !is_in_vain && let Some(row) = rows.next().await {
         let row = match row {
             Err(error) if error.kind == ErrorKind::TooLarge && answer.count > 0 => {
                 warnings.push(format!("There may be more results: {}", error.what));

@@ -10,6 +10,7 @@
 //! whole before the break is stored. So is what came before a part too many (413).
 
 mod boxes;
+mod coding;
 mod document;
 pub(crate) mod holding;
 mod metadata;
@@ -24,18 +25,16 @@ mod video;
 mod waiting;
 
 use std::num::NonZeroUsize;
-use std::time::Duration;
 
 use axum::extract::{FromRequestParts, Request, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use bytes::Bytes;
 use dicom::dictionary_std::tags;
 use dicom_store::access::Action;
 use dicom_store::model::{Attributes, StudyInstanceUid};
 use dicom_store::{Arrival, Caller, Declared, Error, ErrorKind, Incoming, Origin, Session, Stored};
-use futures_util::{Stream, StreamExt};
-use http::header::{CONNECTION, CONTENT_ENCODING};
-use http::{HeaderValue, Version};
+use futures_util::Stream;
+use http::header::CONTENT_ENCODING;
 use tokio::task::JoinSet;
 use worker::CpuPool;
 
@@ -60,11 +59,6 @@ const COMMITTING: NonZeroUsize = NonZeroUsize::new(16).expect("sixteen is not ze
 const MAX_PARTS: usize = 100_000;
 /// Refused parts of one request that the log names one by one; of further ones it tells the number.
 const LOGGED: usize = 100;
-/// Bytes of a refused body that are read before the answer: a client that is still sending when the connection is closed
-/// may not hear the answer.
-const DRAINED: usize = 16 << 20;
-/// Time for that.
-const DRAINING: Duration = Duration::from_secs(1);
 /// Bytes of a part that are looked at for its File Meta Information.
 const HEAD: usize = 4096;
 
@@ -74,7 +68,7 @@ const OFFERS: &[Offer] =
 /// `/studies`, `/studies/{study}`
 pub(crate) async fn store(State(web): State<Web>, request: Request) -> Result<Response, Problem> {
     let (mut parts, body) = request.into_parts();
-    let (version, mut body) = (parts.version, body.into_data_stream());
+    let mut body = body.into_data_stream();
     let base = BaseUrl::of(&parts, &web.config);
     let checked = async {
         let session = web.session(&parts);
@@ -85,28 +79,32 @@ pub(crate) async fn store(State(web): State<Web>, request: Request) -> Result<Re
         if parts.headers.get_all(CONTENT_ENCODING).iter().any(|coding| coding != "identity") {
             return Err(Problem::encoded());
         }
-        let accepts = negotiation::accepts_or_anything(&parts.headers, &Parameters::of(&parts.uri));
+        let parameters = Parameters::of(&parts.uri);
+        let accepts = negotiation::accepts(&parts.headers, &parameters, web.config.negotiation)?;
         let offer = accepts.best(Category::Any, OFFERS)?;
         let form = Form::read(negotiation::content_type(&parts.headers))?;
         Ok((Storing::new(session, target.study, &web), offer, form))
     };
-    let (mut storing, offer, form) = match checked.await {
-        Ok(checked) => checked,
-        Err(problem) => return Ok(refuse(body, version, problem).await),
-    };
+    let (mut storing, offer, form) = checked.await?;
     let received = match form {
         Form::Multipart(boundary) => storing.multipart(&mut body, &boundary).await,
         Form::Single => storing.single(&mut body).await,
         Form::Described(boundary) => storing.described(&mut body, &boundary).await,
         Form::Metadata(content_type) => storing.described_alone(&mut body, &content_type).await,
     };
+    let session = storing.session.clone();
     let outcomes = storing.finish().await;
     match received {
         Ok(()) if outcomes.is_empty() => Err(Problem::invalid("the body holds no instance")),
-        Ok(()) => Ok(response::answer(&outcomes, &base, offer)),
+        Ok(()) => {
+            let stored: Vec<_> = outcomes.iter().filter_map(Outcome::stored).collect();
+            // An index that does not answer has taken them before all the same.
+            let hidden = session.hidden_among(&stored).await.unwrap_or_default();
+            Ok(response::answer(&outcomes, &hidden, &base, offer))
+        }
         Err(stop) => {
             let stored = outcomes.iter().filter(|outcome| outcome.is_stored()).count();
-            Ok(refuse(body, version, stop.told(stored)).await)
+            Err(stop.told(stored))
         }
     }
 }
@@ -390,30 +388,4 @@ impl From<Malformed> for Failure {
 fn is_dicom(fields: &Fields) -> bool {
     let media = fields.get("content-type").map(|text| media_type(text).0);
     media.is_none_or(|media| media == DICOM || media == OCTET_STREAM)
-}
-
-/// Answers a request whose body is not wanted. When the client is still sending after a bounded part of it, the
-/// connection is closed.
-pub(crate) async fn refuse<E>(
-    mut body: impl Stream<Item = Result<Bytes, E>> + Unpin,
-    version: Version,
-    problem: Problem,
-) -> Response {
-    let drain = async {
-        let mut read = 0;
-        while let Some(Ok(chunk)) = body.next().await {
-            read += chunk.len();
-            if read > DRAINED {
-                return false;
-            }
-        }
-        true
-    };
-    let is_read = tokio::time::timeout(DRAINING, drain).await.unwrap_or(false);
-    let mut response = problem.into_response();
-    // HTTP/2 has no such field: there the stream is reset.
-    if !is_read && version < Version::HTTP_2 {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    response
 }

@@ -8,7 +8,7 @@ mod request;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use dicom_store::model::FrameNumber;
@@ -20,7 +20,7 @@ use crate::error::Problem;
 use crate::retrieve::rendered::{offers, rendered};
 use crate::retrieve::{self, instance::instances, presentation_state};
 use crate::state::Web;
-use crate::{auth, cors, gone};
+use crate::{auth, cors, gone, precondition, unread};
 
 use request::{Asked, Form};
 
@@ -29,8 +29,10 @@ pub fn uri_router(web: Web) -> Router {
     Router::new()
         .route("/wado", get(wado))
         .method_not_allowed_fallback(not_allowed)
+        .layer(from_fn(precondition::check))
         .layer(from_fn_with_state(web.clone(), auth::challenge))
         .layer(from_fn_with_state(web.clone(), cors::allow))
+        .layer(from_fn(unread::drain))
         .with_state(web)
 }
 
@@ -69,6 +71,9 @@ async fn answer(web: &Web, mut parts: Parts, asked: Asked) -> Result<Response, P
                 None => retrieval,
             };
             match region {
+                Some(_) if presentation_state::is_state(&instance) => {
+                    Err(Problem::invalid("a presentation state has its own area: region is not for it"))
+                }
                 Some(region) => rendered(region.apply(retrieval, &instance).await?).await,
                 None => rendered(retrieval).await,
             }

@@ -15,7 +15,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use dicom::dictionary_std::{tags, uids};
-use dicom_store::model::{AeTitle, Level, SopInstanceUid};
+use dicom_store::model::{AeTitle, Level, SopInstanceUid, TransactionUid};
 use dicom_store::{Filter, Reached, StepRefusal, StepState, Subscription};
 use futures_util::StreamExt;
 use http::header::{CONTENT_LOCATION, LOCATION};
@@ -137,6 +137,12 @@ fn workitem_uid(text: &str) -> Result<SopInstanceUid, Problem> {
     Ok(SopInstanceUid::parse(text)?)
 }
 
+/// The Transaction UID of a request, where it has one.
+fn transaction_uid(said: Option<String>) -> Result<Option<String>, Problem> {
+    let said = said.filter(|uid| !uid.is_empty());
+    Ok(said.map(|uid| TransactionUid::parse(&uid)).transpose()?.map(String::from))
+}
+
 /// A value of the query that may stand alone, as the URI templates of PS3.18 §11 have it: `?1.2.3`, `?name=1.2.3`.
 fn alone(parameters: &Parameters, names: &[&str]) -> Option<String> {
     let named = names.iter().find_map(|name| parameters.get(name));
@@ -201,7 +207,7 @@ async fn update(
     let (session, base) = (web.session(&parts), BaseUrl::of(&parts, &web.config));
     let Payload { attributes, .. } = payload(&parts, body).await?;
     let in_query = alone(&Parameters::of(&parts.uri), &["transaction-uid", "transaction", "TransactionUID"]);
-    let transaction = in_query.or_else(|| attributes.text(tags::TRANSACTION_UID));
+    let transaction = transaction_uid(in_query.or_else(|| attributes.text(tags::TRANSACTION_UID)))?;
     let updated = session.update_workitem(&workitem_uid(&uid)?, &attributes, transaction.as_deref()).await;
     Ok(match updated {
         Ok(()) => Told::new(StatusCode::OK).into_response(&base),
@@ -222,7 +228,7 @@ async fn change_state(
     let to = to.ok_or_else(|| {
         Problem::invalid("Procedure Step State (0074,1000) is none of IN PROGRESS, COMPLETED and CANCELED")
     })?;
-    let transaction = attributes.text(tags::TRANSACTION_UID);
+    let transaction = transaction_uid(attributes.text(tags::TRANSACTION_UID))?;
     Ok(match session.change_workitem_state(&workitem_uid(&uid)?, to, transaction.as_deref()).await {
         Ok(Reached::Now) => Told::new(StatusCode::OK).into_response(&base),
         Ok(Reached::Before) => already(StatusCode::OK, to).into_response(&base),
@@ -255,7 +261,7 @@ async fn search(State(web): State<Web>, request: SearchRequest) -> Result<Respon
     let SearchRequest { session, accepts, base, target, parameters } = request;
     let mut answer = Answer::new(accepts.best(Category::Dicom, OFFERS)?);
     let Search { mut query, limit, mut warnings, .. } = Search::read(Level::Instance, &target, &parameters)?;
-    let limit = limit.unwrap_or(u64::MAX).min(web.config.max_results);
+    let limit = limit.unwrap_or(u64::MAX).min(web.config.max_results.get());
     query.page.limit = None;
     let mut found = session.find_workitems(&query).await.map_err(archive)?;
     let mut remaining: u64 = 0;

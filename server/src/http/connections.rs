@@ -8,8 +8,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
-use axum::http::Request as HttpRequest;
 use axum::http::uri::Scheme;
+use axum::http::{Request as HttpRequest, StatusCode, header};
 use axum::response::Response;
 use dicom_store::Pressure;
 use hyper::body::Incoming;
@@ -171,7 +171,11 @@ fn watched(
         }
         async move {
             let under_way = streams.begin();
-            let response = routes.oneshot(request.map(Body::new)).await?;
+            let mut response = routes.oneshot(request.map(Body::new)).await?;
+            // There is no body to have a length (RFC 9110 §8.6). The router says one of all that is asked for by HEAD.
+            if response.status() == StatusCode::NO_CONTENT {
+                response.headers_mut().remove(header::CONTENT_LENGTH);
+            }
             Ok(streams.watch(response, under_way))
         }
     })
@@ -216,7 +220,7 @@ async fn accept(
 
 #[cfg(test)]
 mod tests {
-    use axum::routing::get;
+    use axum::routing::{MethodRouter, get};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::sync::mpsc;
     use tokio_util::task::AbortOnDropHandle;
@@ -233,13 +237,22 @@ mod tests {
             asked.send(()).await.unwrap();
             std::future::pending::<()>().await;
         });
+        let (address, serving) = serving(page, places, stop).await;
+        (address, is_asked, serving)
+    }
+
+    async fn serving(
+        page: MethodRouter,
+        places: usize,
+        stop: &CancellationToken,
+    ) -> (SocketAddr, AbortOnDropHandle<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let config = Http { max_connections: places, ..Http::default() };
         let listening = Listening { listener, tls: None };
         let serving =
             serve(listening, Router::new().route("/", page), config, Pressure::default(), stop.clone());
-        (address, is_asked, AbortOnDropHandle::new(tokio::spawn(serving)))
+        (address, AbortOnDropHandle::new(tokio::spawn(serving)))
     }
 
     async fn ask(server: SocketAddr) -> TcpStream {
@@ -255,6 +268,21 @@ mod tests {
         is_asked.recv().await.unwrap();
         drop(serving);
         assert!(matches!(stream.read(&mut [0; 10]).await, Ok(0) | Err(_)), "the connection is closed");
+    }
+
+    #[tokio::test]
+    async fn what_has_no_body_has_no_length_of_one() {
+        let page = get(async || StatusCode::NO_CONTENT);
+        let (server, _serving) = serving(page, 8, &CancellationToken::new()).await;
+        for method in ["GET", "HEAD"] {
+            let mut stream = TcpStream::connect(server).await.unwrap();
+            let request = format!("{method} / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.starts_with("HTTP/1.1 204"), "{method}: {answer}");
+            assert!(!answer.to_ascii_lowercase().contains("content-length"), "{method}: {answer}");
+        }
     }
 
     #[tokio::test]

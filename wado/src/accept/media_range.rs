@@ -27,7 +27,11 @@ impl MediaRange {
     /// `None` for what is no media range, and for one with two transfer syntaxes or an invalid weight.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let mut pieces = split_outside_quotes(text, ';');
-        let media = canonical(pieces.next()?.trim());
+        // Java's HttpURLConnection says `*; q=.2, */*; q=.2` where it is not told otherwise.
+        let media = match canonical(pieces.next()?.trim()).as_str() {
+            "*" => "*/*".to_owned(),
+            media => media.to_owned(),
+        };
         if media.split('/').count() != 2 || media.split('/').any(str::is_empty) {
             return None;
         }
@@ -111,7 +115,7 @@ fn unquoted(value: &str) -> String {
     out
 }
 
-/// A weight of RFC 9110 §12.4.2 in thousandths; `None` when it is none.
+/// A weight of RFC 9110 §12.4.2 in thousandths, with or without its leading zero; `None` when it is none.
 fn quality(text: &str) -> Option<u16> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     if fraction.len() > 3 || !fraction.bytes().all(|b| b.is_ascii_digit()) {
@@ -120,6 +124,7 @@ fn quality(text: &str) -> Option<u16> {
     let thousandths: u16 = format!("{fraction:0<3}").parse().ok()?;
     match whole {
         "0" => Some(thousandths),
+        "" if !fraction.is_empty() => Some(thousandths),
         "1" if thousandths == 0 => Some(1000),
         _ => None,
     }

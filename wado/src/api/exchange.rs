@@ -1,15 +1,21 @@
 //! What is exchanged with peers: what they have, what is fetched from them and sent to them.
 
+use std::collections::HashMap;
+
 use axum::extract::{Request, State};
 use axum::response::Response;
 use dicom::dictionary_std::tags;
+use dicom_store::Session;
 use dicom_store::access::Action;
 use dicom_store::model::{AeTitle, Attributes, StudyInstanceUid, Tag, VR};
+use dicom_store::queue::{JobQuery, QueuedJob};
 use dicom_store::register::Registered;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
+use worker::job::Job;
+use worker::jobs::Forward;
 use worker::jobs::bring_over::{IMPORT, Import};
 use worker::jobs::complete::{COMPLETE, Completed};
 use worker::jobs::forward::{DELIVERY, Delivery, Proof};
@@ -26,6 +32,8 @@ use crate::error::{Problem, warn};
 use crate::parameters::Parameters;
 use crate::resource::Named;
 
+/// Deliveries whose jobs are looked for together.
+const AT_ONCE: usize = 500;
 /// Rows of a search at a peer that says nothing else, and at the most.
 const ROWS: usize = 100;
 const MOST_ROWS: usize = 5000;
@@ -192,7 +200,7 @@ pub(super) async fn import(
 }
 
 pub(super) async fn imports(State(api): State<Api>, request: Request) -> Result<Response, Problem> {
-    let (rows, _) = noted(&api, request, IMPORT).await?;
+    let (rows, ..) = noted(&api, request, IMPORT).await?;
     let shown = rows.iter().filter_map(|row| {
         let import: Import = serde_json::from_str(&row.body).ok()?;
         let is_complete = import.is_through && import.counts.is_some_and(|counts| counts.is_complete());
@@ -255,7 +263,7 @@ async fn order(api: &Api, aet: &str, request: Request, deed: Deed) -> Result<(Ae
 }
 
 pub(super) async fn retrievals(State(api): State<Api>, request: Request) -> Result<Response, Problem> {
-    let (rows, _) = noted(&api, request, RETRIEVAL).await?;
+    let (rows, ..) = noted(&api, request, RETRIEVAL).await?;
     let shown = rows.iter().filter_map(|row| {
         let Retrieval { peer, study, by, state, expected, here, missing, error, .. } =
             serde_json::from_str(&row.body).ok()?;
@@ -268,9 +276,11 @@ pub(super) async fn retrievals(State(api): State<Api>, request: Request) -> Resu
 }
 
 pub(super) async fn deliveries(State(api): State<Api>, request: Request) -> Result<Response, Problem> {
-    let (rows, is_of_one) = noted(&api, request, DELIVERY).await?;
-    let shown = rows.iter().filter_map(|row| {
-        let delivery: Delivery = serde_json::from_str(&row.body).ok()?;
+    let (rows, is_of_one, session) = noted(&api, request, DELIVERY).await?;
+    let read = |row: Registered| serde_json::from_str(&row.body).ok().map(|delivery| (row, delivery));
+    let mut found: Vec<(Registered, Delivery)> = rows.into_iter().filter_map(read).collect();
+    let states = states(&session, &mut found).await?;
+    let shown = found.iter().zip(states).map(|((row, delivery), state)| {
         let (delivered, failed, refused) = delivery.counts();
         let why = delivery.instances.values().find_map(|proof| match proof {
             Proof::Failed(why) | Proof::Refused(why) => Some(why.as_str()),
@@ -278,16 +288,52 @@ pub(super) async fn deliveries(State(api): State<Api>, request: Request) -> Resu
         });
         let mut value = json!({
             "name": row.name, "destination": delivery.destination, "study": delivery.study, "by": delivery.by,
-            "state": delivery.state(), "total": delivery.total,
+            "state": state, "total": delivery.total,
             "delivered": delivered, "committed": delivery.commits.then(|| delivery.committed()), "failed": failed,
             "refused": refused, "why": why, "asked": row.made, "changed": row.written,
         });
         if let (true, Some(fields)) = (is_of_one, value.as_object_mut()) {
             fields.insert("instances".to_owned(), json!(delivery.instances));
         }
-        Some(value)
+        value
     });
     Ok(answer(&shown.collect::<Vec<_>>()))
+}
+
+/// How deliveries are, by what the queue has of those that are not done. A job may end between one look and the other: of
+/// what has none the line is read again, which is the last one then.
+async fn states(
+    session: &Session,
+    found: &mut [(Registered, Delivery)],
+) -> Result<Vec<&'static str>, Problem> {
+    let mut jobs: Vec<QueuedJob> = Vec::new();
+    let open: Vec<&Delivery> =
+        found.iter().map(|(_, delivery)| delivery).filter(|delivery| !delivery.is_done()).collect();
+    for some in open.chunks(AT_ONCE) {
+        let keys: Vec<String> = some.iter().flat_map(|delivery| delivery.job_keys()).collect();
+        // Of one key one waits, beside one that runs and few that are parked.
+        let limit = u32::try_from(20 * keys.len()).unwrap_or(u32::MAX);
+        let kind = Some(Forward::KIND.to_owned());
+        jobs.extend(session.jobs(&JobQuery { kind, keys, limit, ..JobQuery::default() }).await?);
+    }
+    let mut by_key: HashMap<String, Vec<QueuedJob>> = HashMap::new();
+    for job in jobs {
+        by_key.entry(job.key.clone()).or_default().push(job);
+    }
+    let mut states = Vec::with_capacity(found.len());
+    for (row, delivery) in found {
+        let jobs: Vec<QueuedJob> =
+            delivery.job_keys().iter().filter_map(|key| by_key.remove(key)).flatten().collect();
+        if !delivery.is_done()
+            && jobs.is_empty()
+            && let Some(last) = session.noted_as(DELIVERY, &row.name).await?
+            && let Ok(read) = serde_json::from_str(&last.body)
+        {
+            (*row, *delivery) = (last, read);
+        }
+        states.push(delivery.state(&jobs));
+    }
+    Ok(states)
 }
 
 /// Which studies are complete, and what speaks for it.
@@ -310,8 +356,8 @@ pub(super) async fn completions(State(api): State<Api>, request: Request) -> Res
     Ok(answer(&shown.collect::<Vec<_>>()))
 }
 
-/// The lines of a kind that are asked for, and whether they are of one study.
-async fn noted(api: &Api, request: Request, kind: &str) -> Result<(Vec<Registered>, bool), Problem> {
+/// The lines of a kind that are asked for, whether they are of one study, and who asks.
+async fn noted(api: &Api, request: Request, kind: &str) -> Result<(Vec<Registered>, bool, Session), Problem> {
     let (parts, _) = request.into_parts();
     let (page, parameters) = (Page::of(&parts.uri)?, Parameters::of(&parts.uri));
     let study = parameters.get("study").map(StudyInstanceUid::parse).transpose()?;
@@ -319,11 +365,12 @@ async fn noted(api: &Api, request: Request, kind: &str) -> Result<(Vec<Registere
         Some(study) => format!("{study} "),
         None => parameters.get("after").unwrap_or_default().to_owned(),
     };
-    let mut rows = api.web.session(&parts).noted(kind, &after, page.limit).await?;
+    let session = api.web.session(&parts);
+    let mut rows = session.noted(kind, &after, page.limit).await?;
     if study.is_some() {
         rows.retain(|row: &Registered| row.name.starts_with(&after));
     }
-    Ok((rows, study.is_some()))
+    Ok((rows, study.is_some(), session))
 }
 
 #[cfg(test)]

@@ -254,7 +254,7 @@ fn whole(value: &Value) -> Option<i128> {
     digits.map_or(text.as_str(), |(whole, _)| whole).trim().parse().ok()
 }
 
-/// A DS of sixteen characters at the most: of a longer number, the nearest one.
+/// A DS of sixteen characters at the most: of a longer number the same, written shorter, or the nearest one.
 fn decimal(value: &Value) -> Option<String> {
     let text = plain(value)?.trim().to_owned();
     if text.is_empty() {
@@ -267,8 +267,22 @@ fn decimal(value: &Value) -> Option<String> {
     let off = |text: &String| text.parse().map_or(f64::INFINITY, |near: f64| (near - number).abs());
     (0..LONGEST_DECIMAL)
         .flat_map(|digits| [format!("{number:.digits$}"), format!("{number:.digits$e}")])
+        .chain(brief(number).into_iter().filter(|text| off(text) == 0.0))
         .filter(|text| text.len() <= LONGEST_DECIMAL)
         .min_by(|one, other| off(one).total_cmp(&off(other)))
+}
+
+/// A number as DICOM can write it and JSON cannot, or does not: without the zero before the point, and without a point
+/// before the exponent.
+fn brief(number: f64) -> [String; 2] {
+    let (sign, plain) = (if number.is_sign_negative() { "-" } else { "" }, number.abs().to_string());
+    let without_zero = format!("{sign}{}", plain.strip_prefix('0').unwrap_or(&plain));
+    let scientific = format!("{number:e}");
+    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let places = i64::try_from(fraction.len()).unwrap_or_default();
+    let exponent = exponent.parse::<i64>().unwrap_or_default() - places;
+    [without_zero, format!("{whole}{fraction}e{exponent}")]
 }
 
 /// The component groups of a name, joined (PS3.18 §F.2.2).
@@ -330,6 +344,37 @@ mod tests {
     fn takes_what_clients_write(#[case] vr: &str, #[case] value: Value, #[case] expected: &str) {
         let attributes = read(json!({"00091001": {"vr": vr, "Value": value}})).unwrap();
         assert_eq!(attributes.bytes(Tag(0x0009, 0x1001)).unwrap(), expected.as_bytes());
+    }
+
+    #[test]
+    fn doubles_are_what_their_digits_say() {
+        let numbers = [14.399999999999999, 221.36400640010834, 0.015453157015144825, 123456789.12345679];
+        let text = r#"{"00189087": {"vr": "FD", "Value":
+            [14.399999999999999, 221.36400640010834, 0.015453157015144825, 123456789.12345679]}}"#;
+        let attributes = data_set(&object(text.as_bytes()).unwrap(), &mut |_| Ok(None)).unwrap();
+        let found = attributes.bytes(tags::DIFFUSION_B_VALUE).unwrap();
+        assert_eq!(**found, *numbers.map(f64::to_le_bytes).concat());
+    }
+
+    #[rstest]
+    #[case("14.3999999999999")]
+    #[case("-158.13580300000")]
+    #[case("9007199254740993")]
+    #[case("0.01545315701514")]
+    #[case(".123456789012345")]
+    #[case("-.12345678901234")]
+    #[case("1234567890123e15")]
+    #[case("-123456789012e-9")]
+    fn a_decimal_of_any_form_comes_back_as_the_same_number(#[case] text: &str) {
+        let mut attributes = Attributes::new();
+        attributes.put_text(tags::SLICE_THICKNESS, VR::DS, text);
+        let mut json = Vec::new();
+        super::super::write(&attributes, None, &mut json);
+        let back = data_set(&object(&json).unwrap(), &mut |_| Ok(None)).unwrap();
+        let back = back.text(tags::SLICE_THICKNESS).unwrap();
+        let number = |text: &str| (text.parse::<f64>().unwrap(), text.parse::<i64>().ok());
+        assert_eq!(number(&back), number(text), "{back}");
+        assert!(back.len() <= LONGEST_DECIMAL, "{back}");
     }
 
     #[test]

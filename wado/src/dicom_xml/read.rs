@@ -5,22 +5,25 @@ use quick_xml::events::{BytesStart, Event};
 use quick_xml::{Reader, XmlVersion};
 use serde_json::{Map, Value};
 
+use super::private::{self, Private};
 use crate::dicom_json::read::Object;
 
 /// Elements within each other, at the most; each sequence takes two.
 const MAX_DEPTH: usize = 80;
+/// Values that an attribute may leave out between others.
+const MAX_LEFT_OUT: usize = 100;
 
 /// The data set of a document.
 ///
 /// # Errors
-/// `Invalid` when it is no XML, nested too deep, or no Native DICOM Model. Entities other than those of XML itself are
-/// not resolved.
+/// `Invalid` when it is no XML, nested too deep, or no Native DICOM Model, as where two values have one number. Entities
+/// other than those of XML itself are not resolved.
 pub(crate) fn object(text: &[u8]) -> Result<Object> {
     let document = document(text)?;
     if document.name != "NativeDicomModel" {
         return Err(Error::invalid("metadata are no NativeDicomModel"));
     }
-    Ok(document.data_set())
+    document.data_set()
 }
 
 /// An element of XML.
@@ -105,15 +108,25 @@ impl Node {
         self.children.iter().filter(move |child| child.name == name)
     }
 
-    fn data_set(&self) -> Object {
-        let attribute = |node: &Self| {
-            let tag = node.attribute("tag").unwrap_or_default().to_owned();
-            (tag, Value::Object(node.dicom_attribute()))
-        };
-        self.named("DicomAttribute").map(attribute).collect()
+    fn data_set(&self) -> Result<Object> {
+        let (mut object, mut elements) = (Object::new(), Vec::new());
+        for node in self.named("DicomAttribute") {
+            let tag = node.attribute("tag").unwrap_or_default();
+            let attribute = Value::Object(node.dicom_attribute()?);
+            match Private::named(tag, node.attribute("privateCreator")) {
+                Some((group, element, creator)) => {
+                    elements.push(Private { group, element, creator, attribute });
+                }
+                None => {
+                    object.insert(tag.to_owned(), attribute);
+                }
+            }
+        }
+        private::place(&mut object, elements)?;
+        Ok(object)
     }
 
-    fn dicom_attribute(&self) -> Object {
+    fn dicom_attribute(&self) -> Result<Object> {
         let mut object = Map::new();
         if let Some(vr) = self.attribute("vr") {
             object.insert("vr".into(), vr.into());
@@ -123,15 +136,43 @@ impl Node {
         } else if let Some(inline) = self.named("InlineBinary").next() {
             object.insert("InlineBinary".into(), inline.text.as_str().into());
         } else {
-            let items = self.named("Item").map(|item| Value::Object(item.data_set()));
-            let names = self.named("PersonName").map(Self::person);
-            let values = self.named("Value").map(|value| Value::from(value.text.as_str()));
-            let values: Vec<Value> = items.chain(names).chain(values).collect();
+            let mut values = self.numbered("Item", |item| item.data_set().map(Value::Object))?;
+            values.extend(self.numbered("PersonName", |name| Ok(name.person()))?);
+            values.extend(self.numbered("Value", |value| Ok(value.text.as_str().into()))?);
             if !values.is_empty() {
                 object.insert("Value".into(), values.into());
             }
         }
-        object
+        Ok(object)
+    }
+
+    /// The children of one kind by their numbers, and nothing for those that are left out. One without a number stands
+    /// behind the one before it.
+    fn numbered(&self, name: &str, read: impl Fn(&Self) -> Result<Value>) -> Result<Vec<Value>> {
+        let (mut children, mut number) = (Vec::new(), 0_usize);
+        for child in self.named(name) {
+            number = match child.attribute("number") {
+                Some(text) => text.trim().parse().ok().filter(|number| *number > 0).ok_or_else(|| {
+                    Error::invalid(format!("the number of a {name} is no number from 1 up"))
+                })?,
+                None => number.saturating_add(1),
+            };
+            children.push((number, child));
+        }
+        children.sort_by_key(|(number, _)| *number);
+        let most = children.len() + MAX_LEFT_OUT;
+        let mut values = Vec::with_capacity(children.len());
+        for (number, child) in children {
+            if number > most {
+                return Err(Error::invalid(format!("more than {MAX_LEFT_OUT} {name} elements are left out")));
+            }
+            if number <= values.len() {
+                return Err(Error::invalid(format!("two {name} elements have the number {number}")));
+            }
+            values.resize(number - 1, Value::Null);
+            values.push(read(child)?);
+        }
+        Ok(values)
     }
 
     fn person(&self) -> Value {
@@ -167,6 +208,8 @@ mod tests {
         attributes.put_texts(tags::IMAGE_TYPE, VR::CS, &["ORIGINAL", "PRIMARY"]);
         attributes.put_u16(tags::ROWS, 512);
         attributes.put_bytes(Tag(0x0009, 0x1001), VR::UN, vec![1, 2, 3, 4]);
+        attributes.put_text(Tag(0x0011, 0x0012), VR::LO, "ACME 1");
+        attributes.put_text(Tag(0x0011, 0x1201), VR::LO, "one");
         attributes.put_items(tags::CONCEPT_NAME_CODE_SEQUENCE, vec![inner, Attributes::new()]);
         attributes.put_empty(tags::ACCESSION_NUMBER, VR::SH);
         let mut xml = Vec::new();
@@ -175,6 +218,70 @@ mod tests {
         assert_eq!(back.len(), attributes.len());
         for element in &attributes {
             assert_eq!(back.get(element.tag), Some(element), "{:?}", element.tag);
+        }
+    }
+
+    fn attribute(children: &str) -> Result<Attributes> {
+        let text = format!(
+            "<NativeDicomModel><DicomAttribute tag='00080008' vr='CS'>{children}</DicomAttribute></NativeDicomModel>"
+        );
+        read::data_set(&object(text.as_bytes())?, &mut |_| Ok(None))
+    }
+
+    #[rstest]
+    #[case::any_order("<Value number='2'>B</Value><Value number='1'>A</Value>", "A\\B")]
+    #[case::left_out("<Value number='3'>C</Value><Value number='1'>A</Value>", "A\\\\C")]
+    #[case::first_left_out("<Value number='2'>B</Value>", "\\B")]
+    #[case::without("<Value>A</Value><Value>B</Value>", "A\\B")]
+    #[case::some_without("<Value number='2'>B</Value><Value>C</Value>", "\\B\\C")]
+    fn a_value_stands_where_its_number_says(#[case] children: &str, #[case] expected: &str) {
+        let found = attribute(children).unwrap();
+        assert_eq!(found.bytes(tags::IMAGE_TYPE).unwrap(), expected.as_bytes());
+    }
+
+    #[rstest]
+    #[case::twice("<Value number='1'>A</Value><Value number='1'>B</Value>")]
+    #[case::none("<Value number='0'>A</Value>")]
+    #[case::no_number("<Value number='x'>A</Value>")]
+    #[case::far("<Value number='4000000000'>A</Value>")]
+    #[case::farther("<Value number='18446744073709551615'>A</Value><Value>B</Value>")]
+    fn a_number_that_says_no_place_is_refused(#[case] children: &str) {
+        assert_eq!(attribute(children).unwrap_err().kind, ErrorKind::Invalid);
+    }
+
+    #[test]
+    fn items_and_names_have_numbers_too() {
+        let item = |number, name| {
+            format!(
+                "<Item number='{number}'><DicomAttribute tag='00081050' vr='PN'><PersonName number='2'><Alphabetic>\
+                 <FamilyName>{name}</FamilyName></Alphabetic></PersonName></DicomAttribute></Item>"
+            )
+        };
+        let text = format!(
+            "<NativeDicomModel><DicomAttribute tag='00081140' vr='SQ'>{}{}</DicomAttribute></NativeDicomModel>",
+            item(2, "B"),
+            item(1, "A"),
+        );
+        let found = read::data_set(&object(text.as_bytes()).unwrap(), &mut |_| Ok(None)).unwrap();
+        let items = found.items(tags::REFERENCED_IMAGE_SEQUENCE);
+        let names: Vec<_> =
+            items.iter().map(|item| item.bytes(tags::PERFORMING_PHYSICIAN_NAME).unwrap()).collect();
+        assert_eq!(names, [&b"\\A"[..], b"\\B"]);
+    }
+
+    #[test]
+    fn private_elements_of_items_have_blocks_there() {
+        let private = "<DicomAttribute tag='00090001' vr='LO' privateCreator='ACME 1'><Value number='1'>x</Value></DicomAttribute>";
+        let text = format!(
+            "<NativeDicomModel>{private}<DicomAttribute tag='00081140' vr='SQ'><Item number='1'>{private}</Item>\
+             </DicomAttribute></NativeDicomModel>"
+        );
+        let found = read::data_set(&object(text.as_bytes()).unwrap(), &mut |_| Ok(None)).unwrap();
+        let item = &found.items(tags::REFERENCED_IMAGE_SEQUENCE)[0];
+        for data_set in [&found, item] {
+            assert_eq!(data_set.text(Tag(9, 0x10)).as_deref(), Some("ACME 1"));
+            assert_eq!(data_set.text(Tag(9, 0x1001)).as_deref(), Some("x"));
+            assert!(data_set.get(Tag(9, 1)).is_none());
         }
     }
 

@@ -3,16 +3,17 @@
 //!
 //! The answer is the value field, little endian, read by ranges. A range may be asked for (RFC 9110 §14) of the bare
 //! form. An encapsulated document is also given as what it is (`application/pdf`), then without the byte that makes it even. Compressed
-//! Pixel Data of the image are given frame by frame, as frames are; those of an icon as the code stream.
+//! Pixel Data of the image are given frame by frame, as frames are, and bare as the value that they are natively; those of
+//! an icon as the code stream.
 
 use std::ops::Range;
 
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use dicom::dictionary_std::tags;
-use dicom_store::model::{Attributes, Bulk, Encoding, FrameNumber, Instance, Tag, Value};
+use dicom_store::model::{Attributes, Bulk, Encoding, Instance, Tag, Value};
 use dicom_store::{STEP, Session};
-use futures_util::stream::{self, StreamExt};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use worker::transcode::{little_endian, unit};
 
 use super::parts::{Chunks, Part, multipart_of};
@@ -35,8 +36,7 @@ pub(crate) async fn bulk(request: Retrieval) -> Result<Response, Problem> {
     let path = request.target.bulk.clone().unwrap_or_default();
     let instance = &described.instance;
     if path == PIXEL_DATA && instance.frames > 0 && instance.transfer_syntax.facts().encapsulated {
-        let numbers = (1..=instance.frames).filter_map(FrameNumber::new).collect();
-        return frames::answer(&request, described, numbers).await;
+        return frames::value(&request, described).await;
     }
     let attributes = described.header()?.attributes()?;
     let mut offers = vec![Offer::multipart(OCTET_STREAM), Offer::single(OCTET_STREAM)];
@@ -58,6 +58,23 @@ pub(super) async fn document(
     value(request, instance.clone(), attributes, DOCUMENT, offers).await.map(Some)
 }
 
+/// The same as one of several, where it is of that media type.
+pub(super) async fn document_part(
+    request: &Retrieval,
+    instance: &Instance,
+    attributes: &Attributes,
+    media: &str,
+) -> Result<Option<Part>, Problem> {
+    let document = Document::of(attributes).filter(|document| document.media == media);
+    let source = Source::of(request, instance, attributes, DOCUMENT);
+    let (Some(document), Some(source)) = (document, source) else { return Ok(None) };
+    let exact = document.exact(&source).await?;
+    let location = format!("{}/rendered", request.base.instance(instance));
+    let mut part = source.part(location).shortened(exact);
+    part.content_type = media.to_owned();
+    Ok(Some(part))
+}
+
 async fn value(
     request: &Retrieval,
     instance: Instance,
@@ -66,17 +83,17 @@ async fn value(
     (category, offers): (Category, &[Offer]),
 ) -> Result<Response, Problem> {
     let missing = || Problem::not_found(format!("there are no bulk data at {path}"));
-    let mut part = part(request, &instance, attributes, path).ok_or_else(missing)?;
+    let source = Source::of(request, &instance, attributes, path).ok_or_else(missing)?;
     let offer = request.accepts.best(category, offers)?;
     let cause = (identity(&instance), path, request.base.as_str());
     let validator = Validator::of(offer, &cause).lasting();
     if let Some(response) = validator.not_modified(&request.headers) {
         return Ok(response);
     }
-    if let Some(Document { length: Some(exact), media }) = Document::of(attributes)
-        && media == offer.media
-    {
-        part = part.shortened(exact);
+    let document = Document::of(attributes).filter(|document| document.media == offer.media);
+    let mut part = source.clone().part(format!("{}/{path}", request.base.bulk(&instance)));
+    if let Some(document) = document {
+        part = part.shortened(document.exact(&source).await?);
     }
     part.content_type = offer.media.to_owned();
     let response = match offer.wrap {
@@ -93,10 +110,8 @@ pub(super) fn part(
     attributes: &Attributes,
     path: &str,
 ) -> Option<Part> {
-    let found = find(attributes, path)?;
-    let location = format!("{}/{path}", request.base.bulk(instance));
-    let source = Source { session: request.session.clone(), instance: instance.clone(), found };
-    Some(source.part(location))
+    let source = Source::of(request, instance, attributes, path)?;
+    Some(source.part(format!("{}/{path}", request.base.bulk(instance))))
 }
 
 /// A value of the data set.
@@ -146,6 +161,9 @@ fn tag(text: &str) -> Option<Tag> {
 /// Media types of encapsulated documents (PS3.3 §A.45, §A.85) that are given as what they are.
 const DOCUMENTS: &[&str] = &[PDF, XML, "model/stl", "model/obj", "model/mtl", "application/x-zip-compressed"];
 
+/// Those of them that are text, or end as text does: a zero behind it is no part of it.
+const TEXTS: &[&str] = &[PDF, XML, "model/obj", "model/mtl"];
+
 /// An encapsulated document (PS3.3 §C.24.2).
 #[derive(Clone, Copy)]
 struct Document {
@@ -162,6 +180,19 @@ impl Document {
             attributes.int(tags::ENCAPSULATED_DOCUMENT_LENGTH).and_then(|length| u64::try_from(length).ok());
         Some(Self { media, length })
     }
+
+    /// How much of the value it is, without the byte that makes that even.
+    async fn exact(&self, value: &Source) -> Result<u64, Problem> {
+        let whole = value.found.length();
+        if let Some(said) = self.length {
+            return Ok(said);
+        }
+        if whole == 0 || !TEXTS.contains(&self.media) {
+            return Ok(whole);
+        }
+        let last = value.clone().chunks(whole - 1..whole).try_next().await?;
+        Ok(if last.is_some_and(|last| last.starts_with(&[0])) { whole - 1 } else { whole })
+    }
 }
 
 #[derive(Clone)]
@@ -172,6 +203,12 @@ struct Source {
 }
 
 impl Source {
+    /// The value at a path; `None` when there is none.
+    fn of(request: &Retrieval, instance: &Instance, attributes: &Attributes, path: &str) -> Option<Self> {
+        let (session, instance) = (request.session.clone(), instance.clone());
+        Some(Self { session, instance, found: find(attributes, path)? })
+    }
+
     /// Size of the numbers that have to be turned round: those of a value that lies in a big endian object.
     fn unit(&self) -> usize {
         let is_big_endian = self.instance.transfer_syntax.facts().encoding == Encoding::ExplicitBig;

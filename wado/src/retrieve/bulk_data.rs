@@ -3,7 +3,8 @@
 //! `application/octet-stream` (PS3.18 §10.4.4, note 2).
 //!
 //! What pixel data are given as is decided as for frames. Of several instances those whose pixel data cannot be given
-//! are left out under status 206; 406 when none can.
+//! are left out under status 206; 406 when none can. Pixel data that are not decoded here (video) come as they are stored
+//! under their own media type, where the client takes that.
 
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use dicom_store::Described;
 use dicom_store::model::{Attributes, FrameNumber, Instance, Tag, Value};
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use http::StatusCode;
+use worker::pixel::can_decode;
 
 use super::bulk::{self, PIXEL_DATA};
 use super::frames::{self, Form};
@@ -20,8 +22,6 @@ use super::{Retrieval, Validator, identity, not_convertible};
 use crate::accept::{Category, OCTET_STREAM, Offer};
 use crate::dicom_json::is_by_uri;
 use crate::error::Problem;
-
-const OFFERS: &[Offer] = &[Offer::multipart(OCTET_STREAM)];
 
 /// Which values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -52,36 +52,41 @@ pub(super) async fn answer(
 ) -> Result<Response, Problem> {
     let total = instances.len();
     let stored = instances.first().map(|instance| instance.transfer_syntax.clone());
-    let choices = request.accepts.choices(Category::Dicom, OFFERS)?;
+    let mut offers = vec![Offer::multipart(OCTET_STREAM)];
+    for instance in instances.iter().filter(|instance| !can_decode(&instance.transfer_syntax)) {
+        let own = frames::media_type(&instance.transfer_syntax).map(|(media, _)| Offer::multipart(media));
+        offers.extend(own.filter(|own| !offers.contains(own)));
+    }
+    let choices = request.accepts.choices(Category::Dicom, &offers)?;
     let given = choices.iter().find_map(|choice| {
         let form = |instance: &Instance| match instance.frames {
             0 => Some(Form::Stored),
             _ => frames::form(choice, &instance.transfer_syntax, true),
         };
         let given: Vec<_> = instances.iter().filter_map(|one| Some((one.clone(), form(one)?))).collect();
-        (!given.is_empty()).then_some(given)
+        (!given.is_empty()).then_some((choice.offer.media, given))
     });
-    let Some(given) = given else {
+    let Some((media, given)) = given else {
         return Err(match stored.filter(|_| total == 1) {
-            Some(stored) => not_convertible(OFFERS, &stored),
-            None => crate::accept::Refusal::NotAcceptable(OFFERS.to_vec()).into(),
+            Some(stored) => not_convertible(&offers, &stored),
+            None => crate::accept::Refusal::NotAcceptable(offers).into(),
         });
     };
     let is_partial = given.len() < total;
     let identities: Vec<_> = given.iter().map(|(instance, form)| (identity(instance), *form)).collect();
-    let validator = Validator::weak(&(identities, which, request.base.as_str()));
+    let validator = Validator::weak(&(identities, which, media, request.base.as_str()));
     if let Some(response) = validator.not_modified(&request.headers) {
         return Ok(response);
     }
     let request = Arc::new(request);
     let of = move |(instance, form)| {
         let request = request.clone();
-        async move { parts(&request, instance, form, which).await }
+        async move { parts(&request, instance, (media, form), which).await }
     };
     let mut parts: Parts = stream::iter(given).then(of).try_flatten().boxed();
     // The first is made before the answer begins, so that its failure has a status.
     let first = parts.try_next().await?.ok_or_else(|| Problem::not_found("there are no bulk data"))?;
-    let mut response = multipart(OCTET_STREAM, stream::iter([Ok(first)]).chain(parts));
+    let mut response = multipart(media, stream::iter([Ok(first)]).chain(parts));
     if is_partial {
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     }
@@ -89,7 +94,12 @@ pub(super) async fn answer(
 }
 
 /// The values of one instance in the order of its data set.
-async fn parts(request: &Retrieval, instance: Instance, form: Form, which: Which) -> Result<Parts, Problem> {
+async fn parts(
+    request: &Retrieval,
+    instance: Instance,
+    pixels_as: (&'static str, Form),
+    which: Which,
+) -> Result<Parts, Problem> {
     let described = request.session.described(&instance.resource()).await?;
     let attributes = described.header()?.attributes()?;
     let mut paths = Vec::new();
@@ -100,7 +110,7 @@ async fn parts(request: &Retrieval, instance: Instance, form: Form, which: Which
     let mut streams: Vec<Parts> = Vec::with_capacity(paths.len());
     for path in paths {
         if path == PIXEL_DATA && instance.frames > 0 {
-            streams.push(pixels(request, described.clone(), form).await?);
+            streams.push(pixels(request, described.clone(), pixels_as).await?);
         } else if let Some(part) = bulk::part(request, &instance, &attributes, &path) {
             streams.push(stream::iter([Ok(part)]).boxed());
         }
@@ -108,9 +118,13 @@ async fn parts(request: &Retrieval, instance: Instance, form: Form, which: Which
     Ok(stream::iter(streams).flatten().boxed())
 }
 
-async fn pixels(request: &Retrieval, described: Described, form: Form) -> Result<Parts, Problem> {
+async fn pixels(
+    request: &Retrieval,
+    described: Described,
+    (media, form): (&'static str, Form),
+) -> Result<Parts, Problem> {
     let count = described.instance.frames;
-    let source = Arc::new(frames::Source::open(request, described, OCTET_STREAM, form).await?);
+    let source = Arc::new(frames::Source::open(request, described, media, form).await?);
     let part = move |number| {
         let source = source.clone();
         async move { source.part(number).await }

@@ -38,11 +38,20 @@ pub(super) async fn answer(
     };
     let numbers = stream::iter((1..=instance.frames).filter_map(FrameNumber::new));
     let mut frames: BoxStream<'static, _> = numbers.map(make).buffered(AHEAD).boxed();
-    // The first is made before the answer begins, so that its failure has a status.
-    let first =
-        frames.try_next().await?.ok_or_else(|| Problem::not_acceptable("there is no image to render"))?;
+    // The first that can be shown is made before the answer begins, so that a failure of all has a status.
+    let mut failed = None;
+    let first = loop {
+        match frames.next().await {
+            Some(made) if is_left_out(&made) => failed = failed.or(made.err()),
+            Some(made) => break made?,
+            None => {
+                return Err(failed.unwrap_or_else(|| Problem::not_acceptable("there is no image to render")));
+            }
+        }
+    };
     let animation = GifAnimation::new(&first)?;
     let frames = stream::iter([Ok(first)]).chain(frames);
+    let frames = frames.filter(|made| std::future::ready(!is_left_out(made))).boxed();
     let written = stream::try_unfold(Some((animation, frames)), |state| async move {
         let Some((mut animation, mut frames)) = state else { return Ok::<_, Problem>(None) };
         match frames.try_next().await? {
@@ -56,6 +65,11 @@ pub(super) async fn answer(
         response.headers_mut().insert(CONTENT_LOCATION, location);
     }
     Ok(response)
+}
+
+/// Frames that cannot be shown are left out, as everywhere where none is named.
+fn is_left_out(made: &Result<GifFrame, Problem>) -> bool {
+    made.as_ref().is_err_and(|error| error.is_of_pixels)
 }
 
 async fn frame(

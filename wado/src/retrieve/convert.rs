@@ -9,13 +9,14 @@ use worker::transcode::{self, DataSet};
 use super::parts::Chunks;
 
 /// Transfer syntaxes that instances and frames are put into for who asks for them by name.
-const MADE: [&str; 13] = [
+const MADE: [&str; 14] = [
     transfer_syntax::EXPLICIT_LITTLE,
     transfer_syntax::ENCAPSULATED_UNCOMPRESSED,
     transfer_syntax::JPEG_BASELINE,
     transfer_syntax::JPEG_LOSSLESS,
     transfer_syntax::JPEG_LOSSLESS_SV1,
     transfer_syntax::JPEG_LS,
+    transfer_syntax::JPEG_LS_NEAR,
     transfer_syntax::JPEG_2000_LOSSLESS,
     transfer_syntax::JPEG_2000,
     transfer_syntax::HTJ2K_LOSSLESS,
@@ -57,4 +58,26 @@ pub(super) async fn file(
     let wanted = TransferSyntaxUid::parse(wanted)?;
     let DataSet { length, chunks } = transcode::file(session, pool, instance, &wanted).await?;
     Ok((length, chunks.map(|chunk| Ok(chunk?)).boxed()))
+}
+
+#[cfg(test)]
+mod tests {
+    use worker::pixel::can_encode;
+
+    use super::*;
+
+    #[test]
+    fn all_that_is_encoded_can_be_asked_for_by_its_name() {
+        // Implicit VR is never named (PS3.18 §8.7.3).
+        let mut encoded: Vec<&str> = transfer_syntax::known()
+            .iter()
+            .map(|(uid, _, _)| *uid)
+            .filter(|uid| TransferSyntaxUid::parse(uid).is_ok_and(|uid| can_encode(&uid)))
+            .filter(|uid| *uid != transfer_syntax::IMPLICIT_LITTLE)
+            .collect();
+        let mut named = MADE.to_vec();
+        encoded.sort_unstable();
+        named.sort_unstable();
+        assert_eq!(named, encoded);
+    }
 }

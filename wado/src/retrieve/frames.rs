@@ -9,7 +9,7 @@
 //! | a media type or a transfer syntax that is encoded here, by its name | the frame in it, made on the way |
 //!
 //! Each as parts of `multipart/related`, or bare when one frame is asked for. Frame numbers may come in any order, each
-//! once.
+//! once. All of them, as the value of Pixel Data, come bare as well: native, one behind the other.
 
 use axum::response::Response;
 use dicom_store::model::{
@@ -17,8 +17,9 @@ use dicom_store::model::{
 };
 use dicom_store::{Described, FrameStream, Rendition, Session};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use worker::{CpuPool, pixel};
+use worker::{CpuPool, pixel, transcode};
 
+use super::bulk::PIXEL_DATA;
 use super::convert;
 use super::image::Image;
 use super::parts::{Part, multipart, multipart_of};
@@ -36,22 +37,45 @@ pub(crate) async fn frames(request: Retrieval) -> Result<Response, Problem> {
     answer(&request, described, numbers).await
 }
 
+/// All frames in the form that the client accepts, or bare as the one value that they are natively.
+pub(super) async fn value(request: &Retrieval, described: Described) -> Result<Response, Problem> {
+    let numbers: Vec<_> = (1..=described.instance.frames).filter_map(FrameNumber::new).collect();
+    let mut offers = offers(&described.instance.transfer_syntax, numbers.len() == 1);
+    let bare = Offer::single(OCTET_STREAM);
+    if !offers.contains(&bare) {
+        offers.push(bare);
+    }
+    given(request, described, numbers, &offers).await
+}
+
 /// These frames, in the form that the client accepts.
-pub(super) async fn answer(
+async fn answer(
     request: &Retrieval,
     described: Described,
     numbers: Vec<FrameNumber>,
 ) -> Result<Response, Problem> {
-    let instance = &described.instance;
     check(&described, &numbers)?;
-    let offers = offers(&instance.transfer_syntax, numbers.len() == 1);
-    let choices = request.accepts.choices(Category::Dicom, &offers)?;
+    let offers = offers(&described.instance.transfer_syntax, numbers.len() == 1);
+    given(request, described, numbers, &offers).await
+}
+
+async fn given(
+    request: &Retrieval,
+    described: Described,
+    numbers: Vec<FrameNumber>,
+    offers: &[Offer],
+) -> Result<Response, Problem> {
+    let instance = &described.instance;
+    let choices = request.accepts.choices(Category::Dicom, offers)?;
     let chosen = choices.iter().find_map(|choice| {
         let is_named = request.accepts.names(choice.offer.media);
-        form(choice, &instance.transfer_syntax, is_named).map(|form| (choice, form))
+        let form = form(choice, &instance.transfer_syntax, is_named)?;
+        // Code streams cannot be told from each other where one stands behind the other.
+        let is_joined = choice.offer.wrap == Wrap::Single && numbers.len() > 1;
+        (form == Form::Native || !is_joined).then_some((choice, form))
     });
     let Some((choice, form)) = chosen else {
-        return Err(not_convertible(&offers, &instance.transfer_syntax));
+        return Err(not_convertible(offers, &instance.transfer_syntax));
     };
     let offer = choice.offer;
     let rendition = match rendered_as(choice, form) {
@@ -63,6 +87,10 @@ pub(super) async fn answer(
     let validator = Validator::of(offer, &cause).lasting();
     if let Some(response) = validator.not_modified(&request.headers) {
         return Ok(response);
+    }
+    if offer.wrap == Wrap::Single && numbers.len() > 1 {
+        let response = joined(request, instance).await?.into_single(&request.headers, &validator).await?;
+        return Ok(validator.mark(response));
     }
     let source = match rendition {
         Some((rendition, named)) => {
@@ -78,6 +106,14 @@ pub(super) async fn answer(
         _ => several(source, numbers, offer).await?,
     };
     Ok(validator.mark(response))
+}
+
+/// The native frames of an instance one behind the other.
+async fn joined(request: &Retrieval, instance: &Instance) -> Result<Part, Problem> {
+    let made = transcode::pixel_data(&request.session, &request.pool, instance).await?;
+    let content_type = format!("{OCTET_STREAM}; transfer-syntax={}", transfer_syntax::EXPLICIT_LITTLE);
+    let location = format!("{}/{PIXEL_DATA}", request.base.bulk(instance));
+    Ok(Part::new(content_type, location, made.length, made.chunks.map(|chunk| Ok(chunk?)).boxed()))
 }
 
 /// The first frame is made before the answer begins, so that its failure has a status.
@@ -377,6 +413,11 @@ mod tests {
         EXPLICIT,
         "application/octet-stream; transfer-syntax=1.2.840.10008.1.2.4.202",
         Some(Form::Recoded(transfer_syntax::HTJ2K_RPCL))
+    )]
+    #[case::encoded_where_it_may_lose_something(
+        EXPLICIT,
+        "image/jls; transfer-syntax=1.2.840.10008.1.2.4.81",
+        Some(Form::Recoded(transfer_syntax::JPEG_LS_NEAR))
     )]
     #[case::by_media_type(JPEG_2000, "image/jphc", Some(Form::Recoded(transfer_syntax::HTJ2K_LOSSLESS)))]
     #[case::syntax_of_another_media_type(EXPLICIT, "image/jls; transfer-syntax=1.2.840.10008.1.2.4.90", None)]

@@ -77,7 +77,18 @@ impl Image {
         frame: FrameNumber,
         info: &ImageInfo,
     ) -> Result<(Bytes, Room), Problem> {
-        Ok(frame::to_show(&self.session, &self.instance, &self.frames, info, frame).await?)
+        self.to_show_in(frame, info, info.picture_length()?).await
+    }
+
+    /// The same for a picture of so many bytes.
+    pub(super) async fn to_show_in(
+        &self,
+        frame: FrameNumber,
+        info: &ImageInfo,
+        picture: usize,
+    ) -> Result<(Bytes, Room), Problem> {
+        let (session, instance) = (&self.session, &self.instance);
+        Ok(frame::to_show(session, instance, &self.frames, (info, picture), frame).await?)
     }
 
     /// A frame in another transfer syntax.

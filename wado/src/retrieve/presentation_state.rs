@@ -1,7 +1,8 @@
 //! Images as a softcopy presentation state shows them (PS3.18 §8.3.5.1.6, §9.5.3): those that a state refers to, by its
 //! own `/rendered`, and one of them by the parameters of WADO-URI.
 //!
-//! Declared: Grayscale and Color Softcopy Presentation State; what [`Softcopy`] does not draw is told by a `Warning`.
+//! Declared: Grayscale and Color Softcopy Presentation State; what [`Softcopy`] does not draw is told by a `Warning`, and so
+//! is how many of its images are not there: the others come under status 206, but for a bare one.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use dicom_store::model::{
     Value,
 };
 use futures_util::stream::{self, StreamExt};
+use http::StatusCode;
 use worker::pixel::{IccProfile, ImageInfo};
 use worker::render::{self, Presentation};
 use worker::softcopy::{Softcopy, references};
@@ -36,7 +38,7 @@ const MAX_VALUE: u64 = 1 << 20;
 const MAX_VALUES: u64 = 8 << 20;
 
 /// Whether an instance is a presentation state that is shown.
-pub(super) fn is_state(instance: &Instance) -> bool {
+pub(crate) fn is_state(instance: &Instance) -> bool {
     let class = instance.sop_class.as_str();
     class == uids::GRAYSCALE_SOFTCOPY_PRESENTATION_STATE_STORAGE
         || class == uids::COLOR_SOFTCOPY_PRESENTATION_STATE_STORAGE
@@ -49,7 +51,7 @@ pub(super) async fn answer(
     offers: &[Offer],
 ) -> Result<Response, Problem> {
     let attributes = attributes(&request.session, state, &[]).await?;
-    let images = images(request, state, &attributes).await?;
+    let images = Images::of(request, state, &attributes).await?;
     shown(request, (state, attributes), images, offers).await
 }
 
@@ -69,13 +71,14 @@ pub(crate) async fn one(
     if !references(&attributes).iter().any(|reference| names(&reference.instance)) {
         return Err(Problem::invalid("the presentation state does not refer to the image"));
     }
-    shown(request, (state, attributes), vec![(image.clone(), number)], offers).await
+    let images = Images { found: vec![(image.clone(), number)], missing: 0 };
+    shown(request, (state, attributes), images, offers).await
 }
 
 async fn shown(
     request: &Retrieval,
     (state, attributes): (&Instance, Attributes),
-    mut images: Vec<(Instance, FrameNumber)>,
+    Images { found: mut images, missing }: Images,
     offers: &[Offer],
 ) -> Result<Response, Problem> {
     let offer = request.accepts.best_rendered(offers)?;
@@ -116,53 +119,69 @@ async fn shown(
         Wrap::Single => first.into_single(&request.headers, &validator).await?,
         Wrap::Multipart => {
             let others = stream::iter(images).map(make).buffered(AHEAD);
-            multipart(offer.media, stream::iter([Ok(first)]).chain(others))
+            let mut response = multipart(offer.media, stream::iter([Ok(first)]).chain(others));
+            if missing > 0 {
+                *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+            }
+            response
         }
     };
-    for text in wanted.warning.into_iter().chain(warning) {
+    let missing = (missing > 0)
+        .then(|| format!("{missing} of the images that the presentation state refers to are not there"));
+    for text in wanted.warning.into_iter().chain(warning).chain(missing) {
         warn(&mut response, &request.base, &text);
     }
     Ok(validator.mark(response))
 }
 
-/// Those that the archive has. What is gone or not come yet is left out, and what cannot be there: a state may name
-/// whatever it likes.
-///
-/// # Errors
-/// 404 when it has none, 413 when they are more than [`MOST_IMAGES`].
-async fn images(
-    request: &Retrieval,
-    state: &Instance,
-    attributes: &Attributes,
-) -> Result<Vec<(Instance, FrameNumber)>, Problem> {
-    let mut series: HashMap<String, HashMap<String, Instance>> = HashMap::new();
-    let mut found = Vec::new();
-    for reference in references(attributes) {
-        if !series.contains_key(&reference.series) {
-            let instances = of_series(request, state, &reference.series).await?;
-            series.insert(reference.series.clone(), instances);
+/// The images that a state refers to.
+struct Images {
+    found: Vec<(Instance, FrameNumber)>,
+    /// References that lead nowhere: to what is gone or has not come yet, or cannot be. A state may name whatever it
+    /// likes.
+    missing: usize,
+}
+
+impl Images {
+    /// # Errors
+    /// 404 when the archive has none, 413 when they are more than [`MOST_IMAGES`].
+    async fn of(request: &Retrieval, state: &Instance, attributes: &Attributes) -> Result<Self, Problem> {
+        let mut series: HashMap<String, HashMap<String, Instance>> = HashMap::new();
+        let (mut found, mut missing) = (Vec::new(), 0);
+        for reference in references(attributes) {
+            if !series.contains_key(&reference.series) {
+                let instances = of_series(request, state, &reference.series).await?;
+                series.insert(reference.series.clone(), instances);
+            }
+            let instances = series.get(&reference.series);
+            let Some(image) = instances.and_then(|instances| instances.get(&reference.instance)) else {
+                missing += 1;
+                continue;
+            };
+            let numbers = &reference.frames;
+            missing += numbers.iter().filter(|number| **number > image.frames).count();
+            let numbers: &mut dyn Iterator<Item = u32> = if numbers.is_empty() {
+                &mut (1..=image.frames)
+            } else {
+                &mut numbers.iter().copied().filter(|number| *number <= image.frames)
+            };
+            // One more than may be tells that there are too many.
+            let room = (MOST_IMAGES + 1).saturating_sub(found.len());
+            let numbers = numbers.filter_map(FrameNumber::new).take(room);
+            found.extend(numbers.map(|number| (image.clone(), number)));
         }
-        let image = series.get(&reference.series).and_then(|instances| instances.get(&reference.instance));
-        let Some(image) = image else { continue };
-        let numbers: &mut dyn Iterator<Item = u32> = if reference.frames.is_empty() {
-            &mut (1..=image.frames)
-        } else {
-            &mut reference.frames.into_iter().filter(|number| *number <= image.frames)
-        };
-        // One more than may be tells that there are too many.
-        let room = (MOST_IMAGES + 1).saturating_sub(found.len());
-        let numbers = numbers.filter_map(FrameNumber::new).take(room);
-        found.extend(numbers.map(|number| (image.clone(), number)));
+        if found.len() > MOST_IMAGES {
+            return Err(Problem::too_large(format!(
+                "the presentation state shows more than {MOST_IMAGES} images"
+            )));
+        }
+        if found.is_empty() {
+            return Err(Problem::not_found(
+                "none of the images that the presentation state refers to is there",
+            ));
+        }
+        Ok(Self { found, missing })
     }
-    if found.len() > MOST_IMAGES {
-        return Err(Problem::too_large(format!(
-            "the presentation state shows more than {MOST_IMAGES} images"
-        )));
-    }
-    if found.is_empty() {
-        return Err(Problem::not_found("none of the images that the presentation state refers to is there"));
-    }
-    Ok(found)
 }
 
 /// The instances of a series of the state's study, by their UIDs.
@@ -216,7 +235,7 @@ impl Maker {
         if let (Some(profile), true) = (profile, self.presentation.profile != IccProfile::No) {
             beside.profile = Some(profile.clone());
         }
-        let (frame, room) = opened.to_show(number, &info).await?;
+        let (frame, room) = opened.to_show_in(number, &info, softcopy.picture_length(&info)?).await?;
         let (syntax, presentation) = (image.transfer_syntax.clone(), self.presentation);
         let work = move || {
             let picture = render::render_by(&frame, &info, &syntax, &presentation, &softcopy, &beside);

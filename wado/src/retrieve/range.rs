@@ -33,8 +33,16 @@ impl Asked {
 
 /// One range of bytes; `None` for what is to be ignored.
 fn range(text: &str, length: u64) -> Option<Asked> {
-    let (first, last) = text.trim().strip_prefix("bytes=")?.split_once('-')?;
+    let (unit, range) = text.trim().split_once('=')?;
+    if !unit.eq_ignore_ascii_case("bytes") {
+        return None;
+    }
+    let (first, last) = range.split_once('-')?;
     let (first, last) = (first.trim(), last.trim());
+    // Digits alone (RFC 9110 §14.1.2): the parser would take a sign.
+    if !first.bytes().chain(last.bytes()).all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
     let part = match (first.is_empty(), last.is_empty()) {
         (true, _) => length.saturating_sub(last.parse().ok()?)..length,
         (false, true) => first.parse().ok()?..length,
@@ -84,6 +92,11 @@ mod tests {
     #[case("bytes=0-1,5-6", None)]
     #[case("items=0-1", None)]
     #[case("bytes=a-", None)]
+    #[case("BYTES=0-9", Some(Asked::Part(0..10)))]
+    #[case("bytes=+1-3", None)]
+    #[case("bytes=1-+3", None)]
+    #[case("bytes=--3", None)]
+    #[case("bytes", None)]
     fn reads_one_range(#[case] text: &str, #[case] expected: Option<Asked>) {
         assert_eq!(range(text, 100), expected);
     }

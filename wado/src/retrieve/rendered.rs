@@ -3,7 +3,8 @@
 //! Several images come as `multipart/related` and not bare. An exception is declared: one instance of several frames,
 //! asked for as a bare image (as `<img>` does), is an animation as GIF ([`cine`]) and its first frame otherwise; a
 //! presentation state as a bare image is the first of its images ([`presentation_state`]). Reports
-//! and encapsulated documents are pages ([`document`]), a video is given as it is stored ([`video`]).
+//! and encapsulated documents are pages ([`document`]), a video is given as it is stored ([`video`]). Documents of a study or
+//! series are given to who takes their media types and none of images, and where there is no image.
 //!
 //! Of a study, a series or all frames of an instance, images that cannot be shown are left out: under status 206 where
 //! that is known when the answer begins, 406 where none are left.
@@ -56,6 +57,16 @@ pub(crate) async fn rendered(request: Retrieval) -> Result<Response, Problem> {
         {
             return Ok(response);
         }
+    }
+    let is_without_images = || {
+        instances.iter().all(|instance| instance.frames == 0)
+            || request.accepts.best_rendered(&offers(&request, false)).is_err()
+    };
+    if !is_one_instance
+        && is_without_images()
+        && let Some(response) = document::several(&request, &instances).await?
+    {
+        return Ok(response);
     }
     let Shown { mut frames, is_partial } = Shown::of(&instances, numbers.as_deref())?;
     // A study or series is several items, however many it has (PS3.18 §10.4.4, note 3).

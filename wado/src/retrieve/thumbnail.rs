@@ -2,8 +2,8 @@
 //!
 //! A series is shown by the middle one of its images, a study by its first series that has images. What the worker
 //! made of a series beforehand is given as it is; where it has not come to it yet, the thumbnail is made and kept. What
-//! has no image that can be shown, such as a report, a waveform or a video, is drawn. One that a viewport makes smaller
-//! is made for it and kept for a while only.
+//! has no image that can be shown, such as a report, a waveform or a video, is drawn, and so is a card for an image that
+//! turns out to be none. One that a viewport makes smaller is made for it and kept for a while only.
 
 use axum::response::Response;
 use bytes::Bytes;
@@ -106,25 +106,40 @@ impl<'a> Subject<'a> {
         let Retrieval { session, pool, .. } = request;
         match self {
             Self::Frame(instance, number) => {
-                let image = match described {
-                    Some(described) => Image::of(session, pool, described.clone()).await?,
-                    None => Image::open(session, pool, instance).await?,
-                };
-                let info = image.info(number)?;
-                let (frame, room) = image.to_show(number, &info).await?;
-                let syntax = instance.transfer_syntax.clone();
-                let work = move || {
-                    let picture = render::thumbnail(&frame, &info, &syntax, within);
-                    drop(room);
-                    picture
-                };
-                Ok(pool.run(work).await??.into())
+                match frame(request, described, instance, number, within).await {
+                    Err(problem) if problem.is_of_pixels => Ok(drawn::not_shown(pool, within).await?.into()),
+                    made => made,
+                }
             }
             Self::Drawing(instance) => {
                 Ok(drawn::thumbnail(session, pool, instance, within).await?.ok_or_else(nothing)?.into())
             }
         }
     }
+}
+
+/// The picture of a frame.
+async fn frame(
+    request: &Retrieval,
+    described: Option<&Described>,
+    instance: &Instance,
+    number: FrameNumber,
+    within: (u32, u32),
+) -> Result<Bytes, Problem> {
+    let Retrieval { session, pool, .. } = request;
+    let image = match described {
+        Some(described) => Image::of(session, pool, described.clone()).await?,
+        None => Image::open(session, pool, instance).await?,
+    };
+    let info = image.info(number)?;
+    let (frame, room) = image.to_show(number, &info).await?;
+    let syntax = instance.transfer_syntax.clone();
+    let work = move || {
+        let picture = render::thumbnail(&frame, &info, &syntax, within);
+        drop(room);
+        picture
+    };
+    Ok(pool.run(work).await??.into())
 }
 
 fn nothing() -> Problem {

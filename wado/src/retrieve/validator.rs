@@ -31,7 +31,7 @@ impl Validator {
     /// Of the answer in this form, from everything else that its bytes depend on: strong where it is one item, weak where
     /// it has a boundary or may come compressed (RFC 9110 §8.8.3.3). No two forms of a resource share one (§8.8.3).
     pub(crate) fn of(offer: Offer, cause: &impl Hash) -> Self {
-        let is_encoded = offer.wrap == Wrap::Single && is_compressed(offer.media);
+        let is_encoded = is_compressed(offer.media);
         let is_weak = is_encoded || offer.wrap == Wrap::Multipart;
         Self { is_encoded, is_weak, ..Self::strong(&(offer, cause)) }
     }

@@ -21,9 +21,19 @@ const FARTHEST: u64 = u32::MAX as u64;
 /// Parameters that are no attributes and handled elsewhere.
 const OTHERS: &[&str] = &["accept", "charset"];
 
+/// What tells of the answer, or of another request, and is no attribute of what is stored: whatever is asked of it, all
+/// results have it.
+const OF_THE_ANSWER: &[Tag] =
+    &[tags::QUERY_RETRIEVE_LEVEL, tags::QUERY_RETRIEVE_VIEW, tags::RETRIEVE_AE_TITLE, tags::RETRIEVE_URL];
+
+/// The availability of everything that is found.
+pub(super) const AVAILABILITY: &str = "ONLINE";
+
 /// A search as the request puts it.
 pub(crate) struct Search {
     pub(crate) query: Query,
+    /// Whether something is asked for that no result has.
+    pub(crate) is_in_vain: bool,
     pub(super) include: Include,
     pub(crate) limit: Option<u64>,
     /// Texts for the `Warning` header field.
@@ -41,6 +51,7 @@ impl Search {
         let options = Options { combined_date_time: true, fuzzy_names, ..Options::default() };
         let mut search = Self {
             query: Query { options, ..Query::new(level) },
+            is_in_vain: false,
             include: Include::default(),
             limit: None,
             warnings: Vec::new(),
@@ -90,12 +101,36 @@ impl Search {
         // A list is separated by commas in a URL (PS3.18 §8.3.4.1) and by backslashes in DICOM.
         let is_list = path.vr == VR::UI || tag == tags::MODALITIES_IN_STUDY;
         let value = if is_list { value.replace(',', "\\") } else { value.to_owned() };
+        let key = Key::parse_with(&path.tags, path.vr, &value, self.query.options)?;
+        if path.tags.len() == 1 && self.is_of_the_answer(name, &key) {
+            return Ok(());
+        }
         self.include.matched(tag);
         if path.tags.len() == 1 {
             self.include.creator(tag, &value);
         }
-        self.push(name, Key::parse_with(&path.tags, path.vr, &value, self.query.options)?);
+        self.push(name, key);
         Ok(())
+    }
+
+    /// Takes a key that is about the answer and not about what is stored.
+    fn is_of_the_answer(&mut self, name: &str, key: &Key) -> bool {
+        if key.tag() == tags::INSTANCE_AVAILABILITY {
+            self.is_in_vain |= match &key.matching {
+                Matching::Universal => false,
+                Matching::Values(values) => values.iter().all(|value| value != AVAILABILITY),
+                Matching::Wildcard(pattern) => !pattern.matches(AVAILABILITY),
+                _ => true,
+            };
+            return true;
+        }
+        if !OF_THE_ANSWER.contains(&key.tag()) {
+            return false;
+        }
+        if key.matching != Matching::Universal {
+            self.warnings.push(format!("The attribute {name} tells of the answer and was not matched."));
+        }
+        true
     }
 
     fn push(&mut self, name: &str, key: Key) {
@@ -177,6 +212,31 @@ mod tests {
     fn reads_keys(#[case] query: &str, #[case] keys: usize) {
         let search = read(Level::Study, query).ok().unwrap();
         assert_eq!((search.query.keys.len(), search.warnings.len()), (keys, 0));
+    }
+
+    #[rstest]
+    #[case("InstanceAvailability=ONLINE", false)]
+    #[case("InstanceAvailability=", false)]
+    #[case("InstanceAvailability=NEARLINE%5CONLINE", false)]
+    #[case("00080056=O*", false)]
+    #[case("InstanceAvailability=NEARLINE", true)]
+    #[case("InstanceAvailability=%22%22", true)]
+    fn everything_that_is_found_is_online(#[case] query: &str, #[case] is_in_vain: bool) {
+        let search = read(Level::Study, query).ok().unwrap();
+        assert_eq!((search.is_in_vain, search.query.keys.len(), search.warnings.len()), (is_in_vain, 0, 0));
+    }
+
+    #[rstest]
+    #[case("RetrieveURL=http://pacs/dicom-web/studies/1.2")]
+    #[case("RetrieveAETitle=FILMLESS")]
+    #[case("QueryRetrieveLevel=STUDY")]
+    #[case("QueryRetrieveView=CLASSIC")]
+    fn what_tells_of_the_answer_matches_whatever_is_asked(#[case] query: &str) {
+        let search = read(Level::Series, query).ok().unwrap();
+        assert_eq!((search.is_in_vain, search.query.keys.len(), search.warnings.len()), (false, 0, 1));
+        let (name, _) = query.split_once('=').unwrap();
+        let empty = read(Level::Series, &format!("{name}=")).ok().unwrap();
+        assert_eq!((empty.query.keys.len(), empty.warnings.len()), (0, 0));
     }
 
     #[test]

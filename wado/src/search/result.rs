@@ -4,6 +4,7 @@ use dicom::dictionary_std::tags;
 use dicom_store::model::{Attributes, Level, Tag, VR};
 use dicom_store::query::level_of;
 
+use super::request::AVAILABILITY;
 use crate::attribute::{self, AttributePath};
 use crate::base_url::BaseUrl;
 use crate::error::Problem;
@@ -190,7 +191,7 @@ impl Shape {
         for (tag, vr) in required {
             result.put_empty(*tag, *vr);
         }
-        result.put_text(tags::INSTANCE_AVAILABILITY, VR::CS, "ONLINE");
+        result.put_text(tags::INSTANCE_AVAILABILITY, VR::CS, AVAILABILITY);
         if let Some(url) = self.retrieve_url(row, base) {
             result.put_text(tags::RETRIEVE_URL, VR::UR, &url);
         }

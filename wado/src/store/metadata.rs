@@ -46,8 +46,10 @@ struct Instance {
     /// Among the outcomes.
     place: usize,
     urls: HashSet<String>,
-    /// `None` once it is settled: more parts of it are passed over.
+    /// `None` once it is settled.
     waiting: Option<Waiting>,
+    /// More parts of it are passed over: its failure accounts for them.
+    has_failed: bool,
 }
 
 impl Described {
@@ -93,14 +95,17 @@ impl Described {
     ) -> Result<(), Stop> {
         let place = storing.place()?;
         let (named, looked_at) = text.read(&storing.holding, HashMap::new()).await;
-        let mut instance = Instance { place, urls: HashSet::new(), waiting: None };
+        let mut instance = Instance { place, urls: HashSet::new(), waiting: None, has_failed: false };
         match looked_at {
             Ok(read) => {
                 let waiting = Waiting::new(text, named, syntax, &read.told, self.opening.clone());
                 instance.urls = read.told.into_iter().map(|told| told.url).collect();
                 instance.go_on(storing, waiting).await?;
             }
-            Err(error) => storing.fail(place, named, &error),
+            Err(error) => {
+                instance.has_failed = true;
+                storing.fail(place, named, &error);
+            }
         }
         self.instances.push(instance);
         Ok(())
@@ -119,7 +124,15 @@ impl Described {
             storing.fail(place, Named::default(), &error);
             return Ok(());
         };
-        let Some(mut waiting) = instance.waiting.take() else { return Ok(()) };
+        let wanting = instance.waiting.take_if(|waiting| waiting.wants(&url));
+        let Some(mut waiting) = wanting else {
+            if !instance.has_failed {
+                let place = storing.place()?;
+                let error = Error::invalid("the instance that tells of this part has that value already");
+                storing.fail(place, Named::default(), &error);
+            }
+            return Ok(());
+        };
         match waiting.take(storing, source, fields, &url).await {
             Ok(()) => instance.go_on(storing, waiting).await,
             Err(failure) => instance.failed(storing, waiting.named, failure),
@@ -144,7 +157,9 @@ fn asked_for<'a>(
 ) -> Option<(&'a mut Instance, String)> {
     if let Some(location) = location {
         let tells = |instance: &Instance| instance.urls.contains(location);
-        let waits = |instance: &Instance| instance.waiting.is_some() && tells(instance);
+        let waits = |instance: &Instance| {
+            tells(instance) && instance.waiting.as_ref().is_some_and(|waiting| waiting.wants(location))
+        };
         let at = instances.iter().position(waits).or_else(|| instances.iter().position(tells))?;
         return Some((instances.get_mut(at)?, location.to_owned()));
     }
@@ -166,6 +181,7 @@ impl Instance {
     }
 
     fn failed(&mut self, storing: &mut Storing, named: Named, failure: Failure) -> Result<(), Stop> {
+        self.has_failed = true;
         match failure {
             Failure::Body(malformed) => Err(malformed.into()),
             Failure::Store(error) if error.kind == ErrorKind::Forbidden => Err(Stop::Refused(error.into())),

@@ -86,7 +86,14 @@ impl Outcome {
     }
 
     pub(super) fn is_stored(&self) -> bool {
-        matches!(self, Self::Stored(_))
+        self.stored().is_some()
+    }
+
+    pub(super) fn stored(&self) -> Option<&Stored> {
+        match self {
+            Self::Stored(stored) => Some(stored),
+            Self::Failed { .. } => None,
+        }
     }
 }
 

@@ -29,6 +29,8 @@ pub(super) enum Pixels {
     Native {
         expected: u64,
         came: u64,
+        /// The byte that makes an odd length even came as well, as bulk data are given.
+        is_padded: bool,
     },
     Frames {
         expected: u32,
@@ -72,7 +74,7 @@ impl Pixels {
         head.put_slice(vr);
         head.put_u16_le(0);
         head.put_u32_le(padded);
-        Ok((Self::Native { expected, came: 0 }, head.freeze()))
+        Ok((Self::Native { expected, came: 0, is_padded: false }, head.freeze()))
     }
 
     /// Gives a part to the archive as it comes.
@@ -84,13 +86,22 @@ impl Pixels {
     ) -> std::result::Result<(), Failure> {
         let too_much = || Failure::Store(Error::invalid("more pixel data come than the image has"));
         match self {
-            Self::Native { expected, came } => {
-                while let Some(chunk) = source.chunk().await? {
+            Self::Native { expected, came, is_padded } => {
+                while let Some(mut chunk) = source.chunk().await? {
+                    let left = usize::try_from(*expected - *came).unwrap_or(usize::MAX);
+                    let behind = chunk.split_off(left.min(chunk.len()));
                     *came += chunk.len() as u64;
-                    if *came > *expected {
+                    if !chunk.is_empty() {
+                        incoming.write(chunk).await.map_err(Failure::Store)?;
+                    }
+                    if behind.is_empty() {
+                        continue;
+                    }
+                    let may_be_padded = *expected % 2 == 1 && !*is_padded;
+                    if !may_be_padded || *behind != [0] {
                         return Err(too_much());
                     }
-                    incoming.write(chunk).await.map_err(Failure::Store)?;
+                    *is_padded = true;
                 }
             }
             Self::Frames { expected, came } => {
@@ -125,7 +136,7 @@ impl Pixels {
 
     pub(super) fn is_complete(&self) -> bool {
         match self {
-            Self::Native { expected, came } => came == expected,
+            Self::Native { expected, came, .. } => came == expected,
             Self::Frames { expected, came } => came == expected,
             Self::Stream { has_come } => *has_come,
             Self::None => true,
@@ -135,7 +146,7 @@ impl Pixels {
     /// What has not come.
     pub(super) fn missing(&self) -> String {
         match self {
-            Self::Native { expected, came } => {
+            Self::Native { expected, came, .. } => {
                 format!("pixel data have {came} bytes, the image has {expected}")
             }
             Self::Frames { expected, came } => format!("{came} frames came, the image has {expected}"),

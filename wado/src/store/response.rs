@@ -1,11 +1,13 @@
 //! The Store Instances Response Module (PS3.18 §I.2) and the status that sums it up (PS3.18 Table 10.5.3-1).
 //!
-//! Each failure has, beside its code, a sentence as Error Comment (0000,0902), which the module may be extended by.
+//! What is stored and not shown, as what was rejected before, has an empty Retrieve URL. Each failure has, beside its code, a sentence as Error Comment (0000,0902), which the module may be extended by.
+
+use std::collections::HashSet;
 
 use axum::body::Body;
 use axum::response::Response;
 use dicom::dictionary_std::tags;
-use dicom_store::model::{Attributes, Instance, StudyInstanceUid, VR};
+use dicom_store::model::{Attributes, Instance, SopInstanceUid, StudyInstanceUid, VR};
 use dicom_store::{ErrorKind, Stored};
 use http::header::{CONTENT_LOCATION, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
@@ -17,8 +19,14 @@ use crate::error::warn;
 use crate::multipart::{Boundary, PartHead};
 use crate::{dicom_json, dicom_xml};
 
-pub(super) fn answer(outcomes: &[Outcome], base: &BaseUrl, offer: Offer) -> Response {
-    let module = module(outcomes, base);
+/// `hidden`: those that are stored and not shown.
+pub(super) fn answer(
+    outcomes: &[Outcome],
+    hidden: &HashSet<SopInstanceUid>,
+    base: &BaseUrl,
+    offer: Offer,
+) -> Response {
+    let module = module(outcomes, hidden, base);
     let study = module.text(tags::RETRIEVE_URL).filter(|url| !url.is_empty());
     let mut bytes = Vec::new();
     let content_type = match offer {
@@ -84,18 +92,19 @@ fn first_reason(outcomes: &[Outcome]) -> Option<u16> {
     })
 }
 
-fn module(outcomes: &[Outcome], base: &BaseUrl) -> Attributes {
+fn module(outcomes: &[Outcome], hidden: &HashSet<SopInstanceUid>, base: &BaseUrl) -> Attributes {
     let (mut referenced, mut failed, mut other) = (Vec::new(), Vec::new(), Vec::new());
-    let mut studies: Vec<&StudyInstanceUid> = Vec::new();
+    let shown = |instance: &Instance| Some(base).filter(|_| !hidden.contains(&instance.sop_instance));
+    let stored = outcomes.iter().filter_map(Outcome::stored).map(Stored::instance);
+    let mut studies: Vec<&StudyInstanceUid> =
+        stored.filter(|instance| shown(instance).is_some()).map(|instance| &instance.study).collect();
     for outcome in outcomes {
         match outcome {
             Outcome::Stored(Stored::New(instance) | Stored::Same(instance)) => {
-                studies.push(&instance.study);
-                referenced.push(reference(instance, base));
+                referenced.push(reference(instance, shown(instance)));
             }
             Outcome::Stored(Stored::Conflict { kept, .. }) => {
-                studies.push(&kept.study);
-                let mut item = reference(kept, base);
+                let mut item = reference(kept, shown(kept));
                 item.put_u16(tags::WARNING_REASON, reason::KEPT_ASIDE);
                 referenced.push(item);
             }
@@ -131,10 +140,14 @@ fn module(outcomes: &[Outcome], base: &BaseUrl) -> Attributes {
     module
 }
 
-fn reference(instance: &Instance, base: &BaseUrl) -> Attributes {
+/// `base`: none for one that cannot be retrieved.
+fn reference(instance: &Instance, base: Option<&BaseUrl>) -> Attributes {
     let mut item = Attributes::new();
     item.put_text(tags::REFERENCED_SOP_CLASS_UID, VR::UI, instance.sop_class.as_str());
     item.put_text(tags::REFERENCED_SOP_INSTANCE_UID, VR::UI, instance.sop_instance.as_str());
-    item.put_text(tags::RETRIEVE_URL, VR::UR, &base.instance(instance));
+    match base {
+        Some(base) => item.put_text(tags::RETRIEVE_URL, VR::UR, &base.instance(instance)),
+        None => item.put_empty(tags::RETRIEVE_URL, VR::UR),
+    }
     item
 }

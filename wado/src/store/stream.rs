@@ -308,7 +308,7 @@ pub(super) fn check_described(metadata: &Attributes, syntax: &TransferSyntaxUid)
     let missing = needed.into_iter().flatten().find(|(tag, _)| metadata.int(*tag).is_none());
     match missing {
         Some((_, name)) if is_video => Err(Error::invalid(format!(
-            "metadata lack {name}; it is read of MP4 with moov first, and the size of pictures of MPEG-2"
+            "metadata lack {name}; it is read of MP4 files whose movie box ends within 32 MiB, and the size of pictures of MPEG-2"
         ))),
         Some((_, name)) => {
             Err(Error::invalid(format!("{name} is neither in the metadata nor in the stream")))

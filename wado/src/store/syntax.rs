@@ -5,6 +5,7 @@ use dicom_store::model::transfer_syntax as syntax;
 use dicom_store::model::{Codec, TransferSyntaxUid};
 use dicom_store::{Error, Result};
 
+use super::coding::{self, Said};
 use super::stream;
 use crate::accept::{OCTET_STREAM, media_type};
 
@@ -24,10 +25,11 @@ pub(super) fn may_have_boxes(content_type: &str) -> bool {
 /// The transfer syntax that an instance has with pixel data of this media type (PS3.18 §8.7.3), of which these are
 /// the first bytes; `None` when more of them have to be seen, `is_all` when there are none. Uncompressed ones are in
 /// Explicit VR Little Endian, whatever else is said of them. What is named holds; whether the stream may be so is seen
-/// by its header ([`super::stream`]).
+/// by its header ([`super::stream`]), and of a video by how it is coded ([`super::coding`]).
 ///
 /// # Errors
-/// `Invalid` for a media type that no transfer syntax has, and for a stream that is not what it is said to be.
+/// `Invalid` for a media type that no transfer syntax has, and for a stream that is not what it is said to be; `Conflict`
+/// for one that is of another transfer syntax than the one that is named.
 pub(super) fn transfer_syntax(
     content_type: &str,
     first: &[u8],
@@ -36,6 +38,21 @@ pub(super) fn transfer_syntax(
     let (media, _) = media_type(content_type);
     let named = named_syntax(content_type).map(|uid| TransferSyntaxUid::parse(&uid)).transpose()?;
     if let Some(named) = named {
+        if named.is(syntax::JPEG_XL_LOSSLESS) {
+            match is_xyb(first) {
+                Some(true) => {
+                    return Err(Error::conflict(format!(
+                        "the code stream is lossy, {named} is lossless only"
+                    )));
+                }
+                None if !is_all => return Ok(None),
+                _ => {}
+            }
+        }
+        if coding::is_video(&named) {
+            return of_video(first, is_all)
+                .and_then(|said| said.map(|said| named_video(named, said)).transpose());
+        }
         let is_native = !named.facts().encapsulated;
         return if is_native { TransferSyntaxUid::parse(syntax::EXPLICIT_LITTLE) } else { Ok(named) }
             .map(Some);
@@ -53,8 +70,10 @@ pub(super) fn transfer_syntax(
                 None => return Ok(None),
             }
         }
-        "video/mpeg" => "1.2.840.10008.1.2.4.101",
-        "video/mp4" => "1.2.840.10008.1.2.4.102",
+        "video/mpeg" | "video/mp4" | "video/h265" => match of_video(first, is_all)? {
+            Some(said) => by_coding(&media, said)?,
+            None => return Ok(None),
+        },
         _ => return Err(Error::invalid(format!("pixel data cannot be of the media type {media}"))),
     };
     TransferSyntaxUid::parse(uid).map(Some)
@@ -74,6 +93,44 @@ fn by_loss(media: &str, first: &[u8], is_all: bool) -> Option<&'static str> {
         Some(true) => Some(with),
         Some(false) => Some(without),
         None => is_all.then_some(without),
+    }
+}
+
+/// What a video says of itself; `None` before it has said it.
+fn of_video(first: &[u8], is_all: bool) -> Result<Option<Said>> {
+    match coding::look(first, is_all) {
+        Some(Said::NoVideo) => Err(Error::invalid("pixel data in a transfer syntax of video are no video")),
+        said => Ok(said),
+    }
+}
+
+/// The transfer syntax of a video by how it is coded; the default one of its media type where it does not say that (PS3.18
+/// Table 8.7.3-5).
+fn by_coding(media: &str, said: Said) -> Result<&'static str> {
+    match said {
+        Said::Coded(coding) => Ok(coding.transfer_syntax()),
+        Said::Other(kind) => {
+            Err(Error::invalid(format!("no transfer syntax has video of the kind {}", kind.escape_ascii())))
+        }
+        Said::Nothing | Said::NoVideo => Ok(match media {
+            "video/mpeg" => "1.2.840.10008.1.2.4.101",
+            "video/h265" => "1.2.840.10008.1.2.4.107",
+            _ => "1.2.840.10008.1.2.4.102",
+        }),
+    }
+}
+
+/// The transfer syntax of video that is named, if the stream may be in it.
+fn named_video(named: TransferSyntaxUid, said: Said) -> Result<TransferSyntaxUid> {
+    match said {
+        Said::Coded(coding) if !coding.may_be(&named) => Err(Error::conflict(format!(
+            "the video is coded as {} has it, not {named}",
+            coding.transfer_syntax()
+        ))),
+        Said::Other(kind) => {
+            Err(Error::conflict(format!("the video is of the kind {}, not {named}", kind.escape_ascii())))
+        }
+        _ => Ok(named),
     }
 }
 
@@ -176,6 +233,7 @@ fn of_jpeg(first: &[u8]) -> Result<Option<&'static str>> {
 
 #[cfg(test)]
 mod tests {
+    use dicom_store::ErrorKind;
     use rstest::rstest;
 
     use super::*;
@@ -205,6 +263,55 @@ mod tests {
     #[case(b"\0\0\0\x0CJXL ", None)]
     fn colours_of_jpeg_xl_tell_of_loss(#[case] stream: &[u8], #[case] expected: Option<bool>) {
         assert_eq!(is_xyb(stream), expected);
+    }
+
+    #[test]
+    fn what_is_named_lossless_must_not_say_that_it_is_lossy() {
+        let named = format!("image/jxl; transfer-syntax={}", syntax::JPEG_XL_LOSSLESS);
+        let of = |stream| transfer_syntax(&named, stream, false);
+        let (without, with) = ([0xFF, 0x0A, 0x50, 0x20, 0x10, 0x14], [0xFF, 0x0A, 0x50, 0xA0, 0x01, 0x00]);
+        assert_eq!(of(&with).unwrap_err().kind, ErrorKind::Conflict);
+        assert_eq!(of(&without).unwrap().unwrap().as_str(), syntax::JPEG_XL_LOSSLESS);
+        assert!(of(&with[..3]).unwrap().is_none(), "more of it has to be seen");
+        assert!(transfer_syntax(&named, &with[..3], true).unwrap().is_some());
+    }
+
+    #[rstest]
+    #[case("video/mp4", b"avc1", Ok("1.2.840.10008.1.2.4.102"))]
+    #[case("video/mp4", b"hvc1", Ok("1.2.840.10008.1.2.4.107"))]
+    #[case("video/mpeg", b"avc1", Ok("1.2.840.10008.1.2.4.102"))]
+    #[case("video/H265", b"hev1", Ok("1.2.840.10008.1.2.4.107"))]
+    #[case("video/mp4", b"vp09", Err(ErrorKind::Invalid))]
+    #[case("video/mp4; transfer-syntax=1.2.840.10008.1.2.4.103", b"avc1", Ok("1.2.840.10008.1.2.4.103"))]
+    #[case("video/mp4; transfer-syntax=1.2.840.10008.1.2.4.107", b"avc1", Err(ErrorKind::Conflict))]
+    #[case(
+        "application/octet-stream; transfer-syntax=1.2.840.10008.1.2.4.102",
+        b"hvc1",
+        Err(ErrorKind::Conflict)
+    )]
+    #[case("video/mp4; transfer-syntax=1.2.840.10008.1.2.4.102", b"vp09", Err(ErrorKind::Conflict))]
+    fn a_video_is_in_the_transfer_syntax_of_its_coding(
+        #[case] media: &str,
+        #[case] kind: &[u8; 4],
+        #[case] expected: std::result::Result<&str, ErrorKind>,
+    ) {
+        let file = crate::store::video::tests::file(*kind, &[]);
+        let found = transfer_syntax(media, &file, false).map(Option::unwrap).map_err(|error| error.kind);
+        assert_eq!(found.as_ref().map(TransferSyntaxUid::as_str), expected.as_ref().copied());
+        assert!(transfer_syntax(media, &file[..30], false).unwrap().is_none(), "more of it has to be seen");
+    }
+
+    #[rstest]
+    #[case("video/mp4", "1.2.840.10008.1.2.4.102")]
+    #[case("video/mpeg", "1.2.840.10008.1.2.4.101")]
+    #[case("video/H265", "1.2.840.10008.1.2.4.107")]
+    fn a_video_that_does_not_say_how_it_is_coded_is_in_the_default(
+        #[case] media: &str,
+        #[case] expected: &str,
+    ) {
+        let file = crate::store::video::tests::file(*b"avc1", &[]);
+        assert_eq!(transfer_syntax(media, &file[..30], true).unwrap().unwrap().as_str(), expected);
+        assert_eq!(transfer_syntax(media, b"xxxxxxxx", true).unwrap_err().kind, ErrorKind::Invalid);
     }
 
     #[rstest]

@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use dicom::dictionary_std::tags;
 use dicom_store::model::transfer_syntax::EXPLICIT_LITTLE;
 use dicom_store::model::{Attributes, SopClassUid, SopInstanceUid, Tag, TransferSyntaxUid};
-use dicom_store::{Declared, Error, Incoming};
+use dicom_store::{Declared, Error, ErrorKind, Incoming};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::boxes::Unboxed;
@@ -24,13 +24,14 @@ use super::source::{Begun, Nothing, Source};
 use super::stream::{self, StreamHeader};
 use super::syntax::{may_have_boxes, transfer_syntax};
 use super::text::{Text, Told};
-use super::{Failure, Storing};
+use super::{Failure, Storing, video};
 use crate::accept::OCTET_STREAM;
 use crate::multipart::Fields;
 
 /// Bytes of one value that is held.
 const MAX_HELD: usize = 32 << 20;
-/// Bytes of a stream that are looked at for what it is.
+/// Bytes of a stream that are looked at for what it is. Of an MP4 file as many as are held: what tells of its pictures
+/// stands behind them where the program that wrote it did not know better.
 const MAX_HEAD: usize = 1 << 20;
 
 pub(super) struct Waiting {
@@ -101,8 +102,9 @@ struct Open {
 struct Beginning {
     syntax: TransferSyntaxUid,
     header: Option<StreamHeader>,
-    /// The bytes that were looked at.
+    /// The bytes that were looked at, and the room that they take where they are many.
     bytes: Bytes,
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 impl Waiting {
@@ -134,6 +136,11 @@ impl Waiting {
             Some(open) => open.pixels.missing(),
             None => format!("{} of its bulk data did not come", self.missing.len()),
         }
+    }
+
+    /// Whether a part that this URL tells of is still to come: a value that has not, and any frame.
+    pub(super) fn wants(&self, url: &str) -> bool {
+        self.missing.contains(url) || self.pixels.as_ref().is_some_and(|pixels| pixels.url == url)
     }
 
     /// Takes a part that one of its URLs tells of: pixel data that nothing else is missing for flow, the rest is held.
@@ -186,7 +193,8 @@ impl Waiting {
         if self.open.is_some() {
             return self.flow(source, &storing.holding).await;
         }
-        let Beginning { syntax, header, bytes } = beginning(&content_type, source).await?;
+        let Beginning { syntax, header, bytes, _room } =
+            beginning(&content_type, source, &storing.holding).await?;
         self.open = Some(self.begin(storing, syntax, header).await.map_err(Failure::Store)?);
         self.flow(&mut Begun { first: Some(bytes), rest: source }, &storing.holding).await
     }
@@ -281,12 +289,21 @@ impl Waiting {
 }
 
 /// As much of the pixel data as tells their transfer syntax and, of a code stream, the image.
-async fn beginning(content_type: &str, source: &mut impl Source) -> Result<Beginning, Failure> {
-    let mut bytes = BytesMut::new();
+async fn beginning(
+    content_type: &str,
+    source: &mut impl Source,
+    holding: &Holding,
+) -> Result<Beginning, Failure> {
+    let (mut bytes, mut room) = (BytesMut::new(), None);
     let mut is_over = false;
     loop {
-        let is_all = is_over || bytes.len() > MAX_HEAD;
-        if let Some(syntax) = transfer_syntax(content_type, &bytes, is_all).map_err(Failure::Syntax)? {
+        if bytes.len() > MAX_HEAD && room.is_none() && video::is_mp4(&bytes) {
+            // Without room it goes by what the metadata say.
+            room = holding.take(MAX_HELD).ok();
+        }
+        let most = if room.is_some() { MAX_HELD } else { MAX_HEAD };
+        let is_all = is_over || bytes.len() > most;
+        if let Some(syntax) = transfer_syntax(content_type, &bytes, is_all).map_err(of_no_syntax)? {
             if is_over && bytes.is_empty() && syntax.facts().encapsulated {
                 return Err(Failure::Store(Error::invalid("the pixel data hold no code stream")));
             }
@@ -295,10 +312,10 @@ async fn beginning(content_type: &str, source: &mut impl Source) -> Result<Begin
                 header.check_components().map_err(Failure::Syntax)?;
             }
             if header.is_some() || is_all || !stream::has_header(&syntax) {
-                return Ok(Beginning { syntax, header, bytes: bytes.freeze() });
+                return Ok(Beginning { syntax, header, bytes: bytes.freeze(), _room: room });
             }
         } else if is_all {
-            let what = "pixel data do not say what kind of JPEG they are";
+            let what = "pixel data do not say of which kind they are";
             return Err(Failure::Store(Error::invalid(what)));
         }
         match source.chunk().await? {
@@ -306,6 +323,11 @@ async fn beginning(content_type: &str, source: &mut impl Source) -> Result<Begin
             None => is_over = true,
         }
     }
+}
+
+/// Of another transfer syntax than the one that is named, or of none.
+fn of_no_syntax(error: Error) -> Failure {
+    if error.kind == ErrorKind::Conflict { Failure::Store(error) } else { Failure::Syntax(error) }
 }
 
 impl Open {

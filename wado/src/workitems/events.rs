@@ -62,8 +62,8 @@ pub(super) async fn connect(
 /// A browser says whose page it is that connects; nothing else keeps a foreign one from listening.
 fn is_allowed_page(parts: &Parts, config: &Config) -> bool {
     let Some(origin) = parts.headers.get(ORIGIN) else { return true };
+    let is_listed = config.cors_origins.iter().any(|listed| listed.is_any() || listed.is(origin.as_bytes()));
     let origin = origin.to_str().unwrap_or_default();
-    let is_listed = config.cors_origins.iter().any(|listed| listed == origin || listed == "*");
     let is_own = |base: BaseUrl| base.is_origin(origin);
     is_listed || is_own(BaseUrl::of(parts, config)) || is_own(BaseUrl::asked(parts, config))
 }

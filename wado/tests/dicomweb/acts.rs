@@ -7,7 +7,7 @@ use http::header::CONTENT_TYPE;
 use http::{Request, StatusCode};
 use serde_json::{Value, json};
 
-use super::service::{AS_STORED, Answer, JSON, Service, parsed};
+use super::service::{AS_STORED, Answer, JSON, Service, multipart, parsed};
 
 pub(crate) async fn act(service: &Service, act: Value, reason: &str) -> Answer {
     let body = json!({ "act": act, "reason": reason }).to_string();
@@ -142,7 +142,7 @@ async fn what_is_stored_is_not_coerced_and_what_is_corrected_says_what_it_was() 
     // Of one study that says two things of its patient.
     let sample = ct().patient_id("7").name("WRONG^NAME");
     let files = [sample.file(), sample.next(2).name("OTHER^NAME").patient_id("8").file()];
-    let (content_type, body) = super::service::multipart(&files);
+    let (content_type, body) = multipart(&files);
     let stored = service.post(&study(&sample), &content_type, body).await;
     assert_eq!(stored.status, StatusCode::OK, "{}", stored.text());
     assert!(!stored.text().contains("04000561"), "{}", stored.text());
@@ -185,7 +185,24 @@ async fn what_is_rejected_is_gone_with_its_note_and_does_not_come_back() {
     let trash = rows(&service, "/deleted").await;
     let rejected = trash.as_array().unwrap().iter().filter(|row| row["state"] == "rejected").count();
     assert!(rejected >= 2, "{trash}");
-    service.store(&[sample.file()]).await;
+    // It is taken again, and cannot be retrieved; what is shown of the same study can.
+    let again = async |files: &[Vec<u8>]| {
+        let (content_type, body) = multipart(files);
+        let answer = service.post("/studies", &content_type, body).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+        answer
+    };
+    let answer = again(&[sample.file()]).await;
+    assert_eq!(answer.field("location"), "");
+    let module = answer.json();
+    let item = &module["00081199"]["Value"][0];
+    assert_eq!(item["00081155"]["Value"][0], sample.sop_instance().as_str());
+    assert_eq!((&item["00081190"], &module["00081190"]), (&json!({"vr": "UR"}), &json!({"vr": "UR"})));
+    let module = again(&[sample.file(), kept.file()]).await.json();
+    let urls: Vec<_> =
+        (0..2).map(|at| module["00081199"]["Value"][at]["00081190"].get("Value").is_some()).collect();
+    assert_eq!(urls, [false, true]);
+    assert!(module["00081190"].get("Value").is_some());
     assert_eq!(service.get(&series, "*/*").await.status, StatusCode::NOT_FOUND);
     assert_eq!(delete(&service, &format!("{series}?rejection=113037")).await.status, StatusCode::NOT_FOUND);
 }

@@ -5,6 +5,7 @@ use dicom::dictionary_std::tags;
 use dicom_store::fixture::ct;
 use dicom_store::model::VR;
 use http::{Method, Request, StatusCode};
+use rstest::rstest;
 use serde_json::{Value, json};
 use wado::Config;
 
@@ -88,6 +89,22 @@ async fn what_is_not_there_is_a_problem_in_the_same_form() {
         assert!(problem["detail"].as_str().is_some_and(|text| text.len() > 10), "{problem}");
         assert_eq!(status == 405, !answer.field("allow").is_empty(), "{method} {path}");
     }
+}
+
+#[rstest]
+#[case("PUT", "/studies", "GET,HEAD,POST,OPTIONS")]
+#[case("PUT", "/studies/1.2", "GET,HEAD,POST,DELETE,OPTIONS")]
+#[case("POST", "/studies/1.2/series", "GET,HEAD,OPTIONS")]
+#[case("POST", "/studies/1.2/series/1.3/instances/1.4/bulkdata/00880200/1/7FE00010", "GET,HEAD,OPTIONS")]
+#[case("GET", "/workitems/1.2/state", "PUT,OPTIONS")]
+#[tokio::test]
+async fn what_a_resource_takes_is_told_with_what_all_take(
+    #[case] method: &str,
+    #[case] path: &str,
+    #[case] allowed: &str,
+) {
+    let answer = ask(&Service::open().await, method, &format!("/dicom-web{path}")).await;
+    assert_eq!((answer.status, answer.field("allow")), (StatusCode::METHOD_NOT_ALLOWED, allowed));
 }
 
 #[tokio::test]

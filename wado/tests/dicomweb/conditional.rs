@@ -6,7 +6,9 @@ use http::StatusCode;
 use rstest::rstest;
 use wado::{Config, Negotiation};
 
-use crate::service::{AS_STORED, INSTANCES, JSON, OCTETS, Service, explicit, image, parsed, pixels, rle};
+use crate::service::{
+    AS_STORED, Answer, INSTANCES, JSON, OCTETS, Service, explicit, image, parsed, pixels, rle,
+};
 
 const INSTANCE: &str = "/studies/1.2/series/1.3/instances/1.4";
 
@@ -41,6 +43,27 @@ async fn what_the_client_has_is_not_sent_again(#[case] path: &str, #[case] accep
     assert_eq!((again.field("etag"), again.field("cache-control")), (&*tag, first.field("cache-control")));
     let other = service.get_with(&path, &[("accept", accept), ("if-none-match", "\"other\"")]).await;
     assert_eq!(other.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn what_is_another_answer_than_the_client_means_is_412() {
+    let service = holding(&[explicit(&image("1.2", "1.3", "1.4"))]).await;
+    let path = format!("{INSTANCE}/frames/1");
+    let of = |accept, tag: String| {
+        let (service, path) = (&service, &path);
+        async move { service.get_with(path, &[("accept", accept), ("if-match", &tag)]).await.status }
+    };
+    let bare = "application/octet-stream";
+    let tag = service.get(&path, bare).await.field("etag").to_owned();
+    assert_eq!(of(bare, format!("\"x\", {tag}")).await, StatusCode::OK);
+    assert_eq!(of(bare, "*".to_owned()).await, StatusCode::OK);
+    assert_eq!(of(bare, "\"x\"".to_owned()).await, StatusCode::PRECONDITION_FAILED);
+    let weak = service.get(&path, OCTETS).await.field("etag").to_owned();
+    assert!(weak.starts_with("W/"));
+    assert_eq!(of(OCTETS, weak).await, StatusCode::PRECONDITION_FAILED);
+    let gone =
+        service.get_with(&format!("{INSTANCE}/frames/9"), &[("accept", bare), ("if-match", "\"x\"")]).await;
+    assert_eq!(gone.status, StatusCode::NOT_FOUND);
 }
 
 #[rstest]
@@ -104,12 +127,18 @@ async fn text_is_compressed_as_the_client_likes_and_pixels_never() {
     let files: Vec<_> = (10..40).map(|n| explicit(&image("1.2", "1.3", &format!("1.4.{n}")))).collect();
     let service = holding(&files).await;
     let path = "/studies/1.2/series/1.3/metadata";
-    let plain = service.get(path, JSON).await;
-    for encoding in ["gzip", "br", "zstd"] {
-        let answer = service.get_with(path, &[("accept", JSON), ("accept-encoding", encoding)]).await;
-        assert_eq!(answer.field("content-encoding"), encoding);
-        assert!(answer.body.len() * 5 < plain.body.len(), "{encoding}");
-        assert!(answer.headers.get_all("vary").iter().any(|field| field == "accept-encoding"));
+    let varies =
+        |answer: &Answer| answer.headers.get_all("vary").iter().any(|field| field == "accept-encoding");
+    for form in [JSON, "multipart/related; type=\"application/dicom+xml\""] {
+        let plain = service.get(path, form).await;
+        for encoding in ["gzip", "br", "zstd"] {
+            let answer = service.get_with(path, &[("accept", form), ("accept-encoding", encoding)]).await;
+            assert_eq!(answer.field("content-encoding"), encoding, "{form}");
+            assert!(answer.body.len() * 5 < plain.body.len(), "{form} in {encoding}");
+            assert!(varies(&answer), "{form}");
+        }
+        let again = service.get_with(path, &[("accept", form), ("if-none-match", plain.field("etag"))]).await;
+        assert!(again.status == StatusCode::NOT_MODIFIED && varies(&again), "{form}");
     }
     let taken = [("accept", AS_STORED), ("accept-encoding", "gzip, br, zstd")];
     assert_eq!(service.get_with("/studies/1.2", &taken).await.field("content-encoding"), "");

@@ -233,6 +233,78 @@ async fn what_is_wrong_with_the_pixels_is_told(#[case] parts: Vec<Part<'static>>
     assert_eq!(service.get("/studies/1.2", AS_STORED).await.status, StatusCode::NOT_FOUND);
 }
 
+/// An image of 3 rows and 3 columns of 8 bits.
+fn odd(instance: &str) -> Value {
+    let mut odd = with_pixels(instance, "x");
+    for (tag, value) in [("00280010", 3), ("00280011", 3), ("00280100", 8), ("00280101", 8), ("00280102", 7)]
+    {
+        odd[tag]["Value"] = json!([value]);
+    }
+    odd
+}
+
+#[tokio::test]
+async fn pixels_of_an_odd_length_may_come_as_they_are_given() {
+    let service = Service::open().await;
+    let first = (OCTET_STREAM, Some("x"), (1..=9).collect::<Vec<u8>>());
+    let (status, module) = send(&service, &odd("1.4"), &[first]).await;
+    assert_eq!(status, StatusCode::OK, "{module}");
+    let given = service
+        .get("/studies/1.2/series/1.3/instances/1.4/bulkdata/7FE00010", OCTETS)
+        .await
+        .parts()
+        .remove(0);
+    assert_eq!(*given.body, [1, 2, 3, 4, 5, 6, 7, 8, 9, 0]);
+    let again = (OCTET_STREAM, Some("x"), given.body.to_vec());
+    let (status, module) = send(&service, &odd("1.5"), &[again]).await;
+    assert_eq!(status, StatusCode::OK, "{module}");
+    let [(_, first), (_, second)] = [kept(&service, "1.4").await, kept(&service, "1.5").await];
+    assert_eq!(first.bytes(tags::PIXEL_DATA), second.bytes(tags::PIXEL_DATA));
+    assert_eq!(second.bytes(tags::PIXEL_DATA).unwrap(), &given.body);
+    for more in [vec![1; 10], vec![0; 11]] {
+        let (status, module) = send(&service, &odd("1.6"), &[(OCTET_STREAM, Some("x"), more)]).await;
+        assert_eq!(status, StatusCode::CONFLICT, "{module}");
+    }
+}
+
+#[tokio::test]
+async fn frames_beyond_their_number_are_accounted_for() {
+    let service = Service::open().await;
+    let frame = |number: u8| ("image/jls", Some("x"), vec![0xFF, 0xD8, number, number]);
+    let frames = [1, 2, 3, 4, 5].map(frame);
+    let (status, module) = send(&service, &with_frames("1.4", 3), &frames).await;
+    assert_eq!((status, stored(&module)), (StatusCode::ACCEPTED, vec!["1.4"]), "{module}");
+    let others = module[OTHER]["Value"].as_array().unwrap();
+    assert_eq!(others.len(), 2, "{module}");
+    assert_eq!(others[0]["00081197"]["Value"][0], 0xC000);
+    let told = "the instance that tells of this part has that value already";
+    assert_eq!(others[0]["00000902"]["Value"][0], told);
+
+    // Those of an instance that fails are accounted for with it.
+    let parts = [(OCTET_STREAM, Some("x"), vec![0; 50]), (OCTET_STREAM, Some("x"), pixels())];
+    let (status, module) = send(&service, &with_frames("1.5", 1), &parts).await;
+    assert_eq!(status, StatusCode::CONFLICT);
+    assert_eq!(module[FAILED]["Value"].as_array().unwrap().len(), 1);
+    assert!(module.get(OTHER).is_none(), "{module}");
+}
+
+#[tokio::test]
+async fn a_value_that_comes_twice_is_accounted_for_while_others_are_missing() {
+    let service = Service::open().await;
+    let mut described = with_pixels("1.4", "x");
+    described[PRIVATE] = json!({"vr": "UN", "BulkDataURI": "v"});
+    let parts = [
+        (OCTET_STREAM, Some("v"), b"ABCD".to_vec()),
+        (OCTET_STREAM, Some("v"), b"EFGH".to_vec()),
+        (OCTET_STREAM, Some("x"), pixels()),
+    ];
+    let (status, module) = send(&service, &described, &parts).await;
+    assert_eq!((status, stored(&module)), (StatusCode::ACCEPTED, vec!["1.4"]), "{module}");
+    assert_eq!(module[OTHER]["Value"].as_array().unwrap().len(), 1, "{module}");
+    let (_, attributes) = kept(&service, "1.4").await;
+    assert_eq!(attributes.bytes(dicom::core::Tag(0x0009, 0x1001)).unwrap(), &b"ABCD"[..]);
+}
+
 #[tokio::test]
 async fn a_part_that_no_metadata_tell_of_is_accounted_for() {
     let service = Service::open().await;
@@ -240,6 +312,32 @@ async fn a_part_that_no_metadata_tell_of_is_accounted_for() {
     let (status, module) = send(&service, &with_pixels("1.4", "x"), &parts).await;
     assert_eq!((status, stored(&module)), (StatusCode::ACCEPTED, vec!["1.4"]));
     assert_eq!(module[OTHER]["Value"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn the_contours_of_an_instance_may_be_long() {
+    let service = Service::open().await;
+    let mut metadata = described("1.4");
+    // A structure of 500 contours of 400 points, in 4 MiB and more.
+    let contour = json!({
+        "30060046": {"vr": "IS", "Value": [400]},
+        "30060050": {"vr": "DS", "Value": vec![-123.25; 1200]},
+    });
+    metadata["30060039"] =
+        json!({"vr": "SQ", "Value": [{"30060040": {"vr": "SQ", "Value": vec![contour; 500]}}]});
+    assert!(metadata.to_string().len() > 4 << 20);
+    let answer = service.post("/studies", JSON, metadata.to_string()).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+    let (_, found) = kept(&service, "1.4").await;
+    let contours = found.items(dicom::core::Tag(0x3006, 0x0039))[0].items(dicom::core::Tag(0x3006, 0x0040));
+    assert_eq!(contours.len(), 500);
+    assert_eq!(contours[499].texts(dicom::core::Tag(0x3006, 0x0050)).len(), 1200);
+
+    // Almost nothing, so often that it would need gigabytes.
+    let mut metadata = described("1.5");
+    metadata["30060039"] = json!({"vr": "SQ", "Value": vec![json!({"00080000": {}}); 400_000]});
+    let answer = service.post("/studies", JSON, metadata.to_string()).await;
+    assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE, "{}", answer.text());
 }
 
 #[tokio::test]

@@ -3,11 +3,14 @@
 use std::collections::BTreeSet;
 
 use axum::body::Body;
+use dicom_store::register::Entry;
 use http::header::CONTENT_TYPE;
 use http::{Method, Request, StatusCode};
 use rstest::rstest;
 use serde_json::{Value, json};
 use wado::Config;
+use worker::jobs::Forward;
+use worker::jobs::forward::DELIVERY;
 
 use crate::service::{Answer, Service};
 
@@ -110,4 +113,28 @@ async fn a_peer_that_does_not_answer_is_told_as_such() {
     let answer = send(&service, Method::POST, "/api/v1/peers/WS_1/echo", "").await;
     assert_eq!(answer.status, StatusCode::BAD_GATEWAY);
     assert!(String::from_utf8_lossy(&answer.body).contains("WS_1 does not answer"));
+}
+
+#[tokio::test]
+async fn a_delivery_whose_job_was_cancelled_is_told_as_such() {
+    let service = Service::open().await;
+    let work = service.archive.work();
+    for study in ["1.2", "1.3", "1.4"] {
+        let job = Forward::by_order(&"CLOUD".parse().unwrap(), &study.parse().unwrap(), false).unwrap();
+        work.enqueue(&[job]).await.unwrap();
+        let delivered = if study == "1.3" { json!({"1.9": "delivered"}) } else { json!({}) };
+        let line = json!({
+            "destination": "CLOUD", "study": study, "by": "order", "total": 1, "instances": delivered,
+        });
+        work.register(&[Entry::new(DELIVERY, format!("{study} CLOUD"), line.to_string())]).await.unwrap();
+    }
+    let states = async || {
+        let told = json_of(&service, "/api/v1/deliveries").await;
+        told.as_array().unwrap().iter().map(|one| one["state"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(states().await, ["sending", "done", "sending"]);
+    let jobs = json_of(&service, "/api/v1/jobs").await;
+    let path = format!("/api/v1/jobs/{}", jobs[0]["job"]);
+    assert_eq!(send(&service, Method::DELETE, &path, "").await.status, StatusCode::ACCEPTED);
+    assert_eq!(states().await, ["cancelled", "done", "sending"]);
 }

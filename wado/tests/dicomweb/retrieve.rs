@@ -124,7 +124,7 @@ async fn what_cannot_be_decoded_comes_as_it_is_stored_and_cuts_no_study() {
 async fn images_that_cannot_be_shown_are_left_out_of_a_study() {
     let images = "multipart/related; type=\"image/png\"";
     let service = Service::open().await;
-    let video = encapsulated(&image("1.2", "1.3", "1.5"), "1.2.840.10008.1.2.4.102", b"stream");
+    let video = encapsulated(&image("1.2", "1.3", "1.5"), "1.2.840.10008.1.2.4.102", &[b"stream"]);
     service.store(&[explicit(&image("1.2", "1.3", "1.4"))]).await;
     assert_eq!(service.get("/studies/1.2/rendered", images).await.status, StatusCode::OK);
     service.store(&[broken("1.6"), explicit(&image("1.2", "1.3", "1.7"))]).await;
@@ -143,7 +143,9 @@ async fn images_that_cannot_be_shown_are_left_out_of_a_study() {
     let answer = service.get("/studies/1.2/rendered", images).await;
     assert_eq!((answer.status, answer.parts().len()), (StatusCode::PARTIAL_CONTENT, 1));
     let service = Service::open().await;
-    service.store(&[encapsulated(&image("1.2", "1.3", "1.5"), "1.2.840.10008.1.2.4.102", b"stream")]).await;
+    service
+        .store(&[encapsulated(&image("1.2", "1.3", "1.5"), "1.2.840.10008.1.2.4.102", &[b"stream"])])
+        .await;
     assert_eq!(service.get("/studies/1.2/rendered", images).await.status, StatusCode::NOT_ACCEPTABLE);
 }
 
@@ -319,6 +321,33 @@ async fn a_thumbnail_is_no_larger_than_its_viewport() {
     assert_eq!(service.get(series, "*/*").await.body, whole, "the small one is not kept for it");
     let drawn = service.get("/studies/1.2/series/1.5/thumbnail?viewport=64,64", "*/*").await;
     assert_eq!(size(&drawn.body), (64, 48));
+}
+
+#[tokio::test]
+async fn the_thumbnail_of_an_image_that_cannot_be_shown_is_the_card_of_its_series() {
+    let service = Service::open().await;
+    let mut wide = image("1.2", "1.7", "1.8");
+    for tag in [tags::ROWS, tags::COLUMNS] {
+        wide.put_u16(tag, u16::MAX);
+    }
+    let stream = encapsulated(&wide, transfer_syntax::JPEG_BASELINE, &[&[0xFF, 0xD8, 0xFF, 0xD9]]);
+    service.store(&[broken("1.4"), stream]).await;
+    for (series, instance, status) in
+        [("1.3", "1.4", StatusCode::INTERNAL_SERVER_ERROR), ("1.7", "1.8", StatusCode::PAYLOAD_TOO_LARGE)]
+    {
+        let series = format!("/studies/1.2/series/{series}");
+        let card = service.get(&format!("{series}/thumbnail"), "*/*").await;
+        assert_eq!((card.status, size(&card.body)), (StatusCode::OK, (256, 192)));
+        let instance = format!("{series}/instances/{instance}");
+        for path in ["/thumbnail", "/frames/1/thumbnail"] {
+            let answer = service.get(&format!("{instance}{path}"), "*/*").await;
+            assert_eq!((answer.status, &answer.body), (StatusCode::OK, &card.body), "{path}");
+        }
+        let small = service.get(&format!("{instance}/thumbnail?viewport=64,64"), "*/*").await;
+        assert_eq!(size(&small.body), (64, 48));
+        // Who asks for the image itself is told what is wrong with it.
+        assert_eq!(service.get(&format!("{instance}/rendered"), "image/png").await.status, status);
+    }
 }
 
 /// Columns and rows of a baseline JPEG.

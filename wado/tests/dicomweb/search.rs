@@ -3,7 +3,7 @@ use dicom_store::model::{Tag, VR};
 use http::{Method, Request, StatusCode};
 use rstest::rstest;
 use serde_json::Value;
-use wado::{Config, Negotiation};
+use wado::{Config, Negotiation, Origin};
 
 use crate::service::{INSTANCES, JSON, Service, explicit, image};
 
@@ -198,12 +198,22 @@ async fn an_accept_header_field_is_required_where_the_settings_are_strict() {
     let strict =
         Service::with(Config { open: true, negotiation: Negotiation::Strict, ..Config::default() }).await;
     assert_eq!(strict.get_with("/studies", &[]).await.status, StatusCode::NOT_ACCEPTABLE);
+    for (service, status) in [(&strict, StatusCode::NOT_ACCEPTABLE), (&Service::open().await, StatusCode::OK)]
+    {
+        let request = Request::post("/dicom-web/studies").header("content-type", "application/dicom");
+        let file = explicit(&image("1.2", "1.3", "1.4"));
+        assert_eq!(service.send(request.body(file.into()).unwrap()).await.status, status);
+    }
+    // What is accepted is said by contentType there.
+    let uri = "/wado?requestType=WADO&studyUID=1.2&seriesUID=1.3&objectUID=1.4";
+    assert_eq!(strict.get_with(uri, &[]).await.status, StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]
 async fn pages_of_listed_origins_may_use_the_service() {
     let origin = "https://viewer.test";
-    let service = Service::with(Config { cors_origins: vec![origin.into()], ..Config::default() }).await;
+    let cors_origins = vec![Origin::try_from(origin.to_owned()).unwrap()];
+    let service = Service::with(Config { cors_origins: cors_origins.clone(), ..Config::default() }).await;
     let preflight = Request::builder()
         .method(Method::OPTIONS)
         .uri("/dicom-web/studies")
@@ -217,7 +227,8 @@ async fn pages_of_listed_origins_may_use_the_service() {
         (StatusCode::NO_CONTENT, origin)
     );
     assert!(answer.field("access-control-allow-headers").contains("accept, authorization"));
-    // Pages that embed nothing but what says it may be embedded (Fetch standard, Cross-Origin-Embedder-Policy) may, too.
+    // Pages that embed nothing but what says it may be embedded (Fetch standard, Cross-Origin-Embedder-Policy) may, too:
+    // for an image the browser does not say whose page it is.
     let policy = "cross-origin-resource-policy";
     assert_eq!(answer.field(policy), "cross-origin");
     // Refusals are marked too; other origins are not.
@@ -227,9 +238,8 @@ async fn pages_of_listed_origins_may_use_the_service() {
         (StatusCode::UNAUTHORIZED, origin, "cross-origin")
     );
     let other = service.get_with("/studies", &[("accept", JSON), ("origin", "https://evil.test")]).await;
-    assert_eq!((other.field("access-control-allow-origin"), other.field(policy)), ("", ""));
-    let open =
-        Service::with(Config { open: true, cors_origins: vec![origin.into()], ..Config::default() }).await;
+    assert_eq!(other.field("access-control-allow-origin"), "");
+    let open = Service::with(Config { open: true, cors_origins, ..Config::default() }).await;
     open.store(&[explicit(&image("1.2", "1.3", "1.4"))]).await;
     for (path, accept, status) in [
         ("", JSON, 200),
@@ -249,7 +259,12 @@ async fn pages_of_listed_origins_may_use_the_service() {
         let answer = open.get_with(&path, &[("accept", accept), ("origin", origin)]).await;
         assert_eq!((answer.status.as_u16(), answer.field(policy)), (status, "cross-origin"), "{path}");
         assert_eq!(answer.field("access-control-allow-origin"), origin, "{path}");
+        let embedded = open.get_with(&path, &[("accept", accept)]).await;
+        assert_eq!((embedded.status.as_u16(), embedded.field(policy)), (status, "cross-origin"), "{path}");
+        assert_eq!(embedded.field("access-control-allow-origin"), "", "{path}");
     }
+    let alone = Service::open().await.get_with("/studies", &[("accept", JSON), ("origin", origin)]).await;
+    assert_eq!((alone.field(policy), alone.field("access-control-allow-origin")), ("", ""));
 }
 
 #[tokio::test]

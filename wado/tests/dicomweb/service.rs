@@ -254,9 +254,14 @@ pub(crate) fn file(attributes: &Attributes, syntax: &str, data_set: Vec<u8>) -> 
     [head.to_vec(), data_set].concat()
 }
 
-/// The image in RLE: one fragment that is one literal run a byte plane (PS3.5 Annex G).
+/// The image in RLE, in one fragment.
 pub(crate) fn rle(attributes: &Attributes) -> Vec<u8> {
-    let bytes = attributes.bytes(tags::PIXEL_DATA).unwrap().clone();
+    let stream = rle_stream(attributes.bytes(tags::PIXEL_DATA).unwrap());
+    encapsulated(attributes, transfer_syntax::RLE, &[&stream])
+}
+
+/// Samples of 16 bits in RLE: one literal run a byte plane (PS3.5 Annex G).
+pub(crate) fn rle_stream(bytes: &[u8]) -> Vec<u8> {
     let planes = [1, 0].map(|plane| bytes.iter().skip(plane).step_by(2).copied().collect::<Vec<u8>>());
     let mut stream = vec![0_u8; 64];
     stream[0] = 2;
@@ -267,17 +272,20 @@ pub(crate) fn rle(attributes: &Attributes) -> Vec<u8> {
         stream.extend_from_slice(plane);
         stream.resize(stream.len().next_multiple_of(2), 0x80);
     }
-    encapsulated(attributes, transfer_syntax::RLE, &stream)
+    stream
 }
 
-/// The image with its pixels in one fragment.
-pub(crate) fn encapsulated(attributes: &Attributes, syntax: &str, stream: &[u8]) -> Vec<u8> {
+/// The image with its pixels in these fragments.
+pub(crate) fn encapsulated(attributes: &Attributes, syntax: &str, fragments: &[&[u8]]) -> Vec<u8> {
     let mut header = attributes.clone();
     header.remove(tags::PIXEL_DATA);
     let mut data_set = header.write(Encoding::ExplicitLittle);
-    data_set.extend_from_slice(b"\xE0\x7F\x10\0OB\0\0\xFF\xFF\xFF\xFF\xFE\xFF\0\xE0\0\0\0\0\xFE\xFF\0\xE0");
-    data_set.extend_from_slice(&u32::try_from(stream.len()).unwrap().to_le_bytes());
-    data_set.extend_from_slice(stream);
+    data_set.extend_from_slice(b"\xE0\x7F\x10\0OB\0\0\xFF\xFF\xFF\xFF\xFE\xFF\0\xE0\0\0\0\0");
+    for fragment in fragments {
+        data_set.extend_from_slice(b"\xFE\xFF\0\xE0");
+        data_set.extend_from_slice(&u32::try_from(fragment.len()).unwrap().to_le_bytes());
+        data_set.extend_from_slice(fragment);
+    }
     data_set.extend_from_slice(b"\xFE\xFF\xDD\xE0\0\0\0\0");
     file(attributes, syntax, data_set)
 }

@@ -3,6 +3,7 @@
 use dicom::dictionary_std::tags;
 use dicom_store::model::{Attributes, Tag, VR};
 use http::StatusCode;
+use rstest::rstest;
 use worker::pixel::{Picture, PictureKind};
 
 use crate::annotation::black;
@@ -152,4 +153,55 @@ async fn the_profile_of_a_state_takes_the_place_of_the_one_of_the_image() {
         has("/studies/1.2/series/1.3/instances/1.4/rendered?iccprofile=yes", b"profile of the image").await
     );
     assert!(!has(STATE, b"profile of the").await);
+}
+
+/// The state with a displayed area between these corners, and what else stands there.
+fn with_area(corners: [i32; 4], put: impl FnOnce(&mut Attributes)) -> Attributes {
+    let bytes: Vec<u8> = corners.iter().flat_map(|number| number.to_le_bytes()).collect();
+    let mut area = Attributes::new();
+    area.put_bytes(tags::DISPLAYED_AREA_TOP_LEFT_HAND_CORNER, VR::SL, bytes[..8].to_vec());
+    area.put_bytes(tags::DISPLAYED_AREA_BOTTOM_RIGHT_HAND_CORNER, VR::SL, bytes[8..].to_vec());
+    put(&mut area);
+    let mut state = plain();
+    state.put_items(tags::DISPLAYED_AREA_SELECTION_SEQUENCE, vec![area]);
+    state
+}
+
+#[rstest]
+#[case::of_the_state(None, |area: &mut Attributes| area.put_text(tags::PRESENTATION_PIXEL_ASPECT_RATIO, VR::IS, "2\\1"), (32, 64))]
+#[case::by_distances(None, |area: &mut Attributes| area.put_text(tags::PRESENTATION_PIXEL_SPACING, VR::DS, "0.2\\0.4"), (64, 32))]
+#[case::instead_of_the_image(Some("2\\1"), |area: &mut Attributes| area.put_text(tags::PRESENTATION_PIXEL_ASPECT_RATIO, VR::IS, "1\\1"), (64, 64))]
+#[case::of_the_image(Some("2\\1"), |_: &mut Attributes| {}, (32, 64))]
+#[tokio::test]
+async fn the_shape_of_pixels_is_what_the_state_says(
+    #[case] of_image: Option<&str>,
+    #[case] put: fn(&mut Attributes),
+    #[case] expected: (u16, u16),
+) {
+    let service = Service::open().await;
+    let mut image = black(1);
+    if let Some(aspect) = of_image {
+        image.put_text(tags::PIXEL_ASPECT_RATIO, VR::IS, aspect);
+    }
+    let side = i32::try_from(SIDE).unwrap();
+    service.store(&[explicit(&image), explicit(&with_area([1, 1, side, side], put))]).await;
+    let answer = service.get(&format!("{STATE}?viewport=64,64"), "image/png").await;
+    let picture = Picture::read(&answer.body, PictureKind::Png).unwrap();
+    assert_eq!((picture.columns, picture.rows), expected);
+}
+
+#[tokio::test]
+async fn an_image_is_inset_where_the_displayed_area_is_larger() {
+    let service = Service::open().await;
+    let mut state = with_area([-99, -49, 700, 600], |_| {});
+    state.put_text(tags::PRESENTATION_LUT_SHAPE, VR::CS, "INVERSE");
+    service.store(&[explicit(&black(1)), explicit(&state)]).await;
+    let answer = service.get(STATE, "image/png").await;
+    let picture = Picture::read(&answer.body, PictureKind::Png).unwrap();
+    assert_eq!((picture.columns, picture.rows), (800, 650));
+    let at = |x: usize, y: usize| picture.bytes[y * 800 + x];
+    let inside = [(100, 50), (100 + SIDE - 1, 50 + SIDE - 1)];
+    let outside = [(99, 50), (100, 49), (100 + SIDE, 50 + SIDE - 1), (100, 50 + SIDE), (0, 0), (799, 649)];
+    assert_eq!(inside.map(|(x, y)| at(x, y)), [255; 2]);
+    assert_eq!(outside.map(|(x, y)| at(x, y)), [0; 6]);
 }

@@ -1,11 +1,13 @@
 use std::convert::Infallible;
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::stream::{self, StreamExt};
 use http::{Request, StatusCode};
 use rstest::rstest;
 use serde_json::Value;
@@ -222,4 +224,41 @@ async fn the_log_of_a_request_with_many_refused_parts_is_short() {
     let text = log.text();
     assert_eq!(text.lines().filter(|line| line.contains(" part not stored")).count(), 100);
     assert!(text.contains("parts=500"), "{text}");
+}
+
+#[rstest]
+#[case::no_such_resource("POST", "/dicom-web/nothing", 404)]
+#[case::no_such_method("POST", "/dicom-web/instances", 405)]
+#[case::no_such_media_type("POST", "/dicom-web/workitems", 415)]
+#[case::no_such_resource_of_the_api("POST", "/api/v1/nothing", 404)]
+#[case::no_such_method_of_the_api("PUT", "/api/v1/server", 405)]
+#[case::no_such_media_type_of_the_api("POST", "/api/v1/acts", 415)]
+#[case::wado("POST", "/wado", 405)]
+#[tokio::test]
+async fn a_body_that_nobody_wants_is_read_or_the_answer_says_that_the_connection_is_closed(
+    #[case] method: &str,
+    #[case] path: &str,
+    #[case] status: u16,
+) {
+    let service = Service::open().await;
+    let request = |body| {
+        let request = Request::builder().method(method).uri(path).header("content-type", "text/plain");
+        service.send(request.body(body).unwrap())
+    };
+    let is_read = Arc::new(AtomicBool::new(false));
+    let end = {
+        let is_read = is_read.clone();
+        stream::poll_fn(move |_| {
+            is_read.store(true, Ordering::Relaxed);
+            Poll::Ready(None)
+        })
+    };
+    let short = stream::iter([Ok::<_, Infallible>(Bytes::from_static(b"twenty bytes of text"))]).chain(end);
+    let answer = request(Body::from_stream(short)).await;
+    assert_eq!((answer.status.as_u16(), answer.field("connection")), (status, ""));
+    assert!(is_read.load(Ordering::Relaxed));
+
+    let endless = stream::repeat_with(|| Ok::<_, Infallible>(Bytes::from_static(&[0; 1 << 16])));
+    let answer = request(Body::from_stream(endless)).await;
+    assert_eq!((answer.status.as_u16(), answer.field("connection")), (status, "close"));
 }

@@ -78,6 +78,8 @@ async fn a_stream_that_loses_something_is_never_called_lossless(
 #[rstest]
 #[case(jpeg_2000(0), transfer_syntax::JPEG_2000_LOSSLESS)]
 #[case(jpeg_ls(2), transfer_syntax::JPEG_LS)]
+// The header of a JPEG XL code stream in the colours XYB.
+#[case(vec![0xFF, 0x0A, 0x50, 0xA0, 0x01, 0x00, 0x13, 0x88], transfer_syntax::JPEG_XL_LOSSLESS)]
 #[tokio::test]
 async fn a_lossy_stream_under_the_name_of_a_lossless_syntax_is_refused(
     #[case] stream: Vec<u8>,
@@ -120,17 +122,26 @@ async fn of_a_jp2_file_the_code_stream_is_stored() {
     assert_eq!(failure(&module), (0xC000, "the pixel data hold no code stream"));
 }
 
-/// An MP4 file of 25 pictures of 640 × 480.
+/// An MP4 file of 25 pictures of 640 × 480, as it is written for who plays it while it comes.
 fn mp4() -> Vec<u8> {
+    mp4_of("avc1")
+}
+
+/// The same with pictures that are coded so.
+fn mp4_of(kind: &str) -> Vec<u8> {
+    [boxed("ftyp", &[b"isom\0\0\0\0"]), movie(kind), boxed("mdat", &[b"pictures"])].concat()
+}
+
+/// The box that tells of the pictures.
+fn movie(kind: &str) -> Vec<u8> {
     let entry = [&[0; 24][..], &640_u16.to_be_bytes(), &480_u16.to_be_bytes(), &[0; 50]].concat();
-    let description = boxed("stsd", &[&[0, 0, 0, 0, 0, 0, 0, 1], &boxed("avc1", &[&entry])]);
+    let description = boxed("stsd", &[&[0, 0, 0, 0, 0, 0, 0, 1], &boxed(kind, &[&entry])]);
     let sizes = boxed("stsz", &[&[0; 8], &25_u32.to_be_bytes()]);
     let media = [
         boxed("hdlr", &[&[0; 8], b"vide", &[0; 13]]),
         boxed("minf", &[&boxed("stbl", &[&description, &sizes])]),
     ];
-    let movie = boxed("moov", &[&boxed("trak", &[&boxed("mdia", &[&media.concat()])])]);
-    [boxed("ftyp", &[b"isom\0\0\0\0"]), movie, boxed("mdat", &[b"pictures"])].concat()
+    boxed("moov", &[&boxed("trak", &[&boxed("mdia", &[&media.concat()])])])
 }
 
 #[tokio::test]
@@ -167,12 +178,70 @@ async fn a_video_tells_what_the_metadata_do_not() {
 }
 
 #[tokio::test]
+async fn a_video_tells_it_behind_its_pictures_too() {
+    let service = Service::open().await;
+    let pictures = vec![7; 3 << 20];
+    let file = [boxed("ftyp", &[b"isom\0\0\0\0"]), boxed("mdat", &[&pictures]), movie("avc1")].concat();
+    let (status, module) = send(&service, &bare(), &[("video/mp4", Some("x"), file.clone())]).await;
+    assert_eq!(status, StatusCode::OK, "{module}");
+    let (_, found) = stored_as(&service, "1.4").await;
+    let numbers = [tags::ROWS, tags::COLUMNS, tags::NUMBER_OF_FRAMES].map(|tag| found.int(tag));
+    assert_eq!(numbers, [Some(480), Some(640), Some(25)]);
+    let played = service.get("/studies/1.2/series/1.3/instances/1.4/rendered", "video/mp4").await;
+    assert_eq!(played.body.strip_suffix(&[0]).unwrap_or(&played.body), file);
+}
+
+#[tokio::test]
 async fn a_video_that_nobody_describes_is_refused() {
     let service = Service::open().await;
-    let (status, module) = send(&service, &bare(), &[("video/mp4", Some("x"), b"pictures".to_vec())]).await;
+    let file = [boxed("ftyp", &[b"isom\0\0\0\0"]), boxed("mdat", &[b"pictures"])].concat();
+    let (status, module) = send(&service, &bare(), &[("video/mp4", Some("x"), file)]).await;
     assert_eq!(status, StatusCode::CONFLICT);
     assert_eq!(failure(&module).0, 0xC000);
     assert!(failure(&module).1.starts_with("metadata lack Rows"), "{module}");
+}
+
+#[rstest]
+#[case("video/mp4", "avc1", "1.2.840.10008.1.2.4.102", "ISO_14496_10")]
+#[case("video/mp4", "hvc1", "1.2.840.10008.1.2.4.107", "ISO_23008_2")]
+#[case("video/H265", "hev1", "1.2.840.10008.1.2.4.107", "ISO_23008_2")]
+#[case("video/mpeg", "avc1", "1.2.840.10008.1.2.4.102", "ISO_14496_10")]
+#[case(
+    "video/mp4; transfer-syntax=1.2.840.10008.1.2.4.105",
+    "avc1",
+    "1.2.840.10008.1.2.4.105",
+    "ISO_14496_10"
+)]
+#[tokio::test]
+async fn a_video_is_stored_in_the_transfer_syntax_of_its_coding(
+    #[case] media: &str,
+    #[case] kind: &str,
+    #[case] expected: &str,
+    #[case] method: &str,
+) {
+    let service = Service::open().await;
+    let (status, module) = send(&service, &bare(), &[(media, Some("x"), mp4_of(kind))]).await;
+    assert_eq!(status, StatusCode::OK, "{module}");
+    let (syntax, attributes) = stored_as(&service, "1.4").await;
+    assert_eq!(syntax, expected);
+    assert_eq!(attributes.text(tags::LOSSY_IMAGE_COMPRESSION_METHOD).as_deref(), Some(method));
+}
+
+#[rstest]
+#[case::another("video/mp4; transfer-syntax=1.2.840.10008.1.2.4.107", mp4_of("avc1"), 0xA900)]
+#[case::of_none("video/mp4", mp4_of("vp09"), 0xC122)]
+#[case::no_video("video/mp4", b"xxxxxxxx".to_vec(), 0xC122)]
+#[case::no_video_by_name("application/octet-stream; transfer-syntax=1.2.840.10008.1.2.4.102", b"xxxxxxxx".to_vec(), 0xC122)]
+#[tokio::test]
+async fn what_is_no_such_video_is_refused(#[case] media: &str, #[case] stream: Vec<u8>, #[case] reason: u64) {
+    let service = Service::open().await;
+    let mut metadata = with_pixels("1.4", "x");
+    metadata["00280008"] = json!({"vr": "IS", "Value": [25]});
+    metadata["00280010"]["Value"] = json!([480]);
+    metadata["00280011"]["Value"] = json!([640]);
+    metadata["00280002"]["Value"] = json!([3]);
+    let (status, module) = send(&service, &metadata, &[(media, Some("x"), stream)]).await;
+    assert_eq!((status, failure(&module).0), (StatusCode::CONFLICT, reason), "{module}");
 }
 
 #[tokio::test]

@@ -164,6 +164,25 @@ async fn states_change_as_the_tables_say(
     assert_eq!(now[0]["00741000"]["Value"][0], expected);
 }
 
+#[rstest]
+#[case("abc")]
+#[case("1..2")]
+#[tokio::test]
+async fn a_workitem_is_claimed_by_a_uid_alone(#[case] no_uid: &str) {
+    let service = with("SCHEDULED").await;
+    let claim = send(&service, Method::PUT, &format!("/{UID}/state"), &state("IN PROGRESS", no_uid)).await;
+    assert_eq!(claim.status, StatusCode::BAD_REQUEST, "{}", claim.text());
+    assert!(claim.text().contains("Transaction UID is not a UID"), "{}", claim.text());
+    let path = format!("/{UID}?transaction-uid={no_uid}");
+    let update = send(&service, Method::POST, &path, &json!({ "00741204": attribute("LO", "Other") })).await;
+    assert_eq!(update.status, StatusCode::BAD_REQUEST, "{}", update.text());
+    let now = send(&service, Method::GET, &format!("/{UID}"), &Value::Null).await.json();
+    assert_eq!(
+        (&now[0]["00741000"]["Value"][0], &now[0]["00741204"]["Value"][0]),
+        (&json!("SCHEDULED"), &json!("Read"))
+    );
+}
+
 /// PS3.18 Tables 11.6.3-1 and 11.6.3-2.
 #[rstest]
 #[case("SCHEDULED", "", 200, "")]
