@@ -42,28 +42,72 @@ function brotliCopies(): Plugin {
   };
 }
 
+type Change = [from: string, to: string];
+
 /**
- * Signed samples that a codec gives as unsigned, as some Toshiba CTs' JPEG 2000 does, are signed again. The image
- * loader extends the sign within the unsigned array, where it is lost, and the grey values come out wrong.
+ * What the image loader gets wrong, by its files.
+ *
+ * Its worker extends the sign of decoded samples of grey and knows of nothing else, and that within unsigned arrays,
+ * where the sign is lost: `src/viewport/samples.ts` reads them in its place, and puts colours of HTJ2K in order. Its
+ * decoder of JPEG of 12 bits shifts the level as if the middle of 4096 values were 2063, so that all are 15 too high.
  */
-function signedSamples(): Plugin {
-  const loop = 'if (shouldShift && shift !== undefined) {';
-  const mended = `${loop}
-    const unsigned = imageFrame.pixelData;
-    const Signed = unsigned instanceof Uint16Array ? Int16Array : unsigned instanceof Uint8Array ? Int8Array : undefined;
-    if (Signed) imageFrame.pixelData = new Signed(unsigned.buffer, unsigned.byteOffset, unsigned.length);`;
+const CHANGES: [file: string, changes: Change[]][] = [
+  [
+    '/decodeImageFrameWorker.js',
+    [
+      [
+        'const shouldShift = imageFrame.pixelRepresentation !== undefined &&',
+        `if (options.reading) {
+        const { samples, lowest, highest } = read(imageFrame.pixelData, options.reading);
+        Object.assign(imageFrame, { pixelData: samples, lowest, highest });
+    }
+    const shouldShift = !options.reading && imageFrame.pixelRepresentation !== undefined &&`,
+      ],
+      [
+        'decodePromise = decodeHTJ2K(pixelData, opts);',
+        `decodePromise = decodeHTJ2K(pixelData, opts);
+            if (imageFrame.samplesPerPixel === 3 && areColoursApart(pixelData)) {
+                decodePromise = decodePromise.then((frame) => ({
+                    ...frame,
+                    planarConfiguration: 0,
+                    pixelData: coloursInOrder(frame.pixelData, frame.rows, frame.columns),
+                }));
+            }`,
+      ],
+      [
+        "import { expose } from 'comlink';",
+        `import { expose } from 'comlink';
+import { areColoursApart, coloursInOrder, read } from ${JSON.stringify(fileURLToPath(new URL('src/viewport/samples.ts', import.meta.url)))};`,
+      ],
+    ],
+  ],
+  [
+    '/codecs/jpeg.js',
+    [
+      ['(q + 2056 / component.bitConversion) >> 4', '(q + (Math.round(255 / component.bitConversion) + 1) * 8 + 8) >> 4'],
+      ['q <= -2056 / component.bitConversion', 'q < -(Math.round(255 / component.bitConversion) + 1) * 8'],
+      ['q >= 2024 / component.bitConversion', 'q >= (Math.round(255 / component.bitConversion) + 1) * 8 - 24'],
+    ],
+  ],
+];
+
+function loaderMended(): Plugin {
   return {
-    name: 'signed-samples',
+    name: 'loader-mended',
     transform(code, id) {
-      if (!id.endsWith('/decodeImageFrameWorker.js')) return undefined;
-      if (!code.includes(loop)) throw new Error('the image loader has changed: is signed-samples still needed?');
-      return { code: code.replace(loop, mended), map: null };
+      const [file, changes] = CHANGES.find(([file]) => id.endsWith(file)) ?? [];
+      if (!changes) return undefined;
+      const changed = changes.reduce((before, [from, to]) => {
+        if (!before.includes(from)) throw new Error(`${file} of the image loader has changed: is it still wrong?`);
+        return before.replace(from, () => to);
+      }, code);
+      return { code: changed, map: null };
     },
   };
 }
 
 export default defineConfig({
-  plugins: [preact({ devToolsEnabled: false, prefreshEnabled: false }), signedSamples(), brotliCopies()],
+  plugins: [preact({ devToolsEnabled: false, prefreshEnabled: false }), loaderMended(), brotliCopies()],
   resolve: {
     alias: {
       // vtk.js reaches these through its XML and archive readers, which a stack of frames never uses;
@@ -73,7 +117,7 @@ export default defineConfig({
       path: stub('empty.ts'),
     },
   },
-  worker: { format: 'es', plugins: () => [signedSamples()] },
+  worker: { format: 'es', plugins: () => [loaderMended()] },
   optimizeDeps: { exclude: ['@cornerstonejs/dicom-image-loader'] },
   build: {
     target: 'es2022',

@@ -2,10 +2,11 @@ import { describe, expect, test } from 'vitest';
 import type { JsonDataSet } from '../src/dicomweb/attributes';
 import { firstPart } from '../src/dicomweb/multipart';
 import { readInstance } from '../src/dicomweb/series';
-import { Unsupported, drawable } from '../src/viewport/drawable';
+import { drawable } from '../src/viewport/drawable';
 import { fullChrominance, repairOf, repaired, unpackedBits } from '../src/viewport/frame-bytes';
 import { acceptOf } from '../src/viewport/frame-requests';
 import { entries, expanded } from '../src/viewport/palette';
+import { Unsupported } from '../src/viewport/unsupported';
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 const ATTRIBUTES: JsonDataSet = {
@@ -66,6 +67,18 @@ describe('a frame that browsers decode wrong', () => {
   test('is decoded by the server if it can: RGB as JPEG, single bits as RLE', () => {
     expect(acceptOf(rgb)).toMatch(/transfer-syntax=1\.2\.840\.10008\.1\.2\.1, .*transfer-syntax=\*;q=0\.5$/);
     expect(acceptOf({ '00280100': { vr: 'US', Value: [1] } })).toBeDefined();
+  });
+
+  test('is decoded by the server if it can: negative values of 8 bits and fewer', () => {
+    const bits = (stored: number, sign: number) => ({
+      '00280100': { vr: 'US', Value: [16] },
+      '00280101': { vr: 'US', Value: [stored] },
+      '00280103': { vr: 'US', Value: [sign] },
+    });
+    expect(acceptOf(bits(8, 1))).toBeDefined();
+    expect(acceptOf(bits(6, 1))).toBeDefined();
+    expect(acceptOf(bits(9, 1))).toBeUndefined();
+    expect(acceptOf(bits(8, 0))).toBeUndefined();
   });
 
   test('is none when nothing was lossy, or the colours are others', () => {

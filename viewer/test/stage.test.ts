@@ -2,14 +2,16 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { JsonDataSet } from '../src/dicomweb/attributes';
 import { RequestFailure } from '../src/dicomweb/client';
 import { readInstance } from '../src/dicomweb/series';
-import { Unsupported } from '../src/viewport/drawable';
 import { stackOf, type Stack, type StackImage } from '../src/viewport/stack';
 import { createStage, type Stage } from '../src/viewport/stage';
+import { Unsupported } from '../src/viewport/unsupported';
 
 /** A screen whose images come when the test says so. */
 const screen = vi.hoisted(() => ({
   asked: [] as { image: { imageId: string }; isPrefetch: boolean; come: () => void; fail: (why: unknown) => void }[],
   shown: [] as string[],
+  fits: true,
+  isBroken: false,
 }));
 
 vi.mock('../src/viewport/engine', () => ({
@@ -17,9 +19,11 @@ vi.mock('../src/viewport/engine', () => ({
     load: (image: { imageId: string }, isPrefetch: boolean) =>
       new Promise<void>((come, fail) => screen.asked.push({ image, isPrefetch, come, fail })),
     show: async (images: { imageId: string }[], index: number) => {
+      if (screen.isBroken) await new Promise(() => undefined);
       screen.shown.push(images[index]?.imageId ?? '');
       return { window: { center: 40, width: 400 }, bytes: 1 };
     },
+    fits: () => screen.fits,
     apply: () => undefined,
     radius: () => 0,
     resize: () => undefined,
@@ -54,6 +58,8 @@ describe('the stage', () => {
     vi.stubGlobal('XMLHttpRequest', class {});
     screen.asked.length = 0;
     screen.shown.length = 0;
+    screen.fits = true;
+    screen.isBroken = false;
     stage = createStage();
     stage.attach({} as HTMLDivElement);
     await vi.dynamicImportSettled();
@@ -142,6 +148,30 @@ describe('the stage', () => {
     stage.open(series(1));
     await vi.advanceTimersByTimeAsync(121_000);
     expect(stage.problem.value).toBe('network');
+  });
+
+  test('brings the image again for a view that what is shown does not fit', async () => {
+    const stack = series(1);
+    stage.open(stack);
+    await see(stack, 0);
+    const { length } = screen.asked;
+    stage.change({ ...stage.view.value, zoom: 2 });
+    expect(screen.asked).toHaveLength(length);
+    screen.fits = false;
+    stage.change({ ...stage.view.value, window: { center: 1, width: 2 } });
+    expect(screen.asked).toHaveLength(length + 1);
+    expect(stage.seen.value?.quality).toBe('diagnostic');
+  });
+
+  test('gives an image up that is not drawn', async () => {
+    const stack = series(1);
+    screen.isBroken = true;
+    stage.open(stack);
+    stage.previewLoaded(stage.preview.value as StackImage);
+    asked(stack, 0).come();
+    await vi.advanceTimersByTimeAsync(31_000);
+    expect(stage.problem.value).toBe('decode');
+    expect(stage.preview.value).toBeUndefined();
   });
 
   test('says that a series holds no image', () => {

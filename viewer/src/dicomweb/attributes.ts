@@ -22,7 +22,8 @@ export interface JsonDataSet {
   [tag: string]: JsonAttribute;
 }
 
-export type Tag = (typeof TAG)[keyof typeof TAG];
+/** Those of overlays have sixteen groups of the same elements (PS3.5 §7.6). */
+export type Tag = (typeof TAG)[keyof typeof TAG] | `60${string}`;
 
 function first(dataSet: JsonDataSet, tag: Tag): JsonValue | undefined {
   return dataSet[tag]?.Value?.[0];

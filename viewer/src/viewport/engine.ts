@@ -16,12 +16,10 @@ import {
   type Types,
 } from '@cornerstonejs/core';
 import { init as startLoader } from '@cornerstonejs/dicom-image-loader';
-import { utilities as metadata } from '@cornerstonejs/metadata';
-import { text } from '../dicomweb/attributes';
-import * as TAG from '../dicomweb/tags';
 import type { Window } from '../dicomweb/series';
-import { drawable } from './drawable';
-import { expectFrame, frameRequests } from './frame-requests';
+import { frameRequests } from './frame-requests';
+import { describe, isReplaced, nameOf, startLoading } from './loading';
+import { hasCurve, isWhiteLowest, windowInsteadOf } from './reading';
 import type { StackImage } from './stack';
 import type { View } from './view';
 
@@ -41,6 +39,7 @@ export function startEngine(): RenderingEngine {
   if (engine) return engine;
   startCore();
   startLoader({ maxWebWorkers: Math.max(1, Math.min(4, (navigator.hardwareConcurrency || 2) - 1)), ...frameRequests });
+  startLoading();
   const { webgl, softwareRasterizer } = getRenderingCapabilities();
   isOnCpu = !webgl || softwareRasterizer;
   setUseCPURendering(isOnCpu);
@@ -64,10 +63,12 @@ export interface Shown {
 
 /** One viewport of the page. */
 export interface Screen {
-  /** Brings an image into the cache, decoded. */
-  load: (image: StackImage, isPrefetch: boolean) => Promise<Types.IImage>;
+  /** Brings an image into the cache, decoded, as a view of it needs it. */
+  load: (image: StackImage, isPrefetch: boolean, view: View) => Promise<Types.IImage>;
   /** Shows an image that is loaded; resolves when its pixels are on the screen. */
   show: (stack: StackImage[], index: number, view: View) => Promise<Shown>;
+  /** Whether a view can be applied to what is shown; otherwise it has to be loaded and shown again. */
+  fits: (view: View) => boolean;
   /** Applies a view to what is shown; the answer is the window that then holds. */
   apply: (view: View) => Window | undefined;
   /** How many images on each side of one may be held without pushing that one out. */
@@ -80,21 +81,6 @@ export interface Screen {
 }
 
 const VIEWPORT = 'stack';
-const described = new Map<string, Promise<void>>();
-
-/** Tells Cornerstone of an instance, once. */
-function describe(image: StackImage): Promise<void> {
-  const { sopInstanceUid } = image.instance;
-  const known = described.get(sopInstanceUid) ?? tell(image);
-  described.set(sopInstanceUid, known);
-  known.catch(() => described.delete(sopInstanceUid));
-  return known;
-}
-
-/** The metadata go in by the typed providers: the older ones lose patient and SUV. */
-async function tell({ instance, imageId }: StackImage): Promise<void> {
-  metadata.addDicomWebInstance(imageId, await drawable(instance));
-}
 
 export function openScreen(element: HTMLDivElement): Screen {
   const rendering = startEngine();
@@ -106,15 +92,25 @@ export function openScreen(element: HTMLDivElement): Screen {
   });
   const viewport = rendering.getViewport(VIEWPORT) as Types.IStackViewport;
   let stackShown: StackImage[] | undefined;
+  let imageShown: StackImage | undefined;
+  let isReplacedShown = false;
+  let isWindowedStack = false;
   let hadWindow = false;
   let isColor = false;
-  let isWhiteLowest = false;
+  let isInverse = false;
 
   function windowNow(): Window | undefined {
     const range = viewport.getProperties().voiRange;
     if (!range || isColor) return undefined;
+    if (imageShown && !isReplacedShown && hasCurve(imageShown.instance)) {
+      return windowInsteadOf(imageShown.instance.dataSet, imageShown.number);
+    }
     const { windowCenter, windowWidth } = utilities.windowLevel.toWindowLevel(range.lower, range.upper);
     return { center: windowCenter, width: windowWidth };
+  }
+
+  function fits(view: View): boolean {
+    return !imageShown || isReplaced(imageShown, view) === isReplacedShown;
   }
 
   function apply(view: View): Window | undefined {
@@ -124,7 +120,7 @@ export function openScreen(element: HTMLDivElement): Screen {
       : opened(viewport.getProperties().voiRange);
     hadWindow = range !== undefined;
     viewport.setProperties({
-      invert: view.isInverted !== isWhiteLowest,
+      invert: view.isInverted !== isInverse,
       ...(range && !isColor ? { voiRange: range } : {}),
     });
     place(viewport, view);
@@ -133,35 +129,39 @@ export function openScreen(element: HTMLDivElement): Screen {
   }
 
   return {
-    load: async (image, isPrefetch) => {
-      await describe(image);
-      expectFrame(image);
+    load: async (image, isPrefetch, view) => {
+      const name = nameOf(image, view);
+      await describe(name);
       const wanted: Parameters<typeof imageLoader.loadAndCacheImage>[1] & { useRGBA: boolean } = {
         requestType: isPrefetch ? Enums.RequestType.Prefetch : Enums.RequestType.Interaction,
         priority: isPrefetch ? 0 : -5,
-        additionalDetails: { imageId: image.imageId },
+        additionalDetails: { imageId: name },
         // As the stack viewport asks for it, so that the cache serves both.
         useRGBA: isOnCpu,
       };
-      return imageLoader.loadAndCacheImage(image.imageId, wanted);
+      return imageLoader.loadAndCacheImage(name, wanted);
     },
     show: async (stack, index, view) => {
-      if (stackShown === stack) {
+      const wanted = stack[index];
+      const isWindowed = stack.some((image) => isReplaced(image, view));
+      if (stackShown === stack && isWindowed === isWindowedStack) {
         await viewport.setImageIdIndex(index);
       } else {
-        await viewport.setStack(stack.map((image) => image.imageId), index);
-        stackShown = stack;
+        await viewport.setStack(stack.map((image) => nameOf(image, view)), index);
+        [stackShown, isWindowedStack] = [stack, isWindowed];
         hadWindow = false;
       }
+      [imageShown, isReplacedShown] = [wanted, wanted !== undefined && isReplaced(wanted, view)];
       const image = viewport.getCornerstoneImage();
       isColor = image.color;
       // The CPU renderer draws MONOCHROME1 as it draws MONOCHROME2 (PS3.3 §C.7.6.3.1.2); here both are told.
-      isWhiteLowest = photometric(stack[index]) === 'MONOCHROME1';
+      isInverse = wanted !== undefined && !isColor && isWhiteLowest(wanted.instance.dataSet);
       const rendered = onceRendered(element);
       const window = apply(view);
       await rendered;
       return { window, bytes: image.sizeInBytes };
     },
+    fits,
     apply,
     radius: (bytesPerImage) => Math.max(1, Math.floor((cacheBytes() * 0.4) / Math.max(1, bytesPerImage))),
     toPixel: ({ x, y }) => {
@@ -175,7 +175,7 @@ export function openScreen(element: HTMLDivElement): Screen {
     },
     resize: (view) => {
       rendering.resize(true, false);
-      if (stackShown) apply(view);
+      if (stackShown && fits(view)) apply(view);
     },
     close: () => rendering.disableElement(VIEWPORT),
   };
@@ -200,10 +200,6 @@ function place(viewport: Types.IStackViewport, { zoom, panX, panY }: View): void
 /** A window for an image of one value, which has none of its own; undefined for any other image. */
 function opened(range: Types.VOIRange | undefined): Types.VOIRange | undefined {
   return range && range.upper <= range.lower ? { lower: range.lower, upper: range.lower + 1 } : undefined;
-}
-
-function photometric(image: StackImage | undefined): string {
-  return image ? text(image.instance.dataSet, TAG.photometricInterpretation) : '';
 }
 
 function onceRendered(element: HTMLDivElement): Promise<void> {

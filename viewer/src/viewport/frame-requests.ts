@@ -3,6 +3,7 @@
 import { number, text, type JsonDataSet } from '../dicomweb/attributes';
 import * as TAG from '../dicomweb/tags';
 import { repairOf, repaired, type Repair } from './frame-bytes';
+import { storedBits } from './reading';
 import type { StackImage } from './stack';
 
 interface Expectation {
@@ -16,8 +17,8 @@ const repairs = new WeakMap<XMLHttpRequest, Repair>();
 const STORED = 'multipart/related; type=application/octet-stream; transfer-syntax=*';
 const NATIVE = 'multipart/related; type=application/octet-stream; transfer-syntax=1.2.840.10008.1.2.1';
 
-/** Notes what the frames of an image need; a usual image needs nothing. */
-export function expectFrame({ instance, imageId }: StackImage): void {
+/** Notes what the frames of an image need, under the name that Cornerstone knows it by; a usual image needs nothing. */
+export function expectFrame({ instance }: StackImage, imageId: string): void {
   const accept = acceptOf(instance.dataSet);
   const repair = repairOf(instance.dataSet);
   if (accept || repair) expected.set(imageId, { accept, repair });
@@ -25,12 +26,14 @@ export function expectFrame({ instance, imageId }: StackImage): void {
 
 /**
  * Frames that the server is to decode if it can, since the browser's decoders get them wrong: they take every colour
- * JPEG for YCbCr, where the data set may say RGB (PS3.5 §8.2.1), and run-length coded single bits for bytes. What was
- * never lossy is no such JPEG.
+ * JPEG for YCbCr, where the data set may say RGB (PS3.5 §8.2.1), and run-length coded single bits for bytes; and of
+ * JPEG 2000 and JPEG Lossless in 8 bits and fewer they cut negative values off. What was never lossy is no such JPEG.
  */
 export function acceptOf(dataSet: JsonDataSet): string | undefined {
   const isRgb = text(dataSet, TAG.photometricInterpretation) === 'RGB';
-  const isMisread = isRgb ? text(dataSet, TAG.lossyImageCompression) !== '00' : number(dataSet, TAG.bitsAllocated) === 1;
+  const isSingleBit = number(dataSet, TAG.bitsAllocated) === 1;
+  const { count, isSigned } = storedBits(dataSet);
+  const isMisread = isRgb ? text(dataSet, TAG.lossyImageCompression) !== '00' : isSingleBit || (isSigned && count <= 8);
   return isMisread ? `${NATIVE}, ${STORED};q=0.5` : undefined;
 }
 

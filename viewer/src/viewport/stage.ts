@@ -8,10 +8,10 @@
 import { batch, computed, signal, type ReadonlySignal, type Signal } from '@preact/signals';
 import { RequestFailure, failureKind, type FailureKind } from '../dicomweb/client';
 import type { Window } from '../dicomweb/series';
-import { Unsupported } from './drawable';
 import type { Place, Screen } from './engine';
 import { outward, prefetch, type Prefetch } from './prefetch';
 import { EMPTY_STACK, type Stack, type StackImage } from './stack';
+import { Unsupported } from './unsupported';
 import { INITIAL_VIEW, type View } from './view';
 
 export type Problem = 'decode' | 'unsupported' | 'engine' | FailureKind;
@@ -52,6 +52,8 @@ const PARALLEL = 4;
 const MOST_UNDER_WAY = 3;
 /** An image that takes longer is not coming. */
 const LOAD_LIMIT_MS = 120_000;
+/** One that is not drawn by then has broken the renderer, which says so to nobody. */
+const SHOW_LIMIT_MS = 30_000;
 
 class StackStage implements Stage {
   readonly stack = signal<Stack>(EMPTY_STACK);
@@ -159,6 +161,7 @@ class StackStage implements Stage {
   change = (view: View): void => {
     this.view.value = view;
     if (this.seen.value?.quality !== 'diagnostic' || !this.screen) return;
+    if (!this.screen.fits(view)) return this.launch();
     this.window.value = this.screen.apply(view);
     this.drawn.value += 1;
   };
@@ -191,7 +194,7 @@ class StackStage implements Stage {
   private async load(image: StackImage, screen: Screen): Promise<void> {
     this.underWay += 1;
     try {
-      await within(LOAD_LIMIT_MS, screen.load(image, false));
+      await within(LOAD_LIMIT_MS, screen.load(image, false, this.view.value), new RequestFailure('network', 0));
     } finally {
       this.underWay -= 1;
       if (this.isWaiting) {
@@ -208,7 +211,7 @@ class StackStage implements Stage {
     try {
       await this.load(image, screen);
       if (ticket !== this.latest) return;
-      const shown = await screen.show(images, index, this.view.value);
+      const shown = await within(SHOW_LIMIT_MS, screen.show(images, index, this.view.value), new Error('image is not drawn'));
       if (ticket !== this.latest) return;
       clearTimeout(this.previewTimer);
       batch(() => {
@@ -243,7 +246,7 @@ class StackStage implements Stage {
     this.running = prefetch(missing(this.loaded.value), PARALLEL, async (neighbour) => {
       const image = images[neighbour];
       if (!image) return;
-      await screen.load(image, true);
+      await screen.load(image, true, this.view.value);
       if (this.stack.value.images === images) this.markLoaded(neighbour);
     });
   }
@@ -265,10 +268,10 @@ export function createStage(): Stage {
   return new StackStage();
 }
 
-/** The outcome of a wait, or a failure once the time is over. */
-function within<T>(milliseconds: number, waited: Promise<T>): Promise<T> {
+/** The outcome of a wait, or that failure once the time is over. */
+function within<T>(milliseconds: number, waited: Promise<T>, failure: Error): Promise<T> {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new RequestFailure('network', 0)), milliseconds);
+    const timer = setTimeout(() => reject(failure), milliseconds);
     waited.then(resolve, reject).finally(() => clearTimeout(timer));
   });
 }

@@ -1,0 +1,2 @@
+/** An image that would be drawn wrong, and is told about instead. */
+export class Unsupported extends Error {}
