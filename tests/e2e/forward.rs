@@ -9,11 +9,13 @@ use tests::{
     Modality, Program, Web,
     archives::{Dcmqrscp, Orthanc},
     corpus::{NGUYEN, StudyOf, Synthetic, ct, report, uids, us_multiframe, write_all},
-    peers::pynetdicom,
+    peers::{pynetdicom, steps},
     program::{free_address, sum_of},
     receivers::hangs,
     wait::until,
 };
+
+use crate::steps::begun;
 
 /// Retries come after 2, 4, 8 and 16 seconds.
 const LIMIT: Duration = Duration::from_secs(90);
@@ -261,11 +263,13 @@ async fn a_peer_that_wants_to_know_is_told_what_is_available() -> Result<()> {
     let study = [ct(NGUYEN, 3), vec![report(NGUYEN)]].concat();
     let port = [ris.port().to_string()];
     let files = scene.files(&study)?;
+    let step = steps(program.dimse, &[begun("2.25.7401")]).await?;
+    assert_eq!(step[0]["status"], 0, "{step:?}");
     let (told, sent) =
         tokio::join!(pynetdicom(program.dimse, "notified", &port), send(&program, "CT1", &files));
     sent?;
     let told = told?;
-    assert_eq!(told["study"], "2.25.7001", "{told}");
+    assert_eq!((&told["study"], &told["steps"]), (&json!("2.25.7001"), &json!(["2.25.7401"])), "{told}");
     let instances = told["instances"].as_object().context("no instances")?;
     assert_eq!(instances.keys().cloned().collect::<BTreeSet<_>>(), uids(&study));
     assert!(instances.values().all(|one| *one == json!(["ONLINE", "FILMLESS"])), "{told}");

@@ -18,7 +18,7 @@ use tokio::process::Command;
 
 const LIMIT: Duration = Duration::from_secs(90);
 const KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-const STUDY: &str = "2.25.7001";
+pub(crate) const STUDY: &str = "2.25.7001";
 
 /// What of others computes.
 const SIGNATURE: &str = "import base64, hashlib, hmac, sys
@@ -26,7 +26,12 @@ key, text = base64.b64decode(sys.argv[1].removeprefix('whsec_')), sys.argv[2].en
 print('v1,' + base64.b64encode(hmac.new(key, text, hashlib.sha256).digest()).decode())";
 
 /// A server with a hook `RIS` at this address, and a rule that tells it.
-async fn start(folder: &TempDir, listener: &Listener, when: &str, options: &[&str]) -> Result<Program> {
+pub(crate) async fn start(
+    folder: &TempDir,
+    listener: &Listener,
+    when: &str,
+    options: &[&str],
+) -> Result<Program> {
     let (key, settings) = (folder.path().join("key"), folder.path().join("filmless.toml"));
     fs::write(&key, format!("{KEY}\n"))?;
     let text = format!(
@@ -40,7 +45,7 @@ async fn start(folder: &TempDir, listener: &Listener, when: &str, options: &[&st
     Program::start(&folder.path().join("data"), &options).await
 }
 
-async fn send(folder: &TempDir, program: &Program, slices: u16) -> Result<()> {
+pub(crate) async fn send(folder: &TempDir, program: &Program, slices: u16) -> Result<()> {
     let files = folder.path().join("files");
     fs::create_dir_all(&files)?;
     let files = write_all(&ct(NGUYEN, slices), &files)?;
@@ -49,7 +54,7 @@ async fn send(folder: &TempDir, program: &Program, slices: u16) -> Result<()> {
 }
 
 /// The kinds of evidence of the study, once there is this one.
-async fn evidence(web: &Web, kind: &str) -> Result<Vec<Value>> {
+pub(crate) async fn evidence(web: &Web, kind: &str) -> Result<Vec<Value>> {
     until("the evidence", LIMIT, async || {
         let rows = web.json(&format!("/api/v1/completions?study={STUDY}")).await.ok()?;
         let evidence = rows.first()?["evidence"].as_array()?.clone();

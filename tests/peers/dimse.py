@@ -24,7 +24,8 @@ Prints one JSON value:
                               what its reports were answered with
   report PORT                 the report that comes to PORT
   notified PORT               the instance availability notification that comes to PORT:
-                              {"study": …, "instances": {SOP Instance UID: [availability, retrieve AE title]}}
+                              {"study": …, "steps": [SOP Instance UID of performed procedure steps],
+                              "instances": {SOP Instance UID: [availability, retrieve AE title]}}
   echo-tls CA CERTIFICATE KEY VERSION CIPHER   {"status", "version", "cipher"} of an echo within TLS, or {"error"};
                               - for no certificate, VERSION as 1.3, an empty CIPHER for any
   storage-classes             [[UID, name], …]: the storage SOP classes of pydicom's dictionary
@@ -444,6 +445,7 @@ def notified(_host, _port, own_port):
         items = [item for series in told.ReferencedSeriesSequence for item in series.ReferencedSOPSequence]
         came.put({
             "study": told.StudyInstanceUID,
+            "steps": [item.ReferencedSOPInstanceUID for item in told.ReferencedPerformedProcedureStepSequence],
             "instances": {
                 item.ReferencedSOPInstanceUID: [item.InstanceAvailability, item.RetrieveAETitle] for item in items
             },

@@ -18,6 +18,7 @@ pub mod gate;
 pub mod modality;
 pub mod pacs;
 pub mod peers;
+pub mod pictures;
 pub mod program;
 pub mod receivers;
 pub mod tools;

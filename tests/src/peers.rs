@@ -56,6 +56,15 @@ pub async fn workitems(server: SocketAddr, listens_to: SocketAddr) -> Result<Val
     script("workitems.py", &urls, &[""; 0]).await
 }
 
+/// Tells of performed procedure steps, operation by operation: `peers/steps.py` says what each of them is, and what comes back.
+pub async fn steps(server: SocketAddr, operations: &[Value]) -> Result<Vec<Value>> {
+    let operations: Vec<String> = operations.iter().map(Value::to_string).collect();
+    let answers =
+        script("steps.py", &[server.ip().to_string(), server.port().to_string()], &operations).await?;
+    let answers = answers.as_array().context("steps.py prints a list")?;
+    Ok(answers.clone())
+}
+
 /// Writes the studies into a folder that OHIF is shown: `peers/ohif_study.py` says which. Gives their UIDs.
 pub async fn ohif_study(folder: &Path) -> Result<Value> {
     script("ohif_study.py", &[], &[folder]).await
