@@ -329,6 +329,9 @@ pub trait Index: fmt::Debug + Send + Sync + 'static {
 
     fn queue_depth(&self) -> BoxFuture<'_, Result<QueueDepth>>;
 
+    /// Whether a job waits to be run, now or later.
+    fn is_job_waiting(&self) -> BoxFuture<'_, Result<bool>>;
+
     // Acts and the audit.
 
     /// A number for an act, which no other act has.

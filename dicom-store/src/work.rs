@@ -111,4 +111,9 @@ impl Work {
     pub async fn queue_depth(&self) -> Result<QueueDepth> {
         self.index.queue_depth().await
     }
+
+    /// Whether a job waits to be run, now or later; unlike [`Work::queue_depth`] it counts none.
+    pub async fn is_job_waiting(&self) -> Result<bool> {
+        self.index.is_job_waiting().await
+    }
 }

@@ -152,8 +152,7 @@ impl Runner {
         if count > 0 || self.running.len() >= self.at_a_time {
             return Ok(LOOK_SOON);
         }
-        let waiting = self.work.queue_depth().await?.waiting;
-        Ok(if waiting > 0 { LOOK_SOON } else { LOOK_LATE })
+        Ok(if self.work.is_job_waiting().await? { LOOK_SOON } else { LOOK_LATE })
     }
 
     /// Starts what is due and of no lower priority, until so many run; gives how many were started.

@@ -407,6 +407,7 @@ pub async fn feeds_changes_in_order(index: &dyn Index) {
     // Another node that read the same page comes second.
     assert!(!index.advance("follower", start, end, &[job("a", "1")]).await.unwrap());
     assert_eq!(index.queue_depth().await.unwrap(), QueueDepth::default());
+    assert!(!index.is_job_waiting().await.unwrap());
     assert_eq!(index.cursor_of("follower").await.unwrap(), end);
     assert_eq!(index.cursor_of("another").await.unwrap(), Cursor::default());
 }
@@ -445,6 +446,7 @@ pub async fn hands_out_each_job_once(index: &dyn Index) {
         index.renew(lease.id, Duration::ZERO).await.unwrap();
     }
     assert_eq!(index.queue_depth().await.unwrap(), QueueDepth { waiting: 1, running: 0, parked: 0 });
+    assert!(index.is_job_waiting().await.unwrap(), "one that is due later waits too");
 }
 
 pub async fn keeps_one_waiting_job_for_a_key(index: &dyn Index) {

@@ -328,6 +328,10 @@ impl Index for PostgresIndex {
         self.pool.one(async |c| work::queue_depth(c).await).boxed()
     }
 
+    fn is_job_waiting(&self) -> BoxFuture<'_, Result<bool>> {
+        self.pool.one(async |c| work::is_job_waiting(c).await).boxed()
+    }
+
     fn follow(&self, changes: &Changes) {
         self.presence.follow(&self.pool, changes);
     }

@@ -399,6 +399,10 @@ impl Index for SqliteIndex {
         self.read(async |c| work::queue_depth(c).await).boxed()
     }
 
+    fn is_job_waiting(&self) -> BoxFuture<'_, Result<bool>> {
+        self.read(async |c| work::is_job_waiting(c).await).boxed()
+    }
+
     /// There is no other.
     fn follow(&self, _changes: &Changes) {}
 

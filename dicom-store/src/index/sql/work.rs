@@ -88,19 +88,46 @@ fn milliseconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX).min(i64::MAX / 2)
 }
 
+/// Whether a job waits to be run, now or later.
+pub(in crate::index) async fn is_job_waiting<C: Connection>(connection: &mut C) -> Result<bool> {
+    let sql = "SELECT 1 FROM jobs WHERE state = 0 LIMIT 1";
+    Ok(connection.fetch_optional(Statement::new(sql)).await?.is_some())
+}
+
+/// Each priority by itself: of those that are due later, of which there may be one for each series that has come, none is
+/// looked at.
 pub(in crate::index) async fn lease<C: Connection>(
     connection: &mut C,
     wanted: Wanted<'_>,
+    lease: Duration,
+) -> Result<Vec<Lease>> {
+    let mut leases = Vec::new();
+    for priority in Priority::ALL.into_iter().rev().filter(|priority| *priority >= wanted.least) {
+        let taken = u32::try_from(leases.len()).unwrap_or(u32::MAX);
+        let limit = wanted.limit.saturating_sub(taken);
+        if limit > 0 {
+            leases.extend(lease_of(connection, priority, wanted.kinds, limit, lease).await?);
+        }
+    }
+    Ok(leases)
+}
+
+async fn lease_of<C: Connection>(
+    connection: &mut C,
+    priority: Priority,
+    kinds: &[&str],
+    limit: u32,
     lease: Duration,
 ) -> Result<Vec<Lease>> {
     let now = C::DIALECT.clock();
     let mut update =
         Statement::new(format!("UPDATE jobs SET state = 1, attempt = attempt + 1, due = {now} + "));
     update.push_bind(milliseconds(lease));
-    update.push(" WHERE id IN (SELECT id FROM jobs WHERE state < 2 AND due <= ").push(now);
-    update.push(" AND priority >= ").push_bind(wanted.least.number());
-    update.push(" AND kind IN ").push_list(wanted.kinds.iter().copied());
-    update.push(" ORDER BY priority DESC, due LIMIT ").push_bind(wanted.limit);
+    update.push(" WHERE id IN (SELECT id FROM jobs WHERE state < 2 AND priority = ");
+    update.push_bind(priority.number());
+    update.push(" AND due <= ").push(now);
+    update.push(" AND kind IN ").push_list(kinds.iter().copied());
+    update.push(" ORDER BY due LIMIT ").push_bind(limit);
     if C::DIALECT == Dialect::Postgres {
         // What another node is taking at this moment is not waited for.
         update.push(" FOR UPDATE SKIP LOCKED");
