@@ -114,6 +114,8 @@ impl Writer {
                 None => memory.insert(at_once(Memory::load(connection))?),
             };
             let committed = at_once(commit::commit(connection, memory, group, marks))?;
+            // While the log syncs. What the commit has to write then is the page that marks it.
+            connection.write_pages()?;
             gate().map(|()| committed)
         })
     }

@@ -100,6 +100,11 @@ impl SqliteConnection {
         run().map(|_| ()).map_err(sql_error)
     }
 
+    /// Writes what the transaction has changed so far into SQLite's own log, where nobody sees it before the commit.
+    pub(super) fn write_pages(&self) -> Result<()> {
+        self.0.cache_flush().map_err(sql_error)
+    }
+
     pub(super) fn is_within_transaction(&self) -> bool {
         !self.0.is_autocommit()
     }
