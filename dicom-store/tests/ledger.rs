@@ -484,3 +484,35 @@ async fn an_index_made_anew_from_rewritten_packs_tells_the_same() {
     assert_eq!(house.texts(Level::Study, tags::STUDY_DESCRIPTION).await, ["first"]);
     assert_eq!(house.reindexed().await.texts(Level::Study, tags::STUDY_DESCRIPTION).await, ["first"]);
 }
+#[tokio::test]
+async fn a_study_is_called_what_the_first_of_its_instances_says_that_is_shown() {
+    let wrong = ct().patient_id("7").name("WRONG^NAME").with(tags::ACCESSION_NUMBER, VR::SH, "BAD");
+    // The other series of one study come between the instances of the first.
+    let right =
+        wrong.next_series(2).patient_id("8").name("RIGHT^NAME").with(tags::ACCESSION_NUMBER, VR::SH, "GOOD");
+    let late = wrong.next(3).name("LATE^NAME");
+    let mut house = House::with(&[&wrong, &right, &late]).await;
+    let note = key_object("113001", &[&wrong]);
+    let what = async |house: &House| {
+        let study = house.study(&wrong).await;
+        [tags::PATIENT_NAME, tags::PATIENT_ID, tags::ACCESSION_NUMBER].map(|tag| study.text(tag).unwrap())
+    };
+    let number = house.done(&delete(&of_instance(&wrong))).await;
+    for _ in 0..2 {
+        assert_eq!(what(&house).await, ["RIGHT^NAME", "8", "GOOD"]);
+        assert_eq!(house.texts(Level::Patient, tags::PATIENT_ID).await, ["8"]);
+        assert!(house.rows(Level::Study, &[(tags::PATIENT_NAME, VR::PN, "wrong")]).await.is_empty());
+        house = house.reindexed().await;
+    }
+    house.done(&format!(r#"{{"kind":"undo","number":{number}}}"#)).await;
+    for _ in 0..2 {
+        assert_eq!(what(&house).await, ["WRONG^NAME", "7", "BAD"]);
+        house = house.reindexed().await;
+    }
+    house.store(&note).await;
+    for _ in 0..2 {
+        assert_eq!(what(&house).await, ["RIGHT^NAME", "8", "GOOD"]);
+        house = house.reindexed().await;
+    }
+}
+

@@ -7,6 +7,7 @@ mod jobs;
 mod packs;
 mod people;
 mod register;
+mod said;
 mod search;
 mod texts;
 
@@ -33,6 +34,7 @@ pub use packs::{
 };
 pub use people::*;
 pub use register::*;
+pub use said::*;
 pub use search::*;
 pub use texts::*;
 
@@ -62,6 +64,9 @@ macro_rules! index_conformance {
             tells_nothing_of_whoever_was_destroyed, says_what_is_to_leave_the_packs, says_which_data_sets_aside_are_to_leave_the_packs, tells_of_acts,
             tells_each_study_with_the_person_that_it_came_with, finds_a_patient_by_each_name_and_tells_them_once,
             takes_names_that_differ_in_form_for_one_person, corrects_whatever_a_study_says_of_its_patient,
+            tells_a_study_by_the_first_instance_that_is_shown, tells_a_study_by_the_first_instance_that_is_whole, tells_a_study_that_came_after_its_acts_by_what_is_shown,
+            gives_a_study_to_the_patient_of_the_first_instance_that_is_shown, tells_no_study_of_a_patient_by_what_is_hidden_of_another,
+            puts_corrections_over_whatever_instance_speaks,
             counts_how_text_is_read, counts_text_as_it_is_hidden_and_shown,
             counts_the_text_of_whichever_data_set_is_shown, belongs_to_one_archive, registers_by_kind_and_name, registers_over_what_was_read_and_nothing_else,
             commits_what_the_gate_lets_through, finds_a_study_once_that_was_corrected_before_it_came);

@@ -16,6 +16,7 @@ pub(super) mod packs;
 pub(super) mod quarantine;
 pub(super) mod register;
 pub(super) mod rows;
+mod said;
 pub(super) mod search;
 pub(super) mod texts;
 pub(super) mod who;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::levels::{self, Study};
+use super::said::Anew;
 use super::{Connection, Statement, hidden, packs, quarantine, rows, signed, texts, who};
 use crate::change::{ChangeKind, Cursor};
 use crate::index::{Committed, InstanceState, Known, Mark, NewInstance, Outcome};
@@ -65,6 +66,8 @@ pub(super) struct Added {
     /// Instances by study, sender, and how their text is read.
     pub(super) texts: HashMap<(i64, i64, i64), texts::Added>,
     pub(super) changed: BTreeSet<StudyInstanceUid>,
+    /// What is told by what came now.
+    pub(super) anew: Anew,
 }
 
 impl Memory {
@@ -172,6 +175,7 @@ pub(in crate::index) async fn commit<C: Connection>(
         follow_acts(connection, memory, group).await?;
     }
     set_marks(connection, marks).await?;
+    tell_anew(connection, memory, &added.anew).await?;
     let outcomes = outcomes.into_iter().map(|settled| settled.outcome).collect();
     let (cursor, has_acts) = (Cursor(memory.counters.last_change), memory.has_acts());
     Ok(Committed { cursor, outcomes, has_acts })
@@ -181,6 +185,17 @@ pub(in crate::index) async fn commit<C: Connection>(
 async fn follow_acts<C: Connection>(
     connection: &mut C,
     memory: &mut Memory,
+/// Tells by what came what showed nothing before.
+async fn tell_anew<C: Connection>(connection: &mut C, memory: &mut Memory, anew: &Anew) -> Result<()> {
+    anew.tell(connection).await?;
+    if !anew.studies.is_empty() {
+        // When a study was, whose it is, and its words may be others now.
+        memory.studies.clear();
+        memory.counters.studies += 1;
+    }
+    Ok(())
+}
+
     group: &[NewInstance],
 ) -> Result<()> {
     let uids: Vec<&SopInstanceUid> = group.iter().map(|new| &new.sop_instance).collect();

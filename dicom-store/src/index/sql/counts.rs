@@ -1,26 +1,24 @@
 //! The counts of what is shown, made anew where it is not simply more.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
+use super::said::{self, Touched};
 use super::{Connection, Statement, texts, words};
 use crate::Result;
 
-/// The series of these instances.
-pub(super) async fn series_of<C: Connection>(connection: &mut C, instances: &[i64]) -> Result<BTreeSet<i64>> {
-    let mut select = Statement::new("SELECT DISTINCT series FROM instances WHERE id IN ");
-    select.push_list(instances.iter().copied());
-    connection.fetch(select).await?.iter().map(|row| row.int(0)).collect()
-}
-
-/// Counts anew what is shown of these series and of their studies, and finds these by the modalities that are left.
-pub(super) async fn recount<C: Connection>(connection: &mut C, series: &BTreeSet<i64>) -> Result<()> {
-    let mut studies = BTreeSet::new();
-    for id in series {
+/// Counts anew what is shown of these series and of their studies, finds these by the modalities that are left, and tells
+/// both by what is shown of them first.
+pub(super) async fn recount<C: Connection>(connection: &mut C, touched: &Touched) -> Result<()> {
+    let mut studies = BTreeMap::new();
+    for (id, place) in touched.iter() {
+        said::series(connection, id, place).await?;
         let sql = "UPDATE series SET instance_count = (SELECT count(*) FROM instances WHERE series = ? AND state = 0)
                    WHERE id = ? RETURNING study";
-        studies.insert(connection.fetch_one(Statement::new(sql).bind(*id).bind(*id)).await?.int(0)?);
+        let study = connection.fetch_one(Statement::new(sql).bind(id).bind(id)).await?.int(0)?;
+        let first = studies.entry(study).or_insert(place);
+        *first = place.min(*first);
     }
-    for id in studies {
+    for (id, place) in studies {
         let modalities = "SELECT DISTINCT modality FROM series WHERE study = ? AND instance_count > 0 AND modality <> '' ORDER BY modality";
         let modalities = joined(connection, modalities, id).await?;
         let sop_classes = "SELECT DISTINCT t.term FROM series e JOIN instances i ON i.series = e.id \
@@ -34,6 +32,7 @@ pub(super) async fn recount<C: Connection>(connection: &mut C, series: &BTreeSet
         let update = Statement::new(sql).bind(sop_classes).bind(id).bind(id).bind(id);
         connection.execute(update).await?;
         texts::recount(connection, id).await?;
+        said::study(connection, id, place).await?;
     }
     Ok(())
 }

@@ -1,9 +1,9 @@
 //! Rows that describe nothing any more go with the last instance that they described: who the patient was is as much
 //! a part of what was destroyed as the images.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use super::{Connection, Statement, who, words};
+use super::{Connection, Statement, said, who, words};
 use crate::Result;
 
 /// Removes the series of which no instance is left, the studies of which no series is, and their patients where they
@@ -16,14 +16,12 @@ pub(super) async fn remove<C: Connection>(connection: &mut C, series: &BTreeSet<
         let row = connection.fetch_optional(Statement::new(sql).bind(*id).bind(*id)).await?;
         studies.extend(row.map(|row| row.int(0)).transpose()?);
     }
-    let mut patients: BTreeMap<i64, i64> = BTreeMap::new();
+    let mut patients = BTreeSet::new();
     for study in studies {
-        for patient in remove_study(connection, study).await? {
-            patients.entry(patient).or_insert(study);
-        }
+        patients.extend(remove_study(connection, study).await?);
     }
-    for (patient, first) in patients {
-        remove_patient(connection, patient, first).await?;
+    for patient in patients {
+        leave_patient(connection, patient).await?;
     }
     Ok(())
 }
@@ -44,13 +42,11 @@ async fn remove_study<C: Connection>(connection: &mut C, id: i64) -> Result<Vec<
     came.iter().chain(&told).map(|row| row.int(0)).collect()
 }
 
-/// A patient without a study goes; of one whose studies all came as somebody else's, only what was decided is told. Where
-/// the first of these studies was the first that came of the patient, another one says now who the patient is.
-async fn remove_patient<C: Connection>(connection: &mut C, id: i64, first: i64) -> Result<()> {
-    let came = "SELECT s.id FROM studies s LEFT JOIN received_studies r ON r.study = s.id
-                WHERE coalesce(r.patient, s.patient) = ? ORDER BY s.id LIMIT 1";
-    if let Some(row) = connection.fetch_optional(Statement::new(came).bind(id)).await? {
-        return if first < row.int(0)? { who::tell_by_what_is_left(connection, id).await } else { Ok(()) };
+/// What becomes of a patient who has lost a study. One without a study goes; of one whose studies all came as somebody
+/// else's, only what was decided is told; of any other, what the studies say that are left.
+pub(super) async fn leave_patient<C: Connection>(connection: &mut C, id: i64) -> Result<()> {
+    if said::patient(connection, id).await? {
+        return Ok(());
     }
     let told = Statement::new("SELECT 1 FROM studies WHERE patient = ? LIMIT 1").bind(id);
     if connection.fetch_optional(told).await?.is_some() {

@@ -1,7 +1,6 @@
 //! Which instances are shown, and the counts that go with it.
 
-use std::collections::BTreeSet;
-
+use super::said::Touched;
 use super::{Connection, SqlValue, Statement, counts, rows, signed};
 use crate::Result;
 use crate::index::{Hidden, InstanceState};
@@ -44,11 +43,11 @@ pub(super) async fn forget<C: Connection>(connection: &mut C, number: u64) -> Re
 /// Shows and hides these as the last act that names each says; gives whether that changed anything. What is
 /// damaged stays so.
 pub(super) async fn settle<C: Connection>(connection: &mut C, uids: &[&SopInstanceUid]) -> Result<bool> {
-    let mut series = BTreeSet::new();
+    let mut touched = Touched::default();
     for some in uids.chunks(CHUNK) {
         let mut select = Statement::new(
-            "SELECT id, series, wanted FROM (
-                 SELECT i.id, i.series, i.state, coalesce((SELECT a.state FROM instance_acts a WHERE a.uid = i.uid
+            "SELECT id, series, wanted, received FROM (
+                 SELECT i.id, i.series, i.state, i.received, coalesce((SELECT a.state FROM instance_acts a WHERE a.uid = i.uid
                  ORDER BY a.act DESC LIMIT 1), 0) AS wanted FROM instances i WHERE i.uid IN ",
         );
         select.push_list(some.iter().map(|uid| uid.as_str()));
@@ -58,11 +57,11 @@ pub(super) async fn settle<C: Connection>(connection: &mut C, uids: &[&SopInstan
         for row in connection.fetch(select).await? {
             let update = Statement::new("UPDATE instances SET state = ? WHERE id = ?");
             connection.execute(update.bind(row.int(2)?).bind(row.int(0)?)).await?;
-            series.insert(row.int(1)?);
+            touched.add(row.int(1)?, (row.int(3)?, row.int(0)?));
         }
     }
-    counts::recount(connection, &series).await?;
-    Ok(!series.is_empty())
+    counts::recount(connection, &touched).await?;
+    Ok(!touched.is_empty())
 }
 
 async fn of<C: Connection>(connection: &mut C, resource: &Resource) -> Result<Statement> {

@@ -46,7 +46,7 @@ pub(super) async fn series<C: Connection>(
     added: &mut Added,
     new: &NewInstance,
 ) -> Result<Series> {
-    let mut study = study(connection, memory, new).await?;
+    let mut study = study(connection, memory, added, new).await?;
     let names_another = study.patient != *new.levels.patient.expose();
     if names_another && memory.strangers.insert((study.id, new.levels.patient.expose().clone())) {
         let what = format!("instance {} of study {}", new.sop_instance, new.study);
@@ -64,7 +64,10 @@ pub(super) async fn series<C: Connection>(
             let series = match connection.fetch_optional(select).await? {
                 Some(row) => {
                     // One that shows nothing does not count until it does again.
-                    counts.0 += i64::from(row.int(2)? == 0);
+                    if row.int(2)? == 0 {
+                        counts.0 += 1;
+                        added.anew.series.insert(row.int(0)?);
+                    }
                     Series { id: row.int(0)?, study: study.id, reference: reference(row.blob(1)?)? }
                 }
                 None => {
@@ -87,25 +90,38 @@ pub(super) async fn series<C: Connection>(
     Ok(series)
 }
 
-async fn study<C: Connection>(connection: &mut C, memory: &mut Memory, new: &NewInstance) -> Result<Study> {
+async fn study<C: Connection>(
+    connection: &mut C,
+    memory: &mut Memory,
+    added: &mut Added,
+    new: &NewInstance,
+) -> Result<Study> {
     if let Some(study) = memory.studies.get(&new.study) {
         return Ok(study.clone());
     }
-    let select = Statement::new("SELECT s.id, s.at, s.modalities, s.sop_classes, p.issuer, p.patient_id, s.words FROM studies s
+    let select = Statement::new("SELECT s.id, s.at, s.modalities, s.sop_classes, p.issuer, p.patient_id, s.words, s.instance_count FROM studies s
          LEFT JOIN received_studies r ON r.study = s.id JOIN patients p ON p.id = coalesce(r.patient, s.patient) WHERE s.uid = ?")
         .bind(new.study.as_str());
     let study = match connection.fetch_optional(select).await? {
-        Some(row) => Study {
-            id: row.int(0)?,
-            moment: row.int(1)?,
-            signature: words::signature_of_joined(row.text(6)?),
-            modalities: set(row.text(2)?),
-            sop_classes: set(row.text(3)?),
-            patient: PatientKey { issuer: row.text(4)?.to_owned(), id: row.text(5)?.to_owned() },
-        },
+        Some(row) => {
+            if row.int(7)? == 0 {
+                added.anew.studies.insert(row.int(0)?);
+            }
+            Study {
+                id: row.int(0)?,
+                moment: row.int(1)?,
+                signature: words::signature_of_joined(row.text(6)?),
+                modalities: set(row.text(2)?),
+                sop_classes: set(row.text(3)?),
+                patient: PatientKey { issuer: row.text(4)?.to_owned(), id: row.text(5)?.to_owned() },
+            }
+        }
         None => {
-            let patient = patient(connection, memory, new).await?;
+            let patient = patient(connection, memory, added, new).await?;
             let id = insert_study(connection, &patient, new).await?;
+            if patient.is_told_by_what_is_hidden {
+                added.anew.studies.insert(id);
+            }
             if let Some(difference) = patient.difference {
                 let outcome = format!(
                     "stored with what it says of its patient; studies of another {difference} came with the same identifier"
@@ -139,7 +155,12 @@ fn join(set: &BTreeSet<String>) -> String {
 }
 
 /// A patient is an identifier and its issuer; without an identifier, no two studies are of one patient.
-async fn patient<C: Connection>(connection: &mut C, memory: &Memory, new: &NewInstance) -> Result<Patient> {
+async fn patient<C: Connection>(
+    connection: &mut C,
+    memory: &Memory,
+    added: &Added,
+    new: &NewInstance,
+) -> Result<Patient> {
     let key = new.levels.patient.expose();
     let scope = if key.id.is_empty() { new.study.as_str() } else { "" };
     let attributes = new.levels.patient_attributes.expose().as_slice();
@@ -167,7 +188,7 @@ async fn patient<C: Connection>(connection: &mut C, memory: &Memory, new: &NewIn
     match known.blob(1)? {
         known if known == attributes || is_first => {
             let words = new.levels.patient_words.expose().clone();
-            Ok(Patient { id, words, person: None, difference: None })
+            Ok(Patient { id, words, person: None, difference: None, is_told_by_what_is_hidden: false })
         }
         known => {
             let read = |bytes| Attributes::read(Bytes::copy_from_slice(bytes), Encoding::ExplicitLittle);
@@ -175,9 +196,32 @@ async fn patient<C: Connection>(connection: &mut C, memory: &Memory, new: &NewIn
             let own = person::own(&known, &says);
             let words = words_of_name(&person::told(&known, &own));
             let person = (!own.is_empty()).then(|| own.write(Encoding::ExplicitLittle));
-            Ok(Patient { id, words, person, difference: person::difference(&known, &says) })
+            let difference = person::difference(&known, &says);
+            let is_told_by_what_is_hidden = !is_told_by_what_is_shown(connection, added, id).await?;
+            Ok(Patient { id, words, person, difference, is_told_by_what_is_hidden })
         }
     }
+}
+
+/// Whether a patient is told by what is shown: anything that came as theirs before, or with the same group.
+async fn is_told_by_what_is_shown<C: Connection>(
+    connection: &mut C,
+    added: &Added,
+    patient: i64,
+) -> Result<bool> {
+    let sql = "SELECT 1 FROM studies s WHERE s.patient = ? AND s.instance_count > 0 AND NOT EXISTS
+               (SELECT 1 FROM received_studies r WHERE r.study = s.id AND r.patient <> s.patient) LIMIT 1";
+    if connection.fetch_optional(Statement::new(sql).bind(patient)).await?.is_some() {
+        return Ok(true);
+    }
+    for row in
+        connection.fetch(Statement::new("SELECT id FROM studies WHERE patient = ?").bind(patient)).await?
+    {
+        if added.studies.contains_key(&row.int(0)?) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// A patient's row, and what a new study says of them.
@@ -189,6 +233,8 @@ struct Patient {
     person: Option<Vec<u8>>,
     /// What makes it likely that it is another person.
     difference: Option<&'static str>,
+    /// The row has what instances said that are hidden.
+    is_told_by_what_is_hidden: bool,
 }
 
 async fn insert_study<C: Connection>(

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::said::{self, Touched};
 use super::{Connection, SqlRow, Statement, counts, emptied, rows, signed};
 use crate::index::{EntryRow, Known, NewInstance, PackEntry, PackRow, Replacement, Stage};
 use crate::model::{Location, PackId, SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
@@ -209,13 +210,13 @@ async fn drop_rows<C: Connection>(connection: &mut C, dropped: &[EntryRow]) -> R
     let mut emptied = BTreeSet::new();
     for (table, is_instance) in [("instances", true), ("conflicts", false)] {
         for some in split(is_instance).collect::<Vec<i64>>().chunks(NAMED) {
-            let series =
-                if is_instance { counts::series_of(connection, some).await? } else { BTreeSet::new() };
+            let touched =
+                if is_instance { said::touched(connection, some).await? } else { Touched::default() };
             let mut delete = Statement::new(format!("DELETE FROM {table} WHERE id IN "));
             delete.push_list(some.iter().copied());
             connection.execute(delete).await?;
-            counts::recount(connection, &series).await?;
-            emptied.extend(series);
+            counts::recount(connection, &touched).await?;
+            emptied.extend(touched.series());
         }
     }
     emptied::remove(connection, &emptied).await
@@ -241,11 +242,11 @@ pub(in crate::index) async fn damaged<C: Connection>(connection: &mut C, damaged
         EntryRow::Conflict(_) => None,
     });
     for some in instances.collect::<Vec<i64>>().chunks(NAMED) {
+        let touched = said::touched(connection, some).await?;
         let mut update = Statement::new("UPDATE instances SET state = ");
         update.push_bind(rows::DAMAGED).push(" WHERE id IN ").push_list(some.iter().copied());
         connection.execute(update).await?;
-        let series = counts::series_of(connection, some).await?;
-        counts::recount(connection, &series).await?;
+        counts::recount(connection, &touched).await?;
     }
     Ok(())
 }
@@ -271,6 +272,6 @@ pub(super) async fn heal<C: Connection>(
     let old = damaged.instance.location;
     let dead = Statement::new("UPDATE packs SET dead = dead + ? WHERE id = ?");
     connection.execute(dead.bind(signed(padded(old.length))?).bind(signed(old.pack.0)?)).await?;
-    let series = counts::series_of(connection, &[id]).await?;
-    counts::recount(connection, &series).await
+    let touched = said::touched(connection, &[id]).await?;
+    counts::recount(connection, &touched).await
 }

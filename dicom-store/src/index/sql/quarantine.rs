@@ -1,9 +1,8 @@
 //! Data sets that came under a UID that was taken, and which of them is shown.
 
-use std::collections::BTreeSet;
-
 use super::ledger::{in_force, subject_of_instance};
 use super::levels::reference;
+use super::said::Touched;
 use super::{Connection, SqlRow, SqlValue, Statement, counts};
 use crate::hex::hex;
 use crate::index::KeptAside;
@@ -72,7 +71,7 @@ async fn exchange<C: Connection>(
     let update = Statement::new("UPDATE conflicts SET state = ? WHERE id = ?").bind(state);
     connection.execute(update.bind(wanted.int(HEADER + 1)?)).await?;
     put(connection, "instances", wanted, back, shown.int(HEADER + 1)?).await?;
-    counts::recount(connection, &BTreeSet::from([series])).await
+    counts::recount(connection, &Touched::all_of([series])).await
 }
 
 async fn put<C: Connection>(

@@ -10,18 +10,18 @@ use bytes::Bytes;
 use dicom::dictionary_std::tags;
 
 use super::ledger::{in_force, is_any, subject_of_patient, subject_of_study};
-use super::{Connection, SqlRow, Statement, levels, words};
+use super::{Connection, SqlRow, Statement, words};
 use crate::index::level_rows::words_of_name;
 use crate::index::{LevelRows, NewInstance, person};
 use crate::ledger::{Act, Entry};
 use crate::model::correction::Step;
-use crate::model::{Attributes, Correction, Encoding, Header, PatientKey, StudyInstanceUid, VR};
+use crate::model::{Attributes, Correction, Encoding, PatientKey, StudyInstanceUid, VR};
 use crate::{Error, Result};
 
 /// Merges that are followed from one patient to the next.
 const MAX_MERGES: usize = 32;
 
-fn read(bytes: &[u8]) -> Result<Attributes> {
+pub(super) fn read(bytes: &[u8]) -> Result<Attributes> {
     Attributes::read(Bytes::copy_from_slice(bytes), Encoding::ExplicitLittle)
         .map_err(|cause| Error::corrupt("attributes in the index cannot be read").with_source(cause))
 }
@@ -47,7 +47,7 @@ pub(in crate::index) async fn patient<C: Connection>(
 }
 
 /// The row of a patient; one of whom nothing was received is made of the identifier.
-async fn row_of<C: Connection>(connection: &mut C, key: &PatientKey) -> Result<(i64, Attributes)> {
+pub(super) async fn row_of<C: Connection>(connection: &mut C, key: &PatientKey) -> Result<(i64, Attributes)> {
     if let Some(found) = find(connection, key).await? {
         return Ok(found);
     }
@@ -62,7 +62,7 @@ async fn row_of<C: Connection>(connection: &mut C, key: &PatientKey) -> Result<(
 }
 
 /// A patient of whom nothing else is known.
-fn of_identifier(key: &PatientKey) -> Attributes {
+pub(super) fn of_identifier(key: &PatientKey) -> Attributes {
     let mut attributes = Attributes::new();
     attributes.put_text(tags::PATIENT_ID, VR::LO, &key.id);
     if !key.issuer.is_empty() {
@@ -82,44 +82,27 @@ pub(super) async fn forget_what_came<C: Connection>(connection: &mut C, id: i64)
     settle_patient(connection, &key).await
 }
 
-/// Who a patient is, by the studies that are left of those that came, in their order: as if the others had never been.
-pub(super) async fn tell_by_what_is_left<C: Connection>(connection: &mut C, id: i64) -> Result<()> {
-    let sql = "SELECT s.id FROM studies s LEFT JOIN received_studies r ON r.study = s.id
-               WHERE coalesce(r.patient, s.patient) = ? ORDER BY s.id";
-    let mut known: Option<Attributes> = None;
-    for row in connection.fetch(Statement::new(sql).bind(id)).await? {
-        let study = row.int(0)?;
-        let Some(says) = said_first(connection, study).await? else { continue };
-        let person = known.as_ref().and_then(|known| kept(&person::own(known, &says)));
-        for (table, key) in [("received_studies", "study"), ("studies", "id")] {
-            let update = Statement::new(format!("UPDATE {table} SET person = ? WHERE {key} = ?"));
-            if connection.execute(update.bind(person.clone()).bind(study)).await? > 0 {
-                break;
-            }
-        }
-        known.get_or_insert(says);
-    }
-    let Some(known) = known else { return Ok(()) };
-    let bytes = known.write(Encoding::ExplicitLittle);
-    let sql = "UPDATE received_patients SET attributes = ? WHERE patient = ?";
-    if connection.execute(Statement::new(sql).bind(bytes.as_slice()).bind(id)).await? == 0 {
-        let update = Statement::new("UPDATE patients SET attributes = ? WHERE id = ?");
-        connection.execute(update.bind(bytes).bind(id)).await?;
-    }
+/// A patient as the instance tells them that speaks for them; what was corrected goes over it.
+pub(super) async fn settle_received<C: Connection>(
+    connection: &mut C,
+    id: i64,
+    says: &Attributes,
+) -> Result<()> {
     let key = key_of(connection, id).await?;
+    let bytes = says.write(Encoding::ExplicitLittle);
+    let sql = "UPDATE received_patients SET attributes = ?, is_received = 1 WHERE patient = ?";
+    let update = Statement::new(sql).bind(bytes.as_slice()).bind(id);
+    if connection.execute(update).await? == 0 {
+        let sql = "UPDATE patients SET name = ?, attributes = ? WHERE id = ?";
+        let name = LevelRows::of(says).patient_name;
+        let update = Statement::new(sql).bind(name.expose().as_str()).bind(bytes).bind(id);
+        connection.execute(update).await?;
+    }
+    // Nothing can be said of somebody who has no identifier.
+    if key.id.is_empty() {
+        return settle_studies_of(connection, &[id]).await;
+    }
     settle_patient(connection, &key).await
-}
-
-/// What the first instance that came of a study says of the patient.
-async fn said_first<C: Connection>(connection: &mut C, study: i64) -> Result<Option<Attributes>> {
-    let sql = "SELECT i.header, e.reference FROM instances i JOIN series e ON e.id = i.series
-               WHERE e.study = ? ORDER BY i.id LIMIT 1";
-    let row = connection.fetch_optional(Statement::new(sql).bind(study)).await?;
-    let of = |row: SqlRow| {
-        let header = Header::from_bytes(row.blob(0)?, &levels::reference(row.blob(1)?)?)?;
-        read(LevelRows::of(&header.received()?).patient_attributes.expose())
-    };
-    row.map(of).transpose()
 }
 
 async fn key_of<C: Connection>(connection: &mut C, id: i64) -> Result<PatientKey> {
@@ -237,17 +220,17 @@ pub(super) async fn settle_study_of<C: Connection>(
 }
 
 /// A study as it was received.
-struct Received {
-    uid: StudyInstanceUid,
-    patient: i64,
-    key: PatientKey,
+pub(super) struct Received {
+    pub(super) uid: StudyInstanceUid,
+    pub(super) patient: i64,
+    pub(super) key: PatientKey,
     attributes: Attributes,
     /// What it says of its patient, where that is not in the patient's row.
-    person: Attributes,
+    pub(super) person: Attributes,
 }
 
 impl Received {
-    async fn read<C: Connection>(connection: &mut C, study: i64) -> Result<Self> {
+    pub(super) async fn read<C: Connection>(connection: &mut C, study: i64) -> Result<Self> {
         let sql = "SELECT s.uid, p.id, p.issuer, p.patient_id, coalesce(r.attributes, s.attributes),
                    CASE WHEN r.study IS NULL THEN s.person ELSE r.person END FROM studies s
                    LEFT JOIN received_studies r ON r.study = s.id JOIN patients p ON p.id = coalesce(r.patient, s.patient)
@@ -264,7 +247,7 @@ impl Received {
 }
 
 /// Works out whose a study is, what its row says, and what goes over its data sets.
-async fn settle_study<C: Connection>(connection: &mut C, study: i64) -> Result<()> {
+pub(super) async fn settle_study<C: Connection>(connection: &mut C, study: i64) -> Result<()> {
     let received = Received::read(connection, study).await?;
     let acts = in_force(connection, &subject_of_study(&received.uid)).await?;
     let moved = acts.iter().rev().find_map(|entry| match &entry.act {
@@ -344,7 +327,7 @@ impl Told {
 }
 
 /// As a row has it.
-fn kept(person: &Attributes) -> Option<Vec<u8>> {
+pub(super) fn kept(person: &Attributes) -> Option<Vec<u8>> {
     let has_any = person.iter().any(|element| element.tag != tags::SPECIFIC_CHARACTER_SET);
     has_any.then(|| person.write(Encoding::ExplicitLittle))
 }
