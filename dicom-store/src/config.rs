@@ -50,7 +50,8 @@ pub struct Config {
     /// An instance above this is refused. Default 65536 (64 GiB); 0 sets no limit.
     pub max_instance_mib: u64,
     /// Free space that is never used for images, so that a full disk stops the sender and not the
-    /// server. Default 512.
+    /// server: what is done to the archive beyond storing, and the copy of a pack without what was deleted, may use it.
+    /// Should be twice `pack-size-mib` or more. Default 512.
     pub reserve_mib: u64,
     /// Headers that one search looks at, for attributes that the index does not keep at the level, and rows that do not
     /// match, where no index leads to those that do; a search that would need more ends there and says so. Default

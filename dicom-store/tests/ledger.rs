@@ -403,6 +403,28 @@ async fn who_may_not_is_refused_and_that_is_written_down() {
 }
 
 #[tokio::test]
+async fn a_disk_that_is_full_for_images_takes_what_frees_it() {
+    let (first, second) = (ct(), ct().patient_id("7"));
+    let House { archive, folder, .. } = House::with(&[&first, &second]).await;
+    archive.close().await;
+    let full = Config { reserve_mib: 1 << 40, ..config(&folder) };
+    let archive = Archive::open(&full).await.unwrap();
+    let house = House { session: system(&archive), archive, folder };
+    assert_eq!(store(&house.session, &ct()).await.unwrap_err().kind, ErrorKind::Exhausted);
+    let number = house.done(&delete(&of(&first))).await;
+    house.done(&format!(r#"{{"kind":"undo","number":{number}}}"#)).await;
+    house.done(r#"{"kind":"correct-patient","patient":{"id":"7"},"values":{"PatientName":"LE^C"}}"#).await;
+    house.done(&format!(r#"{{"kind":"destroy","of":{}}}"#, of(&first))).await;
+    for pack in std::fs::read_dir(house.folder.path().join("objects/packs")).unwrap() {
+        let (bytes, data) = (std::fs::read(pack.unwrap().path()).unwrap(), first.data_set());
+        assert!(!bytes.windows(data.len()).any(|window| window == data));
+    }
+    assert_eq!(store(&house.session, &ct()).await.unwrap_err().kind, ErrorKind::Exhausted, "and no images");
+    let house = house.reindexed().await;
+    assert_eq!(house.texts(Level::Study, tags::PATIENT_NAME).await, ["LE^C"]);
+}
+
+#[tokio::test]
 async fn a_destruction_needs_a_reason_and_is_for_good() {
     let sample = ct();
     let house = House::with(&[&sample]).await;
@@ -470,21 +492,6 @@ async fn a_study_stays_whose_it_was_first_and_the_audit_says_that_an_instance_di
 }
 
 #[tokio::test]
-async fn an_index_made_anew_from_rewritten_packs_tells_the_same() {
-    let house = House::new().await;
-    let (other, first) = (ct(), ct().with(tags::STUDY_DESCRIPTION, VR::LO, "first"));
-    let first = first.with(tags::SERIES_INSTANCE_UID, VR::UI, "1.2.999.2");
-    // Of the same study; its series would be the first by its UID.
-    let second = first.next(2).with(tags::SERIES_INSTANCE_UID, VR::UI, "1.2.999.1");
-    let second = second.with(tags::STUDY_DESCRIPTION, VR::LO, "second");
-    for sample in [&other, &first, &second] {
-        house.store(sample).await;
-    }
-    house.archive.upkeep().destroy(&[other.sop_instance()]).await.unwrap();
-    assert_eq!(house.texts(Level::Study, tags::STUDY_DESCRIPTION).await, ["first"]);
-    assert_eq!(house.reindexed().await.texts(Level::Study, tags::STUDY_DESCRIPTION).await, ["first"]);
-}
-#[tokio::test]
 async fn a_study_is_called_what_the_first_of_its_instances_says_that_is_shown() {
     let wrong = ct().patient_id("7").name("WRONG^NAME").with(tags::ACCESSION_NUMBER, VR::SH, "BAD");
     // The other series of one study come between the instances of the first.
@@ -516,3 +523,18 @@ async fn a_study_is_called_what_the_first_of_its_instances_says_that_is_shown() 
     }
 }
 
+#[tokio::test]
+async fn an_index_made_anew_from_rewritten_packs_tells_the_same() {
+    let house = House::new().await;
+    let (other, first) = (ct(), ct().with(tags::STUDY_DESCRIPTION, VR::LO, "first"));
+    let first = first.with(tags::SERIES_INSTANCE_UID, VR::UI, "1.2.999.2");
+    // Of the same study; its series would be the first by its UID.
+    let second = first.next(2).with(tags::SERIES_INSTANCE_UID, VR::UI, "1.2.999.1");
+    let second = second.with(tags::STUDY_DESCRIPTION, VR::LO, "second");
+    for sample in [&other, &first, &second] {
+        house.store(sample).await;
+    }
+    house.archive.upkeep().destroy(&[other.sop_instance()]).await.unwrap();
+    assert_eq!(house.texts(Level::Study, tags::STUDY_DESCRIPTION).await, ["first"]);
+    assert_eq!(house.reindexed().await.texts(Level::Study, tags::STUDY_DESCRIPTION).await, ["first"]);
+}

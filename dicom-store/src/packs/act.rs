@@ -20,14 +20,9 @@ pub(crate) struct ActAppend {
 }
 
 /// Writes and syncs it; gives the place behind it.
-pub(super) fn append(
-    packs: &Packs,
-    open: &mut Option<PackFile>,
-    entry: &ledger::Entry,
-    reserve: u64,
-) -> Result<Mark> {
+pub(super) fn append(packs: &Packs, open: &mut Option<PackFile>, entry: &ledger::Entry) -> Result<Mark> {
     let pack = opened(packs, open)?;
-    pack.append(&slices(entry)?, reserve)?;
+    pack.append(&slices(entry)?)?;
     Ok(Mark { pack: pack.id, offset: pack.end })
 }
 

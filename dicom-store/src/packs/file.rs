@@ -33,20 +33,24 @@ impl PackFile {
         Self { id, disk, file, end, allocated: end, is_doubtful: false }
     }
 
-    /// Appends the slices and makes them durable with one sync. On failure the pack ends where it
-    /// ended before.
-    pub(crate) fn append(&mut self, slices: &[Bytes], reserve: u64) -> io::Result<()> {
-        let end = self.write(slices, reserve)?;
+    /// Appends a record of the archive's own and makes it durable with one sync. On failure the pack ends where it
+    /// ended before. The reserve of the disk is there for this: what frees a disk that is full begins with it. So nothing
+    /// is allocated ahead, which images would fill.
+    pub(crate) fn append(&mut self, slices: &[Bytes]) -> io::Result<()> {
+        let end = self.put(slices)?;
         self.sync_to(end)
     }
 
     /// Writes the slices behind the end, where they stay once [`PackFile::sync_to`] has succeeded for the end that
     /// is given. On failure the pack ends where it ended before.
     pub(crate) fn write(&mut self, slices: &[Bytes], reserve: u64) -> io::Result<u64> {
-        let length: u64 = slices.iter().map(|slice| slice.len() as u64).sum();
-        self.make_room(length, reserve)?;
+        self.make_room(length(slices), reserve)?;
+        self.put(slices)
+    }
+
+    fn put(&mut self, slices: &[Bytes]) -> io::Result<u64> {
         self.disk.write(&self.file, self.end, slices).inspect_err(|_| self.cut())?;
-        Ok(self.end + length)
+        Ok(self.end + length(slices))
     }
 
     /// Makes durable what was written; the pack ends there from now on. On failure it is cut: the system's cache would
@@ -97,6 +101,10 @@ impl PackFile {
         self.disk.set_length(&self.file, self.end + 2 * BLOCK)?;
         self.disk.sync(&self.file)
     }
+}
+
+fn length(slices: &[Bytes]) -> u64 {
+    slices.iter().map(|slice| slice.len() as u64).sum()
 }
 
 fn is_left_to_the_write(error: &io::Error) -> bool {
@@ -196,7 +204,7 @@ mod tests {
         };
         let disk = Disk::watched_by(Arc::new(refuses));
         let mut pack = PackFile::new(disk.clone(), PackId(1), disk.create(&path).unwrap(), 0);
-        assert!(pack.append(&[Bytes::from_static(&[1; 1024])], 0).is_err());
+        assert!(pack.append(&[Bytes::from_static(&[1; 1024])]).is_err());
         assert!(pack.is_doubtful && pack.end == 0);
         assert_eq!(std::fs::metadata(path).unwrap().len(), 0);
     }

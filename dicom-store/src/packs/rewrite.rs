@@ -164,7 +164,9 @@ async fn put_in_place(
     let mut replacement = Replacement { inputs: inputs.to_vec(), output: None, moves: Vec::new(), dropped };
     let Some(output) = output else { return index.replace_packs(&replacement).await };
     index.begin_pack(output).await?;
-    let written = write(packs, output, &locals, &pieces).await?;
+    // What is dropped frees a disk that is full, and the reserve is there for that; what is gathered can wait.
+    let reserve = if replacement.dropped.is_empty() { packs.reserve() } else { 0 };
+    let written = write(packs, output, &locals, &pieces, reserve).await?;
     let mut damaged = Vec::new();
     let mut place = 0;
     for piece in &pieces {
@@ -196,11 +198,16 @@ async fn was_damaged_before(locals: &[LocalPack], piece: &Piece, entry: &PackEnt
     Ok(())
 }
 
-/// Writes the output as a file of this machine, synced.
-async fn write(packs: &Packs, output: PackId, locals: &[LocalPack], pieces: &[Piece]) -> Result<Arc<File>> {
+/// Writes the output as a file of this machine, synced, and leaves the reserve of its disk.
+async fn write(
+    packs: &Packs,
+    output: PackId,
+    locals: &[LocalPack],
+    pieces: &[Piece],
+    reserve: u64,
+) -> Result<Arc<File>> {
     let path = packs.arriving_file(output);
     let length: u64 = pieces.iter().map(|piece| piece.length).sum();
-    let reserve = packs.reserve();
     let plan: Option<Vec<(Arc<File>, u64, u64)>> = pieces
         .iter()
         .map(|piece| locals.get(piece.input).map(|local| (local.file.clone(), piece.at, piece.length)))

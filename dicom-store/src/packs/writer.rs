@@ -307,7 +307,7 @@ impl Writer {
 
     fn write_act(&mut self, act: Box<ActAppend>) {
         self.last_write = Instant::now();
-        match act::append(&self.packs, &mut self.open, &act.entry, self.limits.reserve) {
+        match act::append(&self.packs, &mut self.open, &act.entry) {
             Ok(mark) => send(&self.durable, Durable::Act(act, mark)),
             Err(cause) => {
                 warn!(error = %cause.chain(), act = act.entry.number, "log: an act was not written");
