@@ -9,6 +9,8 @@ use crate::objects::blocking;
 use crate::packs::file::check_reserve;
 use crate::{Error, ErrorKind, Result};
 
+/// There has to be room for as much beside the reserve: an image, where nothing is kept free.
+const ROOM: u64 = 1 << 20;
 /// What has not said by then that it is well is not.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -43,7 +45,7 @@ impl Archive {
 
     async fn disk_is_well(&self) -> Result<()> {
         let (folder, reserve) = (self.inner.packs.folder().to_owned(), self.inner.packs.reserve());
-        blocking(move || check_reserve(&File::open(folder)?, 0, reserve)).await
+        blocking(move || check_reserve(&File::open(folder)?, ROOM, reserve)).await
     }
 }
 

@@ -116,16 +116,19 @@ fn is_left_to_the_write(error: &io::Error) -> bool {
 /// `StorageFull` when less than the reserve would be left.
 pub(crate) fn check_reserve(file: &File, length: u64, reserve: u64) -> io::Result<()> {
     let stat = fstatvfs(file)?;
-    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-    if free < reserve.saturating_add(length) {
-        let what = format!(
-            "disk has {} MiB left, {} MiB are kept free (store.reserve-mib)",
-            free >> 20,
-            reserve >> 20
-        );
-        return Err(io::Error::new(io::ErrorKind::StorageFull, what));
+    has_room(stat.f_bavail.saturating_mul(stat.f_frsize), length, reserve)
+}
+
+fn has_room(free: u64, length: u64, reserve: u64) -> io::Result<()> {
+    if free >= reserve.saturating_add(length) {
+        return Ok(());
     }
-    Ok(())
+    let what = if reserve == 0 {
+        format!("disk has {} KiB left, and no room for {} KiB", free >> 10, length.div_ceil(1024))
+    } else {
+        format!("disk has {} MiB left, {} MiB are kept free (store.reserve-mib)", free >> 20, reserve >> 20)
+    };
+    Err(io::Error::new(io::ErrorKind::StorageFull, what))
 }
 
 /// A part of a file as a source to scan, read through a window.
@@ -207,5 +210,16 @@ mod tests {
         assert!(pack.append(&[Bytes::from_static(&[1; 1024])]).is_err());
         assert!(pack.is_doubtful && pack.end == 0);
         assert_eq!(std::fs::metadata(path).unwrap().len(), 0);
+    }
+
+    #[test]
+    fn a_disk_has_room_beside_its_reserve_and_without_one_for_what_comes() {
+        let refused = |free, length, reserve| has_room(free, length, reserve).unwrap_err().to_string();
+        assert!(has_room(10 << 20, 1 << 20, 9 << 20).is_ok() && has_room(1 << 20, 1 << 20, 0).is_ok());
+        assert_eq!(
+            refused(10 << 20, 1, 10 << 20),
+            "disk has 10 MiB left, 10 MiB are kept free (store.reserve-mib)"
+        );
+        assert_eq!(refused(5 << 10, 1 << 20, 0), "disk has 5 KiB left, and no room for 1024 KiB");
     }
 }
