@@ -86,6 +86,7 @@ impl Archive {
     /// `Invalid` for a setting that cannot be, `Conflict` when the folder is in use by another
     /// server, `Unavailable` when something cannot be opened.
     pub async fn open(config: &Config) -> Result<Self> {
+        config.check()?;
         let locks = locks(config)?;
         Self::open_locked(config, locks, Disk::default()).await
     }
@@ -105,6 +106,7 @@ impl Archive {
     /// # Errors
     /// As [`Archive::open`]; the index is left alone when the folder is in use.
     pub async fn reindex(config: &Config) -> Result<Self> {
+        config.check()?;
         let locks = locks(config)?;
         // What cannot be listed cannot be read again.
         Objects::open(config)?.packs().await?;

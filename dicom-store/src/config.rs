@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::index::Place;
+use crate::ingest::Sources;
 use crate::model::TextRule;
+use crate::objects::Objects;
 use crate::{Error, Result};
 
 pub use index_url::IndexUrl;
@@ -137,6 +140,18 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Whether an archive can be opened with these, as far as they and the files that they name say. Nothing is made, and
+    /// nobody is asked; an archive that is opened has passed this first.
+    ///
+    /// # Errors
+    /// `Invalid` with the setting that cannot be; what the system says of a file.
+    pub fn check(&self) -> Result<()> {
+        Place::check(self)?;
+        Objects::check(self)?;
+        self.durability()?;
+        Sources::new(&self.sources).map(drop)
+    }
+
     /// The folder of the log: packs that are still written.
     pub fn log_folder(&self) -> PathBuf {
         self.data.join("log")

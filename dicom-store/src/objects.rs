@@ -69,19 +69,23 @@ impl Objects {
         Self::open_url(&config.objects, &config.data, &config.s3)
     }
 
+    /// Whether the settings name a store that there can be. Nothing is made, and nobody is asked.
+    ///
+    /// # Errors
+    /// As [`Objects::open`].
+    pub(crate) fn check(config: &Config) -> Result<()> {
+        match config.objects.strip_prefix("s3://") {
+            Some(place) => s3::open(&config.objects, place, &config.s3).map(drop),
+            None => folder_of(&config.objects, &config.data).map(drop),
+        }
+    }
+
     fn open_url(url: &str, data: &Path, settings: &S3) -> Result<Self> {
         if let Some(place) = url.strip_prefix("s3://") {
             let patience = Duration::from_secs(settings.answer_s.max(1));
             return Ok(Self { patience, ..Self::over(s3::open(url, place, settings)?) });
         }
-        let folder = match url.strip_prefix("file:") {
-            Some("") => data.join("objects"),
-            Some(path) => PathBuf::from(path.trim_start_matches("//")),
-            None => {
-                let what = format!("objects URL is neither file:///folder nor s3://bucket/prefix: {url}");
-                return Err(Error::invalid(what));
-            }
-        };
+        let folder = folder_of(url, data)?;
         std::fs::create_dir_all(folder.join("packs"))?;
         let store = LocalFileSystem::new_with_prefix(&folder).map_err(store_error)?;
         Ok(Self { folder: Some(folder), ..Self::over(Arc::new(store)) })
@@ -451,6 +455,18 @@ fn store_error(error: object_store::Error) -> Error {
 
 fn taken(pack: PackId, there: u64, length: u64) -> Error {
     Error::conflict(format!("pack {pack} of {length} bytes: the object store has another of {there} bytes"))
+}
+
+/// The folder that a `file:` URL names.
+fn folder_of(url: &str, data: &Path) -> Result<PathBuf> {
+    match url.strip_prefix("file:") {
+        Some("") => Ok(data.join("objects")),
+        Some(path) => Ok(PathBuf::from(path.trim_start_matches("//"))),
+        None => {
+            let what = format!("objects URL is neither file:///folder nor s3://bucket/prefix: {url}");
+            Err(Error::invalid(what))
+        }
+    }
 }
 
 #[cfg(test)]

@@ -41,10 +41,8 @@ impl Listeners {
         let bind = async |name: &str, address| {
             TcpListener::bind(address).await.with_context(|| format!("{name} cannot listen on {address}"))
         };
+        config.check_parts()?;
         let tls = Tls::open(&config.http.tls)?;
-        config.dimse.check().context("dimse")?;
-        config.check_destinations()?;
-        config.hooks()?;
         let of_dimse = &config.dimse.tls;
         let acceptor =
             of_dimse.is_accepting().then(|| tls::Acceptor::new(of_dimse).context("dimse.tls")).transpose()?;

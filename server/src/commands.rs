@@ -15,7 +15,7 @@ use tracing::{info, warn};
 use crate::app::{App, Listeners};
 use crate::cli::{Command, CommandLine, Flags};
 use crate::config::Config;
-use crate::{http, import, open_files, samples, scrub, telemetry};
+use crate::{import, open_files, samples, scrub, telemetry};
 
 /// Runs a command to its end.
 ///
@@ -118,10 +118,7 @@ async fn open_app(config: Config, with_samples: bool) -> anyhow::Result<App> {
 }
 
 fn check_config(config: &Config) -> anyhow::Result<ExitCode> {
-    http::Tls::open(&config.http.tls)?;
-    config.dimse.check().context("dimse")?;
-    config.check_destinations()?;
-    config.hooks()?;
+    config.check_parts()?;
     say(toml::to_string(config).context("settings")?.trim_end());
     Ok(ExitCode::SUCCESS)
 }

@@ -17,7 +17,7 @@ use worker::rules::Action;
 use worker::{CpuPool, Destination};
 
 use crate::cli::Flags;
-use crate::http::TlsFiles;
+use crate::http::{Tls, TlsFiles};
 
 const FILE: &str = "filmless.toml";
 const PREFIX: &str = "FILMLESS_";
@@ -194,11 +194,24 @@ impl Config {
         opened.collect()
     }
 
+    /// What each part of the server asks of its settings, and of the files that they name: what `check-config` takes is
+    /// not refused by `serve`. Nothing is made, and nobody is asked.
+    ///
+    /// # Errors
+    /// Names the setting or the file that cannot be, and why.
+    pub(crate) fn check_parts(&self) -> anyhow::Result<()> {
+        self.store.check().context("store")?;
+        Tls::open(&self.http.tls)?;
+        self.dimse.check().context("dimse")?;
+        self.check_destinations()?;
+        self.hooks().map(drop)
+    }
+
     /// Whether all that can be sent to has a name of its own, and the files that it needs.
     ///
     /// # Errors
     /// Names the service that cannot be, and why.
-    pub(crate) fn check_destinations(&self) -> anyhow::Result<()> {
+    fn check_destinations(&self) -> anyhow::Result<()> {
         let mut names: BTreeSet<&AeTitle> = self.dimse.peers.iter().map(|peer| &peer.ae_title).collect();
         for service in &self.web.destinations {
             let is_new = names.insert(&service.name);
@@ -396,6 +409,35 @@ mod tests {
         let error = load_of(rule).hooks().err().unwrap().to_string();
         assert!(error.contains("rule tell") && error.contains("RIS"), "{error}");
         assert!(load_of(&format!("{rule}\n{hook}")).hooks().is_ok());
+    }
+
+    #[tokio::test]
+    async fn what_serve_would_refuse_is_refused_before() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let bucket = "objects = \"s3://b\"\n[store.s3]\n";
+        for (table, text, named) in [
+            ("store", "index = \"mysql://db/x\"", "index URL"),
+            ("store", "index = \"postgres://db:port/x\"", "index URL"),
+            ("store", "objects = \"ftp://host/x\"", "objects URL"),
+            ("store", "objects = \"s3://\"", "objects URL"),
+            ("store", &format!("{bucket}endpoint = \"garage:3900\""), "store.s3.endpoint"),
+            ("store", &format!("{bucket}access-key-id = \"a\""), "secret-access-key-file"),
+            ("store", "durability = \"remote\"", "store.durability"),
+            ("[store.sources]", "ae-title = \"\"\ncharacter-set = \"vni\"", "store.sources"),
+            ("[web.hooks]", "name = \"RIS\"\nurl = \"ris/hook\"", "web.hooks RIS"),
+            ("[web.destinations]", "name = \"CLOUD\"\nurl = \"ftp://cloud\"", "web.destinations CLOUD"),
+            ("http.tls", "certificate = \"no.pem\"\nkey = \"no.pem\"", "no.pem"),
+        ] {
+            let anywhere = "[http]\nlisten = \"127.0.0.1:0\"\n[dimse]\nlisten = \"127.0.0.1:0\"\n";
+            std::fs::write(&file, format!("{anywhere}[{table}]\n{text}\n")).unwrap();
+            let flags = Flags { config: Some(file.path().to_owned()), ..Flags::default() };
+            let config = load(flags, &[]).unwrap();
+            let checked = format!("{:#}", config.check_parts().unwrap_err());
+            let served = format!("{:#}", crate::app::Listeners::bind(&config).await.err().unwrap());
+            assert!(checked.contains(named), "{checked}");
+            assert_eq!(checked, served);
+        }
     }
 
     #[test]

@@ -40,6 +40,19 @@ impl Place {
         Ok(Self::Postgres(config.index.clone(), password))
     }
 
+    /// Whether there can be an index there. Nothing is made, and nobody is asked.
+    ///
+    /// # Errors
+    /// As [`Place::of`], and `Invalid` when the URL of a database is none.
+    pub(crate) fn check(config: &Config) -> Result<()> {
+        match Self::of(config)? {
+            Self::Sqlite(_) => Ok(()),
+            Self::Postgres(url, _) => PostgresIndex::check(url.expose()).map_err(|cause| {
+                Error::invalid(format!("index URL cannot be read: {url}")).with_source(cause)
+            }),
+        }
+    }
+
     /// # Errors
     /// What the back end says.
     pub(crate) async fn open(&self) -> Result<Arc<dyn Index>> {

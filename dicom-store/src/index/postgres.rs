@@ -98,14 +98,26 @@ fn counters(rows: &[SqlRow]) -> Result<Counters> {
     })
 }
 
+fn read(url: &str) -> Result<PgConnectOptions> {
+    url.parse().map_err(postgres_error)
+}
+
 impl PostgresIndex {
+    /// Whether a URL can be one of a database.
+    ///
+    /// # Errors
+    /// As [`PostgresIndex::open`].
+    pub(crate) fn check(url: &str) -> Result<()> {
+        read(url).map(drop)
+    }
+
     /// Connects, and makes the tables where they are missing. Several nodes may do so at once.
     ///
     /// # Errors
     /// `Invalid` for a URL that is none, `Unavailable` when the server cannot be reached, `Conflict`
     /// when a newer program has made the tables.
     pub async fn open(url: &str, password: Option<&str>) -> Result<Self> {
-        let options: PgConnectOptions = url.parse().map_err(postgres_error)?;
+        let options = read(url)?;
         let options = match password {
             Some(password) => options.password(password),
             None => options,

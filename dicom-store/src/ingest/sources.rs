@@ -7,7 +7,7 @@ use dicom::dictionary_std::tags;
 use tracing::{info, warn};
 
 use crate::config::TextSource;
-use crate::model::{Attributes, TextReading, TextRule};
+use crate::model::{AeTitle, Attributes, TextReading, TextRule};
 use crate::{Error, Result};
 
 /// Kinds of repair that are remembered as told.
@@ -22,15 +22,14 @@ pub(crate) struct Sources {
 
 impl Sources {
     /// # Errors
-    /// `Invalid` when a sender is named twice, or not at all.
+    /// `Invalid` when a sender is named twice, or by what is no AE title.
     pub(crate) fn new(sources: &[TextSource]) -> Result<Self> {
         let mut rules = HashMap::new();
         for TextSource { ae_title, character_set } in sources {
-            let ae_title = ae_title.trim();
-            if ae_title.is_empty() {
-                return Err(Error::invalid("a source in store.sources has no ae-title"));
-            }
-            if rules.insert(ae_title.to_owned(), *character_set).is_some() {
+            let ae_title = AeTitle::parse(ae_title).map_err(|cause| {
+                Error::invalid(format!("ae-title \"{ae_title}\" in store.sources: {}", cause.what))
+            })?;
+            if rules.insert(ae_title.to_string(), *character_set).is_some() {
                 return Err(Error::invalid(format!("source {ae_title} is in store.sources twice")));
             }
         }
@@ -99,6 +98,9 @@ mod tests {
     #[test]
     fn a_sender_has_one_rule_only() {
         assert!(Sources::new(&[source("A", TextRule::Vni), source("A ", TextRule::Auto)]).is_err());
-        assert!(Sources::new(&[source("", TextRule::Vni)]).is_err());
+        for wrong in ["", " ", "SEVENTEEN_LETTERS", "A\\B"] {
+            let error = Sources::new(&[source(wrong, TextRule::Vni)]).unwrap_err();
+            assert!(error.what.contains("store.sources: AE title"), "{error}");
+        }
     }
 }

@@ -56,6 +56,12 @@ pub(super) fn open(url: &str, place: &str, settings: &S3) -> Result<Arc<dyn Obje
                 .with_timeout(REQUEST),
         );
     if !settings.endpoint.is_empty() {
+        let is_url = reqwest::Url::parse(&settings.endpoint)
+            .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        if !is_url {
+            let what = format!("store.s3.endpoint is no http or https URL: {}", settings.endpoint);
+            return Err(Error::invalid(what));
+        }
         builder = builder.with_endpoint(settings.endpoint.trim_end_matches('/'));
     }
     if !settings.access_key_id.is_empty() {
