@@ -80,7 +80,7 @@ impl Place {
         }
     }
 
-    /// Forgets all that is in it but for the register.
+    /// Forgets all that is in it but for what no pack has: the register, the jobs and the audit.
     ///
     /// # Errors
     /// What the back end says.

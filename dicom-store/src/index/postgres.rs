@@ -133,7 +133,7 @@ impl PostgresIndex {
         })
     }
 
-    /// Forgets everything that an index has; the next to open it finds it empty.
+    /// Forgets everything that an index has but for what no pack has; the next to open it finds it empty.
     ///
     /// # Errors
     /// As [`PostgresIndex::open`]; `Conflict` while a node uses it.
@@ -141,7 +141,7 @@ impl PostgresIndex {
         let index = Self::open(url, password).await?;
         let remove = async |c: &mut PostgresConnection| {
             nodes::nobody_works(c).await?;
-            schema::remove(c, schema::STEPS).await
+            schema::renew(c, schema::STEPS).await
         };
         index.pool.write(remove).await?;
         index.pool.close().await;

@@ -8,12 +8,16 @@ mod rows;
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bytes::Bytes;
 use dicom::dictionary_std::tags;
 use dicom_store::fixture::{self, Sample, ct, key_object, store, system};
 use dicom_store::model::{FrameNumber, Header, Resource, SopInstanceUid, VR, transfer_syntax};
-use dicom_store::{Archive, Arrival, Config, Declared, Order, Origin, Session, Stored};
+use dicom_store::queue::JobQuery;
+use dicom_store::{
+    Archive, Arrival, Caller, Config, Declared, NewJob, Order, Origin, Priority, Session, Stored, Subject,
+};
 use futures_util::TryStreamExt;
 use rstest::rstest;
 use tempfile::TempDir;
@@ -169,6 +173,49 @@ async fn an_index_that_is_made_anew_is_the_one_that_was() {
             rows.iter().any(|row| traces.iter().any(|trace| row.contains(&format!("Text({trace:?})"))));
         assert!(!is_told, "{table} tells of what was destroyed");
     }
+}
+
+#[tokio::test]
+async fn what_no_pack_has_is_in_the_index_that_is_made_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(&folder);
+    let archive = Archive::open(&config).await.unwrap();
+    let session = system(&archive);
+    let first = ct().patient_id("P").name("NGUYEN^AN");
+    let others =
+        [first.next(2).patient_id("Q"), ct().patient_id("P").name("TRAN^BINH"), first.clone().size(9, 9)];
+    for sample in [&first].into_iter().chain(&others) {
+        store(&session, sample).await.unwrap();
+    }
+    act(&session, &format!(r#"{{"kind":"delete","of":{{"study":"{}"}}}}"#, others[1].study())).await;
+    let anonymous = Caller::Web { subject: Subject::Anonymous, address: None };
+    let order = serde_json::from_str(r#"{"kind":"undo","number":1}"#).unwrap();
+    archive.acting_as(anonymous).act(&order, "").await.unwrap_err();
+    let job = |key: &str| NewJob {
+        kind: "forward",
+        key: key.to_owned(),
+        payload: format!("{{{key}}}"),
+        delay: Duration::from_secs(3600),
+        priority: Priority::Awaited,
+    };
+    archive.work().enqueue(&[job("CT1"), job("CT2")]).await.unwrap();
+    let all = async |archive: &Archive| {
+        let jobs = JobQuery { limit: 10, ..JobQuery::default() };
+        let jobs = system(archive).jobs(&jobs).await.unwrap();
+        (system(archive).audit(None, 100).await.unwrap(), jobs)
+    };
+    let (audit, jobs) = all(&archive).await;
+    assert_eq!((audit.len(), jobs.len()), (5, 2), "{audit:?}");
+    archive.close().await;
+    for _ in 0..2 {
+        let archive = Archive::reindex(&config).await.unwrap();
+        assert_eq!(all(&archive).await, (audit.clone(), jobs.clone()));
+        archive.close().await;
+    }
+    let archive = Archive::reindex(&config).await.unwrap();
+    let act = act(&system(&archive), r#"{"kind":"undo","number":1}"#).await;
+    assert_eq!(all(&archive).await.0[0].1.outcome, format!("act {act}"), "what comes later has its line");
+    archive.close().await;
 }
 
 #[rstest]

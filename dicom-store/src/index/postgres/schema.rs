@@ -6,7 +6,7 @@
 //! with all nodes stopped.
 
 use super::connection::PostgresConnection;
-use crate::index::sql::{Connection as _, Statement};
+use crate::index::sql::{Connection as _, Statement, audit};
 use crate::{Error, Result};
 
 /// Counted from 1.
@@ -83,8 +83,38 @@ async fn is_current(connection: &mut PostgresConnection, steps: &[&str]) -> Resu
     Ok(taken == known)
 }
 
+/// Tables whose rows no pack has, beside the register.
+const CARRIED: [&str; 2] = ["jobs", "audit"];
+
+/// Makes all tables anew and empty, but for what no pack has. Within a transaction.
+pub(super) async fn renew(connection: &mut PostgresConnection, steps: &'static [&'static str]) -> Result<()> {
+    connection.run("SELECT pg_advisory_xact_lock(hashtext('filmless steps ' || current_schema()))").await?;
+    let keep = |table: &str, select: &str| {
+        Statement::new(format!("CREATE TEMPORARY TABLE carried_{table} ON COMMIT DROP AS {select}"))
+    };
+    connection.execute(keep("counters", audit::TOLD)).await?;
+    for table in CARRIED {
+        connection.execute(keep(table, &format!("SELECT * FROM {table}"))).await?;
+    }
+    remove(connection, steps).await?;
+    take_steps(connection, steps).await?;
+    let counters =
+        "INSERT INTO counters (name, value) SELECT name, value FROM carried_counters WHERE value IS NOT NULL";
+    connection.execute(Statement::new(counters)).await?;
+    for table in CARRIED {
+        // The same steps made both.
+        let insert = format!("INSERT INTO {table} SELECT * FROM carried_{table}");
+        connection.execute(Statement::new(insert)).await?;
+        let next = format!(
+            "SELECT setval(pg_get_serial_sequence('{table}', 'id'), (SELECT coalesce(max(id), 0) + 1 FROM {table}), false)"
+        );
+        connection.fetch(Statement::new(next)).await?;
+    }
+    Ok(())
+}
+
 /// Drops all tables that the steps made, but for what outlives an index: `CREATE TABLE IF NOT EXISTS` in its step.
-pub(super) async fn remove(connection: &mut PostgresConnection, steps: &[&str]) -> Result<()> {
+async fn remove(connection: &mut PostgresConnection, steps: &[&str]) -> Result<()> {
     for table in steps.iter().flat_map(|step| step.lines()).filter_map(name_of_table) {
         connection.execute(Statement::new(format!("DROP TABLE IF EXISTS {table} CASCADE"))).await?;
     }

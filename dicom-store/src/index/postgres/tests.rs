@@ -34,10 +34,27 @@ async fn what_is_registered_outlives_an_index_that_is_removed() {
     let index = open(&database).await;
     index.register(&[Registration::new("peer", "CT1", "{}")], None).await.unwrap();
     index.commit(&[new(&ct(), 0)], &[], OPEN).await.unwrap();
+    let row = |what: &str| AuditRow::new("suite", "test", what, "done");
+    index.record(&row("before")).await.unwrap();
+    let job = |key: &str| NewJob {
+        kind: "test",
+        key: key.to_owned(),
+        payload: String::new(),
+        delay: Duration::ZERO,
+        priority: Priority::Usual,
+    };
+    let nowhere = Cursor::default();
+    index.advance("suite", nowhere, nowhere, &[job("before")]).await.unwrap();
     index.close().await;
     PostgresIndex::remove(&database.url(), None).await.unwrap();
     let index = open(&database).await;
     assert_eq!(index.registered("peer", "", 10).await.unwrap().len(), 1);
+    index.record(&row("after")).await.unwrap();
+    index.advance("suite", nowhere, nowhere, &[job("after")]).await.unwrap();
+    let audit = index.audit(None, 10).await.unwrap();
+    assert_eq!(audit.iter().map(|(_, row)| row.what.as_str()).collect::<Vec<_>>(), ["after", "before"]);
+    let jobs = index.jobs(&JobQuery { limit: 10, ..JobQuery::default() }).await.unwrap();
+    assert_eq!(jobs.iter().map(|job| job.key.as_str()).collect::<Vec<_>>(), ["before", "after"]);
     assert!(index.known(&[&ct().sop_instance()]).await.unwrap().is_empty());
 }
 

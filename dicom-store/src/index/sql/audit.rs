@@ -1,8 +1,49 @@
 //! The audit: rows that are only ever added.
+//!
+//! An index that is made anew has those of the one before ([`TOLD`]), and the packs tell it again of acts and
+//! instances that have theirs.
 
 use super::{Connection, Statement, signed};
 use crate::Result;
 use crate::index::AuditRow;
+
+/// Counters of an index: the last act that has its line, and when the last instance came that has its.
+const ACTS: &str = "audited acts";
+const INSTANCES: &str = "audited instances";
+
+/// Both, of an index that is about to be made anew.
+pub(in crate::index) const TOLD: &str = "SELECT 'audited acts' AS name, max(v) AS value FROM
+        (SELECT max(number) AS v FROM ledger UNION ALL SELECT value FROM counters WHERE name = 'audited acts') AS acts
+    UNION ALL SELECT 'audited instances', max(v) FROM
+        (SELECT (SELECT received FROM instances ORDER BY id DESC LIMIT 1) AS v
+         UNION ALL SELECT value FROM counters WHERE name = 'audited instances') AS instances";
+
+/// Records an act, unless the audit was carried over with its line.
+pub(super) async fn record_act<C: Connection>(connection: &mut C, number: u64, row: &AuditRow) -> Result<()> {
+    record_behind(connection, ACTS, signed(number)?, row).await
+}
+
+/// Records what an instance says that came at a time, unless the audit was carried over with its line.
+pub(super) async fn record_instance<C: Connection>(
+    connection: &mut C,
+    received: u64,
+    row: &AuditRow,
+) -> Result<()> {
+    record_behind(connection, INSTANCES, signed(received)?, row).await
+}
+
+async fn record_behind<C: Connection>(
+    connection: &mut C,
+    counter: &str,
+    at: i64,
+    row: &AuditRow,
+) -> Result<()> {
+    let told = Statement::new("SELECT 1 FROM counters WHERE name = ? AND value >= ?").bind(counter).bind(at);
+    if connection.fetch_optional(told).await?.is_some() {
+        return Ok(());
+    }
+    record(connection, row).await
+}
 
 pub(in crate::index) async fn record<C: Connection>(connection: &mut C, row: &AuditRow) -> Result<()> {
     let sql = "INSERT INTO audit (at, actor, action, what, outcome) VALUES (?, ?, ?, ?, ?)";

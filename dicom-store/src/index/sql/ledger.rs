@@ -77,7 +77,7 @@ pub(in crate::index) async fn apply<C: Connection>(connection: &mut C, entry: &E
     }
     let outcome = format!("act {}", entry.number);
     let row = AuditRow::new(&entry.author, entry.act.kind(), entry.act.what(), outcome);
-    audit::record(connection, &AuditRow { at: entry.at, ..row }).await?;
+    audit::record_act(connection, entry.number, &AuditRow { at: entry.at, ..row }).await?;
     match &entry.act {
         Act::Undo { number } => undo(connection, *number, entry.number).await,
         act => {

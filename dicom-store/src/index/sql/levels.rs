@@ -51,7 +51,8 @@ pub(super) async fn series<C: Connection>(
     if names_another && memory.strangers.insert((study.id, new.levels.patient.expose().clone())) {
         let what = format!("instance {} of study {}", new.sop_instance, new.study);
         let outcome = "stored in the study, whose patient is the one of its first instance; this one names another patient";
-        audit::record(connection, &AuditRow::new(&new.sender, "store", what, outcome)).await?;
+        let row = AuditRow::new(&new.sender, "store", what, outcome);
+        audit::record_instance(connection, new.received, &row).await?;
     }
     let key = (new.study.clone(), new.series.clone());
     let counts = added.studies.entry(study.id).or_default();
@@ -126,11 +127,9 @@ async fn study<C: Connection>(
                 let outcome = format!(
                     "stored with what it says of its patient; studies of another {difference} came with the same identifier"
                 );
-                audit::record(
-                    connection,
-                    &AuditRow::new(&new.sender, "store", format!("study {}", new.study), outcome),
-                )
-                .await?;
+                let what = format!("study {}", new.study);
+                let row = AuditRow::new(&new.sender, "store", what, outcome);
+                audit::record_instance(connection, new.received, &row).await?;
             }
             Study {
                 id,

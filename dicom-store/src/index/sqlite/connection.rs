@@ -1,5 +1,7 @@
 //! One connection to SQLite, as [`Connection`] has it.
 
+mod carried;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -33,7 +35,7 @@ pub(super) struct SqliteConnection(rusqlite::Connection);
 
 impl SqliteConnection {
     /// Opens the file to write, made where it is missing. What a version wrote that no step leads on from is thrown away
-    /// but for the register: the packs hold everything else, and an index that knows none of them is filled from them.
+    /// but for what no pack has: they hold everything else, and an index that knows none of them is filled from them.
     pub(super) fn open(file: &Path) -> Result<Self> {
         let mut connection = Self(rusqlite::Connection::open(file).map_err(sql_error)?);
         let version = connection.version()?;
@@ -154,39 +156,25 @@ impl SqliteConnection {
     }
 }
 
-/// Puts an empty index in the place of one, with its register; makes none where there is none. Whoever is stopped
+/// Puts an empty index in the place of one, with what no pack has; makes none where there is none. Whoever is stopped
 /// within has the one or the other.
 pub(crate) fn renew(file: &Path) -> Result<()> {
     if !file.exists() {
         return Ok(());
     }
-    let (register, is_damaged) = match register_of(file) {
-        Ok(register) => (register, false),
-        Err(error) if error.kind == ErrorKind::Corrupt => {
-            let error = error.chain();
-            tracing::error!(%error, "index: its register cannot be read; peers have to be told again");
-            (Vec::new(), true)
-        }
-        // Somebody else holds the file, or the disk is full: the register is there.
-        Err(error) => return Err(error),
-    };
     let new = beside(file, "-new");
     remove(&new)?;
     let mut connection = SqliteConnection(rusqlite::Connection::open(&new).map_err(sql_error)?);
     connection.run(&format!("PRAGMA page_size = {PAGE}"))?;
     connection.migrate()?;
+    let old = SqliteConnection(rusqlite::Connection::open(file).map_err(sql_error)?);
+    old.0.busy_timeout(PATIENCE).map_err(sql_error)?;
     connection.run("BEGIN")?;
-    for row in &register {
-        let insert = Statement::new(
-            "INSERT INTO register (kind, name, body, made, written, times) VALUES (?, ?, ?, ?, ?, ?)",
-        );
-        let insert = (0..6)
-            .try_fold(insert, |insert, column| Ok::<_, Error>(insert.bind(row.value(column)?.clone())))?;
-        let inserted = connection.prepare(&insert).and_then(|mut prepared| prepared.raw_execute());
-        inserted.map_err(sql_error)?;
-    }
+    let is_damaged = carried::carry(&old, &connection)?;
     connection.run("COMMIT")?;
     connection.close()?;
+    // What SQLite keeps beside the file is put into it.
+    old.close()?;
     if is_damaged {
         // Somebody may still get something out of it.
         std::fs::rename(file, beside(file, "-damaged"))?;
@@ -196,21 +184,6 @@ pub(crate) fn renew(file: &Path) -> Result<()> {
     }
     std::fs::rename(&new, file)?;
     Ok(())
-}
-
-/// The lines of a register, none of an index that has none. What SQLite keeps beside the file is put into it.
-fn register_of(file: &Path) -> Result<Vec<SqlRow>> {
-    let connection = SqliteConnection(rusqlite::Connection::open(file).map_err(sql_error)?);
-    connection.0.busy_timeout(PATIENCE).map_err(sql_error)?;
-    let tables = Statement::new("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'register'");
-    let rows = if connection.rows(&tables).map_err(sql_error)?.is_empty() {
-        Vec::new()
-    } else {
-        let select = Statement::new("SELECT kind, name, body, made, written, times FROM register");
-        connection.rows(&select).map_err(sql_error)?
-    };
-    connection.close()?;
-    Ok(rows)
 }
 
 /// One line of the register, read beside a server that may run; `None` where there is no index of this version.

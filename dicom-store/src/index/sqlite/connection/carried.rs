@@ -1,0 +1,81 @@
+//! What an index hands on to the one that is made anew in its place: what no pack has.
+
+use rusqlite::types::Value;
+
+use super::{SqliteConnection, sql_error};
+use crate::index::sql::{Statement, audit};
+use crate::{ErrorKind, Result};
+
+/// Tables whose rows stand nowhere else, since which version they mean what they mean now, and what their loss means.
+const CARRIED: [(&str, i64, &str); 3] = [
+    ("register", 1, "peers have to be told again"),
+    ("jobs", 7, "what waited is not done"),
+    ("audit", 1, "it begins again with the acts of the packs"),
+];
+
+/// Copies it all; gives whether some could not be read, which the log hears.
+pub(super) fn carry(from: &SqliteConnection, to: &SqliteConnection) -> Result<bool> {
+    let mut is_damaged = false;
+    for (table, since, lost) in CARRIED {
+        let copied =
+            from.version().and_then(|version| if version < since { Ok(()) } else { copy(from, to, table) });
+        match copied {
+            Ok(()) => {}
+            Err(error) if error.kind == ErrorKind::Corrupt => {
+                let error = error.chain();
+                tracing::error!(%error, "index: its {table} cannot be read; {lost}");
+                is_damaged = true;
+            }
+            // Somebody else holds the file, or the disk is full: it is all there.
+            Err(error) => return Err(error),
+        }
+    }
+    if !is_damaged {
+        remember_what_is_audited(from, to)?;
+    }
+    Ok(is_damaged)
+}
+
+/// The columns that both have, row by row; none of an index without the table.
+fn copy(from: &SqliteConnection, to: &SqliteConnection, table: &str) -> Result<()> {
+    let (old, new) = (columns(from, table)?, columns(to, table)?);
+    let both: Vec<String> =
+        new.into_iter().filter(|column| old.contains(column)).map(|column| format!("\"{column}\"")).collect();
+    if both.is_empty() {
+        return Ok(());
+    }
+    let (list, places) = (both.join(", "), vec!["?"; both.len()].join(", "));
+    let copy = || {
+        let mut insert = to.0.prepare(&format!("INSERT INTO {table} ({list}) VALUES ({places})"))?;
+        let mut select = from.0.prepare(&format!("SELECT {list} FROM {table}"))?;
+        let mut rows = select.query(())?;
+        while let Some(row) = rows.next()? {
+            for column in 0..both.len() {
+                insert.raw_bind_parameter(column + 1, row.get::<_, Value>(column)?)?;
+            }
+            insert.raw_execute()?;
+        }
+        Ok(())
+    };
+    copy().map_err(sql_error)
+}
+
+fn columns(of: &SqliteConnection, table: &str) -> Result<Vec<String>> {
+    let select = Statement::new("SELECT name FROM pragma_table_info(?)").bind(table);
+    let rows = of.rows(&select).map_err(sql_error)?;
+    rows.iter().map(|row| row.text(0).map(str::to_owned)).collect()
+}
+
+/// What the packs tell again has its line of the audit.
+fn remember_what_is_audited(from: &SqliteConnection, to: &SqliteConnection) -> Result<()> {
+    // An older index may not have these tables; then its lines are written once more.
+    let Ok(rows) = from.rows(&Statement::new(audit::TOLD)) else { return Ok(()) };
+    for row in rows {
+        if let Some(value) = row.optional_int(1)? {
+            let insert = Statement::new("INSERT INTO counters (name, value) VALUES (?, ?)");
+            let insert = insert.bind(row.text(0)?).bind(value);
+            to.prepare(&insert).and_then(|mut prepared| prepared.raw_execute()).map_err(sql_error)?;
+        }
+    }
+    Ok(())
+}
