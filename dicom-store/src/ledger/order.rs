@@ -106,11 +106,13 @@ impl Order {
             Self::Destroy { of } => destroy(index, of).await?,
             Self::CorrectPatient { patient, values } => {
                 values.of_patient()?;
+                values.are_possible()?;
                 let (patient, _) = index.patient(patient).await?.ok_or_else(unknown_patient)?;
                 vec![Act::CorrectPatient { patient, values: values.clone() }]
             }
             Self::CorrectStudy { study, values } => {
                 values.of_study()?;
+                values.are_possible()?;
                 is_there(index, study).await?;
                 vec![Act::CorrectStudy { study: study.clone(), values: values.clone() }]
             }
@@ -242,6 +244,7 @@ fn with_patient(patient: &PatientKey, values: Values) -> Result<Option<Act>> {
         return Ok(None);
     }
     values.of_patient()?;
+    values.are_possible()?;
     Ok(Some(Act::CorrectPatient { patient: patient.clone(), values }))
 }
 

@@ -51,6 +51,19 @@ impl Values {
         })
     }
 
+    /// Whether somebody may ask for these now: what an earlier version took holds, and need not be anything that can be.
+    ///
+    /// # Errors
+    /// `Invalid` for a date or time that no calendar or clock has, and for several values of what has one.
+    pub(crate) fn are_possible(&self) -> Result<()> {
+        for (name, text) in &self.0 {
+            let Some(tag) = tag(name) else { continue };
+            is_possible(tag, implicit_vr(tag, false), text)
+                .map_err(|why| Error::invalid(format!("{name}: {why}")))?;
+        }
+        Ok(())
+    }
+
     fn attributes(&self, of: &str, may_change: fn(Tag) -> bool) -> Result<Attributes> {
         if self.0.is_empty() {
             return Err(Error::invalid("a correction without values changes nothing"));
@@ -136,6 +149,66 @@ fn check_one(tag: Tag, vr: VR, value: &str) -> std::result::Result<(), &'static 
     }
 }
 
+/// Attributes that may have several values, of those that can be corrected (PS3.6 §6).
+const SEVERAL: [Tag; 8] = [
+    // Other Patient IDs and Insurance Plan Identification, both retired.
+    Tag(0x0010, 0x1000),
+    Tag(0x0010, 0x1050),
+    tags::OTHER_PATIENT_NAMES,
+    tags::PATIENT_TELEPHONE_NUMBERS,
+    tags::CONSULTING_PHYSICIAN_NAME,
+    tags::NAME_OF_PHYSICIANS_READING_STUDY,
+    tags::PHYSICIANS_OF_RECORD,
+    tags::ADMITTING_DIAGNOSES_DESCRIPTION,
+];
+
+/// What is wrong with a text that is written as a value of its kind.
+fn is_possible(tag: Tag, vr: VR, text: &str) -> std::result::Result<(), &'static str> {
+    if matches!(vr, VR::LT | VR::ST | VR::UT) {
+        return Ok(());
+    }
+    if text.contains('\\') && !SEVERAL.contains(&tag) {
+        return Err("there is one value, and no backslash in it");
+    }
+    let holds = match vr {
+        VR::DA => text.is_empty() || is_of_calendar(text),
+        VR::TM => text.is_empty() || is_of_clock(text),
+        _ => return Ok(()),
+    };
+    if holds {
+        Ok(())
+    } else {
+        Err(if vr == VR::DA { "there is no such day" } else { "there is no such time" })
+    }
+}
+
+fn two(text: &str, at: usize) -> Option<u32> {
+    text.get(at..at + 2)?.parse().ok()
+}
+
+fn is_of_calendar(date: &str) -> bool {
+    let (Some(Ok(year)), Some(month), Some(day)) =
+        (date.get(..4).map(str::parse::<u32>), two(date, 4), two(date, 6))
+    else {
+        return false;
+    };
+    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let days = match month {
+        2 => 28 + u32::from(is_leap),
+        4 | 6 | 9 | 11 => 30,
+        1..=12 => 31,
+        _ => 0,
+    };
+    (1..=days).contains(&day)
+}
+
+/// A minute may have a leap second (PS3.5 §6.2).
+fn is_of_clock(time: &str) -> bool {
+    let whole = time.split('.').next().unwrap_or_default();
+    let within = |at: usize, most: u32| whole.len() <= at || two(whole, at).is_some_and(|n| n <= most);
+    within(0, 23) && within(2, 59) && within(4, 60)
+}
+
 fn is_date(text: &str) -> bool {
     let number = |from: usize, to: usize| text.get(from..to).and_then(|part| part.parse::<u32>().ok());
     let is_digits = text.len() == 8 && text.bytes().all(|b| b.is_ascii_digit());
@@ -152,7 +225,9 @@ impl From<&Attributes> for Values {
         let typed = typed.filter_map(|element| {
             let entry = StandardDataDictionary.by_tag(element.tag)?;
             let text = patient.strings(element).join("\\");
-            let holds = !text.is_empty() && check(element.tag, element.vr, &text).is_ok();
+            let holds = !text.is_empty()
+                && check(element.tag, element.vr, &text).is_ok()
+                && is_possible(element.tag, element.vr, &text).is_ok();
             holds.then(|| (entry.alias().to_owned(), text))
         });
         Self(typed.collect())
@@ -210,6 +285,34 @@ mod tests {
         #[case] expected: bool,
     ) {
         assert_eq!(values(name, text).of_study().is_ok(), expected);
+    }
+
+    #[rstest]
+    #[case("PatientBirthDate", "20240229", None)]
+    #[case("PatientBirthDate", "20230229", Some("there is no such day"))]
+    #[case("PatientBirthDate", "20241345", Some("a date is written YYYYMMDD"))]
+    #[case("StudyDate", "20240431", Some("there is no such day"))]
+    #[case("StudyDate", "19000229", Some("there is no such day"))]
+    #[case("StudyDate", "20000229", None)]
+    #[case("StudyTime", "235960.5", None)]
+    #[case("StudyTime", "1275", Some("there is no such time"))]
+    #[case("StudyTime", "101080", Some("there is no such time"))]
+    #[case("StudyTime", "2400", Some("a time is written HHMMSS"))]
+    #[case("PatientName", "A^B\\C^D", Some("there is one value, and no backslash in it"))]
+    #[case("ReferringPhysicianName", "A^B\\C^D", Some("there is one value, and no backslash in it"))]
+    #[case("StudyDate", "20240101\\20240102", Some("there is one value, and no backslash in it"))]
+    #[case("OtherPatientNames", "A^B\\C^D", None)]
+    #[case("NameOfPhysiciansReadingStudy", "A^B\\C^D", None)]
+    #[case("PatientComments", "a\\b", None)]
+    fn takes_what_can_be(#[case] name: &str, #[case] text: &str, #[case] why: Option<&str>) {
+        let values = values(name, text);
+        let written = if name.starts_with("Study") || name.contains("Physician") {
+            values.of_study()
+        } else {
+            values.of_patient()
+        };
+        let refused = written.map(drop).and_then(|()| values.are_possible()).err();
+        assert_eq!(refused.map(|error| error.what), why.map(|why| format!("{name}: {why}")));
     }
 
     #[test]
