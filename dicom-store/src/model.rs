@@ -6,6 +6,7 @@
 mod ae_title;
 mod attributes;
 mod charset;
+mod comment;
 pub mod correction;
 mod day_times;
 mod element;
@@ -34,6 +35,7 @@ pub use dicom::core::{Tag, VR};
 pub use ae_title::AeTitle;
 pub use attributes::Attributes;
 pub use charset::{CharacterSet, TextEncoding, TextReading, TextRule};
+pub use comment::error_comment;
 pub use correction::Correction;
 pub use day_times::DayTimes;
 pub use element::{Bulk, Element, Value, implicit_vr};

@@ -75,7 +75,7 @@ pub enum PerformedStepRefusal {
     /// It came, and without a value; or a final state needs one.
     #[error("{name} {tag} has no value")]
     Empty { tag: Tag, name: &'static str },
-    #[error("{name} {tag} has a value that it may not have")]
+    #[error("{name} {tag} has a wrong value")]
     Value { tag: Tag, name: &'static str },
     /// In the words of PS3.4 Table F.7.2-2.
     #[error("Performed Procedure Step Object may no longer be updated")]

@@ -1,7 +1,7 @@
 //! The commands by their types, from and to command sets (PS3.7 §9.3).
 
 use bytes::Bytes;
-use dicom_store::model::Tag;
+use dicom_store::model::{Tag, error_comment};
 
 use super::command_set::{CommandSet, element};
 use super::normalized::{
@@ -22,9 +22,6 @@ pub(super) const C_CANCEL_RQ: u16 = 0x0FFF;
 /// Command Data Set Type (0000,0800) of a message without a data set; anything else means one follows.
 pub(super) const NO_DATA_SET: u16 = 0x0101;
 pub(super) const WITH_DATA_SET: u16 = 0x0001;
-
-/// Characters in an LO (PS3.5 §6.2).
-const LONGEST_COMMENT: usize = 64;
 
 /// What a response takes over from its request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -288,7 +285,12 @@ impl Response {
             ' '..='~' if c != '\\' => c,
             _ => '?',
         });
-        Self { comment: Some(plain.take(LONGEST_COMMENT).collect()), ..self }
+        Self { comment: Some(error_comment(&plain.collect::<String>())), ..self }
+    }
+
+    /// The Error Comment.
+    pub fn comment(&self) -> Option<&str> {
+        self.comment.as_deref()
     }
 
     /// Adds an Error ID (0000,0903): which of the errors that a service has for its status.
@@ -474,7 +476,15 @@ mod tests {
         let comment = "ổ đĩa đầy \\ ".repeat(20);
         let set = written(&Response::new(&echo(), Status::OUT_OF_RESOURCES).because(comment));
         let told = set.text(element::ERROR_COMMENT);
-        assert!(told.len() <= 64 && told.starts_with("? ??a ??y ?"), "{told}");
+        assert!(told.len() <= 64 && told.starts_with("? ??a ??y ?") && told.ends_with("..."), "{told}");
+    }
+
+    #[test]
+    fn an_error_comment_names_no_part_of_a_uid() {
+        let uid = "1.2.840.113619.2.55.3.604688119.971.1378461386.700";
+        let comment = format!("study {uid} has no series {uid}");
+        let set = written(&Response::new(&echo(), Status::CANNOT_UNDERSTAND).because(comment));
+        assert_eq!(set.text(element::ERROR_COMMENT), format!("study {uid} has..."));
     }
 
     #[rstest]

@@ -157,3 +157,28 @@ fn value((tag, name): (Tag, &'static str)) -> PerformedStepRefusal {
 fn has_value(attributes: &Attributes, tag: Tag) -> bool {
     !attributes.items(tag).is_empty() || attributes.text(tag).is_some()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::error_comment;
+
+    #[test]
+    fn every_refusal_is_said_whole_in_an_error_comment() {
+        let named = CREATION.iter().chain(END).copied();
+        let named = named.chain([STATUS, STUDY, SERIES, PROTOCOL, CLASS, INSTANCE]);
+        let of_attributes = named.flat_map(|(tag, name)| {
+            [
+                PerformedStepRefusal::Missing { tag, name },
+                PerformedStepRefusal::Empty { tag, name },
+                PerformedStepRefusal::Value { tag, name },
+            ]
+        });
+        let others =
+            [PerformedStepRefusal::Exists, PerformedStepRefusal::Unknown, PerformedStepRefusal::Final];
+        for refusal in of_attributes.chain(others) {
+            let said = refusal.to_string();
+            assert_eq!(error_comment(&said), said);
+        }
+    }
+}
