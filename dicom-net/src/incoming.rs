@@ -5,7 +5,7 @@ use bytes::{Bytes, BytesMut};
 use dicom_store::model::{SopClassUid, SopInstanceUid};
 use dicom_store::{Arrival, Declared, Incoming, Session, Stored};
 use tokio::io::AsyncRead;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use crate::dimse::{Identity, Response, Status};
 use crate::error::Result;
@@ -16,6 +16,11 @@ use crate::ul::{Fragment, PduReader, PresentationContext};
 /// What is said of an object that came under the UID of another one, in the 64 characters of an Error Comment.
 const KEPT_ASIDE: &str = "another object has this UID and stays; this one is kept aside";
 const REPLACED: &str = "another object had this UID; this one is shown, both are kept";
+const HIDDEN_AND_KEPT_ASIDE: &str = "the object of this UID is hidden; this one is kept aside";
+/// The same of one that came again and is not shown again.
+const REJECTED: &str = "it was rejected before, and stays hidden";
+/// And of one in a study of another patient.
+const STRANGER: &str = "stored in its study, which is of another patient";
 
 /// The data set that follows a command, as its parts come.
 pub(crate) trait DataSet {
@@ -112,17 +117,35 @@ pub(crate) async fn collect(data_set: &mut impl DataSet, longest: usize) -> Resu
     }
 }
 
-/// The response that says what became of an object.
-pub(crate) fn response(
+/// The response that says what became of an object. What was deleted and comes again is shown again, and needs no
+/// word; what was rejected is not.
+pub(crate) async fn response(
+    session: &Session,
     request: &Identity,
     instance: &SopInstanceUid,
     outcome: &dicom_store::Result<Stored>,
 ) -> Response {
     let response = match outcome {
-        Ok(Stored::New(_) | Stored::Same(_)) => Response::new(request, Status::SUCCESS),
-        Ok(Stored::Conflict { is_replaced, .. }) => {
+        Ok(Stored::New(_)) => Response::new(request, Status::SUCCESS),
+        Ok(stored @ Stored::Same(_)) if is_hidden(session, stored).await => {
+            info!(%instance, "an instance came again that was rejected; it stays hidden");
+            Response::new(request, Status::SUCCESS).because(REJECTED)
+        }
+        Ok(Stored::Same(_)) => Response::new(request, Status::SUCCESS),
+        Ok(Stored::Stranger(_)) => {
+            warn!(%instance, "an instance came that names another patient than its study");
+            Response::new(request, Status::WARNING).because(STRANGER)
+        }
+        Ok(stored @ Stored::Conflict { is_replaced, .. }) => {
             warn!(%instance, is_replaced, "another object came under a UID that is taken; both are kept");
-            Response::new(request, Status::WARNING).because(if *is_replaced { REPLACED } else { KEPT_ASIDE })
+            let comment = if *is_replaced {
+                REPLACED
+            } else if is_hidden(session, stored).await {
+                HIDDEN_AND_KEPT_ASIDE
+            } else {
+                KEPT_ASIDE
+            };
+            Response::new(request, Status::WARNING).because(comment)
         }
         Err(error) => {
             let status = status::of_store(error.kind);
@@ -132,6 +155,11 @@ pub(crate) fn response(
     };
     debug!(%instance, status = %response.status, "C-STORE");
     response
+}
+
+/// Whether nothing is shown under the UID. An index that does not answer has taken it before all the same.
+async fn is_hidden(session: &Session, stored: &Stored) -> bool {
+    session.hidden_among(&[stored]).await.is_ok_and(|hidden| !hidden.is_empty())
 }
 
 /// What the command says of the data set, or the status and comment that say why it cannot be.
@@ -158,24 +186,59 @@ pub(crate) fn declared(
 
 #[cfg(test)]
 mod tests {
-    use dicom_store::fixture;
+    use dicom_store::fixture::{self, Sample, ct, key_object};
 
     use super::*;
     use crate::dimse::CStoreRq;
 
+    /// What its sender hears of an object, as status and comment.
+    async fn told(session: &Session, sample: &Sample) -> (Status, String) {
+        let uid = sample.sop_instance();
+        let request = CStoreRq::new(7, sample.sop_class().as_str(), uid.as_str(), None).identity;
+        let outcome = fixture::store(session, sample).await;
+        let response = response(session, &request, &uid, &outcome).await;
+        (response.status, response.comment().unwrap_or_default().to_owned())
+    }
+
     #[tokio::test]
     async fn whoever_sends_another_object_under_a_uid_is_told_which_is_shown() {
         let (archive, _folder) = fixture::archive().await;
-        let stored = fixture::store(&fixture::system(&archive), &fixture::ct()).await.unwrap();
-        let kept = stored.instance().clone();
-        let uid = kept.sop_instance.clone();
-        let request = CStoreRq::new(7, kept.sop_class.as_str(), uid.as_str(), None).identity;
-        let comment = |is_replaced| {
-            let outcome = Ok(Stored::Conflict { kept: kept.clone(), is_replaced });
-            let response = response(&request, &uid, &outcome);
-            assert_eq!(response.status, Status::WARNING);
-            String::from_utf8_lossy(&response.write()).into_owned()
+        let session = fixture::system(&archive);
+        let first = ct();
+        let delete = |sample: &Sample| {
+            let order = format!(r#"{{"kind":"delete","of":{{"study":"{}"}}}}"#, sample.study());
+            serde_json::from_str(&order).unwrap()
         };
-        assert!(comment(false).contains(KEPT_ASIDE) && comment(true).contains(REPLACED));
+        assert_eq!(told(&session, &first).await, (Status::SUCCESS, String::new()));
+        assert_eq!(told(&session, &first.clone().size(9, 9)).await, (Status::WARNING, KEPT_ASIDE.into()));
+        session.act(&delete(&first), "").await.unwrap();
+        assert_eq!(told(&session, &first).await, (Status::SUCCESS, String::new()), "it is shown again");
+        session.act(&delete(&first), "").await.unwrap();
+        assert_eq!(told(&session, &first.clone().size(8, 8)).await, (Status::WARNING, REPLACED.into()));
+    }
+
+    #[tokio::test]
+    async fn whoever_sends_again_what_was_rejected_is_told_that_it_stays_hidden() {
+        let (archive, _folder) = fixture::archive().await;
+        let session = fixture::system(&archive);
+        let sample = ct();
+        fixture::store(&session, &sample).await.unwrap();
+        fixture::store(&session, &key_object("113001", &[&sample])).await.unwrap();
+        assert_eq!(told(&session, &sample).await, (Status::SUCCESS, REJECTED.into()));
+        let other = sample.clone().size(9, 9);
+        assert_eq!(told(&session, &other).await, (Status::WARNING, HIDDEN_AND_KEPT_ASIDE.into()));
+    }
+
+    #[tokio::test]
+    async fn whoever_sends_an_object_into_the_study_of_another_patient_is_told() {
+        let (archive, _folder) = fixture::archive().await;
+        let session = fixture::system(&archive);
+        let first = ct().patient_id("A");
+        let of_nobody = first.next(2).patient_id("");
+        let of_another = first.next(3).patient_id("B");
+        assert_eq!(told(&session, &first).await.0, Status::SUCCESS);
+        assert_eq!(told(&session, &of_nobody).await, (Status::SUCCESS, String::new()));
+        assert_eq!(told(&session, &of_another).await, (Status::WARNING, STRANGER.into()));
+        assert_eq!(told(&session, &of_another).await, (Status::SUCCESS, String::new()), "it is there");
     }
 }

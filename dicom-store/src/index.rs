@@ -181,6 +181,8 @@ pub struct Committed {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     New,
+    /// The same, in a study that is another patient's than the one it names.
+    Stranger,
     /// It was known, with the same data set.
     Same(Instance),
     /// Its UID is taken by another data set, if that is known; kept, not shown.

@@ -62,6 +62,8 @@ pub enum Declared {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stored {
     New(Instance),
+    /// New as well, in a study that is another patient's than the one it names: it is told as that patient's.
+    Stranger(Instance),
     /// It was there already, with the same data set.
     Same(Instance),
     /// Another data set is there under its UID. Both are kept; the first is shown, unless the newcomer takes its place.
@@ -76,8 +78,16 @@ impl Stored {
     /// The instance under the UID; of several the first.
     pub fn instance(&self) -> &Instance {
         match self {
-            Self::New(instance) | Self::Same(instance) | Self::Conflict { kept: instance, .. } => instance,
+            Self::New(instance)
+            | Self::Stranger(instance)
+            | Self::Same(instance)
+            | Self::Conflict { kept: instance, .. } => instance,
         }
+    }
+
+    /// Whether it was not there before.
+    pub fn is_new(&self) -> bool {
+        matches!(self, Self::New(_) | Self::Stranger(_))
     }
 }
 

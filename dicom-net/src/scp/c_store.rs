@@ -36,10 +36,11 @@ where
         }
         let reader = &mut self.association.reader;
         let outcome = receive(reader, &mut self.pace, context.id, &self.session, arrival).await?;
-        if let Ok(Stored::New(new)) = &outcome {
-            self.storing.brought.note(&new.study);
+        if let Some(stored) = outcome.as_ref().ok().filter(|stored| stored.is_new()) {
+            self.storing.brought.note(&stored.instance().study);
         }
-        self.respond(context, &response(request, &instance, &outcome), None).await
+        let response = response(&self.session, request, &instance, &outcome).await;
+        self.respond(context, &response, None).await
     }
 
     /// Takes in a data set, and leaves the rest to be done while others come.
@@ -55,7 +56,8 @@ where
         let incoming = match take_in(&mut data_set, &session, arrival).await? {
             Ok(incoming) => incoming,
             Err(error) => {
-                return self.respond(context, &response(request, &instance, &Err(error)), None).await;
+                let response = response(&session, request, &instance, &Err(error)).await;
+                return self.respond(context, &response, None).await;
             }
         };
         while self.storing.is_full()
@@ -67,11 +69,8 @@ where
         let context = context.id;
         self.storing.begin(request.message_id, async move {
             let outcome = Incoming::commit(incoming).await;
-            let response = response(&request, &instance, &outcome);
-            let brought = outcome.ok().and_then(|stored| match stored {
-                Stored::New(new) => Some(new.study),
-                _ => None,
-            });
+            let response = response(&session, &request, &instance, &outcome).await;
+            let brought = outcome.ok().filter(Stored::is_new).map(|stored| stored.instance().study.clone());
             Done { context, response, brought }
         });
         Ok(())

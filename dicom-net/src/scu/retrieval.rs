@@ -256,8 +256,9 @@ impl Retrieval<'_> {
         };
         let arrival = Arrival { origin, declared };
         let outcome = receive(&mut association.reader, &mut pace, context.id, session, arrival).await?;
-        *stored += u64::from(matches!(outcome, Ok(Stored::New(_) | Stored::Same(_))));
-        Ok(response(request, &instance, &outcome))
+        let is_stored = |stored: &Stored| stored.is_new() || matches!(stored, Stored::Same(_));
+        *stored += u64::from(outcome.as_ref().is_ok_and(is_stored));
+        Ok(response(session, request, &instance, &outcome).await)
     }
 
     /// The list in the data set of a final response, of what was not sent (PS3.4 §C.4.2.1.4.2).

@@ -71,8 +71,10 @@ impl Store {
     pub(super) async fn follow(self: &Arc<Self>, mut stored: Stored, came: &Came) -> Result<Stored> {
         match &mut stored {
             // It may have been destroyed before: then it is new, and shown.
-            Stored::New(_) if self.has_acts.load(Ordering::Acquire) => self.show_again(came).await?,
-            Stored::New(_) => {}
+            Stored::New(_) | Stored::Stranger(_) if self.has_acts.load(Ordering::Acquire) => {
+                self.show_again(came).await?;
+            }
+            Stored::New(_) | Stored::Stranger(_) => {}
             Stored::Same(_) => self.show_again(came).await?,
             Stored::Conflict { is_replaced, .. } => {
                 let digest = hex(&came.digest);
@@ -139,7 +141,7 @@ impl Store {
     pub(crate) async fn hidden_among(&self, stored: &[&Stored]) -> Result<HashSet<SopInstanceUid>> {
         // What is new is shown, unless something was done to it.
         let has_acts = self.has_acts.load(Ordering::Acquire);
-        let asked = stored.iter().filter(|stored| has_acts || !matches!(stored, Stored::New(_)));
+        let asked = stored.iter().filter(|stored| has_acts || !stored.is_new());
         let asked: Vec<_> = asked.map(|stored| stored.instance().sop_instance.clone()).collect();
         let mut hidden = HashSet::new();
         for some in asked.chunks(256) {

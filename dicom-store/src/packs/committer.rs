@@ -279,6 +279,7 @@ impl Committer {
 fn stored(new: NewInstance, outcome: Outcome) -> Stored {
     match outcome {
         Outcome::New => Stored::New(new.into_instance()),
+        Outcome::Stranger => Stored::Stranger(new.into_instance()),
         Outcome::Same(instance) => Stored::Same(instance),
         Outcome::Conflict { kept } => {
             Stored::Conflict { kept: kept.unwrap_or_else(|| new.into_instance()), is_replaced: false }

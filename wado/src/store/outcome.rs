@@ -14,6 +14,8 @@ pub(super) mod reason {
     pub(in crate::store) const TRANSFER_SYNTAX_NOT_SUPPORTED: u16 = 0xC122;
     /// Another instance of this UID was there before, and is the one that is shown.
     pub(in crate::store) const KEPT_ASIDE: u16 = 0xB000;
+    /// It is told as another patient's than the one it names.
+    pub(in crate::store) const OF_ANOTHER_PATIENT: u16 = 0xB000;
 }
 
 /// The instance that a part says it is, as far as that can be told.

@@ -87,6 +87,7 @@ fn status(outcomes: &[Outcome]) -> StatusCode {
 fn first_reason(outcomes: &[Outcome]) -> Option<u16> {
     outcomes.iter().find_map(|outcome| match outcome {
         Outcome::Stored(Stored::New(_) | Stored::Same(_)) => None,
+        Outcome::Stored(Stored::Stranger(_)) => Some(reason::OF_ANOTHER_PATIENT),
         Outcome::Stored(Stored::Conflict { .. }) => Some(reason::KEPT_ASIDE),
         Outcome::Failed { reason, .. } => Some(*reason),
     })
@@ -102,6 +103,11 @@ fn module(outcomes: &[Outcome], hidden: &HashSet<SopInstanceUid>, base: &BaseUrl
         match outcome {
             Outcome::Stored(Stored::New(instance) | Stored::Same(instance)) => {
                 referenced.push(reference(instance, shown(instance)));
+            }
+            Outcome::Stored(Stored::Stranger(instance)) => {
+                let mut item = reference(instance, shown(instance));
+                item.put_u16(tags::WARNING_REASON, reason::OF_ANOTHER_PATIENT);
+                referenced.push(item);
             }
             Outcome::Stored(Stored::Conflict { kept, .. }) => {
                 let mut item = reference(kept, shown(kept));

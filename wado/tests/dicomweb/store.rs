@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
+use dicom::core::VR;
+use dicom::dictionary_std::tags;
 use futures_util::stream::{self, StreamExt};
 use http::{Request, StatusCode};
 use rstest::rstest;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::util::SubscriberInitExt;
 use wado::Config;
@@ -39,6 +41,24 @@ async fn names_every_instance_that_is_stored() {
     let url = items(&module, REFERENCED)[0]["00081190"]["Value"][0].as_str().unwrap();
     assert_eq!(service.get(url, AS_STORED).await.status, StatusCode::OK);
     assert!(module.get(FAILED).is_none() && module.get(OTHER).is_none());
+}
+
+#[tokio::test]
+async fn warns_of_an_instance_in_the_study_of_another_patient() {
+    let service = Service::open().await;
+    let mut stranger = image("1.2", "1.3", "1.5");
+    stranger.put_text(tags::PATIENT_ID, VR::LO, "P2");
+    let (content_type, body) = multipart(&[explicit(&image("1.2", "1.3", "1.4"))]);
+    assert_eq!(service.post("/studies/1.2", &content_type, body).await.status, StatusCode::OK);
+    let (content_type, body) = multipart(&[explicit(&stranger)]);
+    let answer = service.post("/studies/1.2", &content_type, body).await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED);
+    let module = answer.json();
+    let item = &items(&module, REFERENCED)[0];
+    assert_eq!(
+        (&item["00081155"]["Value"][0], &item["00081196"]["Value"][0]),
+        (&json!("1.5"), &json!(0xB000))
+    );
 }
 
 #[tokio::test]
@@ -126,7 +146,7 @@ async fn the_same_instance_again_is_no_failure_and_another_one_of_its_uid_a_warn
     let first = explicit(&attributes);
     service.store(std::slice::from_ref(&first)).await;
     service.store(std::slice::from_ref(&first)).await;
-    attributes.put_text(dicom::dictionary_std::tags::INSTANCE_NUMBER, dicom_store::model::VR::IS, "8");
+    attributes.put_text(tags::INSTANCE_NUMBER, VR::IS, "8");
     let (content_type, body) = multipart(&[explicit(&attributes)]);
     let answer = service.post("/studies", &content_type, body).await;
     assert_eq!(answer.status, StatusCode::ACCEPTED);

@@ -146,16 +146,20 @@ pub(in crate::index) async fn commit<C: Connection>(
     marks: &[Mark],
 ) -> Result<Committed> {
     memory.forget_when_full();
-    let Settlement { outcomes, has_healed } = settle(connection, group).await?;
+    let Settlement { mut outcomes, has_healed } = settle(connection, group).await?;
     if has_healed {
         memory.rows_changed();
     }
     let mut added = Added::default();
     let (mut shown, mut conflicts) = (Vec::new(), Vec::new());
-    for (new, outcome) in group.iter().zip(&outcomes) {
-        match outcome {
+    for (new, settled) in group.iter().zip(&mut outcomes) {
+        match settled {
             Settled { outcome: Outcome::New, .. } => {
-                shown.push(row(connection, memory, &mut added, new).await?);
+                let (row, is_stranger) = row(connection, memory, &mut added, new).await?;
+                if is_stranger {
+                    settled.outcome = Outcome::Stranger;
+                }
+                shown.push(row);
             }
             Settled { outcome: Outcome::Conflict { .. }, is_fresh: true } => {
                 memory.counters.last_conflict += 1;
@@ -171,20 +175,16 @@ pub(in crate::index) async fn commit<C: Connection>(
     memory.counters.studies += i64::from(!added.changed.is_empty());
     levels::update_counts(connection, memory, &added).await?;
     texts::add(connection, &added.texts).await?;
+    tell_anew(connection, memory, &added.anew).await?;
     if memory.has_acts() {
         follow_acts(connection, memory, group).await?;
     }
     set_marks(connection, marks).await?;
-    tell_anew(connection, memory, &added.anew).await?;
     let outcomes = outcomes.into_iter().map(|settled| settled.outcome).collect();
     let (cursor, has_acts) = (Cursor(memory.counters.last_change), memory.has_acts());
     Ok(Committed { cursor, outcomes, has_acts })
 }
 
-/// What earlier acts say of what came now.
-async fn follow_acts<C: Connection>(
-    connection: &mut C,
-    memory: &mut Memory,
 /// Tells by what came what showed nothing before.
 async fn tell_anew<C: Connection>(connection: &mut C, memory: &mut Memory, anew: &Anew) -> Result<()> {
     anew.tell(connection).await?;
@@ -196,6 +196,10 @@ async fn tell_anew<C: Connection>(connection: &mut C, memory: &mut Memory, anew:
     Ok(())
 }
 
+/// What earlier acts say of what came now.
+async fn follow_acts<C: Connection>(
+    connection: &mut C,
+    memory: &mut Memory,
     group: &[NewInstance],
 ) -> Result<()> {
     let uids: Vec<&SopInstanceUid> = group.iter().map(|new| &new.sop_instance).collect();
@@ -273,18 +277,20 @@ async fn settle<C: Connection>(connection: &mut C, group: &[NewInstance]) -> Res
     Ok(Settlement { outcomes: settled, has_healed })
 }
 
+/// The row of a new instance, and whether it names another patient than its study.
 async fn row<'a, C: Connection>(
     connection: &mut C,
     memory: &mut Memory,
     added: &mut Added,
     new: &'a NewInstance,
-) -> Result<Row<'a>> {
-    let Series { id: series, study, reference } = levels::series(connection, memory, added, new).await?;
+) -> Result<(Row<'a>, bool)> {
+    let (Series { id: series, study, reference }, is_stranger) =
+        levels::series(connection, memory, added, new).await?;
     let sender = levels::term(connection, memory, &new.sender).await?;
     let text = texts::number(new.header.text());
     added.texts.entry((study, sender, text)).or_default().count(signed(new.received)?);
     memory.counters.last_change += 1;
-    Ok(Row {
+    let row = Row {
         id: memory.counters.last_change,
         series,
         sop_class: levels::term(connection, memory, new.sop_class.as_str()).await?,
@@ -293,7 +299,8 @@ async fn row<'a, C: Connection>(
         text,
         header: new.header.to_bytes(&reference),
         new,
-    })
+    };
+    Ok((row, is_stranger))
 }
 
 /// Cuts rows into the fixed shapes, largest first.

@@ -22,10 +22,24 @@ pub(super) struct Study {
     moment: i64,
     /// Of the words of its patient's name.
     signature: i64,
-    /// Of its first instance.
+    /// As whose it came.
     patient: PatientKey,
+    /// Whose it is told to be.
+    told: PatientKey,
     modalities: BTreeSet<String>,
     sop_classes: BTreeSet<String>,
+}
+
+impl Study {
+    /// Whether the patient that an instance names is somebody else. An instance may name nobody, and leave out who has
+    /// given the identifier.
+    fn is_of_another(&self, named: &PatientKey) -> bool {
+        let is_other = |own: &PatientKey| {
+            let has_issuers = !own.issuer.is_empty() && !named.issuer.is_empty();
+            own.id != named.id || has_issuers && own.issuer != named.issuer
+        };
+        !named.id.is_empty() && is_other(&self.patient) && is_other(&self.told)
+    }
 }
 
 /// The row of a text that stands in many rows, made where it is missing.
@@ -39,16 +53,17 @@ pub(super) async fn term<C: Connection>(connection: &mut C, memory: &mut Memory,
     Ok(id)
 }
 
-/// The series of an instance, made where it is missing, and the rows above it; counts the instance.
+/// The series of an instance, made where it is missing, and the rows above it; counts the instance. Gives as well whether
+/// it names another patient than its study.
 pub(super) async fn series<C: Connection>(
     connection: &mut C,
     memory: &mut Memory,
     added: &mut Added,
     new: &NewInstance,
-) -> Result<Series> {
+) -> Result<(Series, bool)> {
     let mut study = study(connection, memory, added, new).await?;
-    let names_another = study.patient != *new.levels.patient.expose();
-    if names_another && memory.strangers.insert((study.id, new.levels.patient.expose().clone())) {
+    let is_stranger = study.is_of_another(new.levels.patient.expose());
+    if is_stranger && memory.strangers.insert((study.id, new.levels.patient.expose().clone())) {
         let what = format!("instance {} of study {}", new.sop_instance, new.study);
         let outcome = "stored in the study, whose patient is the one of its first instance; this one names another patient";
         let row = AuditRow::new(&new.sender, "store", what, outcome);
@@ -88,7 +103,7 @@ pub(super) async fn series<C: Connection>(
         memory.studies.insert(new.study.clone(), study);
         added.changed.insert(new.study.clone());
     }
-    Ok(series)
+    Ok((series, is_stranger))
 }
 
 async fn study<C: Connection>(
@@ -100,8 +115,9 @@ async fn study<C: Connection>(
     if let Some(study) = memory.studies.get(&new.study) {
         return Ok(study.clone());
     }
-    let select = Statement::new("SELECT s.id, s.at, s.modalities, s.sop_classes, p.issuer, p.patient_id, s.words, s.instance_count FROM studies s
-         LEFT JOIN received_studies r ON r.study = s.id JOIN patients p ON p.id = coalesce(r.patient, s.patient) WHERE s.uid = ?")
+    let select = Statement::new("SELECT s.id, s.at, s.modalities, s.sop_classes, p.issuer, p.patient_id, s.words, s.instance_count, t.issuer, t.patient_id FROM studies s
+         LEFT JOIN received_studies r ON r.study = s.id JOIN patients p ON p.id = coalesce(r.patient, s.patient)
+         JOIN patients t ON t.id = s.patient WHERE s.uid = ?")
         .bind(new.study.as_str());
     let study = match connection.fetch_optional(select).await? {
         Some(row) => {
@@ -115,6 +131,7 @@ async fn study<C: Connection>(
                 modalities: set(row.text(2)?),
                 sop_classes: set(row.text(3)?),
                 patient: PatientKey { issuer: row.text(4)?.to_owned(), id: row.text(5)?.to_owned() },
+                told: PatientKey { issuer: row.text(8)?.to_owned(), id: row.text(9)?.to_owned() },
             }
         }
         None => {
@@ -136,6 +153,7 @@ async fn study<C: Connection>(
                 moment: new.levels.moment,
                 signature: words::signature_of(&patient.words),
                 patient: new.levels.patient.expose().clone(),
+                told: new.levels.patient.expose().clone(),
                 modalities: BTreeSet::new(),
                 sop_classes: BTreeSet::new(),
             }
