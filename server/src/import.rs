@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use bare::Start;
-use walk::{Found, Walk};
+use walk::{Found, Named, Walk};
 
 /// Files that are read at the same time: they share the syncs of the log.
 const PARALLEL: usize = 16;
@@ -42,7 +42,7 @@ pub(crate) struct Counts {
     pub(crate) refused: u64,
     /// Files that a DICOMDIR names and that are not there.
     pub(crate) missing: u64,
-    /// Files that are not DICOM instances, DICOMDIRs, and links.
+    /// Files within folders that are not DICOM instances, DICOMDIRs, and links.
     pub(crate) skipped: u64,
 }
 
@@ -92,13 +92,14 @@ async fn become_of(session: &Session, found: Found) -> Outcome {
         Found::Skipped => Outcome::Skipped,
         Found::Missing { dicomdir, id } => Outcome::Missing { dicomdir, id },
         Found::Unreadable { path, error } => Outcome::Refused(path, error),
-        Found::File { path, is_named } => match store(session, &path).await {
-            Ok(Some(stored)) => Outcome::Stored(stored),
-            Ok(None) if is_named => {
+        Found::File { path, named } => match (store(session, &path).await, named) {
+            (Ok(Some(stored)), _) => Outcome::Stored(stored),
+            (Ok(None), Named::Nobody) => Outcome::Skipped,
+            (Ok(None), Named::Dicomdir) => {
                 Outcome::Refused(path, Error::invalid("a DICOMDIR names it, and it is not a DICOM file"))
             }
-            Ok(None) => Outcome::Skipped,
-            Err(error) => Outcome::Refused(path, error),
+            (Ok(None), Named::Importer) => Outcome::Refused(path, Error::invalid("it is not a DICOM file")),
+            (Err(error), _) => Outcome::Refused(path, error),
         },
     }
 }
@@ -252,6 +253,23 @@ mod tests {
         let counts = import(&archive, paths, |_| {}).await;
         archive.close().await;
         assert_eq!(counts, Counts { stored: 1, refused: 1, ..Counts::default() });
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_named_alone_is_one_of_dicom_or_refused() {
+        let zip = b"PK\x03\x04 whatever is in it".to_vec();
+        let folder = folder_of(&[("whole", ct().file()), ("study.zip", zip), ("notes.txt", b"no".to_vec())]);
+        let (archive, _data) = archive().await;
+        let told = RefCell::new(Vec::new());
+        let paths = ["whole", "study.zip", "notes.txt"].map(|name| folder.path().join(name)).to_vec();
+        let counts = import(&archive, paths, |text| told.borrow_mut().push(text.to_owned())).await;
+        let within = import(&archive, vec![folder.path().to_owned()], |_| {}).await;
+        archive.close().await;
+        assert_eq!(counts, Counts { stored: 1, refused: 2, ..Counts::default() });
+        assert!(!counts.is_complete());
+        assert!(told.into_inner().iter().all(|line| line.ends_with(": it is not a DICOM file")));
+        assert_eq!(within, Counts { known: 1, skipped: 2, ..Counts::default() });
+        assert!(within.is_complete());
     }
 
     /// A DICOMDIR that names files, by their File IDs.

@@ -10,14 +10,23 @@ use super::dicomdir::{self, Reference, is_dicomdir};
 /// Something that was come across.
 #[derive(Debug)]
 pub(super) enum Found {
-    /// A file; whether a DICOMDIR names it.
-    File { path: PathBuf, is_named: bool },
+    /// A file, and who says that it is one of DICOM.
+    File { path: PathBuf, named: Named },
     /// A link, a socket, a DICOMDIR. Links are not followed: they may lead out of the folder, or round in it.
     Skipped,
     /// A file that a DICOMDIR names and that is not there.
     Missing { dicomdir: PathBuf, id: String },
     /// A folder or a DICOMDIR that cannot be read.
     Unreadable { path: PathBuf, error: Error },
+}
+
+/// Who names a file. What nobody names may be anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Named {
+    Nobody,
+    Dicomdir,
+    /// Whoever imports, this file alone.
+    Importer,
 }
 
 /// Walks through folders, files before folders, each in the order of their names. Holds one folder at a time.
@@ -41,7 +50,7 @@ impl<F: FnMut(Found) -> bool> Walk<F> {
                 let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty());
                 self.below(folder.unwrap_or(Path::new(".")).to_owned())
             }
-            Ok(_) => (self.give)(Found::File { path: path.to_owned(), is_named: false }),
+            Ok(_) => (self.give)(Found::File { path: path.to_owned(), named: Named::Importer }),
             Err(error) => (self.give)(Found::Unreadable { path: path.to_owned(), error: error.into() }),
         }
     }
@@ -84,8 +93,8 @@ impl<F: FnMut(Found) -> bool> Walk<F> {
             }
         }
         files.into_iter().all(|path| {
-            let is_named = self.named.remove(&path);
-            (self.give)(Found::File { path, is_named })
+            let named = if self.named.remove(&path) { Named::Dicomdir } else { Named::Nobody };
+            (self.give)(Found::File { path, named })
         })
     }
 
