@@ -96,7 +96,7 @@ pub enum Durability {
 pub struct TextSource {
     /// The sender's AE title; `web` for what came by STOW-RS, `import` for `filmless import`.
     pub ae_title: String,
-    /// `utf-8`, `windows-1258`, `tcvn3`, `vni`, `viscii` or `latin1`: what its text is in where Specific Character
+    /// `utf-8`, `windows-1258`, `tcvn3`, `vni`, `viscii`, `latin1` or `utf-8-twice`: what its text is in where Specific Character
     /// Set is missing, or is ISO_IR 6, 100 or 192 and the text is not. `declared`: it is what it says, always.
     /// `auto`, as for senders that are not named: UTF-8 is recognised, and the others where it is clear.
     pub character_set: TextRule,

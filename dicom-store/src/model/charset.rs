@@ -6,6 +6,7 @@ mod guess;
 mod syllable;
 mod terms;
 mod text_reading;
+mod twice;
 mod vietnamese;
 
 use std::borrow::Cow;
@@ -81,10 +82,15 @@ impl CharacterSet {
     /// What is UTF-8 is read so, whatever the rest of the data set is in: one name came from a worklist, and
     /// another was typed at the device.
     fn repaired<'a>(&self, encoding: TextEncoding, bytes: &'a [u8], vr: VR) -> Cow<'a, str> {
+        if encoding == TextEncoding::Utf8Twice
+            && let Some(once) = twice::of(bytes)
+        {
+            return Cow::Owned(once);
+        }
         let may_be_utf8 = encoding != TextEncoding::Latin1 || self.kind == Kind::Whole(UTF_8);
         match std::str::from_utf8(bytes) {
             Ok(text) if may_be_utf8 && !text.is_ascii() => Cow::Borrowed(text),
-            _ if encoding == TextEncoding::Utf8 => self.declared(bytes, vr),
+            _ if matches!(encoding, TextEncoding::Utf8 | TextEncoding::Utf8Twice) => self.declared(bytes, vr),
             _ => Cow::Owned(encoding.decode(bytes)),
         }
     }

@@ -8,6 +8,7 @@ const NAMES: Record<string, string> = {
   tcvn3: 'TCVN3',
   vni: 'VNI',
   viscii: 'VISCII',
+  'utf-8-twice': 'UTF-8 ×2',
   latin1: 'Latin-1',
 };
 

@@ -6,7 +6,7 @@ use dicom::core::VR;
 use serde::{Deserialize, Serialize};
 
 use super::guess::{Guess, guess};
-use super::{CharacterSet, Kind, TextEncoding, is_plain};
+use super::{CharacterSet, Kind, TextEncoding, is_plain, twice};
 use crate::model::element::is_charset_text;
 use crate::model::{Attributes, Value};
 
@@ -31,6 +31,9 @@ pub enum TextRule {
     Vni,
     Viscii,
     Latin1,
+    /// UTF-8 that a gateway has encoded once more.
+    #[serde(rename = "utf-8-twice")]
+    Utf8Twice,
 }
 
 impl TextRule {
@@ -43,6 +46,7 @@ impl TextRule {
             Self::Vni => Some(TextEncoding::Vni),
             Self::Viscii => Some(TextEncoding::Viscii),
             Self::Latin1 => Some(TextEncoding::Latin1),
+            Self::Utf8Twice => Some(TextEncoding::Utf8Twice),
         }
     }
 }
@@ -162,6 +166,11 @@ impl Sample<'_> {
         std::str::from_utf8(self.bytes).is_ok()
     }
 
+    /// It is UTF-8, and what it says is UTF-8 once more.
+    fn is_twice(&self) -> bool {
+        twice::of(self.bytes).is_some()
+    }
+
     fn is_declared_utf8(&self) -> bool {
         *self.declared == CharacterSet::utf8()
     }
@@ -194,13 +203,19 @@ fn collect<'a>(attributes: &'a Attributes, samples: &mut Vec<Sample<'a>>, seen: 
 
 /// With a rule. UTF-8 proves itself, whatever is said of the sender; what is to be UTF-8 and is not may be anything.
 fn ruled(samples: &[Sample<'_>], encoding: TextEncoding) -> TextReading {
-    let is_utf8 = encoding != TextEncoding::Latin1 && samples.iter().all(Sample::is_utf8);
-    let repair = Some(if is_utf8 { TextEncoding::Utf8 } else { encoding });
-    let is_unsure = encoding == TextEncoding::Utf8 && samples.iter().any(Sample::is_wrong);
+    let is_once = match encoding {
+        TextEncoding::Latin1 => false,
+        TextEncoding::Utf8Twice => !samples.iter().any(Sample::is_twice),
+        _ => samples.iter().all(Sample::is_utf8),
+    };
+    let repair = Some(if is_once { TextEncoding::Utf8 } else { encoding });
+    let is_utf8 = matches!(encoding, TextEncoding::Utf8 | TextEncoding::Utf8Twice);
+    let is_unsure = is_utf8 && samples.iter().any(Sample::is_wrong);
     TextReading { repair, is_unsure, ..TextReading::default() }
 }
 
-/// Without a rule: what it is, and whether that is more than can be said.
+/// Without a rule: what it is, and whether that is more than can be said. What may have been encoded twice is left as it
+/// is, and told: a rule says that a sender does so.
 fn recognised(samples: &[Sample<'_>]) -> TextReading {
     let others: BTreeSet<&[u8]> = samples.iter().filter(|s| !s.is_utf8()).map(|s| s.bytes).collect();
     let is_utf8_undeclared = samples.iter().any(|sample| sample.is_utf8() && !sample.is_declared_utf8());
@@ -214,5 +229,6 @@ fn recognised(samples: &[Sample<'_>]) -> TextReading {
         }
         Guess::None => (utf8, is_wrong),
     };
+    let is_unsure = is_unsure || samples.iter().any(Sample::is_twice);
     TextReading { repair, is_unsure, ..TextReading::default() }
 }

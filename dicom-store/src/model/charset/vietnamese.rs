@@ -5,6 +5,8 @@
 
 use encoding_rs::{WINDOWS_1252, WINDOWS_1258};
 
+use super::twice;
+
 /// What text may be in without saying so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum TextEncoding {
@@ -17,11 +19,14 @@ pub enum TextEncoding {
     /// RFC 1456.
     Viscii,
     Latin1,
+    /// UTF-8 that was taken for Latin-1 and encoded once more.
+    Utf8Twice,
 }
 
 impl TextEncoding {
-    pub const ALL: [Self; 6] =
-        [Self::Utf8, Self::Windows1258, Self::Tcvn3, Self::Vni, Self::Viscii, Self::Latin1];
+    /// In the order of the numbers that headers keep.
+    pub const ALL: [Self; 7] =
+        [Self::Utf8, Self::Windows1258, Self::Tcvn3, Self::Vni, Self::Viscii, Self::Latin1, Self::Utf8Twice];
 
     /// The name that settings use.
     pub fn name(self) -> &'static str {
@@ -32,6 +37,7 @@ impl TextEncoding {
             Self::Vni => "vni",
             Self::Viscii => "viscii",
             Self::Latin1 => "latin1",
+            Self::Utf8Twice => "utf-8-twice",
         }
     }
 
@@ -39,6 +45,9 @@ impl TextEncoding {
     pub(super) fn decode(self, bytes: &[u8]) -> String {
         match self {
             Self::Utf8 => String::from_utf8_lossy(bytes).into_owned(),
+            Self::Utf8Twice => {
+                twice::of(bytes).unwrap_or_else(|| String::from_utf8_lossy(bytes).into_owned())
+            }
             Self::Windows1258 => WINDOWS_1258.decode_without_bom_handling(bytes).0.into_owned(),
             Self::Tcvn3 => as_capitals_font(from_table(bytes, TCVN3, &[])),
             Self::Vni => vni(bytes),

@@ -127,6 +127,45 @@ fn rule_of(encoding: TextEncoding) -> TextRule {
         TextEncoding::Vni => TextRule::Vni,
         TextEncoding::Viscii => TextRule::Viscii,
         TextEncoding::Latin1 => TextRule::Latin1,
+        TextEncoding::Utf8Twice => TextRule::Utf8Twice,
+    }
+}
+
+/// The same name, which something on its way took for windows-1252 or Latin-1 and encoded once more. Nothing but a
+/// rule says that a sender does so; without one it is marked.
+#[rstest]
+#[case::as_windows_1252("Nguyá»…n Thá»‹ Ä\u{90}áº·ng HÃ²a")]
+#[case::as_latin1(
+    "Nguy\u{e1}\u{bb}\u{85}n Th\u{e1}\u{bb}\u{8b} \u{c4}\u{90}\u{e1}\u{ba}\u{b7}ng H\u{c3}\u{b2}a"
+)]
+fn a_whole_vietnamese_name_that_was_encoded_twice_is_found_by_a_rule(
+    #[case] twice: &str,
+    #[values(&[][..], &["", "ISO 2022 IR 6"], &[" ISO_IR 100 "], &["ISO_IR 192"])] terms: &[&str],
+) {
+    let elements = [(tags::PATIENT_NAME, VR::PN, twice.as_bytes())];
+    let header = header_of(&elements, terms);
+    let reading = TextReading::of(&header.attributes().unwrap(), TextRule::Utf8Twice);
+    assert_eq!((reading.repair(), reading.is_by_rule()), (Some(TextEncoding::Utf8Twice), true));
+    assert!(!reading.is_unsure());
+    let kept = Header::from_bytes(&header.clone().read_as(reading).to_bytes(b""), b"").unwrap();
+    let told = kept.attributes().unwrap();
+    let name = told.text(tags::PATIENT_NAME).unwrap();
+    assert_eq!(name, "Nguyễn Thị Đặng Hòa");
+    assert_eq!(fold(&name), "nguyen thi dang hoa");
+    assert_eq!(told.bytes(tags::PATIENT_NAME), header.attributes().unwrap().bytes(tags::PATIENT_NAME));
+    for rule in [TextRule::Auto, TextRule::Declared] {
+        let reading = TextReading::of(&header.attributes().unwrap(), rule);
+        assert_ne!(reading.repair(), Some(TextEncoding::Utf8Twice));
+        assert_eq!(reading.is_unsure(), rule == TextRule::Auto, "{rule:?}");
+    }
+}
+
+#[test]
+fn a_rule_of_what_is_encoded_twice_leaves_what_is_encoded_once() {
+    for (name, repair) in [("Nguyễn^Hòa", None), ("J\u{f6}rg", None)] {
+        let header = header_of(&[(tags::PATIENT_NAME, VR::PN, name.as_bytes())], &["ISO_IR 192"]);
+        let reading = TextReading::of(&header.attributes().unwrap(), TextRule::Utf8Twice);
+        assert_eq!((reading.repair(), reading.is_unsure()), (repair, false), "{name}");
     }
 }
 
@@ -178,9 +217,9 @@ fn every_reading_has_a_number_of_its_own() {
     let mut numbers: Vec<u8> = TextReading::all().map(TextReading::number).collect();
     assert!(TextReading::all().all(|reading| TextReading::from_number(reading.number()) == Some(reading)));
     numbers.dedup();
-    // Declared or one of six encodings, clear or not; a rule says an encoding.
-    assert_eq!(numbers.len(), 2 + 6 * 2 + 6 * 2);
-    assert!([7, 16, 24, 32, 255].into_iter().all(|number| TextReading::from_number(number).is_none()));
+    // Declared or one of seven encodings, clear or not; a rule says an encoding.
+    assert_eq!(numbers.len(), 2 + 7 * 2 + 7 * 2);
+    assert!([16, 24, 32, 255].into_iter().all(|number| TextReading::from_number(number).is_none()));
 }
 
 const TERMS: &[&[&str]] = &[
@@ -198,8 +237,15 @@ const TERMS: &[&[&str]] = &[
     &["ISO 2022 IR 100", "ISO 2022 IR 126", "ISO 2022 IR 144"],
 ];
 
-const RULES: &[TextRule] =
-    &[TextRule::Auto, TextRule::Declared, TextRule::Utf8, TextRule::Tcvn3, TextRule::Vni, TextRule::Latin1];
+const RULES: &[TextRule] = &[
+    TextRule::Auto,
+    TextRule::Declared,
+    TextRule::Utf8,
+    TextRule::Tcvn3,
+    TextRule::Vni,
+    TextRule::Latin1,
+    TextRule::Utf8Twice,
+];
 
 proptest! {
     #[test]
