@@ -1,5 +1,6 @@
 //! The archive as a whole: opened once, closed once.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -16,11 +17,13 @@ use tracing::{info, warn};
 use crate::access::Caller;
 use crate::change::{Changes, Cursor};
 use crate::config::{Config, Durability};
-use crate::index::{Index, Place};
+use crate::index::{Index, Place, known_acts};
 use crate::ingest::{Budget, Sources, Store};
 use crate::node;
 use crate::objects::Objects;
+use crate::packs::damage::{Damaged, DamagedStretch, Findings, LostAct};
 use crate::packs::disk::Disk;
+use crate::packs::file::PackFile;
 use crate::packs::follow::Follow;
 use crate::packs::replay::Replay;
 use crate::packs::rewrite::recover;
@@ -72,6 +75,8 @@ pub(crate) struct Inner {
     threads: Mutex<Option<[JoinHandle<()>; 2]>>,
     /// Sealed packs on their way into the object store.
     adopting: TaskTracker,
+    /// What was found damaged when it was opened.
+    damaged: Damaged,
     /// Cancelled when a thread of the log has died.
     pub(crate) died: CancellationToken,
     /// Held as long as the archive is open.
@@ -88,7 +93,7 @@ impl Archive {
     pub async fn open(config: &Config) -> Result<Self> {
         config.check()?;
         let locks = locks(config)?;
-        Self::open_locked(config, locks, Disk::default()).await
+        Self::open_locked(config, locks, Disk::default(), Damaged::default()).await
     }
 
     /// The same, and every step that the log takes is told to `watch` before it is taken.
@@ -98,52 +103,89 @@ impl Archive {
     #[cfg(feature = "fixtures")]
     pub async fn open_watched(config: &Config, watch: crate::fixture::Watch) -> Result<Self> {
         let locks = locks(config)?;
-        Self::open_locked(config, locks, Disk::watched_by(watch)).await
+        Self::open_locked(config, locks, Disk::watched_by(watch), Damaged::default()).await
     }
 
-    /// Forgets the index and makes it anew from the packs.
+    /// The same, and each reading of a pack from end to end is told to `reads`, whose error takes its place.
     ///
     /// # Errors
-    /// As [`Archive::open`]; the index is left alone when the folder is in use.
-    pub async fn reindex(config: &Config) -> Result<Self> {
-        config.check()?;
+    /// As [`Archive::open`].
+    #[cfg(feature = "fixtures")]
+    pub async fn open_reading(config: &Config, reads: crate::fixture::ReadWatch) -> Result<Self> {
         let locks = locks(config)?;
-        // What cannot be listed cannot be read again.
-        Objects::open(config)?.packs().await?;
-        Place::of(config)?.remove().await?;
-        Self::open_locked(config, locks, Disk::default()).await
+        Self::open_locked(config, locks, Disk::reading_by(reads), Damaged::default()).await
     }
 
-    async fn open_locked(config: &Config, locks: Vec<File>, disk: Disk) -> Result<Self> {
-        let durability = config.durability()?;
+    /// Whether there is an archive in the data folder, or in the object store of the settings. Nothing is made.
+    ///
+    /// # Errors
+    /// What the disk says, or the object store.
+    pub async fn is_there(config: &Config) -> Result<bool> {
+        Objects::have_an_archive(config).await
+    }
+
+    /// Makes the index anew from the packs, and puts it in the place of the one there was when it is filled. Then
+    /// [`Archive::damaged`] tells what could not be read, and what the index before knew of acts and this one does not.
+    ///
+    /// # Errors
+    /// As [`Archive::open`]; the index is left alone then.
+    pub async fn reindex(config: &Config) -> Result<Self> {
+        config.check()?;
+        Self::reindex_on(config, Disk::default()).await
+    }
+
+    /// The same, reading as [`Archive::open_reading`] does.
+    ///
+    /// # Errors
+    /// As [`Archive::reindex`].
+    #[cfg(feature = "fixtures")]
+    pub async fn reindex_reading(config: &Config, reads: crate::fixture::ReadWatch) -> Result<Self> {
+        Self::reindex_on(config, Disk::reading_by(reads)).await
+    }
+
+    async fn reindex_on(config: &Config, disk: Disk) -> Result<Self> {
+        let locks = locks(config)?;
+        // What cannot be listed cannot be read again.
         let objects = Objects::open(config)?;
-        let identifier = objects.belongs_to(&config.data).await?;
-        let sources = Arc::new(Sources::new(&config.sources)?);
-        let index = Place::of(config)?.open().await?;
-        if let Some(identifier) = &identifier {
-            index.belongs_to(identifier).await?;
+        objects.packs().await?;
+        let place = Place::of(config)?;
+        // What a crash has torn is told from damage by the index that was there, as at a start.
+        if place.is_of_this_version()?
+            && let Err(error) = settled(config, &place, disk.clone()).await
+        {
+            warn!(error = %error.chain(), "index: it cannot be brought up to the log before it is made anew");
         }
-        let sealed: Vec<_> = objects.packs().await?.into_iter().map(|(pack, _)| pack).collect();
-        let is_alone = durability == Durability::Local;
-        let node = node::join(&config.data, &*index, &sealed, is_alone).await?;
-        if identifier.is_none() {
-            index.belongs_to(&begun(config, &objects, &*index, &node.founder).await?).await?;
-        }
-        if !objects.is_folder() && !objects.keeps_what_it_has().await? {
-            warn!(
-                "object store: its service ignores If-None-Match and puts over what is there; \
-                 never start two servers from copies of one data folder"
-            );
-        }
-        let packs = Arc::new(Packs::open(config, objects, node.number, disk)?);
-        let is_new = index.last_change().await? == Cursor::default();
-        recover(&packs, &index).await?;
-        let from = Replay { packs: &packs, index: &index, sources: &sources, is_followed: !is_new };
-        let sealed = replay::objects(from).await?;
-        if sealed > 0 {
-            info!(packs = sealed, is_new, "index filled from the sealed packs");
-        }
-        let open = replay::log(from).await?;
+        let mut acts = match objects.belongs_to(&config.data).await? {
+            Some(archive) => place.acts_of(&archive).await.unwrap_or_else(|error| {
+                warn!(error = %error.chain(), "index: what it knew of acts cannot be read, so that nobody can tell whether all of them are in the packs");
+                BTreeMap::new()
+            }),
+            None => BTreeMap::new(),
+        };
+        let anew = place.anew().await?;
+        let stretches = match filled(config, &anew.place, disk.clone(), &mut acts).await {
+            Ok(found) => found,
+            Err(error) => {
+                anew.discard();
+                return Err(error);
+            }
+        };
+        anew.take_its_place()?;
+        let lost_acts = acts.into_iter().map(|(number, kind)| LostAct { number, kind }).collect();
+        Self::open_locked(config, locks, disk, Damaged { stretches, lost_acts }).await
+    }
+
+    async fn open_locked(
+        config: &Config,
+        locks: Vec<File>,
+        disk: Disk,
+        mut damaged: Damaged,
+    ) -> Result<Self> {
+        let brought = brought_up(config, &Place::of(config)?, disk).await?;
+        let Brought { index, packs, sources, open, durability, found } = brought;
+        // A pack that nothing can be read of is met again at each start.
+        let met = damaged.stretches.clone();
+        damaged.stretches.extend(found.into_iter().filter(|stretch| !met.contains(stretch)));
         let changes = Changes::new(index.last_change().await?);
         index.follow(&changes);
         let limits = Limits {
@@ -203,6 +245,7 @@ impl Archive {
                 outboxes: Mutex::default(),
                 room_made: AtomicU64::new(0),
                 adopting: log.adopting,
+                damaged,
                 died: log.died,
                 locks: Mutex::new(locks),
             }),
@@ -227,6 +270,11 @@ impl Archive {
     /// Whether readers wait for memory that others hold.
     pub fn pressure(&self) -> Pressure {
         self.inner.packs.serving.pressure().clone()
+    }
+
+    /// What was found damaged when it was opened, of what the index did not know yet; when its index was made anew, of all.
+    pub fn damaged(&self) -> &Damaged {
+        &self.inner.damaged
     }
 
     /// What the archive does to its packs by itself.
@@ -254,6 +302,77 @@ impl Archive {
         self.inner.index.close().await;
         self.inner.locks.lock().await.clear();
     }
+}
+
+/// An archive that nothing is written to yet, with its index as far as its packs.
+struct Brought {
+    index: Arc<dyn Index>,
+    packs: Arc<Packs>,
+    sources: Arc<Sources>,
+    /// The pack to write on.
+    open: Option<PackFile>,
+    durability: Durability,
+    /// What is damaged of what was read.
+    found: Vec<DamagedStretch>,
+}
+
+/// Opens index, objects and log, and brings the index up to the log.
+async fn brought_up(config: &Config, place: &Place, disk: Disk) -> Result<Brought> {
+    let durability = config.durability()?;
+    let objects = Objects::open(config)?;
+    let identifier = objects.belongs_to(&config.data).await?;
+    let sources = Arc::new(Sources::new(&config.sources)?);
+    let index = place.open().await?;
+    if let Some(identifier) = &identifier {
+        index.belongs_to(identifier).await?;
+    }
+    let sealed: Vec<_> = objects.packs().await?.into_iter().map(|(pack, _)| pack).collect();
+    let is_alone = durability == Durability::Local;
+    let node = node::join(&config.data, &*index, &sealed, is_alone).await?;
+    if identifier.is_none() {
+        index.belongs_to(&begun(config, &objects, &*index, &node.founder).await?).await?;
+    }
+    if !objects.is_folder() && !objects.keeps_what_it_has().await? {
+        warn!(
+            "object store: its service ignores If-None-Match and puts over what is there; \
+             never start two servers from copies of one data folder"
+        );
+    }
+    let packs = Arc::new(Packs::open(config, objects, node.number, disk)?);
+    let is_new = index.last_change().await? == Cursor::default();
+    recover(&packs, &index).await?;
+    let findings = Findings::default();
+    let from =
+        Replay { packs: &packs, index: &index, sources: &sources, is_followed: !is_new, found: &findings };
+    let sealed = replay::objects(from).await?;
+    if sealed > 0 {
+        info!(packs = sealed, is_new, "index filled from the sealed packs");
+    }
+    let open = replay::log(from).await?;
+    let found = findings.left(&index).await?;
+    Ok(Brought { index, packs, sources, open, durability, found })
+}
+
+/// Brings an index up to the log and closes it.
+async fn settled(config: &Config, place: &Place, disk: Disk) -> Result<()> {
+    brought_up(config, place, disk).await?.index.close().await;
+    Ok(())
+}
+
+/// Fills an index that is new from the packs and closes it; gives what is damaged of them. Of `acts` those are left that
+/// it does not know.
+async fn filled(
+    config: &Config,
+    place: &Place,
+    disk: Disk,
+    acts: &mut BTreeMap<u64, String>,
+) -> Result<Vec<DamagedStretch>> {
+    let Brought { index, found, .. } = brought_up(config, place, disk).await?;
+    let known = known_acts(&*index).await;
+    index.close().await;
+    let known = known?;
+    acts.retain(|number, _| !known.contains_key(number));
+    Ok(found)
 }
 
 /// Begins an archive whose data folder and object store have no identifier; gives the one that it has now.

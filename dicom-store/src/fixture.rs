@@ -4,6 +4,7 @@ mod bucket;
 mod postgres;
 pub mod step;
 
+use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
@@ -11,11 +12,11 @@ use dicom::dictionary_std::{tags, uids};
 use tempfile::TempDir;
 
 use crate::model::{
-    AeTitle, Attributes, FileMeta, SopClassUid, SopInstanceUid, StudyInstanceUid, Tag, TransferSyntaxUid, VR,
-    transfer_syntax,
+    AeTitle, Attributes, FileMeta, Instance, Resource, SopClassUid, SopInstanceUid, StudyInstanceUid, Tag,
+    TransferSyntaxUid, VR, transfer_syntax,
 };
-pub use crate::packs::disk::{Step, Watch};
-use crate::{Archive, Arrival, Caller, Config, Declared, Origin, Result, Session, Stored};
+pub use crate::packs::disk::{ReadWatch, Step, Watch};
+use crate::{Archive, Arrival, Caller, Config, Declared, Origin, Proof, Result, Session, Stored};
 
 pub use bucket::Bucket;
 pub use postgres::{Database, Stopped};
@@ -199,6 +200,21 @@ pub fn config(folder: &TempDir) -> Config {
 /// A session that may do everything.
 pub fn system(archive: &Archive) -> Session {
     archive.acting_as(Caller::System("fixture"))
+}
+
+/// Turns over the last byte of an instance that still lies in the log, and has it found.
+pub async fn damage(archive: &Archive, sample: &Sample) {
+    let session = system(archive);
+    let of = Resource::Study(sample.study());
+    let shown = session.instances(&of).await.expect("the instance is stored");
+    let is_it = |shown: &&Instance| shown.sop_instance == sample.sop_instance();
+    let location = shown.iter().find(is_it).expect("the instance is stored").location;
+    let file = archive.inner.packs.open_in_log(location.pack).expect("its pack is in the log");
+    let (mut byte, last) = ([0], location.offset + location.length - 1);
+    file.read_exact_at(&mut byte, last).expect("the pack can be read");
+    file.write_all_at(&byte.map(|byte| !byte), last).expect("the pack can be written");
+    let proof = session.prove(&sample.sop_instance(), &sample.sop_class()).await;
+    assert_eq!(proof.expect("the pack can be read"), Proof::Damaged);
 }
 
 /// Stores an instance as a C-STORE does.

@@ -12,6 +12,7 @@ mod acts;
     reason = "a suite of tests"
 )]
 pub mod conformance;
+mod damage;
 mod described;
 mod level_rows;
 mod pack_rows;
@@ -43,8 +44,9 @@ use crate::queue::{JobId, JobQuery, Lease, NewJob, Progress, QueueDepth, QueuedJ
 use crate::register::{Entry as Registration, Registered};
 use crate::{Error, ErrorKind, Result};
 
-pub(crate) use acts::act_time;
 pub use acts::{AuditRow, Hidden, KeptAside, Recorded};
+pub(crate) use acts::{act_time, known_acts};
+pub use damage::{Compared, Damage, DamageQuery, DamagedInstance};
 pub use described::Described;
 pub use level_rows::LevelRows;
 pub use pack_rows::{EntryRow, PackEntry, PackRow, Replacement, Stage};
@@ -437,16 +439,14 @@ pub trait Index: fmt::Debug + Send + Sync + 'static {
     /// Forgets a pack that was removed; one in use is left as it is.
     fn forget_pack(&self, pack: PackId) -> BoxFuture<'_, Result<()>>;
 
-    /// Remembers when a pack was compared with its digests, in milliseconds since 1970, and hides what is damaged.
-    fn pack_verified<'a>(
-        &'a self,
-        pack: PackId,
-        at: u64,
-        damaged: &'a [EntryRow],
-    ) -> BoxFuture<'a, Result<()>>;
+    /// Remembers when a pack was compared with its digests, hides what is damaged, and shows what reads right again.
+    fn pack_verified<'a>(&'a self, compared: &'a Compared) -> BoxFuture<'a, Result<()>>;
 
     /// Hides what is damaged.
-    fn damaged<'a>(&'a self, rows: &'a [EntryRow]) -> BoxFuture<'a, Result<()>>;
+    fn damaged<'a>(&'a self, found: &'a [Damage]) -> BoxFuture<'a, Result<()>>;
+
+    /// What is damaged and would be shown otherwise, from what was stored last.
+    fn all_damaged<'a>(&'a self, query: &'a DamageQuery) -> BoxFuture<'a, Result<Vec<DamagedInstance>>>;
 
     /// Writes what is left and closes; nothing can be asked afterwards.
     fn close(&self) -> BoxFuture<'_, ()>;

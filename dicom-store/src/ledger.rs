@@ -190,6 +190,11 @@ impl Entry {
 /// Where acts lie in a pack, beside the studies.
 const FOLDER: &str = "filmless/";
 
+/// The number of the act that lies in a pack under this name.
+pub(crate) fn number(name: &str) -> Option<u64> {
+    name.strip_prefix(FOLDER)?.strip_suffix(".json")?.parse().ok()
+}
+
 /// Whether an entry of a pack is an act.
 pub(crate) fn is_act(name: &str) -> bool {
     name.starts_with(FOLDER)

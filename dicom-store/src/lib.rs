@@ -52,7 +52,8 @@ pub use archive::Archive;
 pub use change::{Change, ChangeKind, Changes, Cursor};
 pub use config::{Config, Durability, IndexUrl, OnConflict, S3, Secret, TextSource};
 pub use index::{
-    AuditRow, Described, Hidden, InstanceState, KeptAside, Recorded, StudyText, TextCount, TextQuery,
+    AuditRow, DamageQuery, DamagedInstance, Described, Hidden, InstanceState, KeptAside, Recorded, StudyText,
+    TextCount, TextQuery,
 };
 pub use ingest::{Arrival, Declared, Incoming, Origin, Stored};
 pub use ledger::{Order, Part};
@@ -60,6 +61,7 @@ pub use model::{Error, ErrorKind, Result};
 pub use objects::DerivedKey;
 pub use packs::ahead::ReadAhead;
 pub use packs::compress::Compression;
+pub use packs::damage::{Damaged, DamagedStretch, Holds, LostAct};
 pub use packs::file_part::FilePart;
 pub use packs::serving::{Pressure, Room};
 pub use packs::verify::Verified;
@@ -70,6 +72,6 @@ pub use queue::{JobId, Lease, NewJob, Priority, QueueDepth};
 pub use rendition::Rendition;
 pub use session::{FrameStream, Proof, RenditionWriter, STEP, Session};
 pub use subscriber::{Filter, Subscription};
-pub use upkeep::{Due, PackReport, Upkeep};
+pub use upkeep::{AllVerified, Due, PackReport, Upkeep};
 pub use work::Work;
 pub use workitem::{Reached, StepEvent, StepRefusal, StepReport, StepState, Workitem};

@@ -24,6 +24,7 @@ use tokio::sync::Semaphore;
 
 use crate::config::{Config, S3};
 use crate::model::{PackId, SeriesInstanceUid, StudyInstanceUid};
+use crate::packs::pack_bytes::is_lost;
 use crate::reach::Reach;
 use crate::{Error, ErrorKind, Result};
 
@@ -262,8 +263,13 @@ impl Objects {
         }
     }
 
-    /// The sealed packs with their sizes, in ascending order; not those whose compressed form is damaged.
+    /// The sealed packs with their sizes, in ascending order; not those that cannot be read.
     pub(crate) async fn packs(&self) -> Result<Vec<(PackId, u64)>> {
+        Ok(self.listed_packs().await?.0)
+    }
+
+    /// The same, and those whose compressed form is so damaged that nothing of it can be read.
+    pub(crate) async fn listed_packs(&self) -> Result<(Vec<(PackId, u64)>, Vec<(PackId, Error)>)> {
         let mut packs: BTreeMap<PackId, u64> =
             self.plain_packs().await?.into_iter().map(|(pack, size, _)| (pack, size)).collect();
         let compressed = self.compressed_packs().await?.into_iter().map(|(pack, _)| pack);
@@ -271,16 +277,23 @@ impl Objects {
         let length = async |pack| match self.compressed_length(pack).await {
             // The others are there all the same; whoever reads of this one hears it again.
             Err(error) if error.kind == ErrorKind::Corrupt => {
-                tracing::error!(%pack, %error, "a compressed pack cannot be read");
-                Ok((pack, None))
+                tracing::error!(%pack, error = %error.chain(), "a compressed pack cannot be read");
+                Ok((pack, Err(error)))
             }
-            length => Ok::<_, Error>((pack, length?)),
+            length => Ok::<_, Error>((pack, Ok(length?))),
         };
         let lengths = stream::iter(alone).map(length).buffer_unordered(COPIES_AT_A_TIME);
-        let lengths: Vec<(PackId, Option<u64>)> = lengths.try_collect().await?;
-        // One that has been removed meanwhile has no length.
-        packs.extend(lengths.into_iter().filter_map(|(pack, length)| Some((pack, length?))));
-        Ok(packs.into_iter().collect())
+        let lengths: Vec<(PackId, Result<Option<u64>>)> = lengths.try_collect().await?;
+        let mut broken = Vec::new();
+        for (pack, length) in lengths {
+            match length {
+                Ok(Some(length)) => drop(packs.insert(pack, length)),
+                // It has been removed meanwhile.
+                Ok(None) => {}
+                Err(error) => broken.push((pack, error)),
+            }
+        }
+        Ok((packs.into_iter().collect(), broken))
     }
 
     /// Packs that are not compressed: sizes, and when they became objects, in milliseconds since 1970.
@@ -448,9 +461,26 @@ fn store_error(error: object_store::Error) -> Error {
     let kind = match &error {
         object_store::Error::NotFound { .. } => ErrorKind::NotFound,
         object_store::Error::AlreadyExists { .. } => ErrorKind::Conflict,
+        error if says_lost(error) => ErrorKind::Corrupt,
         _ => ErrorKind::Unavailable,
     };
-    Error::new(kind, "object store cannot do this").with_source(error)
+    let what = match kind {
+        ErrorKind::Corrupt => "the disk has lost a part of an object",
+        _ => "object store cannot do this",
+    };
+    Error::new(kind, what).with_source(error)
+}
+
+/// Whether a disk below the store has lost what was asked for.
+fn says_lost(error: &object_store::Error) -> bool {
+    let mut cause = std::error::Error::source(error);
+    while let Some(next) = cause {
+        if next.downcast_ref::<std::io::Error>().is_some_and(is_lost) {
+            return true;
+        }
+        cause = next.source();
+    }
+    false
 }
 
 fn taken(pack: PackId, there: u64, length: u64) -> Error {
@@ -500,6 +530,16 @@ mod tests {
             (std::fs::read(place).unwrap(), std::fs::read(file).unwrap()),
             (b"old".to_vec(), b"new".to_vec())
         );
+    }
+
+    #[test]
+    fn what_the_disk_has_lost_is_damage_and_a_store_that_cannot_be_reached_is_not() {
+        let of = |source: std::io::Error| {
+            store_error(object_store::Error::Generic { store: "folder", source: Box::new(source) }).kind
+        };
+        assert_eq!(of(rustix::io::Errno::IO.into()), ErrorKind::Corrupt);
+        assert_eq!(of(rustix::io::Errno::CONNREFUSED.into()), ErrorKind::Unavailable);
+        assert_eq!(of(std::io::ErrorKind::TimedOut.into()), ErrorKind::Unavailable);
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod cache;
 mod committer;
 mod company;
 pub(crate) mod compress;
+pub(crate) mod damage;
 pub(crate) mod disk;
 pub(crate) mod entry;
 pub(crate) mod file;
@@ -24,6 +25,7 @@ pub(crate) mod follow;
 pub(crate) mod local;
 mod near;
 mod numbers;
+pub(crate) mod pack_bytes;
 mod pin;
 pub(crate) mod place;
 pub(crate) mod proof;
@@ -198,11 +200,11 @@ impl Packs {
     /// One ranged read of wherever the pack is, into memory that has been taken for it.
     ///
     /// # Errors
-    /// `NotFound` when the pack has been removed.
+    /// `NotFound` when the pack has been removed, `Corrupt` when it has lost some of it.
     pub(crate) async fn read(&self, pack: PackId, range: Range<u64>) -> Result<Bytes> {
         let handle = self.handle(pack).await?;
         match (handle, &self.blocks) {
-            (Some(file), _) => self.buffers.read(&file, range).await,
+            (Some(file), _) => self.buffers.read(&file, range).await.map_err(|error| damaged(pack, error)),
             // On the heap: whoever reads a file of this machine does not carry what asks a store far away.
             (None, Some(blocks)) => Box::pin(blocks.read(&self.objects, pack, range)).await,
             (None, None) => Box::pin(self.objects.pack_range(pack, range)).await,
@@ -270,5 +272,17 @@ impl Packs {
         self.objects.adopt(pack, &self.log_file(pack)).await?;
         self.handles.lock().unwrap_or_else(PoisonError::into_inner).remove(&pack);
         Ok(())
+    }
+}
+
+/// What the disk says of a place that it has lost, or that is behind the end of the pack, as what it is.
+fn damaged(pack: PackId, error: crate::Error) -> crate::Error {
+    let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<std::io::Error>());
+    let is_damage = cause
+        .is_some_and(|cause| cause.kind() == std::io::ErrorKind::UnexpectedEof || pack_bytes::is_lost(cause));
+    if is_damage {
+        crate::Error::corrupt(format!("a part of pack {pack} is damaged")).with_source(error)
+    } else {
+        error
     }
 }

@@ -10,12 +10,13 @@ use tracing::info;
 
 use crate::archive::Archive;
 use crate::hex::hex;
-use crate::index::{EntryRow, Index, PackEntry, PackRow, Stage};
+use crate::index::{Compared, EntryRow, Index, PackEntry, PackRow, Stage, known_acts};
 use crate::ledger::{self, Act};
 use crate::model::{PackId, SopInstanceUid};
 use crate::node;
 use crate::packs::Packs;
 use crate::packs::compress::{Compression, compress};
+use crate::packs::damage::{DamagedStretch, Holds, LostAct};
 use crate::packs::local::Pace;
 use crate::packs::rewrite::{Rewritten, all_rows, recover, rewrite};
 use crate::packs::verify::{Verified, verify};
@@ -81,6 +82,15 @@ pub struct Due {
     pub verify: bool,
     /// A pack is old enough to be compressed, and the settings want it to be.
     pub compress: bool,
+}
+
+/// What came of comparing all packs with their digests.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AllVerified {
+    /// Bytes that were read.
+    pub bytes: u64,
+    /// Acts that the index knows and no pack holds.
+    pub lost_acts: Vec<LostAct>,
 }
 
 /// One rewriting at a time in this process. Between processes, the index sees to it.
@@ -158,7 +168,8 @@ impl Upkeep {
         self.verify_one(row, &mut pace).await.map(Some)
     }
 
-    /// Compares all packs with their digests, as fast as it goes or so many bytes a second, and tells of each.
+    /// Compares all packs with their digests, as fast as it goes or so many bytes a second, and tells of each; then whether
+    /// every act that the index knows lies in one of them.
     ///
     /// # Errors
     /// As for [`Upkeep::due`].
@@ -166,21 +177,39 @@ impl Upkeep {
         &self,
         bytes_a_second: Option<u64>,
         mut tell: impl FnMut(PackId, &Verified),
-    ) -> Result<u64> {
+    ) -> Result<AllVerified> {
         let mut pace = Pace::new(bytes_a_second);
+        let mut acts = known_acts(&**self.index()).await?;
         for row in self.rows().await?.into_iter().filter(|row| row.stage == Stage::InUse) {
             let verified = self.verify_one(row, &mut pace).await?;
+            acts.retain(|number, _| !verified.acts.contains(number));
             tell(row.pack, &verified);
         }
-        Ok(pace.bytes())
+        let lost_acts = acts.into_iter().map(|(number, kind)| LostAct { number, kind }).collect();
+        Ok(AllVerified { bytes: pace.bytes(), lost_acts })
     }
 
     async fn verify_one(&self, row: PackRow, pace: &mut Pace) -> Result<Verified> {
         match verify(self.packs(), self.index(), row.pack, row.mark, pace).await {
-            // It was rewritten meanwhile, and compared in doing so.
-            Err(error) if error.kind == ErrorKind::NotFound => Ok(Verified::default()),
+            Err(error) if error.kind == ErrorKind::NotFound => self.is_missing(row, error).await,
             verified => verified,
         }
+    }
+
+    /// A pack that is not there was rewritten meanwhile, and compared in doing so; or somebody has taken it away. What it
+    /// held is not hidden then: it may be put back.
+    async fn is_missing(&self, row: PackRow, error: Error) -> Result<Verified> {
+        let after = row.pack.0.checked_sub(1).map(PackId);
+        let now = self.index().packs(after, 1).await?;
+        if !now.first().is_some_and(|now| now.pack == row.pack && now.stage == Stage::InUse) {
+            return Ok(Verified::default());
+        }
+        self.packs().objects.is_well().await?;
+        let reason = "the pack is neither in the log nor in the object store".to_owned();
+        tracing::error!(pack = %row.pack, error = %error.chain(), reason, "a pack is missing");
+        self.index().pack_verified(&Compared::now(row.pack, Vec::new(), Vec::new())).await?;
+        let whole = DamagedStretch { pack: row.pack, range: 0..row.mark, holds: Holds::Unknown, reason };
+        Ok(Verified { stretches: vec![whole], ..Verified::default() })
     }
 
     /// Compresses one pack that is as old as the settings want; `None` when none is.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use dicom_store::model::{AeTitle, Level};
-use dicom_store::{Archive, Caller, Peer, Query};
+use dicom_store::{Archive, Caller, Damaged, Peer, Query};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -146,18 +146,43 @@ async fn open(config: &Config) -> anyhow::Result<Archive> {
         .with_context(|| format!("archive in {} (is a server running on it?)", config.store.data.display()))
 }
 
+/// Whoever mends something means an archive that is there: a name that was mistyped begins none.
+async fn check_is_there(config: &Config) -> anyhow::Result<()> {
+    let folder = config.store.data.display();
+    if !Archive::is_there(&config.store).await.with_context(|| format!("archive in {folder}"))? {
+        bail!(
+            "{folder} holds no archive (there is no file archive-id in it); is --data right? \
+             `filmless serve` and `filmless import` begin a new one"
+        );
+    }
+    Ok(())
+}
+
 async fn reindex(config: Config) -> anyhow::Result<ExitCode> {
+    check_is_there(&config).await?;
     let archive = Archive::reindex(&config.store).await;
     let archive = archive.with_context(|| format!("archive in {}", config.store.data.display()))?;
     let session = archive.acting_as(Caller::System("reindex"));
     let studies = session.count(&Query::new(Level::Study)).await?.found;
     let instances = session.count(&Query::new(Level::Instance)).await?.found;
     archive.close().await;
+    let Damaged { stretches, lost_acts } = archive.damaged();
+    for stretch in stretches {
+        say(&stretch.to_string());
+    }
+    for act in lost_acts {
+        say(&format!("{act}; what it said does not hold any more"));
+    }
     say(&format!("index made anew: {instances} instances of {studies} studies"));
-    Ok(ExitCode::SUCCESS)
+    if archive.damaged().is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    say(&format!("{} damaged, which is not in the index", stretches.len() + lost_acts.len()));
+    Ok(ExitCode::FAILURE)
 }
 
 async fn scrub_packs(config: Config, pace: Option<u64>) -> anyhow::Result<ExitCode> {
+    check_is_there(&config).await?;
     let archive = open(&config).await?;
     let found = scrub::scrub(&archive, pace, say).await;
     archive.close().await;

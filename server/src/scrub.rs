@@ -1,7 +1,7 @@
 //! `filmless scrub`: everything that is kept, compared with the digests of what came.
 
 use anyhow::Context;
-use dicom_store::Archive;
+use dicom_store::{AllVerified, Archive, DamagedStretch};
 
 /// What was found.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -25,21 +25,28 @@ pub(crate) async fn scrub(
     let mut found = Found::default();
     let pace = pace_mib.map(|mib| mib.saturating_mul(1 << 20));
     let upkeep = archive.upkeep();
-    let read = upkeep.verify_all(pace, |pack, verified| {
+    // What was met when the archive was opened, of packs that the index does not know.
+    let at_open = archive.damaged();
+    for stretch in &at_open.stretches {
+        say(&stretch.to_string());
+    }
+    found.damaged += at_open.stretches.len() as u64;
+    let read = upkeep.verify_all(pace, |_, verified| {
         found.packs += 1;
         found.instances += verified.instances;
-        found.damaged += verified.damaged.len() as u64 + verified.damaged_records;
-        for instance in &verified.damaged {
-            say(&format!("pack {pack}: instance {instance} is damaged; send it again"));
-        }
-        if verified.damaged_records > 0 {
-            say(&format!(
-                "pack {pack}: {} records are damaged; the index has them",
-                verified.damaged_records
-            ));
+        let is_told = |stretch: &DamagedStretch| {
+            at_open.stretches.iter().any(|told| told.pack == stretch.pack && told.range == stretch.range)
+        };
+        for stretch in verified.stretches.iter().filter(|stretch| !is_told(stretch)) {
+            found.damaged += 1;
+            say(&stretch.to_string());
         }
     });
-    let bytes = read.await.context("reading the packs")?;
+    let AllVerified { bytes, lost_acts } = read.await.context("reading the packs")?;
+    for act in &lost_acts {
+        say(&format!("{act}; the index has it, and one that is made anew would not"));
+    }
+    found.damaged += lost_acts.len() as u64;
     Ok(Found { bytes, ..found })
 }
 

@@ -53,6 +53,54 @@ async fn import_takes_a_folder_and_says_what_became_of_it() -> Result<()> {
 }
 
 #[tokio::test]
+async fn scrub_and_reindex_refuse_a_folder_that_is_no_archive() -> Result<()> {
+    let folder = TempDir::new()?;
+    let mistyped = folder.path().join("mistyped");
+    for command in ["scrub", "reindex"] {
+        let finished = filmless(&[command, "--data", &mistyped.to_string_lossy()]).await?;
+        assert!(!finished.success && finished.stderr.contains("holds no archive"), "{finished:?}");
+        assert!(!mistyped.exists(), "{command} has made an archive");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn scrub_and_reindex_name_what_is_damaged_and_end_with_a_failure() -> Result<()> {
+    let folder = TempDir::new()?;
+    let (from, data) = (folder.path().join("from"), folder.path().join("data"));
+    fs::create_dir_all(&from)?;
+    let instances = ct(NGUYEN, 3);
+    write_all(&instances, &from)?;
+    let data = data.to_string_lossy().into_owned();
+    filmless(&["import", &from.to_string_lossy(), "--data", &data]).await?.well()?;
+    for command in ["scrub", "reindex"] {
+        filmless(&[command, "--data", &data]).await?.well()?;
+    }
+    let (mut damaged, name) = (0, format!("{}.dcm", instances[1].sop_instance));
+    for pack in
+        ["log", "objects/packs"].iter().flat_map(|below| fs::read_dir(folder.path().join("data").join(below)))
+    {
+        for file in pack {
+            let path = file?.path();
+            let mut bytes = if path.is_file() { fs::read(&path)? } else { continue };
+            if let Some(at) = bytes.windows(name.len()).position(|some| some == name.as_bytes()) {
+                // Of its file meta information, which the index keeps nothing of but where it ends.
+                bytes[at + 512 + 200] ^= 1;
+                fs::write(&path, bytes)?;
+                damaged += 1;
+            }
+        }
+    }
+    assert_eq!(damaged, 1);
+    for command in ["scrub", "reindex"] {
+        let finished = filmless(&[command, "--data", &data]).await?;
+        assert!(!finished.success, "{command}: {finished:?}");
+        assert!(finished.stdout.contains(instances[1].sop_instance.as_str()), "{command}: {finished:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn echo_says_whether_a_peer_answers() -> Result<()> {
     let pacs = Pacs::start().await?;
     let peer = format!("FILMLESS@{}", pacs.dimse());

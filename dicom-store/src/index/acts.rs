@@ -1,10 +1,12 @@
 //! What the index tells of acts, of what they hide, and of what was kept aside.
 
+use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
-use super::InstanceState;
+use super::{Index, InstanceState};
+use crate::Result;
 use crate::ledger::Entry;
 use crate::model::{SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
 
@@ -64,6 +66,23 @@ impl AuditRow {
     ) -> Self {
         let (actor, action) = (actor.into(), action.into());
         Self { at: act_time(), actor, action, what: what.into(), outcome: outcome.into() }
+    }
+}
+
+/// Acts that are asked for at a time.
+const PAGE: u32 = 1000;
+
+/// All acts that an index knows: their numbers and kinds.
+pub(crate) async fn known_acts(index: &dyn Index) -> Result<BTreeMap<u64, String>> {
+    let (mut all, mut before) = (BTreeMap::new(), None);
+    loop {
+        let page = index.acts(before, PAGE).await?;
+        before = page.last().map(|last| last.entry.number);
+        let is_last = u32::try_from(page.len()).unwrap_or(u32::MAX) < PAGE;
+        all.extend(page.iter().map(|act| (act.entry.number, act.entry.act.kind().to_owned())));
+        if is_last {
+            return Ok(all);
+        }
     }
 }
 

@@ -1,12 +1,14 @@
 //! Where the index of an archive is, as its settings say.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Index, PostgresIndex, SqliteIndex, sqlite};
+use super::sqlite::connection::{self, Renewed};
+use super::{Index, PostgresIndex, SqliteIndex, known_acts};
 use crate::config::Config;
 use crate::register::Registered;
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 
 const INDEX_FILE: &str = "index.sqlite";
 
@@ -70,7 +72,7 @@ impl Place {
     /// What the back end says.
     pub(crate) async fn registered_as(&self, kind: &str, name: &str) -> Result<Option<Registered>> {
         match self {
-            Self::Sqlite(file) => sqlite::registered_as(file, kind, name),
+            Self::Sqlite(file) => connection::registered_as(file, kind, name),
             Self::Postgres(..) => {
                 let index = self.open().await?;
                 let row = index.registered_as(kind, name).await;
@@ -80,15 +82,76 @@ impl Place {
         }
     }
 
-    /// Forgets all that is in it but for what no pack has: the register, the jobs and the audit.
+    /// An index with what no pack has and this one knows: the register, the jobs and the audit. This one stays as it is until
+    /// the other is [put in its place](Anew::take_its_place); in PostgreSQL it is emptied at once.
     ///
     /// # Errors
     /// What the back end says.
-    pub(crate) async fn remove(&self) -> Result<()> {
+    pub(crate) async fn anew(&self) -> Result<Anew> {
+        Ok(match self {
+            Self::Sqlite(file) => {
+                let new = connection::renewed(file)?;
+                Anew { place: Self::Sqlite(new.file.clone()), beside: Some((new, file.clone())) }
+            }
+            Self::Postgres(url, password) => {
+                PostgresIndex::remove(url.expose(), password.as_deref()).await?;
+                Anew { place: Self::Postgres(url.clone(), password.clone()), beside: None }
+            }
+        })
+    }
+
+    /// Whether there is an index that this program can go on with, as far as can be told without changing it.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) fn is_of_this_version(&self) -> Result<bool> {
         match self {
-            Self::Sqlite(file) => sqlite::renew(file),
-            Self::Postgres(url, password) => PostgresIndex::remove(url.expose(), password.as_deref()).await,
+            Self::Sqlite(file) => connection::is_of_this_version(file),
+            Self::Postgres(..) => Ok(true),
         }
+    }
+
+    /// The acts that it knows of an archive: their numbers and kinds.
+    ///
+    /// # Errors
+    /// What the back end says.
+    pub(crate) async fn acts_of(&self, archive: &str) -> Result<BTreeMap<u64, String>> {
+        if let Self::Sqlite(file) = self {
+            return connection::acts_of(file, archive);
+        }
+        let index = self.open().await?;
+        let acts = match index.belongs_to(archive).await {
+            Ok(()) => known_acts(&*index).await,
+            Err(error) if error.kind == ErrorKind::Conflict => Ok(BTreeMap::new()),
+            Err(error) => Err(error),
+        };
+        index.close().await;
+        acts
+    }
+}
+
+/// An index that is made anew.
+#[derive(Debug)]
+pub(crate) struct Anew {
+    /// Where it is filled.
+    pub(crate) place: Place,
+    /// The file that it takes the place of when it is filled.
+    beside: Option<(Renewed, PathBuf)>,
+}
+
+impl Anew {
+    /// To be called when it is filled, and closed.
+    ///
+    /// # Errors
+    /// What the system says; the one before is there then, or this one is.
+    pub(crate) fn take_its_place(self) -> Result<()> {
+        self.beside.map_or(Ok(()), |(new, file)| connection::put_in_place(&new, &file))
+    }
+
+    /// It could not be filled: the one before stays.
+    pub(crate) fn discard(self) {
+        // What cannot be removed now is removed when one is made again.
+        let _ = self.beside.map(|(new, _)| connection::discard(&new));
     }
 }
 

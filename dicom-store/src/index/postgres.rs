@@ -27,13 +27,13 @@ use pulse::{Limits, Pulse};
 
 use super::sql::commit::{Counters, Memory};
 use super::sql::{
-    Connection as _, SqlRow, Statement, audit, commit, hidden, identity, ledger, packs, quarantine, register,
-    rows, search, texts, who, work,
+    Connection as _, SqlRow, Statement, audit, commit, damaged, hidden, identity, ledger, packs, quarantine,
+    register, rows, search, texts, who, work,
 };
 use super::{
-    AuditRow, Committed, Described, EntryRow, Gate, HeaderCursor, HeaderPage, Hidden, Index, KeptAside,
-    Known, Mark, NewInstance, PackEntry, PackRow, Recorded, Replacement, SearchCursor, SearchPage, StudyText,
-    TextCount, TextQuery,
+    AuditRow, Committed, Compared, Damage, DamageQuery, DamagedInstance, Described, Gate, HeaderCursor,
+    HeaderPage, Hidden, Index, KeptAside, Known, Mark, NewInstance, PackEntry, PackRow, Recorded,
+    Replacement, SearchCursor, SearchPage, StudyText, TextCount, TextQuery,
 };
 use crate::change::{Change, Changes, Cursor};
 use crate::ledger::Entry;
@@ -499,29 +499,29 @@ impl Index for PostgresIndex {
         self.pool.one(async move |c| packs::forget(c, pack).await).boxed()
     }
 
-    fn pack_verified<'a>(
-        &'a self,
-        pack: PackId,
-        at: u64,
-        damaged: &'a [EntryRow],
-    ) -> BoxFuture<'a, Result<()>> {
-        let damaged = damaged.to_vec();
+    fn pack_verified<'a>(&'a self, compared: &'a Compared) -> BoxFuture<'a, Result<()>> {
+        let compared = compared.clone();
         self.pool
             .write(async move |c| {
                 c.run(LOCK_ANEW).await?;
-                packs::verified(c, pack, at, &damaged).await
+                packs::verified(c, &compared).await
             })
             .boxed()
     }
 
-    fn damaged<'a>(&'a self, rows: &'a [EntryRow]) -> BoxFuture<'a, Result<()>> {
-        let rows = rows.to_vec();
+    fn damaged<'a>(&'a self, found: &'a [Damage]) -> BoxFuture<'a, Result<()>> {
+        let found = found.to_vec();
         self.pool
             .write(async move |c| {
                 c.run(LOCK_ANEW).await?;
-                packs::damaged(c, &rows).await
+                damaged::hide(c, &found).await
             })
             .boxed()
+    }
+
+    fn all_damaged<'a>(&'a self, query: &'a DamageQuery) -> BoxFuture<'a, Result<Vec<DamagedInstance>>> {
+        let query = query.clone();
+        self.pool.one(async move |c| damaged::damaged(c, &query).await).boxed()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

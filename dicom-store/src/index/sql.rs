@@ -7,6 +7,7 @@
 pub(super) mod audit;
 pub(super) mod commit;
 mod counts;
+pub(super) mod damaged;
 mod emptied;
 pub(super) mod hidden;
 pub(super) mod identity;

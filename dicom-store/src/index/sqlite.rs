@@ -5,7 +5,7 @@
 //! threads and run there: a change of thread costs more than most statements.
 
 mod checkpoint;
-mod connection;
+pub(super) mod connection;
 mod near;
 #[cfg(all(test, feature = "fixtures"))]
 mod tests;
@@ -20,18 +20,17 @@ use tokio::sync::Semaphore;
 
 use checkpoint::Checkpointer;
 use connection::SqliteConnection;
-pub(super) use connection::{registered_as, renew};
 use near::Near;
 
 use super::sql::commit::Memory;
 use super::sql::{
-    audit, closed, commit, hidden, identity, ledger, packs, quarantine, register, rows, search, texts, who,
-    work,
+    audit, closed, commit, damaged, hidden, identity, ledger, packs, quarantine, register, rows, search,
+    texts, who, work,
 };
 use super::{
-    AuditRow, Committed, Described, EntryRow, Gate, HeaderCursor, HeaderPage, Hidden, Index, KeptAside,
-    Known, Mark, NewInstance, PackEntry, PackRow, Recorded, Replacement, SearchCursor, SearchPage, StudyText,
-    TextCount, TextQuery,
+    AuditRow, Committed, Compared, Damage, DamageQuery, DamagedInstance, Described, Gate, HeaderCursor,
+    HeaderPage, Hidden, Index, KeptAside, Known, Mark, NewInstance, PackEntry, PackRow, Recorded,
+    Replacement, SearchCursor, SearchPage, StudyText, TextCount, TextQuery,
 };
 use crate::change::{Change, Changes, Cursor};
 use crate::ledger::Entry;
@@ -569,19 +568,19 @@ impl Index for SqliteIndex {
         self.write(async move |c| packs::forget(c, pack).await).boxed()
     }
 
-    fn pack_verified<'a>(
-        &'a self,
-        pack: PackId,
-        at: u64,
-        damaged: &'a [EntryRow],
-    ) -> BoxFuture<'a, Result<()>> {
-        let damaged = damaged.to_vec();
-        self.write_anew(async move |c| packs::verified(c, pack, at, &damaged).await).boxed()
+    fn pack_verified<'a>(&'a self, compared: &'a Compared) -> BoxFuture<'a, Result<()>> {
+        let compared = compared.clone();
+        self.write_anew(async move |c| packs::verified(c, &compared).await).boxed()
     }
 
-    fn damaged<'a>(&'a self, rows: &'a [EntryRow]) -> BoxFuture<'a, Result<()>> {
-        let rows = rows.to_vec();
-        self.write_anew(async move |c| packs::damaged(c, &rows).await).boxed()
+    fn damaged<'a>(&'a self, found: &'a [Damage]) -> BoxFuture<'a, Result<()>> {
+        let found = found.to_vec();
+        self.write_anew(async move |c| damaged::hide(c, &found).await).boxed()
+    }
+
+    fn all_damaged<'a>(&'a self, query: &'a DamageQuery) -> BoxFuture<'a, Result<Vec<DamagedInstance>>> {
+        let query = query.clone();
+        self.read(async move |c| damaged::damaged(c, &query).await).boxed()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -4,13 +4,28 @@ use std::path::Path;
 
 use object_store::{ObjectStoreExt, PutMode};
 
-use super::{Objects, write_whole};
+use super::{Objects, folder_of, write_whole};
+use crate::config::Config;
 use crate::{Error, ErrorKind, Result};
 
 /// Name of the file and of the object that hold it.
 const IDENTIFIER: &str = "archive-id";
 
 impl Objects {
+    /// Whether the data folder or the store is an archive's. A folder is not made for it.
+    ///
+    /// # Errors
+    /// What the disk says; `Unavailable` when a bucket cannot be reached.
+    pub(crate) async fn have_an_archive(config: &Config) -> Result<bool> {
+        if config.data.join(IDENTIFIER).try_exists()? {
+            return Ok(true);
+        }
+        if config.objects.starts_with("s3://") {
+            return Ok(Self::open(config)?.small(&object()).await?.is_some());
+        }
+        Ok(folder_of(&config.objects, &config.data)?.join(IDENTIFIER).try_exists()?)
+    }
+
     /// Makes sure that data folder and store belong together: both hold the same identifier, which is given. A data
     /// folder without one takes over the store's; where neither has one, [`Objects::found`] makes it.
     ///

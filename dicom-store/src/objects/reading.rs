@@ -3,12 +3,12 @@
 use std::ops::Range;
 use std::sync::{Arc, PoisonError};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt;
 use object_store::path::Path;
 use object_store::{GetOptions, ObjectStore, ObjectStoreExt};
 
-use super::compressed::{FOOTER, Table};
+use super::compressed::{FOOTER, FRAME, Table};
 use super::{Objects, blocking, key};
 use crate::buffers::Buffers;
 use crate::model::PackId;
@@ -76,10 +76,28 @@ impl Objects {
         blocking(move || Ok(table.decompressed(&bytes, &range))).await?
     }
 
-    /// The same of a pack that is damaged, read once more.
+    /// The same of a pack that is damaged, read once more; frame by frame where the disk has lost some.
     pub(super) async fn legible(&self, pack: PackId, range: Range<u64>) -> Result<Bytes> {
-        let (table, range, bytes) = self.compressed_bytes(pack, range).await?;
-        blocking(move || Ok(table.legible(&bytes, &range))).await
+        match self.compressed_bytes(pack, range.clone()).await {
+            Err(error) if error.kind == ErrorKind::Corrupt => {}
+            read => {
+                let (table, range, bytes) = read?;
+                return blocking(move || Ok(table.legible(&bytes, &range))).await;
+            }
+        }
+        let (mut plain, mut at) = (BytesMut::new(), range.start);
+        while at < range.end {
+            let frame = at..range.end.min((at / FRAME + 1) * FRAME);
+            let bytes = match self.compressed_bytes(pack, frame.clone()).await {
+                Err(error) if error.kind == ErrorKind::Corrupt => Bytes::new(),
+                read => read?.2,
+            };
+            let (table, part) = (self.table(pack).await?, frame.clone());
+            let table = table.ok_or_else(|| Error::not_found(format!("pack {pack} is not there")))?;
+            plain.extend_from_slice(&blocking(move || Ok(table.legible(&bytes, &part))).await?);
+            at = frame.end;
+        }
+        Ok(plain.freeze())
     }
 
     /// The frames that hold a range of a compressed pack, as they lie, and what of the range there is.
@@ -116,10 +134,11 @@ impl Objects {
             Err(error) if error.kind == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let end = self.within(0, self.store.get_range(&key, size.saturating_sub(FOOTER)..size)).await?;
+        let breaks_off = || Error::corrupt(format!("compressed pack {pack} breaks off"));
+        let footer = size.checked_sub(FOOTER).ok_or_else(breaks_off)?;
+        let end = self.within(0, self.store.get_range(&key, footer..size)).await?;
         let bytes = Table::bytes(&end)?;
-        let frame =
-            size.checked_sub(bytes).ok_or_else(|| Error::corrupt(format!("pack {pack} breaks off")))?;
+        let frame = size.checked_sub(bytes).ok_or_else(breaks_off)?;
         let table =
             Arc::new(Table::read(&self.within(bytes, self.store.get_range(&key, frame..size)).await?)?);
         let mut tables = known();

@@ -17,11 +17,12 @@ use std::sync::Arc;
 use super::Packs;
 use super::file::check_reserve;
 use super::local::Pace;
+use super::pack_bytes::is_lost;
 use crate::index::{Index, Stage};
 use crate::model::PackId;
 use crate::objects::blocking;
 use crate::objects::compressed::{Compressor, FRAME};
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// A pack is left as it is where it would not become smaller by a tenth.
 const WORTH: u64 = 10;
@@ -48,7 +49,7 @@ pub(crate) async fn compress(
     pace: &mut Pace,
 ) -> Result<Compression> {
     let local = packs.local(pack).await?;
-    let file = Arc::clone(&local.file);
+    let file = Arc::clone(local.bytes.file());
     let plain = blocking({
         let file = file.clone();
         move || Ok(file.metadata()?.len())
@@ -58,6 +59,9 @@ pub(crate) async fn compress(
     let compressed = match write(&file, plain, &scratch, packs.reserve(), pace).await {
         Ok(compressed) if compressed <= plain - plain / WORTH => compressed,
         result => {
+            // What the disk has lost of it is told when it is compared with its digests.
+            let is_lost = result.as_ref().is_err_and(|error| error.kind == ErrorKind::Corrupt);
+            let result = if is_lost { Ok(plain) } else { result };
             match tokio::fs::remove_file(&scratch).await {
                 // It may not even have been made: what is told is why.
                 Err(error) if error.kind() != io::ErrorKind::NotFound && result.is_ok() => {
@@ -101,12 +105,21 @@ async fn write(file: &Arc<File>, length: u64, scratch: &Path, reserve: u64, pace
         })
         .await?;
         compressor = back;
-        match step? {
+        match step.map_err(lost)? {
             0 => break,
             bytes => pace.passed(bytes).await,
         }
     }
     blocking(move || Ok(compressor.finish())).await?
+}
+
+/// What the disk has lost is damage of the pack, which stays as it is then.
+fn lost(error: io::Error) -> Error {
+    if is_lost(&error) {
+        Error::corrupt("the disk has lost a part of the pack").with_source(error)
+    } else {
+        error.into()
+    }
 }
 
 /// Reads the compressed object again and compares it with the tar file.

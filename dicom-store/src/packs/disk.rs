@@ -16,6 +16,8 @@
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -72,17 +74,42 @@ pub enum Step<'a> {
 /// Hears of each step before it is taken; its error takes the step's place.
 pub type Watch = Arc<dyn Fn(&Step<'_>) -> io::Result<()> + Send + Sync>;
 
+/// Hears of each reading of a pack from end to end before it is done; its error takes the place of what would be read.
+pub type ReadWatch = Arc<dyn Fn(&File, Range<u64>) -> io::Result<()> + Send + Sync>;
+
 /// The file system below the log.
 #[derive(Clone, Default)]
 pub(crate) struct Disk {
     watch: Option<Watch>,
+    reads: Option<ReadWatch>,
 }
 
 impl Disk {
     /// The disk as it is, with somebody who watches.
     #[cfg(feature = "fixtures")]
     pub(crate) fn watched_by(watch: Watch) -> Self {
-        Self { watch: Some(watch) }
+        Self { watch: Some(watch), reads: None }
+    }
+
+    /// The disk as it is, but for what cannot be read of it.
+    #[cfg(feature = "fixtures")]
+    pub(crate) fn reading_by(reads: ReadWatch) -> Self {
+        Self { watch: None, reads: Some(reads) }
+    }
+
+    pub(super) fn read_exact_at(&self, file: &File, bytes: &mut [u8], at: u64) -> io::Result<()> {
+        self.tell_read(file, bytes, at)?;
+        file.read_exact_at(bytes, at)
+    }
+
+    /// As much as there is at once.
+    pub(super) fn read_at(&self, file: &File, bytes: &mut [u8], at: u64) -> io::Result<usize> {
+        self.tell_read(file, bytes, at)?;
+        file.read_at(bytes, at)
+    }
+
+    fn tell_read(&self, file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
+        self.reads.as_ref().map_or(Ok(()), |reads| reads(file, at..at + bytes.len() as u64))
     }
 
     /// Tells of a step that is taken elsewhere.
@@ -171,6 +198,7 @@ fn folder_of(file: &Path) -> &Path {
 
 impl fmt::Debug for Disk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Disk").field("is_watched", &self.watch.is_some()).finish()
+        let is_watched = self.watch.is_some() || self.reads.is_some();
+        f.debug_struct("Disk").field("is_watched", &is_watched).finish()
     }
 }

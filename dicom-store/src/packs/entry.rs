@@ -92,11 +92,29 @@ impl Entry {
 
     /// Whether it is a data set under this UID, shown or kept aside ([`instance_name`]).
     pub(crate) fn is_of(&self, instance: &SopInstanceUid) -> bool {
-        let file = self.name.rsplit('/').next().unwrap_or_default();
-        let stem = file.strip_suffix(".dcm").unwrap_or_default();
+        self.uid() == instance.as_str()
+    }
+
+    /// The instance whose data set it is; `None` for a record.
+    pub(crate) fn instance(&self) -> Option<SopInstanceUid> {
+        SopInstanceUid::parse(self.uid()).ok()
+    }
+
+    /// The beginning of the digest of a data set that was kept aside, hexadecimal; `None` for every other entry.
+    pub(crate) fn aside(&self) -> Option<&str> {
+        self.name
+            .starts_with("conflict/")
+            .then(|| self.stem().rsplit_once('.').map_or("", |(_, digest)| digest))
+    }
+
+    fn uid(&self) -> &str {
         let is_aside = self.name.starts_with("conflict/");
-        let uid = if is_aside { stem.rsplit_once('.').map_or("", |(uid, _)| uid) } else { stem };
-        uid == instance.as_str()
+        if is_aside { self.stem().rsplit_once('.').map_or("", |(uid, _)| uid) } else { self.stem() }
+    }
+
+    fn stem(&self) -> &str {
+        let file = self.name.rsplit('/').next().unwrap_or_default();
+        file.strip_suffix(".dcm").unwrap_or_default()
     }
 
     pub(crate) fn proves(&self, digest: &Digest) -> bool {
@@ -241,6 +259,7 @@ mod tests {
         assert_eq!((&entry.sender, entry.seconds, &entry.outline), (&None, 1_700_000_000, &None));
         let uid = |text: &str| SopInstanceUid::parse(text).unwrap();
         assert!(entry.is_of(&uid(&longest)) && !entry.is_of(&uid("1")));
+        assert_eq!(entry.aside(), Some("0707070707070707"));
         let sent = Entry::read(&Entry::sent_by(block, "OLD US 1")).unwrap();
         assert_eq!((sent.sender.as_deref(), sent.name, sent.size), (Some("OLD US 1"), entry.name, size));
         let outlined = Entry::outlined(Entry::sent_by(block, "OLD US 1"), &[0xA5; 32], &[7; 32]);

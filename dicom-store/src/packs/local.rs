@@ -8,11 +8,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Packs;
-use super::entry::{BLOCK, BLOCK_BYTES, Entry, padded};
+use super::damage::{self, Piece};
+use super::entry::{BLOCK, BLOCK_BYTES, Entry};
+use super::pack_bytes::PackBytes;
+use crate::Result;
 use crate::index::PackEntry;
 use crate::model::PackId;
 use crate::objects::blocking;
-use crate::{ErrorKind, Result};
 
 /// Bytes that are hashed or copied at a time.
 const STEP: u64 = 4 << 20;
@@ -21,7 +23,7 @@ const STEP: u64 = 4 << 20;
 #[derive(Debug)]
 pub(super) struct LocalPack {
     pub(super) pack: PackId,
-    pub(super) file: Arc<File>,
+    pub(super) bytes: PackBytes,
     copy: Option<PathBuf>,
 }
 
@@ -41,7 +43,7 @@ impl Packs {
     /// `NotFound` when there is no such pack.
     pub(super) async fn local(&self, pack: PackId) -> Result<LocalPack> {
         if let Some(file) = self.handle(pack).await? {
-            return Ok(LocalPack { pack, file, copy: None });
+            return Ok(LocalPack { pack, bytes: PackBytes::new(file, &self.disk), copy: None });
         }
         let copy = self.copied_file(pack);
         let mut local = None;
@@ -51,116 +53,133 @@ impl Packs {
             blocking(move || File::open(path)).await
         };
         let opened = result.await;
-        opened.map(|file| LocalPack { pack, file: Arc::new(file), copy: local })
+        let file = Arc::new(opened?);
+        let bytes = match &local {
+            Some(_) => PackBytes::of_copy(file, &self.disk),
+            None => PackBytes::new(file, &self.disk),
+        };
+        Ok(LocalPack { pack, bytes, copy: local })
     }
 }
 
-/// Whether an entry is what the index and its own header say.
-pub(super) async fn is_right(file: &Arc<File>, entry: &PackEntry, pace: &mut Pace) -> Result<bool> {
-    let (start, length) = (entry.location.offset, entry.location.length);
-    let Some(header) = header_at(file, start - BLOCK).await? else { return Ok(false) };
-    if header.size != length {
-        return Ok(false);
-    }
-    let mut hasher = Box::new(blake3::Hasher::new());
-    let data_set = start + entry.data_set;
-    match hash(file, data_set..start + length, hasher, pace).await {
-        Ok(hashed) => hasher = hashed,
-        Err(error) => return ended(error),
-    }
-    if *hasher.finalize().as_bytes() != entry.digest {
-        return Ok(false);
-    }
-    match hash(file, start..data_set, hasher, pace).await {
-        Ok(hashed) => Ok(header.proves(hashed.finalize().as_bytes())),
-        Err(error) => ended(error),
+/// Why bytes are not what came, or what stood in the way of reading them.
+enum Unread {
+    Damaged(String),
+    Failed(crate::Error),
+}
+
+impl From<crate::Error> for Unread {
+    fn from(error: crate::Error) -> Self {
+        Self::Failed(error)
     }
 }
 
-/// Whether a record of the archive's own is what its header says.
-pub(super) async fn is_record_right(
-    file: &Arc<File>,
+/// What is wrong with an entry: whether it is what the index and its own header say.
+///
+/// # Errors
+/// What is no fault of the pack.
+pub(super) async fn fault(bytes: &PackBytes, entry: &PackEntry, pace: &mut Pace) -> Result<Option<String>> {
+    told(compared(bytes, entry, pace).await)
+}
+
+/// What is wrong with a record of the archive's own: whether it is what its header says.
+///
+/// # Errors
+/// What is no fault of the pack.
+pub(super) async fn fault_of_record(
+    bytes: &PackBytes,
     at: u64,
     header: &Entry,
     pace: &mut Pace,
-) -> Result<bool> {
+) -> Result<Option<String>> {
     let range = at + BLOCK..at + BLOCK + header.size;
-    match hash(file, range, Box::default(), pace).await {
-        Ok(hashed) => Ok(header.proves(hashed.finalize().as_bytes())),
-        Err(error) => ended(error),
+    let hashed = hash(bytes, range, Box::default(), pace).await;
+    told(hashed.and_then(|hashed| is_what_came(header.proves(hashed.finalize().as_bytes()))))
+}
+
+fn told(compared: std::result::Result<(), Unread>) -> Result<Option<String>> {
+    match compared {
+        Ok(()) => Ok(None),
+        Err(Unread::Damaged(why)) => Ok(Some(why)),
+        Err(Unread::Failed(error)) => Err(error),
     }
 }
 
-/// A pack that ends too early is damaged; whatever else is met is no fault of the pack.
-fn ended(error: crate::Error) -> Result<bool> {
-    if error.kind == ErrorKind::Corrupt { Ok(false) } else { Err(error) }
+fn is_what_came(is_it: bool) -> std::result::Result<(), Unread> {
+    let why = || Unread::Damaged("its bytes are not those that came".to_owned());
+    is_it.then_some(()).ok_or_else(why)
+}
+
+async fn compared(bytes: &PackBytes, entry: &PackEntry, pace: &mut Pace) -> std::result::Result<(), Unread> {
+    let (start, length) = (entry.location.offset, entry.location.length);
+    let mut block = vec![0; BLOCK_BYTES];
+    block = read(bytes, block, start - BLOCK).await?;
+    let elsewhere = || Unread::Damaged("something else lies where the index says".to_owned());
+    let header = Entry::read(&block).filter(|header| header.size == length).ok_or_else(elsewhere)?;
+    let data_set = start + entry.data_set;
+    let hasher = hash(bytes, data_set..start + length, Box::default(), pace).await?;
+    is_what_came(*hasher.finalize().as_bytes() == entry.digest)?;
+    let hasher = hash(bytes, start..data_set, hasher, pace).await?;
+    is_what_came(header.proves(hasher.finalize().as_bytes()))
 }
 
 async fn hash(
-    file: &Arc<File>,
+    bytes: &PackBytes,
     range: Range<u64>,
     mut hasher: Box<blake3::Hasher>,
     pace: &mut Pace,
-) -> Result<Box<blake3::Hasher>> {
-    let mut at = range.start;
+) -> std::result::Result<Box<blake3::Hasher>, Unread> {
+    let (mut at, mut buffer) = (range.start, Vec::new());
     while at < range.end {
-        let (file, end) = (file.clone(), range.end.min(at + STEP));
-        hasher = blocking(move || {
-            let mut bytes = vec![0; usize::try_from(end - at).unwrap_or_default()];
-            Ok(file.read_exact_at(&mut bytes, at).map(|()| {
-                hasher.update(&bytes);
-                hasher
-            }))
+        let end = range.end.min(at + STEP);
+        buffer.resize(usize::try_from(end - at).unwrap_or_default(), 0);
+        buffer = read(bytes, buffer, at).await?;
+        (hasher, buffer) = blocking(move || {
+            hasher.update(&buffer);
+            Ok((hasher, buffer))
         })
-        .await?
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => crate::Error::corrupt("pack ends too early"),
-            _ => error.into(),
-        })?;
+        .await?;
         pace.passed(end - at).await;
         at = end;
     }
     Ok(hasher)
 }
 
-async fn header_at(file: &Arc<File>, at: u64) -> Result<Option<Entry>> {
-    let file = file.clone();
-    blocking(move || read_header(&file, at)).await
-}
-
-fn read_header(file: &File, at: u64) -> io::Result<Option<Entry>> {
-    let mut block = [0; BLOCK_BYTES];
-    match file.read_exact_at(&mut block, at) {
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
-        read => read.map(|()| Entry::read(&block)),
-    }
-}
-
-/// The headers of a part of a pack, with their places, as far as one follows the other.
-pub(super) async fn headers(file: &Arc<File>, part: Range<u64>) -> Result<Vec<(u64, Entry)>> {
-    let file = file.clone();
+/// Fills a buffer from a place on.
+async fn read(bytes: &PackBytes, mut buffer: Vec<u8>, at: u64) -> std::result::Result<Vec<u8>, Unread> {
+    let from = bytes.clone();
     blocking(move || {
-        let (mut found, mut at) = (Vec::new(), part.start);
-        while at < part.end
-            && let Some(entry) = read_header(&file, at)?
-        {
-            let next = at.saturating_add(padded(entry.size));
-            found.push((at, entry));
-            at = next;
-        }
-        Ok(found)
+        let read = from.read_exact_at(&mut buffer, at);
+        Ok(match read {
+            Ok(()) => Ok(buffer),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Err("the pack ends before it does".to_owned())
+            }
+            Err(error) if from.has_lost(&error) => {
+                let lost = from.first_lost(at..at + buffer.len() as u64)?;
+                Err(lost.map_or_else(|| error.to_string(), |lost| lost.to_string()))
+            }
+            Err(error) => return Err(error),
+        })
     })
-    .await
+    .await?
+    .map_err(Unread::Damaged)
 }
 
-/// Copies whole blocks from one file to the place in another.
-pub(super) fn copy(from: &File, part: Range<u64>, to: &File, mut place: u64) -> io::Result<()> {
+/// What lies in a part of a pack, by the headers in it.
+pub(super) async fn pieces(bytes: &PackBytes, part: Range<u64>) -> Result<Vec<Piece>> {
+    let bytes = bytes.clone();
+    blocking(move || damage::pieces(&bytes, part)).await
+}
+
+/// Copies whole blocks from a pack to the place in a file; what the disk has lost is lost in the copy.
+pub(super) fn copy(from: &PackBytes, part: Range<u64>, to: &File, mut place: u64) -> io::Result<()> {
     let mut buffer = vec![0; usize::try_from((part.end - part.start).min(STEP)).unwrap_or_default()];
     let mut at = part.start;
     while at < part.end {
         let want = usize::try_from((part.end - at).min(STEP)).unwrap_or_default();
         let bytes = buffer.get_mut(..want).unwrap_or_default();
-        from.read_exact_at(bytes, at)?;
+        from.read_legible_at(bytes, at)?;
         to.write_all_at(bytes, place)?;
         at += want as u64;
         place += want as u64;

@@ -11,7 +11,7 @@ use tracing::error;
 use super::Packs;
 use super::entry::{BLOCK, Entry};
 use super::file_part::FilePart;
-use crate::index::{EntryRow, Index, Known};
+use crate::index::{Damage, EntryRow, Index, Known};
 use crate::model::{Instance, Location, SopInstanceUid};
 use crate::{Error, ErrorKind, Result};
 
@@ -113,7 +113,8 @@ impl Place {
         match instances.next() {
             Some(entry) if entry.location == place => {
                 error!(pack = %place.pack, offset = place.offset, instance = %self.uid, "an instance is not where the index says and is not given out any more; send it again");
-                self.index.damaged(&[entry.row]).await?;
+                let found = Damage::found(entry.row, "something else lies where the index says");
+                self.index.damaged(&[found]).await?;
                 Err(Error::corrupt(format!("instance {} is damaged", self.uid)))
             }
             Some(entry) => {

@@ -8,7 +8,8 @@ use rustix::fs::{Advice, fadvise};
 
 use super::Packs;
 use super::entry::{BLOCK, Entry};
-use super::local::{Pace, is_right};
+use super::local::{Pace, fault};
+use super::pack_bytes::PackBytes;
 use crate::index::PackEntry;
 use crate::model::Location;
 use crate::objects::blocking;
@@ -17,20 +18,22 @@ use crate::{ErrorKind, Result};
 /// Bytes that are fetched at a time from an object store.
 const STEP: u64 = 4 << 20;
 
-/// Compares all bytes of an instance, and what its entry says of it, with what the index knows. Holds one step of it.
+/// What is wrong with an instance: all its bytes, and what its entry says of it, are compared with what the index knows.
+/// Holds one step of it.
 ///
 /// # Errors
 /// `NotFound` when its pack has been removed, `Unavailable` when it cannot be read now.
-pub(crate) async fn is_kept(packs: &Packs, entry: &PackEntry) -> Result<bool> {
+pub(crate) async fn what_is_wrong(packs: &Packs, entry: &PackEntry) -> Result<Option<String>> {
     match packs.handle(entry.location.pack).await? {
         Some(file) => {
             let (asked, place) = (Arc::clone(&file), entry.location);
             blocking(move || leave_cache(&asked, place)).await?;
-            is_right(&file, entry, &mut Pace::new(None)).await
+            fault(&PackBytes::new(file, &packs.disk), entry, &mut Pace::new(None)).await
         }
         None => match is_right_far(packs, entry).await {
-            Err(error) if error.kind == ErrorKind::Corrupt => Ok(false),
-            compared => compared,
+            Err(error) if error.kind == ErrorKind::Corrupt => Ok(Some(error.chain())),
+            Ok(false) => Ok(Some("its bytes are not those that came".to_owned())),
+            compared => compared.map(|_| None),
         },
     }
 }

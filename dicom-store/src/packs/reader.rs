@@ -1,14 +1,15 @@
 //! The instances and acts in a pack, read from its entries.
 
-use std::fs::File;
+use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::damage::{DamagedStretch, damaged};
 use super::entry::{BLOCK, BLOCK_BYTES, Digest, Entry, padded};
 use super::file::FileSource;
+use super::pack_bytes::PackBytes;
 use super::stretch::Stretch;
 use super::tail::{is_tear, next_data};
 use crate::index::NewInstance;
@@ -25,7 +26,7 @@ const MAX_ACT: usize = 64 << 20;
 
 pub(super) struct PackReader {
     pub(super) pack: PackId,
-    pub(super) file: Arc<File>,
+    pub(super) bytes: PackBytes,
     pub(super) length: u64,
     pub(super) sources: Arc<Sources>,
     /// It is an object: no crash has torn it, and all of it is compared with its digests by and by. Of a large
@@ -57,6 +58,8 @@ pub(super) struct Part {
 pub(super) struct Gap {
     pub(super) range: Range<u64>,
     pub(super) is_tear: bool,
+    /// What lies there.
+    pub(super) damaged: Vec<DamagedStretch>,
 }
 
 impl Part {
@@ -73,8 +76,8 @@ impl Part {
 
 impl PackReader {
     /// Some entries at once, where they are as they were written.
-    pub(super) fn stretch(&self, start: u64) -> std::io::Result<Option<Stretch>> {
-        Stretch::read(&self.file, start, self.length, self.is_sealed)
+    pub(super) fn stretch(&self, start: u64) -> io::Result<Option<Stretch>> {
+        Stretch::read(&self.bytes, start, self.length, self.is_sealed)
     }
 
     pub(super) fn location(&self, offset: u64, entry: &Entry) -> Location {
@@ -90,8 +93,9 @@ impl PackReader {
                 None => match self.next_whole(part.end)? {
                     Some((location, content)) => {
                         let range = part.end..location.offset - BLOCK;
-                        let is_tear = is_tear(&self.file, range.start, range.end)?;
-                        part.gaps.push(Gap { range, is_tear });
+                        let is_tear = is_tear(&self.bytes, range.start, range.end)?;
+                        let damaged = damaged(&self.bytes, self.pack, range.clone())?;
+                        part.gaps.push(Gap { range, is_tear, damaged });
                         (location, content)
                     }
                     None => break,
@@ -108,7 +112,7 @@ impl PackReader {
             return Ok(None);
         }
         let mut block = [0; BLOCK_BYTES];
-        self.file.read_exact_at(&mut block, at)?;
+        self.bytes.read_legible_at(&mut block, at)?;
         let Some(entry) = Entry::read(&block) else { return Ok(None) };
         if at.checked_add(padded(entry.size)).is_none_or(|end| end > self.length) {
             return Ok(None);
@@ -123,14 +127,14 @@ impl PackReader {
         let mut window = vec![0; BUFFER];
         let mut at = start;
         while at + BLOCK <= self.length {
-            match next_data(&self.file, at)? {
+            match next_data(self.bytes.file(), at)? {
                 // Steps stay those of the blocks from `start`.
                 Some(data) => at += data.saturating_sub(at) / BLOCK * BLOCK,
                 None => return Ok(None),
             }
             let want = usize::try_from(self.length - at).unwrap_or(BUFFER).min(BUFFER);
             let part = window.get_mut(..want).unwrap_or_default();
-            self.file.read_exact_at(part, at)?;
+            self.bytes.read_legible_at(part, at)?;
             let candidates = (at..).step_by(BLOCK_BYTES).zip(part.chunks_exact(BLOCK_BYTES));
             for (place, _) in candidates.filter(|(_, block)| Entry::read(block).is_some()) {
                 if let Some(found) = self.entry_at(place)? {
@@ -159,49 +163,58 @@ impl PackReader {
     fn outlined(&self, entry: &Entry, location: Location, beginning: Bytes) -> Option<NewInstance> {
         let outline = entry.outline.as_ref()?;
         let meta = FileMeta::read(&beginning, false).ok().flatten()?;
-        let mut source = FileSource::new(&self.file, location.offset, location.length).begun(beginning);
+        let mut source =
+            FileSource::new(self.bytes.file(), location.offset, location.length).begun(beginning);
         let new = instance(entry, &mut source, &meta, outline.data_set, &self.sources).ok()?;
         outline.proves(&new.outline()).then_some(new)
     }
 
-    /// What an entry holds, every byte of it read; `None` when they have not the digest that its header gives.
+    /// What an entry holds, every byte of it read; `None` when they have not the digest that its header gives, or the disk
+    /// has lost some of them.
     fn whole(&self, entry: &Entry, location: Location) -> Result<Option<Content>> {
         let end = location.offset + location.length;
         let mut hasher = blake3::Hasher::new();
         if ledger::is_act(&entry.name) {
-            self.hash(location.offset..end, &mut hasher)?;
-            let is_whole = entry.proves(hasher.finalize().as_bytes());
+            let is_read = self.hash(location.offset..end, &mut hasher)?;
+            let is_whole = is_read && entry.proves(hasher.finalize().as_bytes());
             return Ok(is_whole.then(|| self.act(location).map_or_else(Content::Unreadable, Content::Act)));
         }
-        let mut source = FileSource::new(&self.file, location.offset, location.length);
-        let Ok(Some(meta)) = FileMeta::read(source.at(0, 128 * 1024)?, true) else { return Ok(None) };
+        let mut source = FileSource::new(self.bytes.file(), location.offset, location.length);
+        let Some(head) = self.bytes.unless_lost(source.at(0, 128 * 1024))? else { return Ok(None) };
+        let Ok(Some(meta)) = FileMeta::read(head, true) else { return Ok(None) };
         let data_set = location.offset + meta.data_set;
-        self.hash(data_set..end, &mut hasher)?;
+        if !self.hash(data_set..end, &mut hasher)? {
+            return Ok(None);
+        }
         let digest = *hasher.finalize().as_bytes();
-        self.hash(location.offset..data_set, &mut hasher)?;
-        if !entry.proves(hasher.finalize().as_bytes()) {
+        if !self.hash(location.offset..data_set, &mut hasher)? || !entry.proves(hasher.finalize().as_bytes())
+        {
             return Ok(None);
         }
         Ok(Some(Content::of(instance(entry, &mut source, &meta, digest, &self.sources))))
     }
 
-    fn hash(&self, range: Range<u64>, hasher: &mut blake3::Hasher) -> Result<()> {
+    /// Gives whether all could be read.
+    fn hash(&self, range: Range<u64>, hasher: &mut blake3::Hasher) -> io::Result<bool> {
         let size = |left: u64| usize::try_from(left).unwrap_or(BUFFER).min(BUFFER);
         let mut buffer = vec![0; size(range.end.saturating_sub(range.start))];
         let mut at = range.start;
         while at < range.end {
             let part = buffer.get_mut(..size(range.end - at)).unwrap_or_default();
-            self.file.read_exact_at(part, at)?;
+            let read = self.bytes.read_exact_at(part, at);
+            if self.bytes.unless_lost(read)?.is_none() {
+                return Ok(false);
+            }
             hasher.update(part);
             at += part.len() as u64;
         }
-        Ok(())
+        Ok(true)
     }
 
     fn act(&self, location: Location) -> Result<ledger::Entry> {
         let length = usize::try_from(location.length).ok().filter(|length| *length <= MAX_ACT);
         let mut json = vec![0; length.ok_or_else(|| Error::corrupt("an act is too long to be one"))?];
-        self.file.read_exact_at(&mut json, location.offset)?;
+        self.bytes.read_exact_at(&mut json, location.offset)?;
         ledger::Entry::from_json(&json)
     }
 }

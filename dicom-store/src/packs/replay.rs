@@ -2,7 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
+use std::io;
 use std::num::NonZero;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -13,19 +15,22 @@ use tracing::{error, info, warn};
 
 use super::Packs;
 use super::arrival::{self, Due};
+use super::damage::{DamagedStretch, Findings, Holds, damaged};
 use super::disk::Step;
 use super::entry::BLOCK;
 use super::file::PackFile;
 use super::local::Pace;
+use super::pack_bytes::PackBytes;
 use super::reader::{PackReader, Part};
 use super::rewrite::all_rows;
-use super::tail::Tail;
+use super::tail::{Tail, is_zero};
 use super::verify::verify;
 use super::{taking, twice};
 use crate::index::{Index, Mark, OPEN, PackRow, Stage};
 use crate::ingest::Sources;
 use crate::model::PackId;
 use crate::objects::blocking;
+use crate::register::Entry as Registration;
 use crate::{Error, ErrorKind, Result};
 
 /// Threads that read a pack, at the most; each has a stretch of it in memory.
@@ -41,6 +46,27 @@ pub(crate) struct Replay<'a> {
     pub(crate) sources: &'a Arc<Sources>,
     /// The index was there before, and is not made anew.
     pub(crate) is_followed: bool,
+    /// What is damaged on the way.
+    pub(crate) found: &'a Findings,
+}
+
+/// Lines of the register for parts of packs that a crash had torn, and that were stepped over.
+const TORN: &str = "pack-torn";
+
+/// Where a part of a pack ends that a start has told of as torn by a crash, and that begins here: nobody was answered
+/// for it.
+pub(super) async fn torn_to(index: &Arc<dyn Index>, pack: PackId, at: u64) -> Result<Option<u64>> {
+    let line = index.registered_as(TORN, &torn_name(pack, at)).await?;
+    Ok(line.and_then(|line| serde_json::from_str::<Torn>(&line.body).ok()).map(|torn| torn.to))
+}
+
+fn torn_name(pack: PackId, at: u64) -> String {
+    format!("{pack}-{at}")
+}
+
+#[derive(serde::Deserialize)]
+struct Torn {
+    to: u64,
 }
 
 /// Brings the index up to the log. Sealed packs become objects; the open one is given back to write on.
@@ -84,7 +110,7 @@ pub(crate) async fn log(replay: Replay<'_>) -> Result<Option<PackFile>> {
 async fn look_through(packs: &Packs, index: &Arc<dyn Index>, pack: PackId) -> Result<()> {
     let mark = index.furthest(pack).await?;
     let verified = verify(packs, index, pack, mark, &mut Pace::new(None)).await?;
-    let (instances, damaged) = (verified.instances, verified.damaged.len());
+    let (instances, damaged) = (verified.instances, verified.stretches.len());
     error!(pack = %pack, instances, damaged, "a pack has lost a part of what it held");
     Ok(())
 }
@@ -122,19 +148,28 @@ async fn are_there(packs: &Packs, marks: &[Mark], in_log: &[PackId]) -> Result<V
 /// cut.
 async fn bring_in(replay: Replay<'_>, pack: PackId, mark: u64) -> Result<(PackFile, Tail)> {
     let Replay { packs, index, is_followed, .. } = replay;
-    let file = Arc::new(packs.open_in_log(pack)?);
-    let length = file.metadata()?.len();
+    let bytes = PackBytes::new(Arc::new(packs.open_in_log(pack)?), &packs.disk);
+    let length = bytes.length()?;
     let sources = replay.sources.clone();
-    let reader = PackReader { pack, file: file.clone(), length, sources, is_sealed: false };
+    let reader = PackReader { pack, bytes: bytes.clone(), length, sources, is_sealed: false };
     let end = catch_up(replay, reader, mark).await?;
-    let read = file.clone();
+    let read = bytes.clone();
     let mut tail = blocking(move || Tail::of(&read, end.min(length)..length, is_followed)).await?;
     // Marks are written down now and then, rows tell how far the index really was: what was answered is no tear.
     let is_shorter = end > length;
     if is_shorter || matches!(tail, Tail::Torn | Tail::Free) && index.furthest(pack).await? > end {
         tail = Tail::Damaged;
     }
-    let file = Arc::into_inner(file).ok_or_else(|| Error::internal("a pack is still being read"))?;
+    if tail == Tail::Damaged {
+        let read = bytes.clone();
+        let lost = blocking(move || damaged(&read, pack, end.min(length)..length)).await?;
+        replay.found.add(lost);
+        if is_shorter {
+            replay.found.add([cut_off(pack, length)]);
+        }
+    }
+    let file =
+        Arc::into_inner(bytes.into_file()).ok_or_else(|| Error::internal("a pack is still being read"))?;
     let open = PackFile::new(packs.disk.clone(), pack, file, end);
     match tail {
         Tail::Torn => {
@@ -175,7 +210,17 @@ pub(crate) async fn objects(replay: Replay<'_>) -> Result<u64> {
     let known: HashMap<PackId, PackRow> =
         all_rows(index).await?.into_iter().map(|row| (row.pack, row)).collect();
     let mut due = Vec::new();
-    for (pack, length) in packs.objects.packs().await? {
+    let (whole, broken) = packs.objects.listed_packs().await?;
+    for (pack, cause) in broken {
+        packs.is_taken(pack);
+        // What the index knows of one is found when it is compared with its digests.
+        if known.contains_key(&pack) {
+            continue;
+        }
+        let reason = cause.chain();
+        replay.found.add([DamagedStretch { pack, range: 0..0, holds: Holds::Unknown, reason }]);
+    }
+    for (pack, length) in whole {
         packs.is_taken(pack);
         let mark = match known.get(&pack) {
             // An index that was being filled when the server stopped goes on where it was.
@@ -193,10 +238,17 @@ pub(crate) async fn objects(replay: Replay<'_>) -> Result<u64> {
         let path = packs.objects.pack_copy(pack, &copy).await?;
         let is_copy = path == copy;
         let file = Arc::new(blocking(move || File::open(path)).await?);
-        let reader = PackReader { pack, file, length, sources: replay.sources.clone(), is_sealed: true };
+        let bytes = match is_copy {
+            true => PackBytes::of_copy(file, &packs.disk),
+            false => PackBytes::new(file, &packs.disk),
+        };
+        let sources = replay.sources.clone();
+        let reader = PackReader { pack, bytes: bytes.clone(), length, sources, is_sealed: true };
         let end = catch_up(Replay { is_followed: false, ..replay }, reader, mark).await?;
-        if end + 2 * BLOCK < length {
+        let lost = blocking(move || behind(&bytes, pack, end..length)).await?;
+        if !lost.is_empty() {
             error!(pack = %pack, offset = end, "the end of a sealed pack is damaged");
+            replay.found.add(lost);
             index.commit(&[], &[Mark { pack, offset: length }], OPEN).await?;
         }
         if is_copy {
@@ -204,6 +256,26 @@ pub(crate) async fn objects(replay: Replay<'_>) -> Result<u64> {
         }
     }
     Ok(count)
+}
+
+/// What is damaged behind the last whole entry of a sealed pack, where the end of a tar file has to be.
+fn behind(bytes: &PackBytes, pack: PackId, tail: Range<u64>) -> io::Result<Vec<DamagedStretch>> {
+    let length = tail.end;
+    let ends = length.saturating_sub(2 * BLOCK);
+    let has_end = tail.start <= ends && bytes.unless_lost(is_zero(bytes, ends..length))?.unwrap_or(false);
+    if has_end && bytes.unless_lost(is_zero(bytes, tail.clone()))?.unwrap_or(false) {
+        return Ok(Vec::new());
+    }
+    let mut lost = damaged(bytes, pack, tail)?;
+    if !has_end {
+        lost.push(cut_off(pack, length));
+    }
+    Ok(lost)
+}
+
+fn cut_off(pack: PackId, length: u64) -> DamagedStretch {
+    let reason = "the pack is cut off: the end of its tar file is missing".to_owned();
+    DamagedStretch { pack, range: length..length, holds: Holds::Unknown, reason }
 }
 
 /// Commits what lies behind the index's mark; gives the end of the last whole entry.
@@ -216,7 +288,7 @@ async fn catch_up(replay: Replay<'_>, reader: PackReader, mark: u64) -> Result<u
         let part = tokio::task::spawn_blocking(move || closer.read(at))
             .await
             .map_err(|cause| Error::internal("reading the log did not finish").with_source(cause))??;
-        tell(pack, &part, replay.is_followed);
+        tell(replay, pack, &part).await?;
         if part.end == at {
             if told.found > 0 {
                 info!(pack = %pack, instances = told.found, "log: the index has caught up");
@@ -275,7 +347,7 @@ async fn in_stretches(
         if is_over.load(Ordering::Relaxed) {
             continue;
         }
-        tell(reader.pack, &part, replay.is_followed);
+        tell(replay, reader.pack, &part).await?;
         if part.end > at {
             take(replay, reader.pack, &part).await?;
             told.progress(part.instances.len(), part.end);
@@ -305,16 +377,28 @@ impl Told {
     }
 }
 
-fn tell(pack: PackId, part: &Part, is_followed: bool) {
+async fn tell(replay: Replay<'_>, pack: PackId, part: &Part) -> Result<()> {
     for gap in &part.gaps {
         let (from, to) = (gap.range.start, gap.range.end);
-        if gap.is_tear && is_followed {
-            warn!(pack = %pack, from, to, "log: a part of the last group was torn and is stepped over; nobody was answered for it");
-        } else {
-            error!(pack = %pack, from, to, "log: a part of a pack is damaged and is stepped over");
+        if torn_to(replay.index, pack, from).await?.is_some() {
+            continue;
         }
+        if gap.is_tear && replay.is_followed {
+            warn!(pack = %pack, from, to, "log: a part of the last group was torn and is stepped over; nobody was answered for it");
+            let line = Registration::new(TORN, torn_name(pack, from), format!(r#"{{"to":{to}}}"#));
+            replay.index.register(&[line], None).await?;
+            continue;
+        }
+        for found in &gap.damaged {
+            error!(pack = %pack, from, to, %found, "log: a part of a pack is damaged and is stepped over");
+        }
+        replay.found.add(gap.damaged.iter().cloned());
     }
     for (offset, cause) in &part.unreadable {
-        error!(pack = %pack, offset, error = %cause.chain(), "log: an entry is whole and cannot be read as an instance; it is left out");
+        let reason = cause.chain();
+        error!(pack = %pack, offset, error = reason, "log: an entry is whole and cannot be read as an instance; it is left out");
+        let range = offset.saturating_sub(BLOCK)..*offset;
+        replay.found.add([DamagedStretch { pack, range, holds: Holds::Unknown, reason }]);
     }
+    Ok(())
 }

@@ -11,18 +11,20 @@
 //! Whoever reads an input that is removed looks the instance up again ([`super::place`]).
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tracing::{info, warn};
 
 use super::Packs;
+use super::damage::Piece as Found;
 use super::entry::{BLOCK, padded};
 use super::file::check_reserve;
-use super::local::{LocalPack, Pace, copy, headers, is_right};
-use super::verify::{all_entries, remember};
-use crate::index::{EntryRow, Index, PackEntry, PackRow, Replacement, Stage};
+use super::local::{LocalPack, Pace, copy, fault, pieces};
+use super::pack_bytes::PackBytes;
+use super::verify::all_entries;
+use crate::index::{Compared, Damage, EntryRow, Index, PackEntry, PackRow, Replacement, Stage};
 use crate::model::{Location, PackId};
 use crate::objects::blocking;
 use crate::{Error, ErrorKind, Result};
@@ -148,8 +150,13 @@ async fn contents(index: &Arc<dyn Index>, input: usize, local: &LocalPack, mark:
 }
 
 async fn records(local: &LocalPack, from: u64, to: u64) -> Result<Vec<(u64, u64)>> {
-    let found = headers(&local.file, from..to).await?.into_iter();
-    Ok(found.filter(|(_, header)| header.is_record()).map(|(at, header)| (at, padded(header.size))).collect())
+    let found = pieces(&local.bytes, from..to).await?.into_iter();
+    Ok(found
+        .filter_map(|piece| match piece {
+            Found::Entry { at, header } if header.is_record() => Some((at, padded(header.size))),
+            _ => None,
+        })
+        .collect())
 }
 
 async fn put_in_place(
@@ -167,15 +174,16 @@ async fn put_in_place(
     // What is dropped frees a disk that is full, and the reserve is there for that; what is gathered can wait.
     let reserve = if replacement.dropped.is_empty() { packs.reserve() } else { 0 };
     let written = write(packs, output, &locals, &pieces, reserve).await?;
-    let mut damaged = Vec::new();
+    let (mut damaged, mut sound) = (Vec::new(), Vec::new());
     let mut place = 0;
     for piece in &pieces {
         if let Some(entry) = &piece.entry {
             let location = Location { pack: output, offset: place + BLOCK, ..entry.location };
             let copied = PackEntry { location, ..entry.clone() };
-            if !is_right(&written, &copied, &mut Pace::new(None)).await? {
-                was_damaged_before(&locals, piece, entry).await?;
-                damaged.push(entry.row);
+            match fault(&written, &copied, &mut Pace::new(None)).await? {
+                Some(_) => damaged.push(Damage::found(entry.row, fault_before(&locals, piece, entry).await?)),
+                None if entry.is_damaged => sound.push(entry.row),
+                None => {}
             }
             replacement.moves.push((entry.location.pack, entry.location.offset, location.offset));
         }
@@ -184,18 +192,18 @@ async fn put_in_place(
     packs.objects.adopt(output, &packs.arriving_file(output)).await?;
     replacement.output = Some((output, place));
     index.replace_packs(&replacement).await?;
-    remember(index, output, &damaged).await
+    index.pack_verified(&Compared::now(output, damaged, sound)).await
 }
 
-/// What is not right in the copy has to be just as wrong in the input, which is what is removed.
-async fn was_damaged_before(locals: &[LocalPack], piece: &Piece, entry: &PackEntry) -> Result<()> {
+/// What is not right in the copy has to be just as wrong in the input, which is what is removed; gives what is wrong.
+async fn fault_before(locals: &[LocalPack], piece: &Piece, entry: &PackEntry) -> Result<String> {
     let local = locals.get(piece.input).ok_or_else(|| Error::internal("a piece of no input"))?;
-    if is_right(&local.file, entry, &mut Pace::new(None)).await? {
+    let Some(reason) = fault(&local.bytes, entry, &mut Pace::new(None)).await? else {
         let what = format!("instance {} came out different in a copy of its pack", entry.sop_instance);
         return Err(Error::new(ErrorKind::Unavailable, what));
-    }
-    warn!(pack = %local.pack, instance = %entry.sop_instance, "an instance is damaged and is not given out any more; send it again");
-    Ok(())
+    };
+    warn!(pack = %local.pack, instance = %entry.sop_instance, reason, "an instance is damaged and is not given out any more; send it again");
+    Ok(reason)
 }
 
 /// Writes the output as a file of this machine, synced, and leaves the reserve of its disk.
@@ -205,12 +213,12 @@ async fn write(
     locals: &[LocalPack],
     pieces: &[Piece],
     reserve: u64,
-) -> Result<Arc<File>> {
+) -> Result<PackBytes> {
     let path = packs.arriving_file(output);
     let length: u64 = pieces.iter().map(|piece| piece.length).sum();
-    let plan: Option<Vec<(Arc<File>, u64, u64)>> = pieces
+    let plan: Option<Vec<(PackBytes, u64, u64)>> = pieces
         .iter()
-        .map(|piece| locals.get(piece.input).map(|local| (local.file.clone(), piece.at, piece.length)))
+        .map(|piece| locals.get(piece.input).map(|local| (local.bytes.clone(), piece.at, piece.length)))
         .collect();
     let plan = plan.ok_or_else(|| Error::internal("a piece of no input"))?;
     let written = blocking(move || {
@@ -225,7 +233,7 @@ async fn write(
         file.sync_all()?;
         Ok(file)
     });
-    Ok(Arc::new(written.await?))
+    Ok(PackBytes::of_copy(Arc::new(written.await?), &packs.disk))
 }
 
 /// Takes back an output that did not take its place.

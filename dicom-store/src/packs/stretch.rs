@@ -5,14 +5,13 @@
 //! stretch ends it too. Of a sealed pack the beginning of each entry is read: small ones are whole in it and proven as
 //! well, of the others what the index keeps is ([`PackReader::begun`]).
 
-use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 
 use bytes::Bytes;
 
 use super::entry::{BLOCK, BLOCK_BYTES, Digest, Entry, padded};
+use super::pack_bytes::PackBytes;
 use super::reader::{Content, PackReader, Part, instance};
 use crate::Result;
 use crate::ingest::Sources;
@@ -47,7 +46,12 @@ impl Stretch {
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub(super) fn read(file: &File, start: u64, length: u64, is_sealed: bool) -> io::Result<Option<Self>> {
+    pub(super) fn read(
+        file: &PackBytes,
+        start: u64,
+        length: u64,
+        is_sealed: bool,
+    ) -> io::Result<Option<Self>> {
         let mut stretch = Self { start, entries: Vec::new(), end: start };
         if is_sealed {
             while stretch.entries.len() < ENTRIES {
@@ -108,8 +112,8 @@ impl Stretch {
     }
 }
 
-/// Bytes from a place on, as many as are wanted and as the pack has.
-fn read_up_to(file: &File, at: u64, length: u64, want: u64) -> io::Result<Bytes> {
+/// Bytes from a place on, as many as are wanted and as the pack has, up to what the disk has lost.
+fn read_up_to(file: &PackBytes, at: u64, length: u64, want: u64) -> io::Result<Bytes> {
     let want = usize::try_from(length.saturating_sub(at).min(want)).unwrap_or_default();
     let mut bytes = vec![0; want];
     let mut filled = 0;
@@ -118,6 +122,7 @@ fn read_up_to(file: &File, at: u64, length: u64, want: u64) -> io::Result<Bytes>
             Ok(0) => break,
             Ok(read) => filled += read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if file.has_lost(&error) => break,
             Err(error) => return Err(error),
         }
     }
@@ -161,6 +166,7 @@ mod tests {
 
     use dicom::dictionary_std::{tags, uids};
 
+    use super::super::disk::Disk;
     use super::*;
     use crate::model::{
         Attributes, Encoding, PackId, SopClassUid, SopInstanceUid, TextRule, TransferSyntaxUid, VR,
@@ -198,7 +204,8 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(bytes).unwrap();
         let length = bytes.len() as u64;
-        PackReader { pack: PACK, file: Arc::new(file), length, sources: Arc::default(), is_sealed }
+        let bytes = PackBytes::new(Arc::new(file), &Disk::default());
+        PackReader { pack: PACK, bytes, length, sources: Arc::default(), is_sealed }
     }
 
     /// What a stretch from the start gives, and where it ended before it was looked at.

@@ -11,12 +11,12 @@
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 
 use rustix::fs::{SeekFrom, seek};
 use rustix::io::Errno;
 
 use super::entry::{BLOCK, BLOCK_BYTES, Entry, padded};
+use super::pack_bytes::PackBytes;
 
 const BUFFER: u64 = 1 << 20;
 static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
@@ -36,18 +36,29 @@ pub(super) enum Tail {
 impl Tail {
     /// `is_followed`: the index was there before, so that what it does not know was not answered, but
     /// for what a power cut took from it.
-    pub(super) fn of(file: &File, tail: Range<u64>, is_followed: bool) -> io::Result<Self> {
+    pub(super) fn of(file: &PackBytes, tail: Range<u64>, is_followed: bool) -> io::Result<Self> {
+        let seen = Self::seen(file, tail, is_followed);
+        // No crash makes a place that cannot be read.
+        Ok(file.unless_lost(seen)?.unwrap_or(Self::Damaged))
+    }
+
+    fn seen(file: &PackBytes, tail: Range<u64>, is_followed: bool) -> io::Result<Self> {
         if is_zero(file, tail.clone())? {
             let is_sealed = tail.end == tail.start + 2 * BLOCK;
             return Ok(if is_sealed { Self::Sealed } else { Self::Free });
         }
-        let is_torn = is_followed && !was_sealed(file, &tail)? && is_tear(file, tail.start, tail.end)?;
+        let is_torn = is_followed && !was_sealed(file, &tail)? && may_be_torn(file, tail.start, tail.end)?;
         Ok(if is_torn { Self::Torn } else { Self::Damaged })
     }
 }
 
 /// Whether a crash can have made what begins here, where no whole entry begins.
-pub(super) fn is_tear(file: &File, start: u64, end: u64) -> io::Result<bool> {
+pub(super) fn is_tear(file: &PackBytes, start: u64, end: u64) -> io::Result<bool> {
+    let seen = may_be_torn(file, start, end);
+    Ok(file.unless_lost(seen)?.unwrap_or(false))
+}
+
+fn may_be_torn(file: &PackBytes, start: u64, end: u64) -> io::Result<bool> {
     let Some(header) = block_at(file, start, end)? else { return Ok(true) };
     let size = match Entry::read(&header) {
         Some(entry) => padded(entry.size),
@@ -60,7 +71,7 @@ pub(super) fn is_tear(file: &File, start: u64, end: u64) -> io::Result<bool> {
 }
 
 /// A pack that was sealed was synced before: it ends in two blocks of zeros, right behind its last entry.
-fn was_sealed(file: &File, tail: &Range<u64>) -> io::Result<bool> {
+fn was_sealed(file: &PackBytes, tail: &Range<u64>) -> io::Result<bool> {
     let Some(last) = tail.end.checked_sub(2 * BLOCK).filter(|last| *last > tail.start) else {
         return Ok(false);
     };
@@ -82,7 +93,7 @@ fn was_sealed(file: &File, tail: &Range<u64>) -> io::Result<bool> {
     Ok(at == last)
 }
 
-fn block_at(file: &File, at: u64, end: u64) -> io::Result<Option<[u8; BLOCK_BYTES]>> {
+fn block_at(file: &PackBytes, at: u64, end: u64) -> io::Result<Option<[u8; BLOCK_BYTES]>> {
     let mut block = [0; BLOCK_BYTES];
     if at.checked_add(BLOCK).is_none_or(|block_end| block_end > end) {
         return Ok(None);
@@ -91,8 +102,8 @@ fn block_at(file: &File, at: u64, end: u64) -> io::Result<Option<[u8; BLOCK_BYTE
     Ok(Some(block))
 }
 
-fn is_zero(file: &File, range: Range<u64>) -> io::Result<bool> {
-    let Some(first) = next_data(file, range.start)? else { return Ok(true) };
+pub(super) fn is_zero(file: &PackBytes, range: Range<u64>) -> io::Result<bool> {
+    let Some(first) = next_data(file.file(), range.start)? else { return Ok(true) };
     let differs = |part: &[u8]| part.chunks(ZEROS.len()).any(|some| !is_prefix_of_zeros(some));
     any_part(file, first.max(range.start)..range.end, differs).map(|found| !found)
 }
@@ -108,7 +119,7 @@ pub(super) fn next_data(file: &File, at: u64) -> io::Result<Option<u64>> {
     }
 }
 
-fn has_zero_block(file: &File, range: Range<u64>) -> io::Result<bool> {
+fn has_zero_block(file: &PackBytes, range: Range<u64>) -> io::Result<bool> {
     any_part(file, range, |part| part.chunks(BLOCK_BYTES).any(is_prefix_of_zeros))
 }
 
@@ -118,7 +129,7 @@ fn is_prefix_of_zeros(bytes: &[u8]) -> bool {
 }
 
 /// Whether a part of the range, in steps of whole blocks, is what is looked for.
-fn any_part(file: &File, range: Range<u64>, is_it: impl Fn(&[u8]) -> bool) -> io::Result<bool> {
+fn any_part(file: &PackBytes, range: Range<u64>, is_it: impl Fn(&[u8]) -> bool) -> io::Result<bool> {
     let mut buffer = Vec::new();
     let mut at = range.start;
     while at < range.end {
@@ -136,9 +147,11 @@ fn any_part(file: &File, range: Range<u64>, is_it: impl Fn(&[u8]) -> bool) -> io
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+    use std::sync::Arc;
 
     use rstest::rstest;
 
+    use super::super::disk::Disk;
     use super::*;
 
     /// An entry of three blocks of content, none of them zero.
@@ -153,6 +166,7 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(bytes).unwrap();
         file.set_len((bytes.len() + allocated) as u64).unwrap();
+        let file = PackBytes::new(Arc::new(file), &Disk::default());
         Tail::of(&file, 0..(bytes.len() + allocated) as u64, is_followed).unwrap()
     }
 

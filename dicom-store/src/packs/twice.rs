@@ -9,11 +9,11 @@ use std::sync::Arc;
 use tracing::warn;
 
 use super::Packs;
-use super::local::{LocalPack, Pace, is_right};
+use super::local::{LocalPack, Pace, fault};
 use super::taking::Taken;
-use crate::Result;
-use crate::index::{EntryRow, Index, NewInstance, OPEN, Outcome, PackEntry};
+use crate::index::{Damage, EntryRow, Index, NewInstance, OPEN, Outcome, PackEntry};
 use crate::model::{Instance, PackId};
+use crate::{ErrorKind, Result};
 
 /// Compares what the index has with its digests where the same came from another place, and takes that in its stead
 /// when it is damaged.
@@ -33,12 +33,14 @@ pub(super) async fn settle(
             continue;
         }
         let Some(entry) = entry_of(index, known).await? else { continue };
-        let pack = opened(packs, &mut local, known.location.pack).await?;
-        if is_right(&pack.file, &entry, &mut Pace::new(None)).await? {
-            continue;
-        }
-        warn!(pack = %pack.pack, instance = %new.sop_instance, "an instance lies in the packs twice and is damaged in this one; the other is taken");
-        index.damaged(&[entry.row]).await?;
+        let fault = match opened(packs, &mut local, known.location.pack).await {
+            Ok(pack) => fault(&pack.bytes, &entry, &mut Pace::new(None)).await?,
+            Err(error) if error.kind == ErrorKind::Corrupt => Some(error.chain()),
+            Err(error) => return Err(error),
+        };
+        let Some(reason) = fault else { continue };
+        warn!(pack = %known.location.pack, instance = %new.sop_instance, reason, "an instance lies in the packs twice and is damaged in this one; the other is taken");
+        index.damaged(&[Damage::found(entry.row, reason)]).await?;
         index.commit(std::slice::from_ref(new), &[], OPEN).await?;
     }
     Ok(())

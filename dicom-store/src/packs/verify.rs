@@ -1,16 +1,21 @@
 //! Comparing what is kept with the digests of what came.
 
+use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use tracing::{error, warn};
+use tracing::error;
 
 use super::Packs;
-use super::entry::{BLOCK, padded};
-use super::local::{LocalPack, Pace, headers, is_record_right, is_right};
-use crate::Result;
-use crate::index::{EntryRow, Index, PackEntry};
+use super::damage::{DamagedStretch, Holds, Piece, is_kept};
+use super::entry::{BLOCK, Entry, padded};
+use super::local::{LocalPack, Pace, fault, fault_of_record, pieces};
+use super::replay::torn_to;
+use super::tail::is_zero;
+use crate::index::{Compared, Damage, Index, PackEntry};
 use crate::model::{PackId, SopInstanceUid};
+use crate::objects::blocking;
+use crate::{Error, ErrorKind, Result, ledger};
 
 /// Entries that are asked for at a time.
 const PAGE: u32 = 1000;
@@ -19,10 +24,13 @@ const PAGE: u32 = 1000;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Verified {
     pub instances: u64,
-    /// Those whose bytes are not what came. They are not given out until they come again.
+    /// Those whose bytes are not what came. They are not given out until they come again, or read right again.
     pub damaged: Vec<SopInstanceUid>,
-    /// Records of deletions and corrections that are damaged. The index has what they said.
-    pub damaged_records: u64,
+    /// All that is damaged: these instances, records of deletions and corrections, and what belongs to nothing that the
+    /// index knows.
+    pub stretches: Vec<DamagedStretch>,
+    /// The acts whose records are whole.
+    pub(crate) acts: BTreeSet<u64>,
 }
 
 /// Reads a pack and compares each entry with its digest; remembers when, and what is damaged.
@@ -36,27 +44,72 @@ pub(crate) async fn verify(
     mark: u64,
     pace: &mut Pace,
 ) -> Result<Verified> {
-    let local = packs.local(pack).await?;
-    let (mut verified, mut rows, mut at) = (Verified::default(), Vec::new(), 0);
-    for entry in all_entries(index, pack).await? {
-        let place = entry.location.offset - BLOCK;
-        verified.damaged_records += damaged_records(&local, at, place, pace).await?;
-        verified.instances += 1;
-        if !is_right(&local.file, &entry, pace).await? {
-            error!(pack = %pack, instance = %entry.sop_instance, "an instance is damaged and is not given out any more; send it again");
-            rows.push(entry.row);
-            verified.damaged.push(entry.sop_instance);
+    // What is written to while it is read ends where the index knows it. Asked first: then all of a sealed one is known.
+    let is_open = packs.log_file(pack).exists();
+    let entries = all_entries(index, pack).await?;
+    let local = match packs.local(pack).await {
+        Ok(local) => local,
+        // None of it can be read.
+        Err(error) if error.kind == ErrorKind::Corrupt => {
+            return lost(index, pack, mark, &entries, &error).await;
         }
+        Err(error) => return Err(error),
+    };
+    let mut look = Look { index, local: &local, pace, verified: Verified::default() };
+    let (mut damaged, mut sound, mut at) = (Vec::new(), Vec::new(), 0);
+    for entry in entries {
+        let place = entry.location.offset - BLOCK;
+        look.between(at..place).await?;
+        look.verified.instances += 1;
         at = place + padded(entry.location.length);
+        match fault(&local.bytes, &entry, look.pace).await? {
+            Some(reason) => {
+                error!(pack = %pack, instance = %entry.sop_instance, offset = place, reason, "an instance is damaged and is not given out any more; send it again");
+                damaged.push(Damage::found(entry.row, reason.as_str()));
+                look.verified.instance(pack, place..at, entry.sop_instance, reason);
+            }
+            None if entry.is_damaged => sound.push(entry.row),
+            None => {}
+        }
     }
-    verified.damaged_records += damaged_records(&local, at, mark, pace).await?;
-    remember(index, pack, &rows).await?;
+    if is_open {
+        look.between(at..mark).await?;
+    } else {
+        look.end(at).await?;
+    }
+    let verified = look.verified;
+    index.pack_verified(&Compared::now(pack, damaged, sound)).await?;
     Ok(verified)
 }
 
-pub(super) async fn remember(index: &Arc<dyn Index>, pack: PackId, damaged: &[EntryRow]) -> Result<()> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-    index.pack_verified(pack, u64::try_from(now).unwrap_or(u64::MAX), damaged).await
+impl Verified {
+    fn instance(&mut self, pack: PackId, range: Range<u64>, instance: SopInstanceUid, reason: String) {
+        self.damaged.push(instance.clone());
+        self.stretches.push(DamagedStretch { pack, range, holds: Holds::Instance(instance), reason });
+    }
+}
+
+/// A pack of which nothing can be read.
+async fn lost(
+    index: &Arc<dyn Index>,
+    pack: PackId,
+    mark: u64,
+    entries: &[PackEntry],
+    error: &Error,
+) -> Result<Verified> {
+    let reason = error.chain();
+    error!(pack = %pack, reason, "a pack cannot be read; what it holds is not given out any more");
+    let whole = DamagedStretch { pack, range: 0..mark, holds: Holds::Unknown, reason: reason.clone() };
+    let mut verified = Verified { stretches: vec![whole], ..Verified::default() };
+    for entry in entries {
+        let place = entry.location.offset - BLOCK;
+        let range = place..place + padded(entry.location.length);
+        verified.instances += 1;
+        verified.instance(pack, range, entry.sop_instance.clone(), reason.clone());
+    }
+    let damaged = entries.iter().map(|entry| Damage::found(entry.row, reason.as_str())).collect();
+    index.pack_verified(&Compared::now(pack, damaged, Vec::new())).await?;
+    Ok(verified)
 }
 
 /// Everything that the index knows in a pack, in its order.
@@ -73,13 +126,94 @@ pub(super) async fn all_entries(index: &Arc<dyn Index>, pack: PackId) -> Result<
     }
 }
 
-async fn damaged_records(local: &LocalPack, from: u64, to: u64, pace: &mut Pace) -> Result<u64> {
-    let mut damaged = 0;
-    for (at, header) in headers(&local.file, from..to).await? {
-        if header.is_record() && !is_record_right(&local.file, at, &header, pace).await? {
-            warn!(pack = %local.pack, offset = at, "a record of what was done to the archive is damaged");
-            damaged += 1;
-        }
+/// Looks at what lies between the instances of a pack.
+struct Look<'a> {
+    index: &'a Arc<dyn Index>,
+    local: &'a LocalPack,
+    pace: &'a mut Pace,
+    verified: Verified,
+}
+
+impl Look<'_> {
+    /// Records, which have to be whole; and what was instances once, of which the index has another copy now.
+    async fn between(&mut self, part: Range<u64>) -> Result<()> {
+        let found = pieces(&self.local.bytes, part).await?;
+        self.look_at(found).await
     }
-    Ok(damaged)
+
+    async fn look_at(&mut self, found: Vec<Piece>) -> Result<()> {
+        let mut torn = 0;
+        for piece in found {
+            let start = piece.range().start;
+            if start < torn {
+                continue;
+            }
+            let reason = match &piece {
+                Piece::Entry { at, header } if header.is_record() => self.record(*at, header).await?,
+                _ => Some("it belongs to nothing that the index knows".to_owned()),
+            };
+            let Some(reason) = reason else { continue };
+            match torn_to(self.index, self.local.pack, start).await? {
+                Some(to) => torn = to,
+                None => self.add(piece, reason).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// What is wrong with a record.
+    async fn record(&mut self, at: u64, header: &Entry) -> Result<Option<String>> {
+        let fault = fault_of_record(&self.local.bytes, at, header, self.pace).await?;
+        if fault.is_none() {
+            self.verified.acts.extend(ledger::number(&header.name));
+        }
+        Ok(fault)
+    }
+
+    /// What lies behind the last instance of a sealed pack: records, and then the end of a tar file.
+    async fn end(&mut self, start: u64) -> Result<()> {
+        let bytes = self.local.bytes.clone();
+        let (length, behind) = blocking(move || {
+            let length = bytes.length()?;
+            Ok((length, start..length.max(start)))
+        })
+        .await?;
+        let mut found = pieces(&self.local.bytes, behind).await?;
+        if let Some(Piece::Unknown(last)) = found.last()
+            && self.is_zero(last.clone()).await?
+        {
+            found.pop();
+        }
+        self.look_at(found).await?;
+        let end = length.saturating_sub(2 * BLOCK)..length;
+        if length < start + 2 * BLOCK || !self.is_zero(end).await? {
+            let (pack, reason) = (self.local.pack, "the pack is cut off: the end of its tar file is missing");
+            error!(pack = %pack, length, reason, "a pack is damaged");
+            let (range, holds) = (length..length, Holds::Unknown);
+            self.verified.stretches.push(DamagedStretch { pack, range, holds, reason: reason.to_owned() });
+        }
+        Ok(())
+    }
+
+    async fn is_zero(&self, part: Range<u64>) -> Result<bool> {
+        let bytes = self.local.bytes.clone();
+        blocking(move || Ok(bytes.unless_lost(is_zero(&bytes, part))?.unwrap_or(false))).await
+    }
+
+    async fn add(&mut self, piece: Piece, reason: String) -> Result<()> {
+        let (bytes, pack, range) = (self.local.bytes.clone(), self.local.pack, piece.range());
+        let (holds, lost) = blocking(move || {
+            let lost = bytes.first_lost(piece.range().start..piece.range().end.min(bytes.length()?))?;
+            Ok((piece.holds(&bytes), lost))
+        })
+        .await?;
+        // It came again, or lies here twice.
+        if is_kept(self.index, &holds).await? {
+            return Ok(());
+        }
+        let reason = lost.map_or(reason, |lost| lost.to_string());
+        error!(pack = %pack, offset = range.start, reason, "a part of a pack is damaged");
+        self.verified.stretches.push(DamagedStretch { pack, range, holds, reason });
+        Ok(())
+    }
 }

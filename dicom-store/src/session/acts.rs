@@ -4,7 +4,10 @@ use std::collections::HashSet;
 
 use super::Session;
 use crate::access::Action;
-use crate::index::{AuditRow, Hidden, InstanceState, KeptAside, Recorded, StudyText, TextCount, TextQuery};
+use crate::index::{
+    AuditRow, DamageQuery, DamagedInstance, Hidden, InstanceState, KeptAside, Recorded, StudyText, TextCount,
+    TextQuery,
+};
 use crate::ingest::Stored;
 use crate::ledger::{Act, Entry, Order};
 use crate::model::{Resource, SopInstanceUid};
@@ -12,6 +15,8 @@ use crate::{Error, ErrorKind, Result};
 
 /// Characters of a reason, at the most.
 const MAX_REASON: usize = 1024;
+/// Damaged instances that are told of a resource, at the most.
+const MOST_DAMAGED: u32 = 100_000;
 /// Studies that one question may name.
 const MAX_STUDIES: usize = 100;
 
@@ -88,6 +93,25 @@ impl Session {
         }
         let act = index.act_of(last.act).await?;
         Ok(act.is_some_and(|recorded| matches!(recorded.entry.act, Act::Delete { .. })))
+    }
+
+    /// Instances that are damaged and not given out until they come again, from what was stored last.
+    ///
+    /// # Errors
+    /// As [`Session::acts`].
+    pub async fn damaged(&self, query: &DamageQuery) -> Result<Vec<DamagedInstance>> {
+        self.caller.check(Action::Delete)?;
+        self.archive.inner.index.all_damaged(query).await
+    }
+
+    /// Those of a resource: what a retrieve of it lacks. Who may retrieve is told.
+    ///
+    /// # Errors
+    /// `Forbidden`, `Unavailable`.
+    pub async fn damaged_of(&self, of: &Resource) -> Result<Vec<DamagedInstance>> {
+        self.caller.check(Action::Retrieve)?;
+        let query = DamageQuery { of: Some(of.clone()), before: None, limit: MOST_DAMAGED };
+        self.archive.inner.index.all_damaged(&query).await
     }
 
     /// Those of some that came now and are not shown: what was rejected stays so when it comes again, and with what it

@@ -5,10 +5,10 @@ use tracing::error;
 use super::Session;
 use crate::access::Action;
 use crate::archive::Inner;
-use crate::index::{EntryRow, InstanceState};
+use crate::index::{Damage, EntryRow, InstanceState};
 use crate::model::{SopClassUid, SopInstanceUid};
 use crate::packs::place::known;
-use crate::packs::proof::is_kept;
+use crate::packs::proof::what_is_wrong;
 use crate::{Error, ErrorKind, Result};
 
 /// How often an instance is looked for again when its pack was rewritten meanwhile.
@@ -54,11 +54,11 @@ impl Session {
             let entries = index.pack_entries_of(std::slice::from_ref(instance)).await?;
             let is_instance = |row: &EntryRow| matches!(row, EntryRow::Instance(_));
             let Some(entry) = entries.into_iter().find(|entry| is_instance(&entry.row)) else { continue };
-            match is_kept(packs, &entry).await {
-                Ok(true) => return Ok(Proof::Kept),
-                Ok(false) => {
-                    error!(pack = %entry.location.pack, %instance, "an instance is damaged and is not given out any more; send it again");
-                    index.damaged(&[entry.row]).await?;
+            match what_is_wrong(packs, &entry).await {
+                Ok(None) => return Ok(Proof::Kept),
+                Ok(Some(reason)) => {
+                    error!(pack = %entry.location.pack, %instance, reason, "an instance is damaged and is not given out any more; send it again");
+                    index.damaged(&[Damage::found(entry.row, reason)]).await?;
                     return Ok(Proof::Damaged);
                 }
                 // Its pack was rewritten meanwhile, and the index says where it is now.

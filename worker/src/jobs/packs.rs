@@ -66,7 +66,7 @@ impl Job for VerifyPack {
 
     async fn run(&self, (): (), _: &HowFar) -> Result<()> {
         if let Some(verified) = self.0.verify_next().await? {
-            let damaged = verified.damaged.len() as u64 + verified.damaged_records;
+            let damaged = verified.stretches.len();
             if damaged > 0 {
                 error!(
                     damaged,

@@ -4,7 +4,7 @@ use dicom::dictionary_std::tags;
 
 use super::{Index, commit, find, new};
 use crate::fixture::{Sample, ct};
-use crate::index::{InstanceState, OPEN};
+use crate::index::{Compared, InstanceState, OPEN};
 use crate::ledger::{Act, Entry};
 use crate::model::{Level, PackId, PatientKey, Resource, VR};
 
@@ -139,7 +139,7 @@ pub async fn tells_of_acts(index: &dyn Index) {
     let group = [new(&sample, 0)];
     assert!(!index.commit(&group, &[], OPEN).await.unwrap().has_acts);
     // What is done to packs is no act.
-    index.pack_verified(PackId(1), 1, &[]).await.unwrap();
+    index.pack_verified(&Compared::now(PackId(1), Vec::new(), Vec::new())).await.unwrap();
     assert!(!index.commit(&group, &[], OPEN).await.unwrap().has_acts);
     index.act(&entry(1, Act::Delete { instances: vec![sample.sop_instance()] })).await.unwrap();
     assert!(index.commit(&group, &[], OPEN).await.unwrap().has_acts);

@@ -6,7 +6,10 @@ use super::acts::{entry, key};
 use super::{RECEIVED, find, known, new};
 use crate::ErrorKind;
 use crate::fixture::{Sample, ct};
-use crate::index::{Index, InstanceState, Mark, OPEN, PackEntry, PackRow, Replacement, Stage};
+use crate::index::{
+    Compared, Damage, DamageQuery, DamagedInstance, Index, InstanceState, Mark, OPEN, PackEntry, PackRow,
+    Replacement, Stage,
+};
 use crate::ledger::{Act, Entry};
 use crate::model::{Level, Location, PackId, Resource, VR};
 
@@ -86,7 +89,9 @@ pub async fn hides_what_is_damaged_until_it_comes_again(index: &dyn Index) {
     let (first, at) = (ct(), 1_700_000_000_000);
     commit(index, 1, &[first.clone(), first.next(2)]).await;
     let entries = index.pack_entries(PackId(1), 0, 100).await.unwrap();
-    index.pack_verified(PackId(1), at, &[entries[0].row]).await.unwrap();
+    let damage = Damage { row: entries[0].row, since: at, reason: "another byte".to_owned() };
+    let compared = Compared { pack: PackId(1), at, damaged: vec![damage.clone()], sound: Vec::new() };
+    index.pack_verified(&compared).await.unwrap();
     assert_eq!(index.packs(None, 1).await.unwrap()[0].verified, at);
     assert_eq!(known(index, &first).await.unwrap().state, InstanceState::Damaged);
     assert_eq!(find(index, Level::Study, &[], tags::NUMBER_OF_STUDY_RELATED_INSTANCES).await, ["1"]);
@@ -102,12 +107,44 @@ pub async fn hides_what_is_damaged_until_it_comes_again(index: &dyn Index) {
     assert!(index.packs(None, 1).await.unwrap()[0].dead > 0);
 }
 
+async fn damaged(index: &dyn Index, of: Option<Resource>) -> Vec<DamagedInstance> {
+    index.all_damaged(&DamageQuery { of, before: None, limit: 10 }).await.unwrap()
+}
+
+pub async fn tells_what_is_damaged_until_it_reads_right_again(index: &dyn Index) {
+    let (first, other) = (ct(), ct());
+    commit(index, 1, &[first.clone(), first.next(2), other.clone()]).await;
+    let entries = index.pack_entries(PackId(1), 0, 100).await.unwrap();
+    let found = |reason: &str, since| {
+        entries.iter().map(|entry| Damage { row: entry.row, since, reason: reason.to_owned() }).collect()
+    };
+    let compared = |damaged, sound| Compared { pack: PackId(1), at: 9, damaged, sound };
+    index.pack_verified(&compared(found("another byte", 5), Vec::new())).await.unwrap();
+    index.pack_verified(&compared(found("another bit", 6), Vec::new())).await.unwrap();
+    let told = damaged(index, None).await;
+    assert_eq!(told.len(), 3);
+    assert_eq!((told[2].instance.clone(), told[2].study.clone()), (first.sop_instance(), first.study()));
+    assert_eq!((told[0].pack, told[0].since, told[0].reason.as_str()), (PackId(1), Some(5), "another bit"));
+    let behind = DamageQuery { of: None, before: Some(told[0].place), limit: 10 };
+    assert_eq!(index.all_damaged(&behind).await.unwrap(), told[1..]);
+    assert_eq!(damaged(index, Some(Resource::Study(first.study()))).await, told[1..]);
+    // What is deleted is not missed.
+    index.act(&entry(1, Act::Delete { instances: vec![other.sop_instance()] })).await.unwrap();
+    assert_eq!(damaged(index, None).await, told[1..]);
+    let sound = entries.iter().map(|entry| entry.row).collect();
+    index.pack_verified(&compared(Vec::new(), sound)).await.unwrap();
+    assert!(damaged(index, None).await.is_empty());
+    assert_eq!(known(index, &first).await.unwrap().state, InstanceState::Shown);
+    assert_eq!(known(index, &other).await.unwrap().state, InstanceState::Deleted);
+    assert_eq!(find(index, Level::Study, &[], tags::NUMBER_OF_STUDY_RELATED_INSTANCES).await, ["2"]);
+}
+
 pub async fn counts_anew_what_was_healed(index: &dyn Index) {
     let first = ct();
     let report = first.next_series(2).with(tags::MODALITY, VR::CS, "SR");
     commit(index, 1, &[first.clone(), report.clone()]).await;
     let entries = index.pack_entries(PackId(1), 0, 100).await.unwrap();
-    index.pack_verified(PackId(1), 1, &[entries[1].row]).await.unwrap();
+    index.damaged(&[Damage::found(entries[1].row, "another byte")]).await.unwrap();
     assert_eq!(find(index, Level::Study, &[], tags::MODALITIES_IN_STUDY).await, ["CT"]);
     let values = serde_json::from_str(r#"{"StudyDate":"20200304"}"#).unwrap();
     index.act(&entry(1, Act::CorrectStudy { study: first.study(), values })).await.unwrap();

@@ -5,6 +5,7 @@ use dicom::dictionary_std::tags;
 use super::acts::{entry, key};
 use super::{Index, OPEN, commit, find, new};
 use crate::fixture::{Sample, ct};
+use crate::index::{Compared, Damage};
 use crate::ledger::Act;
 use crate::model::{Level, PackId, PatientKey, VR};
 
@@ -76,7 +77,8 @@ pub async fn tells_a_study_by_the_first_instance_that_is_whole(index: &dyn Index
     let [wrong, right] = wrong_and_right();
     commit(index, &[wrong.clone(), right.clone()]).await;
     let entries = index.pack_entries(PackId(1), 0, 10).await.unwrap();
-    index.pack_verified(PackId(1), 1, &[entries[0].row]).await.unwrap();
+    let found = Damage::found(entries[0].row, "another byte");
+    index.pack_verified(&Compared::now(PackId(1), vec![found], Vec::new())).await.unwrap();
     is_told(index, &right, &wrong).await;
     let mut again = new(&wrong, 1024);
     again.location.pack = PackId(2);

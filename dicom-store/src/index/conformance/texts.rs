@@ -5,7 +5,7 @@ use dicom::dictionary_std::tags;
 use super::acts::{entry, key};
 use super::new;
 use crate::fixture::{Sample, ct};
-use crate::index::{Index, NewInstance, OPEN, StudyText, TextCount, TextQuery};
+use crate::index::{Damage, Index, NewInstance, OPEN, StudyText, TextCount, TextQuery};
 use crate::ledger::Act;
 use crate::model::{PackId, StudyInstanceUid, TextEncoding, TextReading, TextRule, VR};
 
@@ -126,7 +126,7 @@ pub async fn counts_text_as_it_is_hidden_and_shown(index: &dyn Index) {
     assert_eq!(counts(index).await, both);
 
     let entries = index.pack_entries(PackId(1), 0, 1).await.unwrap();
-    index.damaged(&[entries[0].row]).await.unwrap();
+    index.damaged(&[Damage::found(entries[0].row, "a test")]).await.unwrap();
     assert_eq!(counts(index).await, one);
     index.commit(&[from("US", TextRule::Auto, &old, 8192)], &[], OPEN).await.unwrap();
     assert_eq!(counts(index).await, both);

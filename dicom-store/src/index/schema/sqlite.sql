@@ -98,6 +98,14 @@ CREATE TABLE instances (
 CREATE INDEX instances_by_series ON instances (series, number, id);
 CREATE INDEX instances_by_pack ON instances (pack, "offset");
 
+-- Since when instances are damaged, and why.
+CREATE TABLE damaged (
+    instance INTEGER PRIMARY KEY,
+    -- Milliseconds since 1970; 0 where it is not known.
+    since INTEGER NOT NULL,
+    reason TEXT NOT NULL
+);
+
 -- How the text of what is shown is read, study by study.
 CREATE TABLE texts (
     study INTEGER NOT NULL,

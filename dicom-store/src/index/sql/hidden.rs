@@ -64,27 +64,26 @@ pub(super) async fn settle<C: Connection>(connection: &mut C, uids: &[&SopInstan
     Ok(!touched.is_empty())
 }
 
-async fn of<C: Connection>(connection: &mut C, resource: &Resource) -> Result<Statement> {
-    let mut from = Statement::new(
-        "FROM instances i JOIN series e ON e.id = i.series JOIN studies s ON s.id = e.study WHERE ",
-    );
+/// The condition that an instance is of a resource: `i`, with its series `e` and its study `s`.
+pub(super) async fn is_of<C: Connection>(connection: &mut C, resource: &Resource) -> Result<Statement> {
+    let mut condition = Statement::new("");
     match resource {
         Resource::Patient { id, issuer } => {
             let patient = rows::patient(connection, id, issuer.as_deref(), rows::ANY).await?;
-            from.push("s.patient = ").push_bind(patient)
+            condition.push("s.patient = ").push_bind(patient)
         }
-        Resource::Study(study) => from.push("s.uid = ").push_bind(study.as_str()),
+        Resource::Study(study) => condition.push("s.uid = ").push_bind(study.as_str()),
         Resource::Series(study, series) => {
-            from.push("s.uid = ").push_bind(study.as_str());
-            from.push(" AND e.uid = ").push_bind(series.as_str())
+            condition.push("s.uid = ").push_bind(study.as_str());
+            condition.push(" AND e.uid = ").push_bind(series.as_str())
         }
         Resource::Instance(study, series, instance) => {
-            from.push("s.uid = ").push_bind(study.as_str());
-            from.push(" AND e.uid = ").push_bind(series.as_str());
-            from.push(" AND i.uid = ").push_bind(instance.as_str())
+            condition.push("s.uid = ").push_bind(study.as_str());
+            condition.push(" AND e.uid = ").push_bind(series.as_str());
+            condition.push(" AND i.uid = ").push_bind(instance.as_str())
         }
     };
-    Ok(from)
+    Ok(condition)
 }
 
 /// What is hidden, study by study and act by act, from the newest act; of a resource or of all.
@@ -94,15 +93,13 @@ pub(in crate::index) async fn hidden<C: Connection>(
     limit: u32,
 ) -> Result<Vec<Hidden>> {
     let mut select = Statement::new(
-        "SELECT s.uid, e.uid, i.uid, i.state, coalesce((SELECT max(a.act) FROM instance_acts a WHERE a.uid = i.uid), 0) AS act ",
+        "SELECT s.uid, e.uid, i.uid, i.state, coalesce((SELECT max(a.act) FROM instance_acts a WHERE a.uid = i.uid), 0) AS act
+         FROM instances i JOIN series e ON e.id = i.series JOIN studies s ON s.id = e.study WHERE ",
     );
-    let from = match resource {
-        Some(resource) => of(connection, resource).await?,
-        None => Statement::new(
-            "FROM instances i JOIN series e ON e.id = i.series JOIN studies s ON s.id = e.study WHERE 1 = 1",
-        ),
+    match resource {
+        Some(resource) => select.append(is_of(connection, resource).await?),
+        None => select.push("1 = 1"),
     };
-    select.append(from);
     select.push(" AND i.state IN (1, 2) ORDER BY act DESC, i.id LIMIT ").push_bind(limit);
     let row = |row: &super::SqlRow| {
         Ok(Hidden {

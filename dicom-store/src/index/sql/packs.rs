@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::said::{self, Touched};
-use super::{Connection, SqlRow, Statement, counts, emptied, rows, signed};
-use crate::index::{EntryRow, Known, NewInstance, PackEntry, PackRow, Replacement, Stage};
+use super::{Connection, SqlRow, Statement, counts, damaged, emptied, rows, signed};
+use crate::index::{Compared, EntryRow, Known, NewInstance, PackEntry, PackRow, Replacement, Stage};
 use crate::model::{Location, PackId, SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
 use crate::node;
 use crate::packs::entry::padded;
@@ -212,6 +212,9 @@ async fn drop_rows<C: Connection>(connection: &mut C, dropped: &[EntryRow]) -> R
         for some in split(is_instance).collect::<Vec<i64>>().chunks(NAMED) {
             let touched =
                 if is_instance { said::touched(connection, some).await? } else { Touched::default() };
+            if is_instance {
+                damaged::forget(connection, some).await?;
+            }
             let mut delete = Statement::new(format!("DELETE FROM {table} WHERE id IN "));
             delete.push_list(some.iter().copied());
             connection.execute(delete).await?;
@@ -222,41 +225,16 @@ async fn drop_rows<C: Connection>(connection: &mut C, dropped: &[EntryRow]) -> R
     emptied::remove(connection, &emptied).await
 }
 
-/// Remembers that the entries of a pack were compared with their digests, and which of them are damaged: those are not
-/// given out any more.
-pub(in crate::index) async fn verified<C: Connection>(
-    connection: &mut C,
-    pack: PackId,
-    at: u64,
-    damaged: &[EntryRow],
-) -> Result<()> {
+/// Remembers that the entries of a pack were compared with their digests, and what came of it.
+pub(in crate::index) async fn verified<C: Connection>(connection: &mut C, compared: &Compared) -> Result<()> {
     let update = Statement::new("UPDATE packs SET verified = ? WHERE id = ?");
-    connection.execute(update.bind(signed(at)?).bind(signed(pack.0)?)).await?;
-    self::damaged(connection, damaged).await
-}
-
-/// Hides instances whose bytes are not those that came.
-pub(in crate::index) async fn damaged<C: Connection>(connection: &mut C, damaged: &[EntryRow]) -> Result<()> {
-    let instances = damaged.iter().filter_map(|row| match row {
-        EntryRow::Instance(id) => Some(*id),
-        EntryRow::Conflict(_) => None,
-    });
-    for some in instances.collect::<Vec<i64>>().chunks(NAMED) {
-        let touched = said::touched(connection, some).await?;
-        let mut update = Statement::new("UPDATE instances SET state = ");
-        update.push_bind(rows::DAMAGED).push(" WHERE id IN ").push_list(some.iter().copied());
-        connection.execute(update).await?;
-        counts::recount(connection, &touched).await?;
-    }
-    Ok(())
+    connection.execute(update.bind(signed(compared.at)?).bind(signed(compared.pack.0)?)).await?;
+    damaged::hide(connection, &compared.damaged).await?;
+    damaged::show(connection, &compared.sound).await
 }
 
 /// Puts a good copy in the place of one that was found damaged.
-pub(super) async fn heal<C: Connection>(
-    connection: &mut C,
-    damaged: &Known,
-    new: &NewInstance,
-) -> Result<()> {
+pub(super) async fn heal<C: Connection>(connection: &mut C, known: &Known, new: &NewInstance) -> Result<()> {
     let update = Statement::new(
         "UPDATE instances SET pack = ?, \"offset\" = ?, length = ?, data_set = ?, frame_map = ?, state = ? \
          WHERE uid = ? RETURNING id",
@@ -269,7 +247,8 @@ pub(super) async fn heal<C: Connection>(
     .bind(rows::SHOWN)
     .bind(new.sop_instance.as_str());
     let id = connection.fetch_one(update).await?.int(0)?;
-    let old = damaged.instance.location;
+    damaged::forget(connection, &[id]).await?;
+    let old = known.instance.location;
     let dead = Statement::new("UPDATE packs SET dead = dead + ? WHERE id = ?");
     connection.execute(dead.bind(signed(padded(old.length))?).bind(signed(old.pack.0)?)).await?;
     let touched = said::touched(connection, &[id]).await?;

@@ -2,6 +2,7 @@
 
 mod carried;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,9 +18,10 @@ use crate::{Error, ErrorKind, Result};
 
 const SCHEMA: &str = include_str!("../schema/sqlite.sql");
 /// Counted up with each change of the schema; kept in the file's `user_version`.
-const VERSION: i64 = 8;
+const VERSION: i64 = 9;
 /// What makes a version the next one. An index that is older than the first of them is made anew from the packs.
-const STEPS: [(i64, &str); 1] = [(7, include_str!("../schema/sqlite-8.sql"))];
+const STEPS: [(i64, &str); 2] =
+    [(7, include_str!("../schema/sqlite-8.sql")), (8, include_str!("../schema/sqlite-9.sql"))];
 /// Bytes of a page of a new index. What one instance changes lies on some six pages, all of which go to the disk.
 const PAGE: i64 = 2048;
 /// KiB of pages that the writer remembers. All of them are looked through when a transaction is committed that has put
@@ -29,6 +31,14 @@ const WRITER_KIB: u32 = 4096;
 const PREPARED: usize = 128;
 /// How long another process may hold the file before we say that it does.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// An index that was made beside another.
+#[derive(Debug)]
+pub(crate) struct Renewed {
+    pub(crate) file: PathBuf,
+    /// The other cannot be read.
+    is_damaged: bool,
+}
 
 #[derive(Debug)]
 pub(super) struct SqliteConnection(rusqlite::Connection);
@@ -135,6 +145,11 @@ impl SqliteConnection {
         self.0.close().map_err(|(_, error)| sql_error(error))
     }
 
+    fn has_table(&self, name: &str) -> Result<bool> {
+        let sql = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?";
+        Ok(!self.rows(&Statement::new(sql).bind(name)).map_err(sql_error)?.is_empty())
+    }
+
     fn prepare(&self, statement: &Statement) -> rusqlite::Result<rusqlite::CachedStatement<'_>> {
         let mut prepared = self.0.prepare_cached(statement.sql())?;
         for (value, number) in statement.values().iter().zip(1..) {
@@ -158,32 +173,80 @@ impl SqliteConnection {
 
 /// Puts an empty index in the place of one, with what no pack has; makes none where there is none. Whoever is stopped
 /// within has the one or the other.
-pub(crate) fn renew(file: &Path) -> Result<()> {
+pub(super) fn renew(file: &Path) -> Result<()> {
     if !file.exists() {
         return Ok(());
     }
+    put_in_place(&renewed(file)?, file)
+}
+
+/// An index beside one, with what no pack has of it, to be filled and then [put in its place](put_in_place).
+pub(crate) fn renewed(file: &Path) -> Result<Renewed> {
     let new = beside(file, "-new");
     remove(&new)?;
     let mut connection = SqliteConnection(rusqlite::Connection::open(&new).map_err(sql_error)?);
     connection.run(&format!("PRAGMA page_size = {PAGE}"))?;
     connection.migrate()?;
+    let is_damaged = if file.exists() { carried_over(file, &mut connection)? } else { false };
+    connection.close()?;
+    Ok(Renewed { file: new, is_damaged })
+}
+
+/// Copies what no pack has from an index, all or nothing; gives whether some of it cannot be read. What SQLite keeps beside
+/// the file is put into it.
+fn carried_over(file: &Path, to: &mut SqliteConnection) -> Result<bool> {
     let old = SqliteConnection(rusqlite::Connection::open(file).map_err(sql_error)?);
     old.0.busy_timeout(PATIENCE).map_err(sql_error)?;
-    connection.run("BEGIN")?;
-    let is_damaged = carried::carry(&old, &connection)?;
-    connection.run("COMMIT")?;
-    connection.close()?;
-    // What SQLite keeps beside the file is put into it.
+    to.run("BEGIN")?;
+    let is_damaged = carried::carry(&old, to)?;
+    to.run("COMMIT")?;
     old.close()?;
-    if is_damaged {
+    Ok(is_damaged)
+}
+
+/// Puts an index that is closed in the place of the one that it was made beside.
+pub(crate) fn put_in_place(new: &Renewed, file: &Path) -> Result<()> {
+    if new.is_damaged {
         // Somebody may still get something out of it.
         std::fs::rename(file, beside(file, "-damaged"))?;
     }
     for suffix in BESIDE {
         remove_file(&beside(file, suffix))?;
     }
-    std::fs::rename(&new, file)?;
+    std::fs::rename(&new.file, file)?;
     Ok(())
+}
+
+/// Whether a file is an index that this program can go on with; one that cannot be read is none.
+pub(crate) fn is_of_this_version(file: &Path) -> Result<bool> {
+    if !file.exists() {
+        return Ok(false);
+    }
+    match SqliteConnection::open_to_read(file).and_then(|connection| connection.version()) {
+        Ok(version) => Ok(version == VERSION),
+        Err(error) if error.kind == ErrorKind::Corrupt => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// The acts that an index of an archive knows, their numbers and kinds: none where there is no index, or it is another
+/// archive's. The index is left as it is, whatever version has written it.
+pub(crate) fn acts_of(file: &Path, archive: &str) -> Result<BTreeMap<u64, String>> {
+    if !file.exists() {
+        return Ok(BTreeMap::new());
+    }
+    let connection = SqliteConnection::open_to_read(file)?;
+    if !connection.has_table("ledger")? || !connection.has_table("archive")? {
+        return Ok(BTreeMap::new());
+    }
+    let select = "SELECT number, kind FROM ledger WHERE EXISTS (SELECT 1 FROM archive WHERE identifier = ?)";
+    let rows = connection.rows(&Statement::new(select).bind(archive)).map_err(sql_error)?;
+    rows.iter().map(|row| Ok((row.unsigned(0)?, row.text(1)?.to_owned()))).collect()
+}
+
+/// Removes an index that was not filled.
+pub(crate) fn discard(new: &Renewed) -> Result<()> {
+    remove(&new.file)
 }
 
 /// One line of the register, read beside a server that may run; `None` where there is no index of this version.

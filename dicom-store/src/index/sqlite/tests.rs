@@ -1,4 +1,5 @@
 use super::super::OPEN;
+use super::connection::renew;
 use super::*;
 
 #[allow(clippy::unwrap_used, reason = "a test's preparation")]
