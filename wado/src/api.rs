@@ -9,6 +9,7 @@
 //! | `POST /acts` | `{"act": {"kind": "delete", "of": {"study": "1.2"}}, "reason": "…"}`; gives the acts as they stand in the log |
 //! | `GET /acts` | what was done, from the newest; `before` and `limit` |
 //! | `GET /deleted` | what is deleted or rejected |
+//! | `GET /damaged` | what is not given out because its bytes are not what came; `before` and `limit` |
 //! | `GET /quarantine` | what came under UIDs that were taken |
 //! | `GET /text` | how the text of each sender is read: as it is declared, or repaired |
 //! | `GET /text/studies` | which studies that are; `sender`, `reading`, `by`, `unclear`, `study`, `before` and `limit` |
@@ -141,6 +142,7 @@ fn resources() -> Vec<Resource> {
         Resource::new("/window-presets", WINDOW_PRESETS, get(presets::presets)),
         Resource::new("/acts", ACTS, get(acts::acts).post(acts::act)),
         Resource::new("/deleted", DELETED, get(acts::deleted)),
+        Resource::new("/damaged", DAMAGED, get(acts::damaged)),
         Resource::new("/quarantine", QUARANTINE, get(acts::quarantine)),
         Resource::new("/text", TEXT, get(text::senders)),
         Resource::new("/text/studies", TEXT_STUDIES, get(text::studies)),
@@ -208,6 +210,12 @@ const ACTS: &[Operation] = &[
 ];
 const DELETED: &[Operation] =
     &[Operation::get("deleted", "What is deleted or rejected", json!(Schema::Many("Hidden"))).with(&[LIMIT])];
+const DAMAGED: &[Operation] = &[Operation::get(
+    "damaged",
+    "What is not given out because its bytes are not what came, from what was stored last",
+    json!(Schema::Many("Damaged")),
+)
+.with(&[BEFORE, LIMIT])];
 const QUARANTINE: &[Operation] =
     &[Operation::get("quarantine", "What came under UIDs that were taken", json!(Schema::Many("KeptAside")))
         .with(&[LIMIT])];

@@ -9,7 +9,7 @@ use tracing::warn;
 
 use super::c_move::{PROGRESS, refusal};
 use super::dispatch::{Conversation, read_command};
-use super::retrieve::Progress;
+use super::retrieve::{Asked, Progress};
 use super::services::Model;
 use crate::dimse::{CGetRq, CStoreRq, Identity, Request, Response, Status};
 use crate::error::{Error, Result};
@@ -33,11 +33,11 @@ where
         if let Some(response) = Self::mismatch(context, request) {
             return self.refuse(context, request, response).await;
         }
-        let instances = match self.asked(context, request, model).await? {
-            Ok(instances) => instances,
+        let Asked { instances, damaged } = match self.asked(context, request, model).await? {
+            Ok(asked) => asked,
             Err(error) => return self.respond(context, &refusal(request, &error), None).await,
         };
-        let mut progress = Progress::new(instances.len());
+        let mut progress = Progress::new(instances.len(), &damaged);
         let mut ready = Vec::with_capacity(instances.len());
         for instance in instances {
             match self.way_out(&instance) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dicom_store::Peer;
-use dicom_store::model::{AeTitle, Error as StoreError, Instance, SopInstanceUid};
+use dicom_store::model::{AeTitle, Error as StoreError, SopInstanceUid};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, interval};
@@ -15,7 +15,7 @@ use tracing::{info, warn};
 
 use super::dispatch::{Conversation, cancelled};
 use super::identifier::{Identifier, failed_list};
-use super::retrieve::{self, Progress};
+use super::retrieve::{self, Asked, Progress};
 use super::services::Model;
 use super::status;
 use crate::dimse::{CMoveRq, Identity, MoveOriginator, Response, Status};
@@ -50,8 +50,8 @@ where
         }
         let asked = self.asked(context, &request.identity, model).await?;
         // Whoever may not retrieve does not learn what destinations there are.
-        let instances = match asked {
-            Ok(instances) => instances,
+        let asked = match asked {
+            Ok(asked) => asked,
             Err(error) => {
                 let response = refusal(&request.identity, &error);
                 return self.respond(context, &response, None).await;
@@ -68,7 +68,7 @@ where
                 .because("the move destination is not a known peer");
             return self.respond(context, &response, None).await;
         };
-        self.carry_out(context, &request, peer, instances).await
+        self.carry_out(context, &request, peer, asked).await
     }
 
     /// The instances that a retrieve's identifier asks for.
@@ -77,7 +77,7 @@ where
         context: &PresentationContext,
         request: &Identity,
         model: Model,
-    ) -> Result<Result<Vec<Instance>, StoreError>> {
+    ) -> Result<Result<Asked, StoreError>> {
         if !request.has_data_set {
             return Ok(Err(StoreError::invalid("the request has no identifier")));
         }
@@ -99,10 +99,10 @@ where
         context: &PresentationContext,
         request: &CMoveRq,
         peer: Arc<Peer>,
-        instances: Vec<Instance>,
+        Asked { instances, damaged }: Asked,
     ) -> Result<()> {
         let (priority, request) = (request.priority, &request.identity);
-        let mut progress = Progress::new(instances.len());
+        let mut progress = Progress::new(instances.len(), &damaged);
         let (outcomes, mut heard) = mpsc::channel(OUTCOMES);
         let stop = CancellationToken::new();
         let errand = Errand {

@@ -11,14 +11,18 @@ use super::identifier::{Wanted, What};
 use crate::dimse::{Status, SubOperations};
 use crate::scu::Outcome;
 
+/// What a retrieve asks for.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    pub instances: Vec<Instance>,
+    /// Those that cannot be sent, as they are damaged.
+    pub damaged: Vec<SopInstanceUid>,
+}
+
 /// The instances that a retrieve asks for; what is not there is nothing.
 ///
 /// `unknown_matches`: a study without a Patient ID is of any patient.
-pub(super) async fn instances(
-    session: &Session,
-    wanted: &Wanted,
-    unknown_matches: bool,
-) -> Result<Vec<Instance>> {
+pub(super) async fn instances(session: &Session, wanted: &Wanted, unknown_matches: bool) -> Result<Asked> {
     let resources: Vec<Resource> = match &wanted.what {
         What::Patient { id, issuer } => vec![Resource::Patient { id: id.clone(), issuer: issuer.clone() }],
         What::Studies(studies) => once_each(studies).map(|study| Resource::Study(study.clone())).collect(),
@@ -30,8 +34,9 @@ pub(super) async fn instances(
             _ => vec![Resource::Series(study.clone(), series.clone())],
         },
     };
-    let mut found = Vec::new();
+    let (mut found, mut damaged) = (Vec::new(), Vec::new());
     for resource in &resources {
+        damaged.extend(session.damaged_of(resource).await?);
         match session.instances(resource).await {
             Ok(instances) => found.extend(instances),
             Err(error) if error.kind == ErrorKind::NotFound => {}
@@ -41,14 +46,22 @@ pub(super) async fn instances(
     if let What::Instances(_, _, wanted) = &wanted.what {
         let wanted: HashSet<&SopInstanceUid> = wanted.iter().collect();
         found.retain(|instance| wanted.contains(&instance.sop_instance));
+        damaged.retain(|lost| wanted.contains(&lost.instance));
     }
     if let Some(patient) = &wanted.patient {
         let studies: HashSet<&StudyInstanceUid> = found.iter().map(|instance| &instance.study).collect();
         let options = Options { unknown_matches, ..Options::default() };
         let theirs = session.studies_of_patient(patient, studies, options).await?;
         found.retain(|instance| theirs.contains(&instance.study));
+        if !damaged.is_empty() {
+            // Of a study nothing may be shown that could be searched.
+            let of = Resource::Patient { id: patient.clone(), issuer: None };
+            let lost: HashSet<SopInstanceUid> =
+                session.damaged_of(&of).await?.into_iter().map(|lost| lost.instance).collect();
+            damaged.retain(|one| theirs.contains(&one.study) || lost.contains(&one.instance));
+        }
     }
-    Ok(found)
+    Ok(Asked { instances: found, damaged: damaged.into_iter().map(|lost| lost.instance).collect() })
 }
 
 fn once_each<T: Hash + Eq>(values: &[T]) -> impl Iterator<Item = &T> {
@@ -65,12 +78,17 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    pub(super) fn new(total: usize) -> Self {
-        Self {
-            counts: SubOperations { remaining: total, ..SubOperations::default() },
+    /// What is damaged has failed before anything is sent.
+    pub(super) fn new(instances: usize, damaged: &[SopInstanceUid]) -> Self {
+        let mut progress = Self {
+            counts: SubOperations { remaining: instances + damaged.len(), ..SubOperations::default() },
             failed: Vec::new(),
             why: None,
+        };
+        for instance in damaged {
+            progress.settle(instance, Outcome::damaged());
         }
+        progress
     }
 
     pub(super) fn settle(&mut self, instance: &SopInstanceUid, outcome: Outcome) {
@@ -111,6 +129,22 @@ mod tests {
         Outcome::Failed("the peer answered C000H".to_owned())
     }
 
+    #[test]
+    fn what_is_damaged_has_failed() {
+        let damaged = SopInstanceUid::parse("1.2.4").unwrap();
+        let mut progress = Progress::new(1, std::slice::from_ref(&damaged));
+        assert_eq!((progress.counts.remaining, progress.counts.failed), (1, 1));
+        progress.settle(&SopInstanceUid::parse("1.2.3").unwrap(), Outcome::Completed);
+        assert_eq!(
+            (progress.status(false), progress.failed.as_slice()),
+            (Status::WARNING, [damaged].as_slice())
+        );
+        assert_eq!(
+            Progress::new(0, &progress.failed).status(false),
+            Status::UNABLE_TO_PERFORM_SUB_OPERATIONS
+        );
+    }
+
     #[rstest]
     #[case::nothing_matches(&[], 0, false, 0x0000)]
     #[case::all_completed(&[Outcome::Completed, Outcome::Completed], 2, false, 0x0000)]
@@ -125,7 +159,7 @@ mod tests {
         #[case] is_cancelled: bool,
         #[case] status: u16,
     ) {
-        let mut progress = Progress::new(total);
+        let mut progress = Progress::new(total, &[]);
         let instance = SopInstanceUid::parse("1.2.3").unwrap();
         outcomes.iter().for_each(|outcome| progress.settle(&instance, outcome.clone()));
         assert_eq!(progress.status(is_cancelled), Status(status));

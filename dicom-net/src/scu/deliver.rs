@@ -55,6 +55,10 @@ impl Outcome {
         Self::Refused("no context or role for a SOP class and its transfer syntax".to_owned())
     }
 
+    pub(crate) fn damaged() -> Self {
+        Self::Failed("an instance is damaged and has to be stored again".to_owned())
+    }
+
     pub(crate) fn unreadable() -> Self {
         Self::Failed("an object cannot be read or converted".to_owned())
     }

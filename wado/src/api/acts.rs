@@ -5,7 +5,7 @@
 use axum::extract::{FromRequestParts, Request, State};
 use axum::response::{IntoResponse, Response};
 use dicom_store::ledger::Entry;
-use dicom_store::{Hidden, InstanceState, KeptAside, Order, Part, Recorded};
+use dicom_store::{DamageQuery, DamagedInstance, Hidden, InstanceState, KeptAside, Order, Part, Recorded};
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -69,6 +69,23 @@ pub(crate) async fn deleted(State(web): State<Web>, request: Request) -> Result<
     let row = |Hidden { study, series, instance, state, act }: &Hidden| {
         let state = if *state == InstanceState::Rejected { "rejected" } else { "deleted" };
         json!({ "study": study, "series": series, "instance": instance, "state": state, "act": act })
+    };
+    Ok(answer(&found.iter().map(row).collect::<Vec<_>>()))
+}
+
+pub(super) async fn damaged(State(web): State<Web>, request: Request) -> Result<Response, Problem> {
+    let (parts, _) = request.into_parts();
+    let Page { before, limit } = Page::of(&parts.uri)?;
+    let found = web.session(&parts).damaged(&DamageQuery { of: None, before, limit }).await?;
+    let row = |damaged: &DamagedInstance| {
+        let mut row = json!({
+            "place": damaged.place, "study": damaged.study, "series": damaged.series, "instance": damaged.instance,
+            "pack": damaged.pack.to_string(), "reason": damaged.reason,
+        });
+        if let (Value::Object(fields), Some(since)) = (&mut row, damaged.since) {
+            fields.insert("since".to_owned(), json!(since));
+        }
+        row
     };
     Ok(answer(&found.iter().map(row).collect::<Vec<_>>()))
 }

@@ -9,8 +9,9 @@ use crate::operation::{Answer, Kind, Media, Operation, Parameter, Place, Schema,
 const SCHEMAS: &str = include_str!("schemas.json");
 const JSON_SCHEMA: &str = "https://spec.openapis.org/oas/3.1/dialect/base";
 /// What may hinder any of them; `default` would hide what nobody means.
-const REFUSALS: [(&str, &str); 3] = [
+const REFUSALS: [(&str, &str); 4] = [
     ("4XX", "The request cannot be answered; the problem says why."),
+    ("500", "What is asked for is damaged, or the server could not answer; the problem says which."),
     ("502", "A peer did not do what it was asked for."),
     ("503", "Not now; try again later."),
 ];

@@ -9,6 +9,8 @@ mod api;
 #[cfg(test)]
 mod conditional;
 #[cfg(test)]
+mod damaged;
+#[cfg(test)]
 mod described;
 #[cfg(test)]
 mod peers;

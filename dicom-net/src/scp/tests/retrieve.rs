@@ -2,7 +2,7 @@
 
 use dicom::dictionary_std::tags;
 use dicom_store::fixture::{self, Sample, ct};
-use dicom_store::model::VR;
+use dicom_store::model::{Attributes, VR};
 use rstest::rstest;
 use tokio::net::TcpListener;
 
@@ -19,6 +19,17 @@ async fn server(config: Config, destination: &TcpListener) -> Running {
 
 /// How many instances of a study come when it is asked for in the Patient Root with this Patient ID, and the status.
 async fn brought(server: &Running, listener: &TcpListener, of: &Sample, id: Option<&str>) -> (usize, Status) {
+    let (response, _) = moved(server, listener, of, id).await;
+    (response.counts().map_or(0, |counts| counts.completed), response.status)
+}
+
+/// The final response to whoever has a study moved, with its data set.
+async fn moved(
+    server: &Running,
+    listener: &TcpListener,
+    of: &Sample,
+    id: Option<&str>,
+) -> (Response, Option<Attributes>) {
     let study = of.study();
     let mut keys = vec![(tags::STUDY_INSTANCE_UID, VR::UI, study.as_str())];
     keys.extend(id.map(|id| (tags::PATIENT_ID, VR::LO, id)));
@@ -40,11 +51,49 @@ async fn brought(server: &Running, listener: &TcpListener, of: &Sample, id: Opti
         association.answer_release().await.unwrap();
         std::future::pending::<()>().await
     };
-    let (response, _) = tokio::select! {
-        answered = peer.ask(&asked) => answered,
-        () = taking => unreachable!(),
+    peer.send(&asked).await;
+    let answered = async {
+        loop {
+            let (response, data_set) = peer.response().await;
+            if !response.status.is_pending() {
+                return (response, data_set);
+            }
+        }
     };
-    (response.counts().map_or(0, |counts| counts.completed), response.status)
+    tokio::select! {
+        answered = answered => answered,
+        () = taking => unreachable!(),
+    }
+}
+
+#[rstest]
+#[case::of_whoever_it_is("")]
+#[case::of_the_patient("77")]
+#[tokio::test]
+async fn what_is_damaged_has_failed_and_is_named(#[case] id: &str) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = server(Config::default(), &listener).await;
+    let (whole, alone) = (ct().patient_id("77"), ct().patient_id("77"));
+    let lost = whole.next(2);
+    for sample in [&whole, &lost, &alone] {
+        fixture::store(&server.session(), sample).await.unwrap();
+    }
+    for sample in [&lost, &alone] {
+        fixture::damage(server.archive(), sample).await;
+    }
+    let of = |sample: &Sample| Some(sample.sop_instance().as_str().to_owned());
+    let failed = |data_set: Option<Attributes>| {
+        data_set.and_then(|list| list.uid(tags::FAILED_SOP_INSTANCE_UID_LIST).map(str::to_owned))
+    };
+    let (response, list) = moved(&server, &listener, &whole, Some(id)).await;
+    let counts = response.counts().unwrap();
+    assert_eq!((response.status, counts.completed, counts.failed), (Status::WARNING, 1, 1));
+    assert_eq!(failed(list), of(&lost));
+    // Nothing of the study is shown.
+    let (response, list) = moved(&server, &listener, &alone, Some(id)).await;
+    let counts = response.counts().unwrap();
+    assert_eq!((response.status, counts.failed), (Status::UNABLE_TO_PERFORM_SUB_OPERATIONS, 1));
+    assert_eq!(failed(list), of(&alone));
 }
 
 #[rstest]
