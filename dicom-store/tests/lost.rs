@@ -356,6 +356,11 @@ async fn a_record_that_is_damaged_is_named_and_an_index_without_it_is_no_success
     assert_eq!(archive.damaged().lost_acts, found.lost_acts);
     let [stretch] = archive.damaged().stretches.as_slice() else { panic!("{:?}", archive.damaged()) };
     assert_eq!(stretch.holds == Holds::Record(format!("filmless/{name}")), has_name, "{stretch}");
+    let session = system(&archive);
+    let again = session.act(&delete, "once more").await.unwrap()[0].number;
+    assert!(again > number, "the one that was lost may be read again one day");
+    let told = session.audit(None, 100).await.unwrap();
+    assert!(told.iter().any(|(_, line)| line.outcome == format!("act {again}")), "{told:?}");
     archive.close().await;
 }
 

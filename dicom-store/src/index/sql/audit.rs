@@ -8,7 +8,7 @@ use crate::Result;
 use crate::index::AuditRow;
 
 /// Counters of an index: the last act that has its line, and when the last instance came that has its.
-const ACTS: &str = "audited acts";
+pub(super) const ACTS: &str = "audited acts";
 const INSTANCES: &str = "audited instances";
 
 /// Both, of an index that is about to be made anew.

@@ -41,9 +41,13 @@ fn subject(act: &Act) -> String {
     }
 }
 
-/// A number for the next act that no other has; it may stay unused.
+/// A number for the next act that no other has, nor one that this index was made anew without; it may stay unused.
 pub(in crate::index) async fn next_number<C: Connection>(connection: &mut C) -> Result<u64> {
-    let last = "(SELECT coalesce(max(number), 0) FROM ledger)";
+    let last = format!(
+        "(SELECT coalesce(max(known), 0) FROM
+            (SELECT max(number) AS known FROM ledger UNION ALL SELECT value FROM counters WHERE name = '{}') AS acts)",
+        audit::ACTS
+    );
     let sql = format!(
         "INSERT INTO counters (name, value) VALUES ('act', {last} + 1)
          ON CONFLICT (name) DO UPDATE SET value = {}(counters.value, {last}) + 1 RETURNING value",
