@@ -223,7 +223,7 @@ pub(crate) fn is_of_this_version(file: &Path) -> Result<bool> {
         return Ok(false);
     }
     match SqliteConnection::open_to_read(file).and_then(|connection| connection.version()) {
-        Ok(version) => Ok(version == VERSION),
+        Ok(version) => Ok(version == VERSION || STEPS.iter().any(|(from, _)| *from == version)),
         Err(error) if error.kind == ErrorKind::Corrupt => Ok(false),
         Err(error) => Err(error),
     }
@@ -321,13 +321,17 @@ impl Connection for SqliteConnection {
 }
 
 /// A full disk and a lock pass by themselves; whatever else SQLite says is told as it is.
+const DAMAGED: &str = "index is damaged; `filmless reindex` makes it anew from the packs";
+
 fn sql_error(error: rusqlite::Error) -> Error {
-    use rusqlite::ErrorCode;
+    use rusqlite::{ErrorCode, ffi};
+    // The disk has lost a part of the file.
+    let lost = [ffi::SQLITE_IOERR_READ, ffi::SQLITE_IOERR_SHORT_READ, ffi::SQLITE_IOERR_CORRUPTFS];
+    let is_lost = error.sqlite_error().is_some_and(|error| lost.contains(&error.extended_code));
     let (kind, what) = match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => (ErrorKind::Exhausted, "disk of the index is full"),
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-            (ErrorKind::Corrupt, "index is damaged; `filmless reindex` makes it anew from the packs")
-        }
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => (ErrorKind::Corrupt, DAMAGED),
+        Some(ErrorCode::SystemIoFailure) if is_lost => (ErrorKind::Corrupt, DAMAGED),
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             (ErrorKind::Unavailable, "index is locked by another process")
         }

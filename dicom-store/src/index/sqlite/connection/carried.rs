@@ -36,7 +36,8 @@ pub(super) fn carry(from: &SqliteConnection, to: &SqliteConnection) -> Result<bo
     Ok(is_damaged)
 }
 
-/// The columns that both have, row by row; none of an index without the table.
+/// The columns that both have, row by row; none of an index without the table. Of rows that stand twice in a damaged one
+/// the first is copied.
 fn copy(from: &SqliteConnection, to: &SqliteConnection, table: &str) -> Result<()> {
     let (old, new) = (columns(from, table)?, columns(to, table)?);
     let both: Vec<String> =
@@ -46,7 +47,8 @@ fn copy(from: &SqliteConnection, to: &SqliteConnection, table: &str) -> Result<(
     }
     let (list, places) = (both.join(", "), vec!["?"; both.len()].join(", "));
     let copy = || {
-        let mut insert = to.0.prepare(&format!("INSERT INTO {table} ({list}) VALUES ({places})"))?;
+        let mut insert =
+            to.0.prepare(&format!("INSERT OR IGNORE INTO {table} ({list}) VALUES ({places})"))?;
         let mut select = from.0.prepare(&format!("SELECT {list} FROM {table}"))?;
         let mut rows = select.query(())?;
         while let Some(row) = rows.next()? {
