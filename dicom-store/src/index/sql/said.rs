@@ -148,14 +148,47 @@ pub(super) async fn study<C: Connection>(connection: &mut C, id: i64, touched: P
     } else {
         (came_as(connection, key, &before).await?, None)
     };
+    let is_of_others = patient == before.patient && !key.id.is_empty();
+    let speaker = if is_of_others { speaks_before(connection, patient, id, touched).await? } else { None };
     let sql = "INSERT INTO received_studies (study, patient, attributes, person) VALUES (?, ?, ?, ?) ON CONFLICT (study)
                DO UPDATE SET patient = excluded.patient, attributes = excluded.attributes, person = excluded.person";
     let attributes = says.study_attributes.expose().as_slice();
     let insert = Statement::new(sql).bind(id).bind(patient).bind(attributes).bind(person);
     connection.execute(insert).await?;
+    if let Some(known) = speaker {
+        let person = kept(&person::own(&known, &who::read(says.patient_attributes.expose())?));
+        set_person(connection, id, person).await?;
+        return who::settle_study(connection, id).await;
+    }
     who::settle_study(connection, id).await?;
     self::patient(connection, patient).await?;
     if patient == before.patient { Ok(()) } else { emptied::leave_patient(connection, before.patient).await }
+}
+
+/// What speaks for a patient, where that is an instance of another study that came before whatever was shown or hidden of
+/// this one: then this study has not told who the patient is, and does not now. A patient may have thousands.
+async fn speaks_before<C: Connection>(
+    connection: &mut C,
+    patient: i64,
+    study: i64,
+    touched: Place,
+) -> Result<Option<Attributes>> {
+    let sql = format!(
+        "SELECT e.study, i.received, i.id FROM instances i JOIN series e ON e.id = i.series WHERE i.state = {} AND e.study IN
+            (SELECT s.id FROM studies s WHERE s.patient = ? AND NOT EXISTS
+                (SELECT 1 FROM received_studies r WHERE r.study = s.id)
+             UNION ALL SELECT r.study FROM received_studies r WHERE r.patient = ?)
+         ORDER BY i.received, i.id LIMIT 1",
+        rows::SHOWN
+    );
+    let Some(row) = connection.fetch_optional(Statement::new(sql).bind(patient).bind(patient)).await? else {
+        return Ok(None);
+    };
+    let (other, place) = (row.int(0)?, (row.int(1)?, row.int(2)?));
+    if other == study || touched <= place {
+        return Ok(None);
+    }
+    First::of_study(connection, other).await?.map(|first| first.of_patient()).transpose()
 }
 
 /// The row of a patient as whose a study came, made where it is missing.
