@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 use std::hash::Hash;
 
-use dicom_store::Session;
 use dicom_store::model::{ErrorKind, Instance, Resource, Result, SopInstanceUid, StudyInstanceUid};
 use dicom_store::query::Options;
+use dicom_store::{DamagedInstance, Session};
 
 use super::identifier::{Wanted, What};
 use crate::dimse::{Status, SubOperations};
@@ -36,7 +36,7 @@ pub(super) async fn instances(session: &Session, wanted: &Wanted, unknown_matche
     };
     let (mut found, mut damaged) = (Vec::new(), Vec::new());
     for resource in &resources {
-        damaged.extend(session.damaged_of(resource).await?);
+        damaged.extend(damaged_of(session, resource).await?);
         match session.instances(resource).await {
             Ok(instances) => found.extend(instances),
             Err(error) if error.kind == ErrorKind::NotFound => {}
@@ -57,11 +57,20 @@ pub(super) async fn instances(session: &Session, wanted: &Wanted, unknown_matche
             // Of a study nothing may be shown that could be searched.
             let of = Resource::Patient { id: patient.clone(), issuer: None };
             let lost: HashSet<SopInstanceUid> =
-                session.damaged_of(&of).await?.into_iter().map(|lost| lost.instance).collect();
+                damaged_of(session, &of).await?.into_iter().map(|lost| lost.instance).collect();
             damaged.retain(|one| theirs.contains(&one.study) || lost.contains(&one.instance));
         }
     }
     Ok(Asked { instances: found, damaged: damaged.into_iter().map(|lost| lost.instance).collect() })
+}
+
+/// What is damaged of a resource. Where an identifier is more than one patient's nobody can tell of whom; what is there is
+/// retrieved all the same.
+async fn damaged_of(session: &Session, of: &Resource) -> Result<Vec<DamagedInstance>> {
+    match session.damaged_of(of).await {
+        Err(error) if error.kind == ErrorKind::Conflict => Ok(Vec::new()),
+        damaged => damaged,
+    }
 }
 
 fn once_each<T: Hash + Eq>(values: &[T]) -> impl Iterator<Item = &T> {
