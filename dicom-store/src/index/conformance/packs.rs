@@ -264,6 +264,12 @@ pub async fn says_what_is_to_leave_the_packs(index: &dyn Index) {
     let mut expected = [deleted, destroyed, discarded];
     expected.sort();
     assert_eq!(everything, expected);
+    let entries = index.pack_entries(PackId(1), 0, 10).await.unwrap();
+    let found = entries.iter().map(|entry| Damage::found(entry.row, "another byte")).collect();
+    index.pack_verified(&Compared::now(PackId(1), found, Vec::new())).await.unwrap();
+    let mut damaged_too = due(at + 100).await;
+    damaged_too.sort();
+    assert_eq!(damaged_too, expected);
 }
 
 pub async fn says_which_data_sets_aside_are_to_leave_the_packs(index: &dyn Index) {

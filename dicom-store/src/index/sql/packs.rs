@@ -116,8 +116,9 @@ pub(in crate::index) async fn entries_due<C: Connection>(
 ) -> Result<Vec<PackEntry>> {
     let before = signed(deleted_before)?;
     let mut select = Statement::new(INSTANCE);
+    // What was deleted may be damaged besides.
     select.push(
-        "i.state = 1 AND i.uid IN (SELECT a.uid FROM instance_acts a JOIN ledger l ON l.number = a.act
+        "i.state IN (1, 3) AND i.uid IN (SELECT a.uid FROM instance_acts a JOIN ledger l ON l.number = a.act
              WHERE a.state = 1 AND a.act = (SELECT max(b.act) FROM instance_acts b WHERE b.uid = a.uid)
              AND (l.kind = 'destroy' OR l.at < ",
     );
