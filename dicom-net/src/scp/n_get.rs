@@ -7,7 +7,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::answer_text::said;
 use super::dispatch::Conversation;
-use super::performed_step::named;
 use crate::dimse::{NGetRq, Response, Status};
 use crate::error::Result;
 use crate::ul::PresentationContext;
@@ -19,13 +18,7 @@ where
 {
     pub(super) async fn n_get(&mut self, context: &PresentationContext, request: &NGetRq) -> Result<()> {
         let identity = &request.identity;
-        if let Some(response) = Self::mismatch(context, identity) {
-            return self.refuse(context, identity, response).await;
-        }
-        let step = match named(identity) {
-            Ok(step) => step,
-            Err(response) => return self.refuse(context, identity, *response).await,
-        };
+        let Some(step) = self.step_named(context, identity).await? else { return Ok(()) };
         if identity.has_data_set {
             self.drain(context).await?;
         }

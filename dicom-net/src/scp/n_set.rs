@@ -8,7 +8,6 @@ use tracing::{info, warn};
 use worker::jobs::StepPerformed;
 
 use super::dispatch::Conversation;
-use super::performed_step::named;
 use crate::dimse::{NSetRq, Response, Status};
 use crate::error::Result;
 use crate::ul::PresentationContext;
@@ -20,13 +19,7 @@ where
 {
     pub(super) async fn n_set(&mut self, context: &PresentationContext, request: &NSetRq) -> Result<()> {
         let identity = &request.identity;
-        if let Some(response) = Self::mismatch(context, identity) {
-            return self.refuse(context, identity, response).await;
-        }
-        let step = match named(identity) {
-            Ok(step) => step,
-            Err(response) => return self.refuse(context, identity, *response).await,
-        };
+        let Some(step) = self.step_named(context, identity).await? else { return Ok(()) };
         let changes = match self.attribute_list(context, identity).await? {
             Ok(changes) => changes,
             Err(refusal) => return self.refuse_step(context, identity, &refusal, None).await,

@@ -37,6 +37,20 @@ where
         Ok(read.map(Attributes::recognised).map_err(PerformedStepRefusal::from))
     }
 
+    /// The step that a request names; `None` where it was answered that it is of another class, or names none.
+    pub(super) async fn step_named(
+        &mut self,
+        context: &PresentationContext,
+        request: &Identity,
+    ) -> Result<Option<SopInstanceUid>> {
+        let refusal = match (Self::mismatch(context, request), named(request)) {
+            (Some(response), _) => response,
+            (None, Err(response)) => *response,
+            (None, Ok(step)) => return Ok(Some(step)),
+        };
+        self.refuse(context, request, refusal).await.map(|()| None)
+    }
+
     /// Answers that it is not done, and why.
     pub(super) async fn refuse_step(
         &mut self,
