@@ -37,20 +37,14 @@ impl PackFile {
     /// ended before. The reserve of the disk is there for this: what frees a disk that is full begins with it. So nothing
     /// is allocated ahead, which images would fill.
     pub(crate) fn append(&mut self, slices: &[Bytes]) -> io::Result<()> {
-        let end = self.put(slices)?;
-        self.sync_to(end)
+        self.write(slices)?;
+        self.sync_to(self.end + length(slices))
     }
 
-    /// Writes the slices behind the end, where they stay once [`PackFile::sync_to`] has succeeded for the end that
-    /// is given. On failure the pack ends where it ended before.
-    pub(crate) fn write(&mut self, slices: &[Bytes], reserve: u64) -> io::Result<u64> {
-        self.make_room(length(slices), reserve)?;
-        self.put(slices)
-    }
-
-    fn put(&mut self, slices: &[Bytes]) -> io::Result<u64> {
-        self.disk.write(&self.file, self.end, slices).inspect_err(|_| self.cut())?;
-        Ok(self.end + length(slices))
+    /// Writes the slices behind the end, where they stay once [`PackFile::sync_to`] has succeeded for the end of them. On
+    /// failure the pack ends where it ended before.
+    pub(crate) fn write(&mut self, slices: &[Bytes]) -> io::Result<()> {
+        self.disk.write(&self.file, self.end, slices).inspect_err(|_| self.cut())
     }
 
     /// Makes durable what was written; the pack ends there from now on. On failure it is cut: the system's cache would
@@ -73,10 +67,15 @@ impl PackFile {
         }
     }
 
-    fn make_room(&mut self, length: u64, reserve: u64) -> io::Result<()> {
+    /// Where the pack ends once these are written; there is room for them, as far as that can be told before.
+    ///
+    /// # Errors
+    /// `StorageFull` when less than the reserve would be left.
+    pub(crate) fn make_room(&mut self, slices: &[Bytes], reserve: u64) -> io::Result<u64> {
+        let length = length(slices);
         let needed = self.end + length;
         if needed <= self.allocated {
-            return Ok(());
+            return Ok(needed);
         }
         check_reserve(&self.file, length, reserve)?;
         let ahead = AHEAD.max(length);
@@ -86,7 +85,7 @@ impl PackFile {
             Err(error) if is_left_to_the_write(&error) => {}
             Err(error) => return Err(error),
         }
-        Ok(())
+        Ok(needed)
     }
 
     /// Cuts what a crash has left behind the last entry.

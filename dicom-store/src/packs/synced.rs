@@ -1,6 +1,6 @@
-//! What the log tells the index of a group that it is still syncing.
+//! What the log tells the index of a group that it is still writing and syncing.
 //!
-//! The index makes the rows of a group while the log syncs its bytes, and commits them when it hears that they
+//! The index makes the rows of a group meanwhile, and commits them when it hears that they
 //! are durable: nobody sees a row whose bytes a power cut may take.
 
 use std::sync::{Arc, OnceLock};

@@ -81,7 +81,7 @@ pub(crate) enum ToLog {
 /// What is in the log and goes into the index next.
 #[derive(Debug)]
 pub(crate) enum Durable {
-    /// Its rows may be made before it is synced.
+    /// It has its place. Its rows may be made before it is written and synced.
     Group {
         entries: Vec<(NewInstance, Answer)>,
         mark: Mark,
@@ -283,24 +283,24 @@ impl Writer {
         }
     }
 
-    /// The index is told as soon as the group has its place, and makes the rows meanwhile. Gives a group back that
-    /// has none; who sent one that could not be synced hears it from there.
+    /// The index is told as soon as the group has its place, and makes the rows while it is written and synced. Gives a
+    /// group back that has none; who sent one that did not get there hears it from the index's thread.
     fn write_and_sync(&mut self, group: Vec<Append>) -> std::result::Result<(), (Vec<Append>, Error)> {
-        let pack = match opened(&self.packs, &mut self.open) {
-            Ok(pack) => pack,
-            Err(cause) => return Err((group, cause)),
-        };
-        let written = layout(pack.id, pack.end, &group)
-            .and_then(|(slices, locations)| Ok((pack.write(&slices, self.limits.reserve)?, locations)));
-        let (end, locations) = match written {
-            Ok(written) => written,
+        let placed_in = opened(&self.packs, &mut self.open).and_then(|pack| {
+            let (slices, locations) = layout(pack.id, pack.end, &group)?;
+            let end = pack.make_room(&slices, self.limits.reserve)?;
+            Ok((pack, slices, locations, end))
+        });
+        let (pack, slices, locations, end) = match placed_in {
+            Ok(placed_in) => placed_in,
             Err(cause) => return Err((group, cause)),
         };
         let mark = Mark { pack: pack.id, offset: end };
         let (syncing, synced) = Synced::soon(self.company.sends(group.len()));
         send(&self.durable, Durable::Group { entries: placed(group, locations), mark, synced });
+        let is_written = pack.write(&slices);
         let begun = Instant::now();
-        syncing.tell(pack.sync_to(end).map_err(Error::from));
+        syncing.tell(is_written.and_then(|()| pack.sync_to(end)).map_err(Error::from));
         self.company.took(begun.elapsed());
         Ok(())
     }
