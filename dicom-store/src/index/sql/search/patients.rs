@@ -9,6 +9,9 @@ use crate::index::person;
 use crate::model::Attributes;
 use crate::query::Rank;
 
+/// Who is told, and the rank of their name.
+type Ranked = (Option<Rank>, Attributes);
+
 /// Studies of one patient that are looked at together.
 const STUDIES: i64 = 256;
 
@@ -39,45 +42,47 @@ impl Search<'_> {
         Ok(if i64::try_from(rows.len()).is_ok_and(|count| count < size) { Step::Over } else { Step::More })
     }
 
-    /// The patient as the first of their studies tells them that matches best, where one does. One whose studies
-    /// tell names of two ranks is among those of the better one.
+    /// The patient as the instance that speaks for them tells them; where that does not match best, as the first of their
+    /// studies that does. One whose studies tell names of two ranks is among those of the better one.
     async fn told<C: Connection>(&mut self, connection: &mut C, row: &SqlRow) -> Result<Option<Attributes>> {
         let known = answer::patient(row)?;
         if !answer::has_persons(row)? {
             return Ok(self.is_match_or_look(&known).then_some(known));
         }
-        let (mut best, mut after) = (None, 0);
-        loop {
+        let as_known = "SELECT 1 FROM studies s WHERE s.patient = ? AND s.instance_count > 0 AND s.person IS NULL LIMIT 1";
+        let is_told_so =
+            connection.fetch_optional(Statement::new(as_known).bind(row.int(1)?)).await?.is_some();
+        let mut best = is_told_so.then(|| known.clone()).and_then(|told| self.ranked(told));
+        let is_best =
+            |best: &Option<Ranked>| best.as_ref().is_some_and(|(rank, _)| *rank != Some(Rank::Folded));
+        let (mut after, mut is_over) = (0, false);
+        while !is_over && !is_best(&best) {
             let select = Statement::new(
-                "SELECT s.id, s.person FROM studies s WHERE s.patient = ? AND s.instance_count > 0 AND s.id > ?
-                 ORDER BY s.id LIMIT ?",
+                "SELECT s.id, s.person FROM studies s WHERE s.patient = ? AND s.instance_count > 0
+                 AND s.person IS NOT NULL AND s.id > ? ORDER BY s.id LIMIT ?",
             );
             let studies = connection.fetch(select.bind(row.int(1)?).bind(after).bind(STUDIES)).await?;
+            is_over = i64::try_from(studies.len()).is_ok_and(|count| count < STUDIES);
             for study in &studies {
                 after = study.int(0)?;
-                let told = match study.optional_blob(1)? {
-                    Some(own) => person::told(&known, &answer::read(own)?),
-                    None => known.clone(),
-                };
-                let rank = self.rank_of(&told);
-                if self.query.matches(&told) && best.as_ref().is_none_or(|(best, _)| rank < *best) {
-                    best = Some((rank, told));
+                let told = self.ranked(person::told(&known, &answer::read(study.blob(1)?)?));
+                if let Some(told) = told.filter(|(rank, _)| best.as_ref().is_none_or(|(best, _)| rank < best))
+                {
+                    best = Some(told);
                 }
-                if best.as_ref().is_some_and(|(rank, _)| *rank != Some(Rank::Folded)) {
+                if is_best(&best) {
                     break;
                 }
             }
-            let is_over = i64::try_from(studies.len()).is_ok_and(|count| count < STUDIES);
-            if is_over || best.as_ref().is_some_and(|(rank, _)| *rank != Some(Rank::Folded)) {
-                return Ok(best.filter(|(rank, _)| *rank == self.progress.rank).map(|(_, told)| told));
-            }
         }
+        Ok(best.filter(|(rank, _)| *rank == self.progress.rank).map(|(_, told)| told))
     }
 
-    /// Where names are given by their ranks, that of this one.
-    fn rank_of(&self, told: &Attributes) -> Option<Rank> {
-        let name = self.query.name().filter(|_| self.progress.rank.is_some())?;
-        Some(name.rank_of(told))
+    /// Who is told so, where that matches, with the rank of the name where names are given by their ranks.
+    fn ranked(&self, told: Attributes) -> Option<Ranked> {
+        let name = self.query.name().filter(|_| self.progress.rank.is_some());
+        let rank = name.map(|name| name.rank_of(&told));
+        self.query.matches(&told).then_some((rank, told))
     }
 
     /// Patients of the studies that some words lead to, and the newest of these studies.
