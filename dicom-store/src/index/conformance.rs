@@ -67,7 +67,8 @@ macro_rules! index_conformance {
             takes_names_that_differ_in_form_for_one_person, corrects_whatever_a_study_says_of_its_patient,
             tells_a_study_by_the_first_instance_that_is_shown, tells_a_study_by_the_first_instance_that_is_whole, tells_a_study_that_came_after_its_acts_by_what_is_shown,
             gives_a_study_to_the_patient_of_the_first_instance_that_is_shown, tells_no_study_of_a_patient_by_what_is_hidden_of_another,
-            puts_corrections_over_whatever_instance_speaks,
+            puts_corrections_over_whatever_instance_speaks, tells_what_came_in_one_second_by_its_uids_in_whatever_order,
+            tells_by_what_comes_behind_others_and_is_before_them,
             counts_how_text_is_read, counts_text_as_it_is_hidden_and_shown,
             counts_the_text_of_whichever_data_set_is_shown, belongs_to_one_archive, registers_by_kind_and_name, registers_over_what_was_read_and_nothing_else,
             commits_what_the_gate_lets_through, finds_a_study_once_that_was_corrected_before_it_came);

@@ -107,8 +107,8 @@ async fn in_use(index: &Arc<dyn Index>, inputs: &[PackId]) -> Result<HashMap<Pac
     Ok(rows)
 }
 
-/// Records first; then study by study, and within each series by series, as the first of each arrived, since an index
-/// that is made anew takes what it tells of a study from what it reads of it first; then as they arrived.
+/// Records first; then study by study, and within each series by series, as the first of each arrived, so that an index
+/// that is made anew seldom has to tell a study anew; then as they arrived.
 fn in_order_of_arrival(pieces: &mut [Piece]) {
     let (mut studies, mut series) = (HashMap::new(), HashMap::new());
     for entry in pieces.iter().filter_map(|piece| piece.entry.as_ref()) {

@@ -36,6 +36,11 @@ const TABLES: &[(&str, &str)] = &[
          FROM conflicts c JOIN terms k ON k.id = c.sop_class JOIN terms t ON t.id = c.transfer_syntax
          JOIN terms a ON a.id = c.sender",
     ),
+    (
+        "texts",
+        "SELECT s.uid, t.term, x.reading, x.instances, x.newest FROM texts x JOIN studies s ON s.id = x.study
+         JOIN terms t ON t.id = x.sender",
+    ),
     ("packs", "SELECT id, mark FROM packs WHERE state = 0"),
     ("ledger", "SELECT number, kind, subject, at, author, reason, body, undone_by FROM ledger"),
     ("instance_acts", "SELECT uid, act, state FROM instance_acts"),

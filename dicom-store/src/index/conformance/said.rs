@@ -153,3 +153,74 @@ pub async fn puts_corrections_over_whatever_instance_speaks(index: &dyn Index) {
     }
     is_told(index, &right, &wrong).await;
 }
+
+pub async fn tells_what_came_in_one_second_by_its_uids_in_whatever_order(index: &dyn Index) {
+    let orders = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
+    for (case, (order, in_one_group)) in (1..).zip(orders.iter().flat_map(|o| [(o, true), (o, false)])) {
+        let patient = format!("P{case}");
+        let named = |sample: Sample, uid: &str, name: &str, modality: &str| {
+            let sample = sample.patient_id(&patient).name(name).with(tags::MODALITY, VR::CS, modality);
+            sample.with(tags::SOP_INSTANCE_UID, VR::UI, &format!("1.2.{case}.{uid}"))
+        };
+        let first = named(ct(), "10", "AN^A", "CT");
+        let second = named(first.clone(), "2", "BINH^B", "MR");
+        let other = named(ct(), if case % 3 == 0 { "1" } else { "3" }, "CHI^C", "US");
+        let samples = order.map(|n| [&first, &second, &other][n].clone());
+        for group in samples.chunks(if in_one_group { 3 } else { 1 }) {
+            commit(index, group).await;
+        }
+        let study = first.study();
+        let told = async || {
+            let of_study = [(tags::STUDY_INSTANCE_UID, VR::UI, study.as_str())];
+            let of_patient = [(tags::PATIENT_ID, VR::LO, patient.as_str())];
+            let name = find(index, Level::Study, &of_study, tags::PATIENT_NAME).await;
+            let modalities = find(index, Level::Study, &of_study, tags::MODALITIES_IN_STUDY).await;
+            let series = find(index, Level::Series, &of_study, tags::MODALITY).await;
+            assert_eq!(modalities, series, "{case}");
+            for modality in ["CT", "MR"] {
+                let by = [of_study[0], (tags::MODALITIES_IN_STUDY, VR::CS, modality)];
+                let found = find(index, Level::Study, &by, tags::STUDY_INSTANCE_UID).await;
+                assert_eq!(found.len(), usize::from(series == [modality]), "{case}");
+            }
+            let of_patient = find(index, Level::Patient, &of_patient, tags::PATIENT_NAME).await;
+            [name, series, of_patient].concat()
+        };
+        let of_patient = |name| if case % 3 == 0 { "CHI^C" } else { name };
+        assert_eq!(told().await, ["AN^A", "CT", of_patient("AN^A")], "{case}");
+        index.act(&entry(2 * case, deletion(&[&first]))).await.unwrap();
+        assert_eq!(told().await, ["BINH^B", "MR", of_patient("BINH^B")], "{case}");
+        index.act(&entry(2 * case + 1, Act::Undo { number: 2 * case })).await.unwrap();
+        assert_eq!(told().await, ["AN^A", "CT", of_patient("AN^A")], "{case}");
+    }
+}
+
+pub async fn tells_by_what_comes_behind_others_and_is_before_them(index: &dyn Index) {
+    let named = |sample: Sample, case: u64, uid: u32, name: &str| {
+        let sample = sample.patient_id(&format!("P{case}")).name(name);
+        sample.with(tags::SOP_INSTANCE_UID, VR::UI, &format!("1.2.{case}.{uid}"))
+    };
+    for (case, size, is_forgotten) in [(1, 1, false), (2, 4, false), (3, 1, true), (4, 2, true)] {
+        // Two that say the same come behind one that says something else.
+        let last = named(ct(), case, 9, "AN^A");
+        let before = [7, 5].map(|uid| named(last.clone(), case, uid, "BINH^B"));
+        // A study comes to speak for its patient without saying anything new.
+        let of_patient = named(ct(), 10 + case, 8, "AN^A");
+        let other = named(ct(), 10 + case, 9, "BINH^B");
+        let first = named(other.clone(), 10 + case, 7, "BINH^B");
+        commit(index, &[last.clone(), of_patient, other]).await;
+        if is_forgotten {
+            index.act(&entry(case, deletion(&[&ct()]))).await.unwrap();
+        }
+        for group in [&before[..], &[first]].concat().chunks(size) {
+            commit(index, group).await;
+        }
+        let of = last.study();
+        let of = [(tags::STUDY_INSTANCE_UID, VR::UI, of.as_str())];
+        assert_eq!(find(index, Level::Study, &of, tags::PATIENT_NAME).await, ["BINH^B"], "{case}");
+        for id in [case, 10 + case] {
+            let id = format!("P{id}");
+            let of = [(tags::PATIENT_ID, VR::LO, id.as_str())];
+            assert_eq!(find(index, Level::Patient, &of, tags::PATIENT_NAME).await, ["BINH^B"], "{id}");
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::levels::{self, Study};
-use super::said::Anew;
+use super::said::{Anew, Speaker};
 use super::{Connection, Statement, hidden, packs, quarantine, rows, signed, texts, who};
 use crate::change::{ChangeKind, Cursor};
 use crate::index::{Committed, InstanceState, Known, Mark, NewInstance, Outcome};
@@ -55,6 +55,7 @@ pub(super) struct Series {
     pub(super) id: i64,
     pub(super) study: i64,
     pub(super) reference: bytes::Bytes,
+    pub(super) speaker: Speaker,
 }
 
 /// What a group adds to rows that are there.
@@ -185,13 +186,12 @@ pub(in crate::index) async fn commit<C: Connection>(
     Ok(Committed { cursor, outcomes, has_acts })
 }
 
-/// Tells by what came what showed nothing before.
+/// Tells by what came whatever it speaks for.
 async fn tell_anew<C: Connection>(connection: &mut C, memory: &mut Memory, anew: &Anew) -> Result<()> {
     anew.tell(connection).await?;
-    if !anew.studies.is_empty() {
-        // When a study was, whose it is, and its words may be others now.
-        memory.studies.clear();
-        memory.counters.studies += 1;
+    if !anew.is_empty() {
+        // When a study was, whose it is, its modalities and its words may be others now; and who speaks.
+        memory.rows_changed();
     }
     Ok(())
 }
@@ -284,7 +284,7 @@ async fn row<'a, C: Connection>(
     added: &mut Added,
     new: &'a NewInstance,
 ) -> Result<(Row<'a>, bool)> {
-    let (Series { id: series, study, reference }, is_stranger) =
+    let (Series { id: series, study, reference, .. }, is_stranger) =
         levels::series(connection, memory, added, new).await?;
     let sender = levels::term(connection, memory, &new.sender).await?;
     let text = texts::number(new.header.text());

@@ -16,15 +16,13 @@ pub(super) async fn recount<C: Connection>(connection: &mut C, touched: &Touched
                    WHERE id = ? RETURNING study";
         let study = connection.fetch_one(Statement::new(sql).bind(id).bind(id)).await?.int(0)?;
         let first = studies.entry(study).or_insert(place);
-        *first = place.min(*first);
+        *first = place.min(first);
     }
     for (id, place) in studies {
-        let modalities = "SELECT DISTINCT modality FROM series WHERE study = ? AND instance_count > 0 AND modality <> '' ORDER BY modality";
-        let modalities = joined(connection, modalities, id).await?;
+        modalities(connection, id).await?;
         let sop_classes = "SELECT DISTINCT t.term FROM series e JOIN instances i ON i.series = e.id \
                            JOIN terms t ON t.id = i.sop_class WHERE e.study = ? AND i.state = 0 ORDER BY t.term";
         let sop_classes = joined(connection, sop_classes, id).await?;
-        words::set_modalities(connection, id, &modalities).await?;
         let sql = "UPDATE studies SET sop_classes = ?,
                    series_count = (SELECT count(*) FROM series WHERE study = ? AND instance_count > 0),
                    instance_count = (SELECT CAST(coalesce(sum(instance_count), 0) AS BIGINT) FROM series WHERE study = ?)
@@ -35,6 +33,13 @@ pub(super) async fn recount<C: Connection>(connection: &mut C, touched: &Touched
         said::study(connection, id, place).await?;
     }
     Ok(())
+}
+
+/// Finds a study by the modalities that its series are told with, those that show something.
+pub(super) async fn modalities<C: Connection>(connection: &mut C, study: i64) -> Result<()> {
+    let sql = "SELECT DISTINCT modality FROM series WHERE study = ? AND instance_count > 0 AND modality <> '' ORDER BY modality";
+    let modalities = joined(connection, sql, study).await?;
+    words::set_modalities(connection, study, &modalities).await
 }
 
 async fn joined<C: Connection>(connection: &mut C, sql: &'static str, study: i64) -> Result<String> {

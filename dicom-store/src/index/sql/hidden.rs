@@ -1,6 +1,6 @@
 //! Which instances are shown, and the counts that go with it.
 
-use super::said::Touched;
+use super::said::{Place, Touched};
 use super::{Connection, SqlValue, Statement, counts, rows, signed};
 use crate::Result;
 use crate::index::{Hidden, InstanceState};
@@ -46,8 +46,8 @@ pub(super) async fn settle<C: Connection>(connection: &mut C, uids: &[&SopInstan
     let mut touched = Touched::default();
     for some in uids.chunks(CHUNK) {
         let mut select = Statement::new(
-            "SELECT id, series, wanted, received FROM (
-                 SELECT i.id, i.series, i.state, i.received, coalesce((SELECT a.state FROM instance_acts a WHERE a.uid = i.uid
+            "SELECT id, series, wanted, received, uid FROM (
+                 SELECT i.id, i.uid, i.series, i.state, i.received, coalesce((SELECT a.state FROM instance_acts a WHERE a.uid = i.uid
                  ORDER BY a.act DESC LIMIT 1), 0) AS wanted FROM instances i WHERE i.uid IN ",
         );
         select.push_list(some.iter().map(|uid| uid.as_str()));
@@ -57,7 +57,7 @@ pub(super) async fn settle<C: Connection>(connection: &mut C, uids: &[&SopInstan
         for row in connection.fetch(select).await? {
             let update = Statement::new("UPDATE instances SET state = ? WHERE id = ?");
             connection.execute(update.bind(row.int(2)?).bind(row.int(0)?)).await?;
-            touched.add(row.int(1)?, (row.int(3)?, row.int(0)?));
+            touched.add(row.int(1)?, Place::read(&row, 3)?);
         }
     }
     counts::recount(connection, &touched).await?;

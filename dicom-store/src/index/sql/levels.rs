@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use bytes::Bytes;
 
 use super::commit::{Added, Memory, Series};
+use super::said::{self, Place, Row, Speaker};
 use super::words::Found;
 use super::{Connection, Statement, audit, rows, who, words};
 use crate::index::level_rows::words_of_name;
@@ -28,6 +29,7 @@ pub(super) struct Study {
     told: PatientKey,
     modalities: BTreeSet<String>,
     sop_classes: BTreeSet<String>,
+    speaker: Speaker,
 }
 
 impl Study {
@@ -70,40 +72,80 @@ pub(super) async fn series<C: Connection>(
         audit::record_instance(connection, new.received, &row).await?;
     }
     let key = (new.study.clone(), new.series.clone());
+    let place = Place::of(new)?;
     let counts = added.studies.entry(study.id).or_default();
     counts.1 += 1;
-    let series = match memory.series.get(&key) {
+    let mut has_changed = false;
+    let mut series = match memory.series.get(&key) {
         Some(series) => series.clone(),
         None => {
-            let sql = "SELECT id, reference, instance_count FROM series WHERE study = ? AND uid = ?";
-            let select = Statement::new(sql).bind(study.id).bind(new.series.as_str());
-            let series = match connection.fetch_optional(select).await? {
-                Some(row) => {
+            let series = match known_series(connection, study.id, new).await? {
+                Some((series, shows_something)) => {
                     // One that shows nothing does not count until it does again.
-                    if row.int(2)? == 0 {
-                        counts.0 += 1;
-                        added.anew.series.insert(row.int(0)?);
-                    }
-                    Series { id: row.int(0)?, study: study.id, reference: reference(row.blob(1)?)? }
+                    counts.0 += i64::from(!shows_something);
+                    series
                 }
                 None => {
                     counts.0 += 1;
-                    insert_series(connection, study.id, new).await?
+                    // That of the series, whatever its other instances say.
+                    let modality = &new.levels.modality;
+                    has_changed = !modality.is_empty() && study.modalities.insert(modality.clone());
+                    insert_series(connection, study.id, &place, new).await?
                 }
             };
-            memory.series.insert(key, series.clone());
+            memory.series.insert(key.clone(), series.clone());
             series
         }
     };
     *added.series.entry(series.id).or_default() += 1;
-    let is_new_modality =
-        !new.levels.modality.is_empty() && study.modalities.insert(new.levels.modality.clone());
-    let is_new_class = study.sop_classes.insert(new.sop_class.to_string());
-    if is_new_modality || is_new_class {
-        memory.studies.insert(new.study.clone(), study);
+    has_changed |= study.sop_classes.insert(new.sop_class.to_string());
+    if has_changed {
         added.changed.insert(new.study.clone());
     }
+    if speaks(connection, added, (&mut study, &mut series), &place, new).await? || has_changed {
+        memory.studies.insert(new.study.clone(), study);
+        memory.series.insert(key, series.clone());
+    }
     Ok((series, is_stranger))
+}
+
+/// Has those be told anew that the instance speaks for from now on; gives whether more is known now of who speaks.
+async fn speaks<C: Connection>(
+    connection: &mut C,
+    added: &mut Added,
+    (study, series): (&mut Study, &mut Series),
+    place: &Place,
+    new: &NewInstance,
+) -> Result<bool> {
+    let may_be_of_series = series.speaker.may_be(place, None);
+    if may_be_of_series {
+        let says = said::of_series(&new.levels);
+        if series.speaker.gives_way(connection, Row::Series(series.id), place, says).await? {
+            added.anew.series.add(series.id, place.clone());
+        }
+    }
+    let may_be_of_study = study.speaker.may_be(place, Some(&series.speaker));
+    if may_be_of_study {
+        let says = said::of_study(&new.levels);
+        if study.speaker.gives_way(connection, Row::Study(study.id), place, says).await? {
+            added.anew.studies.add(study.id, place.clone());
+        }
+    }
+    Ok(may_be_of_series || may_be_of_study)
+}
+
+/// The row of a series that is there, and whether anything of it is shown.
+async fn known_series<C: Connection>(
+    connection: &mut C,
+    study: i64,
+    new: &NewInstance,
+) -> Result<Option<(Series, bool)>> {
+    let sql = "SELECT id, reference, instance_count FROM series WHERE study = ? AND uid = ?";
+    let select = Statement::new(sql).bind(study).bind(new.series.as_str());
+    let Some(row) = connection.fetch_optional(select).await? else { return Ok(None) };
+    let reference = reference(row.blob(1)?)?;
+    let series = Series { id: row.int(0)?, study, reference, speaker: Speaker::unknown() };
+    Ok(Some((series, row.int(2)? > 0)))
 }
 
 async fn study<C: Connection>(
@@ -115,30 +157,28 @@ async fn study<C: Connection>(
     if let Some(study) = memory.studies.get(&new.study) {
         return Ok(study.clone());
     }
-    let select = Statement::new("SELECT s.id, s.at, s.modalities, s.sop_classes, p.issuer, p.patient_id, s.words, s.instance_count, t.issuer, t.patient_id FROM studies s
+    let select = Statement::new("SELECT s.id, s.at, s.modalities, s.sop_classes, p.issuer, p.patient_id, s.words, t.issuer, t.patient_id FROM studies s
          LEFT JOIN received_studies r ON r.study = s.id JOIN patients p ON p.id = coalesce(r.patient, s.patient)
          JOIN patients t ON t.id = s.patient WHERE s.uid = ?")
         .bind(new.study.as_str());
     let study = match connection.fetch_optional(select).await? {
-        Some(row) => {
-            if row.int(7)? == 0 {
-                added.anew.studies.insert(row.int(0)?);
-            }
-            Study {
-                id: row.int(0)?,
-                moment: row.int(1)?,
-                signature: words::signature_of_joined(row.text(6)?),
-                modalities: set(row.text(2)?),
-                sop_classes: set(row.text(3)?),
-                patient: PatientKey { issuer: row.text(4)?.to_owned(), id: row.text(5)?.to_owned() },
-                told: PatientKey { issuer: row.text(8)?.to_owned(), id: row.text(9)?.to_owned() },
-            }
-        }
+        Some(row) => Study {
+            id: row.int(0)?,
+            moment: row.int(1)?,
+            signature: words::signature_of_joined(row.text(6)?),
+            modalities: set(row.text(2)?),
+            sop_classes: set(row.text(3)?),
+            patient: PatientKey { issuer: row.text(4)?.to_owned(), id: row.text(5)?.to_owned() },
+            told: PatientKey { issuer: row.text(7)?.to_owned(), id: row.text(8)?.to_owned() },
+            speaker: Speaker::unknown(),
+        },
         None => {
-            let patient = patient(connection, memory, added, new).await?;
+            let place = Place::of(new)?;
+            let patient = patient(connection, memory, &place, new).await?;
             let id = insert_study(connection, &patient, new).await?;
-            if patient.is_told_by_what_is_hidden {
-                added.anew.studies.insert(id);
+            let says = patient.person.is_none().then(|| said::of_study(&new.levels));
+            if patient.is_told_otherwise {
+                added.anew.studies.add(id, place.clone());
             }
             if let Some(difference) = patient.difference {
                 let outcome = format!(
@@ -156,6 +196,7 @@ async fn study<C: Connection>(
                 told: new.levels.patient.expose().clone(),
                 modalities: BTreeSet::new(),
                 sop_classes: BTreeSet::new(),
+                speaker: Speaker::first(&place, says),
             }
         }
     };
@@ -175,7 +216,7 @@ fn join(set: &BTreeSet<String>) -> String {
 async fn patient<C: Connection>(
     connection: &mut C,
     memory: &Memory,
-    added: &Added,
+    place: &Place,
     new: &NewInstance,
 ) -> Result<Patient> {
     let key = new.levels.patient.expose();
@@ -205,7 +246,7 @@ async fn patient<C: Connection>(
     match known.blob(1)? {
         known if known == attributes || is_first => {
             let words = new.levels.patient_words.expose().clone();
-            Ok(Patient { id, words, person: None, difference: None, is_told_by_what_is_hidden: false })
+            Ok(Patient { id, words, person: None, difference: None, is_told_otherwise: false })
         }
         known => {
             let read = |bytes| Attributes::read(Bytes::copy_from_slice(bytes), Encoding::ExplicitLittle);
@@ -214,31 +255,10 @@ async fn patient<C: Connection>(
             let words = words_of_name(&person::told(&known, &own));
             let person = (!own.is_empty()).then(|| own.write(Encoding::ExplicitLittle));
             let difference = person::difference(&known, &says);
-            let is_told_by_what_is_hidden = !is_told_by_what_is_shown(connection, added, id).await?;
-            Ok(Patient { id, words, person, difference, is_told_by_what_is_hidden })
+            let is_told_otherwise = !said::is_patient_told_before(connection, id, place).await?;
+            Ok(Patient { id, words, person, difference, is_told_otherwise })
         }
     }
-}
-
-/// Whether a patient is told by what is shown: anything that came as theirs before, or with the same group.
-async fn is_told_by_what_is_shown<C: Connection>(
-    connection: &mut C,
-    added: &Added,
-    patient: i64,
-) -> Result<bool> {
-    let sql = "SELECT 1 FROM studies s WHERE s.patient = ? AND s.instance_count > 0 AND NOT EXISTS
-               (SELECT 1 FROM received_studies r WHERE r.study = s.id AND r.patient <> s.patient) LIMIT 1";
-    if connection.fetch_optional(Statement::new(sql).bind(patient)).await?.is_some() {
-        return Ok(true);
-    }
-    for row in
-        connection.fetch(Statement::new("SELECT id FROM studies WHERE patient = ?").bind(patient)).await?
-    {
-        if added.studies.contains_key(&row.int(0)?) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 /// A patient's row, and what a new study says of them.
@@ -250,8 +270,8 @@ struct Patient {
     person: Option<Vec<u8>>,
     /// What makes it likely that it is another person.
     difference: Option<&'static str>,
-    /// The row has what instances said that are hidden.
-    is_told_by_what_is_hidden: bool,
+    /// The row has what instances said that are hidden, or came behind the one that the study comes with.
+    is_told_otherwise: bool,
 }
 
 async fn insert_study<C: Connection>(
@@ -282,7 +302,12 @@ async fn insert_study<C: Connection>(
     Ok(id)
 }
 
-async fn insert_series<C: Connection>(connection: &mut C, study: i64, new: &NewInstance) -> Result<Series> {
+async fn insert_series<C: Connection>(
+    connection: &mut C,
+    study: i64,
+    place: &Place,
+    new: &NewInstance,
+) -> Result<Series> {
     // LZ4 looks no further back; and the references of many series stay in memory.
     let header = new.header.raw().0;
     let reference = if header.len() <= MAX_REFERENCE { header.clone() } else { Bytes::new() };
@@ -296,7 +321,8 @@ async fn insert_series<C: Connection>(connection: &mut C, study: i64, new: &NewI
     .bind(new.levels.series_number.unwrap_or(rows::NO_NUMBER))
     .bind(new.levels.series_attributes.expose().as_slice())
     .bind(lz4_flex::compress_prepend_size(&reference));
-    Ok(Series { id: connection.fetch_one(insert).await?.int(0)?, study, reference })
+    let id = connection.fetch_one(insert).await?.int(0)?;
+    Ok(Series { id, study, reference, speaker: Speaker::first(place, Some(said::of_series(&new.levels))) })
 }
 
 /// The bytes that the headers of a series are told apart from.

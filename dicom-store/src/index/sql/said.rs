@@ -5,31 +5,49 @@
 //! say, where the first that is shown is another one now. Where none is shown, the first of those that are hidden
 //! speaks; nobody hears it, and a patient's row has to say something.
 //!
-//! The first is the one that came first, by the second, which the packs tell; then by its row. Packs that were rewritten
-//! have another order, and an index made anew from them other rows.
+//! The first is the one that came first, by the second, which the packs tell; then by its UID. Packs that were gathered or
+//! rewritten have another order, and an index made anew from them other rows.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::who::{self, Received, kept};
-use super::{Connection, SqlValue, Statement, emptied, levels, rows};
+use super::{Connection, SqlRow, SqlValue, Statement, counts, emptied, levels, rows, signed};
 use crate::Result;
-use crate::index::{LevelRows, person};
+use crate::index::{LevelRows, NewInstance, person};
 use crate::model::{Attributes, Encoding, Header, PatientKey};
 
-/// When an instance came, and its row.
-type Place = (i64, i64);
 /// Before every instance, and behind every one.
-const FIRST: Place = (i64::MIN, i64::MIN);
-const LAST: Place = (i64::MAX, i64::MAX);
+const FIRST: Place = Place { received: i64::MIN, uid: String::new() };
+const LAST: Place = Place { received: i64::MAX, uid: String::new() };
 
-/// Series of which instances were shown or hidden, each with the first of these.
+/// When an instance came, and its UID: the order in which they speak.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    received: i64,
+    uid: String,
+}
+
+impl Place {
+    pub(super) fn of(new: &NewInstance) -> Result<Self> {
+        Ok(Self { received: signed(new.received)?, uid: new.sop_instance.to_string() })
+    }
+
+    /// From two columns.
+    pub(super) fn read(row: &SqlRow, column: usize) -> Result<Self> {
+        Ok(Self { received: row.int(column)?, uid: row.text(column + 1)?.to_owned() })
+    }
+}
+
+/// Series, or studies, of which instances were shown or hidden, each with the first of these.
 #[derive(Debug, Default)]
 pub(super) struct Touched(BTreeMap<i64, Place>);
 
 impl Touched {
-    pub(super) fn add(&mut self, series: i64, place: Place) {
-        let first = self.0.entry(series).or_insert(place);
-        *first = place.min(*first);
+    pub(super) fn add(&mut self, id: i64, place: Place) {
+        let first = self.0.entry(id).or_insert(LAST);
+        if place < *first {
+            *first = place;
+        }
     }
 
     /// Whatever was told of these holds no more.
@@ -37,8 +55,8 @@ impl Touched {
         Self(series.into_iter().map(|series| (series, FIRST)).collect())
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (i64, Place)> {
-        self.0.iter().map(|(series, first)| (*series, *first))
+    pub(super) fn iter(&self) -> impl Iterator<Item = (i64, &Place)> {
+        self.0.iter().map(|(series, first)| (*series, first))
     }
 
     pub(super) fn series(&self) -> impl Iterator<Item = i64> {
@@ -53,30 +71,149 @@ impl Touched {
 /// The series of these instances, which are about to be hidden or to go, or were just shown. What is hidden already does
 /// not speak, where anything else does.
 pub(super) async fn touched<C: Connection>(connection: &mut C, instances: &[i64]) -> Result<Touched> {
-    let mut select = Statement::new("SELECT series, received, id, state FROM instances WHERE id IN ");
+    let mut select = Statement::new("SELECT series, received, uid, state FROM instances WHERE id IN ");
     select.push_list(instances.iter().copied());
     let mut touched = Touched::default();
     for row in connection.fetch(select).await? {
-        let place = if row.int(3)? == rows::SHOWN { (row.int(1)?, row.int(2)?) } else { LAST };
+        let place = if row.int(3)? == rows::SHOWN { Place::read(&row, 1)? } else { LAST };
         touched.add(row.int(0)?, place);
     }
     Ok(touched)
 }
 
-/// What a group makes be told anew: rows of which nothing was shown before it.
+/// What the writer knows of whoever speaks for a series or a study: an instance that is shown. What comes behind it does
+/// not speak.
+#[derive(Debug, Clone)]
+pub(super) struct Speaker {
+    place: Place,
+    /// What the row was made with by this memory, where nothing else of it changes with who speaks.
+    says: Option<Said>,
+}
+
+/// The digest of what an instance says of a row.
+type Said = [u8; 32];
+
+impl Speaker {
+    /// Of a row that was made of this instance. Where a study says something else of its patient than is told of them
+    /// nothing is said: it may come to speak for the patient.
+    pub(super) fn first(place: &Place, says: Option<Said>) -> Self {
+        Self { place: place.clone(), says }
+    }
+
+    /// Of a row that was there.
+    pub(super) fn unknown() -> Self {
+        Self { place: LAST, says: None }
+    }
+
+    /// Whether an instance may speak for the row. Whoever speaks for a series of a study is known to be of it.
+    pub(super) fn may_be(&mut self, place: &Place, of_series: Option<&Self>) -> bool {
+        if let Some(known) = of_series.filter(|known| self.place == LAST && known.place < *place) {
+            self.place = known.place.clone();
+        }
+        *place < self.place
+    }
+
+    /// Whether an instance that may speak does from now on, and may say something else.
+    pub(super) async fn gives_way<C: Connection>(
+        &mut self,
+        connection: &mut C,
+        row: Row,
+        place: &Place,
+        says: Said,
+    ) -> Result<bool> {
+        if self.says == Some(says) {
+            self.place = place.clone();
+            return Ok(false);
+        }
+        let before = before(connection, row.instances(), place).await?;
+        let is_first = before.is_none();
+        *self = Self { place: before.unwrap_or_else(|| place.clone()), says: None };
+        Ok(is_first)
+    }
+}
+
+/// A row that is told by the first of its instances.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Row {
+    Series(i64),
+    Study(i64),
+    Patient(i64),
+}
+
+/// The studies that came as a patient's.
+const CAME_AS: &str = "SELECT s.id AS study FROM studies s WHERE s.patient = ? AND NOT EXISTS
+        (SELECT 1 FROM received_studies r WHERE r.study = s.id)
+    UNION ALL SELECT r.study FROM received_studies r WHERE r.patient = ?";
+
+impl Row {
+    /// Where its instances stand, `i`, each with its series `e`, as far as it is a condition.
+    fn instances(self) -> Statement {
+        const OF: &str = "FROM instances i JOIN series e ON e.id = i.series WHERE e.";
+        match self {
+            Self::Series(id) => Statement::new(format!("{OF}id = ?")).bind(id),
+            Self::Study(id) => Statement::new(format!("{OF}study = ?")).bind(id),
+            Self::Patient(id) => {
+                let sql = format!(
+                    "FROM ({CAME_AS}) AS came JOIN series e ON e.study = came.study JOIN instances i ON i.series = e.id WHERE 1 = 1"
+                );
+                Statement::new(sql).bind(id).bind(id)
+            }
+        }
+    }
+}
+
+/// Any instance that is shown and came before this place.
+async fn before<C: Connection>(connection: &mut C, of: Statement, place: &Place) -> Result<Option<Place>> {
+    let mut select = Statement::new("SELECT i.received, i.uid ");
+    select.append(of).push(" AND i.state = ").push_bind(rows::SHOWN);
+    select.push(" AND (i.received, i.uid) < ");
+    select.push_list([SqlValue::from(place.received), place.uid.as_str().into()]).push(" LIMIT 1");
+    connection.fetch_optional(select).await?.map(|row| Place::read(&row, 0)).transpose()
+}
+
+/// Whether a patient is told by an instance that came before this place.
+pub(super) async fn is_patient_told_before<C: Connection>(
+    connection: &mut C,
+    patient: i64,
+    place: &Place,
+) -> Result<bool> {
+    Ok(before(connection, Row::Patient(patient).instances(), place).await?.is_some())
+}
+
+/// What an instance says of its series.
+pub(super) fn of_series(levels: &LevelRows) -> Said {
+    *blake3::hash(levels.series_attributes.expose()).as_bytes()
+}
+
+/// What an instance says of its study and its patient.
+pub(super) fn of_study(levels: &LevelRows) -> Said {
+    let of_patient = blake3::hash(levels.patient_attributes.expose());
+    let mut all = blake3::Hasher::new();
+    all.update(of_patient.as_bytes()).update(levels.study_attributes.expose());
+    *all.finalize().as_bytes()
+}
+
+/// What a group makes be told anew: rows whose first instance came with it, each with the first that did.
 #[derive(Debug, Default)]
 pub(super) struct Anew {
-    pub(super) series: BTreeSet<i64>,
-    pub(super) studies: BTreeSet<i64>,
+    pub(super) series: Touched,
+    pub(super) studies: Touched,
 }
 
 impl Anew {
+    pub(super) fn is_empty(&self) -> bool {
+        self.series.is_empty() && self.studies.is_empty()
+    }
+
     pub(super) async fn tell<C: Connection>(&self, connection: &mut C) -> Result<()> {
-        for id in &self.series {
-            series(connection, *id, FIRST).await?;
+        for (id, place) in self.series.iter() {
+            series(connection, id, place).await?;
+            let study = Statement::new("SELECT study FROM series WHERE id = ?").bind(id);
+            let study = connection.fetch_one(study).await?.int(0)?;
+            counts::modalities(connection, study).await?;
         }
-        for id in &self.studies {
-            study(connection, *id, FIRST).await?;
+        for (id, place) in self.studies.iter() {
+            study(connection, id, place).await?;
         }
         Ok(())
     }
@@ -90,34 +227,29 @@ struct First {
 }
 
 impl First {
-    async fn of<C: Connection>(connection: &mut C, column: &str, id: i64) -> Result<Option<Self>> {
-        let sql = format!(
-            "SELECT i.id FROM instances i JOIN series e ON e.id = i.series WHERE {column} = ?
-             ORDER BY CASE WHEN i.state = {} THEN 0 ELSE 1 END, i.received, i.id LIMIT 1",
-            rows::SHOWN
-        );
-        let Some(row) = connection.fetch_optional(Statement::new(sql).bind(id)).await? else {
-            return Ok(None);
-        };
-        let sql = "SELECT i.state, i.received, i.header, e.reference FROM instances i JOIN series e ON e.id = i.series
-                   WHERE i.id = ?";
-        let instance = row.int(0)?;
-        let row = connection.fetch_one(Statement::new(sql).bind(instance)).await?;
-        let header = Header::from_bytes(row.blob(2)?, &levels::reference(row.blob(3)?)?)?;
+    async fn of<C: Connection>(connection: &mut C, row: Row) -> Result<Option<Self>> {
+        let mut select = Statement::new("SELECT i.id ");
+        select.append(row.instances()).push(" ORDER BY CASE WHEN i.state = ").push_bind(rows::SHOWN);
+        select.push(" THEN 0 ELSE 1 END, i.received, i.uid LIMIT 1");
+        let Some(row) = connection.fetch_optional(select).await? else { return Ok(None) };
+        let sql = "SELECT i.state, i.received, i.uid, i.header, e.reference FROM instances i
+                   JOIN series e ON e.id = i.series WHERE i.id = ?";
+        let row = connection.fetch_one(Statement::new(sql).bind(row.int(0)?)).await?;
+        let header = Header::from_bytes(row.blob(3)?, &levels::reference(row.blob(4)?)?)?;
         Ok(Some(Self {
             is_shown: row.int(0)? == rows::SHOWN,
-            place: (row.int(1)?, instance),
+            place: Place::read(&row, 1)?,
             says: LevelRows::of(&header.received()?),
         }))
     }
 
     async fn of_study<C: Connection>(connection: &mut C, study: i64) -> Result<Option<Self>> {
-        Self::of(connection, "e.study", study).await
+        Self::of(connection, Row::Study(study)).await
     }
 
     /// Whether it is another one than before something was shown or hidden.
-    fn may_be_another(&self, touched: Place) -> bool {
-        !self.is_shown || touched <= self.place
+    fn may_be_another(&self, touched: &Place) -> bool {
+        !self.is_shown || *touched <= self.place
     }
 
     fn of_patient(&self) -> Result<Attributes> {
@@ -126,8 +258,8 @@ impl First {
 }
 
 /// Tells a series by its first instance, where that may be another one now.
-pub(super) async fn series<C: Connection>(connection: &mut C, id: i64, touched: Place) -> Result<()> {
-    let first = First::of(connection, "e.id", id).await?;
+pub(super) async fn series<C: Connection>(connection: &mut C, id: i64, touched: &Place) -> Result<()> {
+    let first = First::of(connection, Row::Series(id)).await?;
     let Some(First { says, .. }) = first.filter(|first| first.may_be_another(touched)) else { return Ok(()) };
     let update = Statement::new("UPDATE series SET modality = ?, number = ?, attributes = ? WHERE id = ?")
         .bind(says.modality.as_str())
@@ -138,7 +270,7 @@ pub(super) async fn series<C: Connection>(connection: &mut C, id: i64, touched: 
 }
 
 /// Tells a study by its first instance, where that may be another one now, and the patients who have to do with it.
-pub(super) async fn study<C: Connection>(connection: &mut C, id: i64, touched: Place) -> Result<()> {
+pub(super) async fn study<C: Connection>(connection: &mut C, id: i64, touched: &Place) -> Result<()> {
     let first = First::of_study(connection, id).await?;
     let Some(First { says, .. }) = first.filter(|first| first.may_be_another(touched)) else { return Ok(()) };
     let before = Received::read(connection, id).await?;
@@ -171,21 +303,14 @@ async fn speaks_before<C: Connection>(
     connection: &mut C,
     patient: i64,
     study: i64,
-    touched: Place,
+    touched: &Place,
 ) -> Result<Option<Attributes>> {
-    let sql = format!(
-        "SELECT e.study, i.received, i.id FROM instances i JOIN series e ON e.id = i.series WHERE i.state = {} AND e.study IN
-            (SELECT s.id FROM studies s WHERE s.patient = ? AND NOT EXISTS
-                (SELECT 1 FROM received_studies r WHERE r.study = s.id)
-             UNION ALL SELECT r.study FROM received_studies r WHERE r.patient = ?)
-         ORDER BY i.received, i.id LIMIT 1",
-        rows::SHOWN
-    );
-    let Some(row) = connection.fetch_optional(Statement::new(sql).bind(patient).bind(patient)).await? else {
-        return Ok(None);
-    };
-    let (other, place) = (row.int(0)?, (row.int(1)?, row.int(2)?));
-    if other == study || touched <= place {
+    let mut select = Statement::new("SELECT e.study, i.received, i.uid ");
+    select.append(Row::Patient(patient).instances()).push(" AND i.state = ").push_bind(rows::SHOWN);
+    select.push(" ORDER BY i.received, i.uid LIMIT 1");
+    let Some(row) = connection.fetch_optional(select).await? else { return Ok(None) };
+    let other = row.int(0)?;
+    if other == study || *touched <= Place::read(&row, 1)? {
         return Ok(None);
     }
     First::of_study(connection, other).await?.map(|first| first.of_patient()).transpose()
@@ -206,16 +331,15 @@ async fn came_as<C: Connection>(connection: &mut C, key: &PatientKey, study: &Re
 /// Tells a patient by the first instance of the studies that came as theirs, and of each of these what it says otherwise;
 /// gives whether there is any.
 pub(super) async fn patient<C: Connection>(connection: &mut C, id: i64) -> Result<bool> {
-    let sql = "SELECT s.id FROM studies s WHERE s.patient = ? AND NOT EXISTS (SELECT 1 FROM received_studies r WHERE r.study = s.id)
-               UNION ALL SELECT r.study FROM received_studies r WHERE r.patient = ?";
     let mut studies = Vec::new();
-    for row in connection.fetch(Statement::new(sql).bind(id).bind(id)).await? {
+    for row in connection.fetch(Statement::new(CAME_AS).bind(id).bind(id)).await? {
         let study = row.int(0)?;
         if let Some(first) = First::of_study(connection, study).await? {
-            studies.push((!first.is_shown, first.place, study, first.of_patient()?));
+            let says = first.of_patient()?;
+            studies.push((!first.is_shown, first.place, study, says));
         }
     }
-    studies.sort_by_key(|(is_hidden, place, ..)| (*is_hidden, *place));
+    studies.sort_by(|one, other| (one.0, &one.1).cmp(&(other.0, &other.1)));
     let Some((.., known)) = studies.first() else { return Ok(false) };
     for (n, (.., study, says)) in studies.iter().enumerate() {
         let person = if n == 0 { None } else { kept(&person::own(known, says)) };
