@@ -127,6 +127,10 @@ pub(crate) async fn response(
 ) -> Response {
     let response = match outcome {
         Ok(Stored::New(_)) => Response::new(request, Status::SUCCESS),
+        Ok(Stored::Rejected(_)) => {
+            info!(%instance, "an instance came that was rejected before; it is hidden");
+            Response::new(request, Status::SUCCESS).because(REJECTED)
+        }
         Ok(stored @ Stored::Same(_)) if is_hidden(session, stored).await => {
             info!(%instance, "an instance came again that was rejected; it stays hidden");
             Response::new(request, Status::SUCCESS).because(REJECTED)
@@ -227,6 +231,20 @@ mod tests {
         assert_eq!(told(&session, &sample).await, (Status::SUCCESS, REJECTED.into()));
         let other = sample.clone().size(9, 9);
         assert_eq!(told(&session, &other).await, (Status::WARNING, HIDDEN_AND_KEPT_ASIDE.into()));
+    }
+
+    #[tokio::test]
+    async fn whoever_sends_what_was_rejected_before_it_came_is_told_that_it_stays_hidden() {
+        let (archive, _folder) = fixture::archive().await;
+        let session = fixture::system(&archive);
+        let sample = ct();
+        let of_another = sample.next(2).patient_id("B");
+        let note = key_object("113001", &[&sample, &of_another]);
+        assert_eq!(told(&session, &note).await, (Status::SUCCESS, String::new()));
+        for rejected in [&sample, &of_another] {
+            assert_eq!(told(&session, rejected).await, (Status::SUCCESS, REJECTED.into()));
+        }
+        assert_eq!(told(&session, &sample.next(3)).await, (Status::SUCCESS, String::new()));
     }
 
     #[tokio::test]

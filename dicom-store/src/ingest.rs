@@ -64,6 +64,8 @@ pub enum Stored {
     New(Instance),
     /// New as well, in a study that is another patient's than the one it names: it is told as that patient's.
     Stranger(Instance),
+    /// New as well, and hidden: a note had rejected it before it came.
+    Rejected(Instance),
     /// It was there already, with the same data set.
     Same(Instance),
     /// Another data set is there under its UID. Both are kept; the first is shown, unless the newcomer takes its place.
@@ -80,6 +82,7 @@ impl Stored {
         match self {
             Self::New(instance)
             | Self::Stranger(instance)
+            | Self::Rejected(instance)
             | Self::Same(instance)
             | Self::Conflict { kept: instance, .. } => instance,
         }
@@ -87,7 +90,7 @@ impl Stored {
 
     /// Whether it was not there before.
     pub fn is_new(&self) -> bool {
-        matches!(self, Self::New(_) | Self::Stranger(_))
+        matches!(self, Self::New(_) | Self::Stranger(_) | Self::Rejected(_))
     }
 }
 

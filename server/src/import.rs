@@ -121,7 +121,7 @@ fn report(number: usize, outcome: &Outcome, tell: impl Fn(&str)) {
 impl Counts {
     fn add(&mut self, outcome: &Outcome) {
         let count = match outcome {
-            Outcome::Stored(Stored::New(_) | Stored::Stranger(_)) => &mut self.stored,
+            Outcome::Stored(Stored::New(_) | Stored::Stranger(_) | Stored::Rejected(_)) => &mut self.stored,
             Outcome::Stored(Stored::Same(_)) => &mut self.known,
             Outcome::Stored(Stored::Conflict { .. }) => &mut self.conflicts,
             Outcome::Refused(..) => &mut self.refused,

@@ -72,10 +72,14 @@ impl Store {
         match &mut stored {
             // It may have been destroyed before: then it is new, and shown.
             Stored::New(_) | Stored::Stranger(_) if self.has_acts.load(Ordering::Acquire) => {
+                if self.show_again(came).await? {
+                    stored = Stored::Rejected(stored.instance().clone());
+                }
+            }
+            Stored::New(_) | Stored::Stranger(_) | Stored::Rejected(_) => {}
+            Stored::Same(_) => {
                 self.show_again(came).await?;
             }
-            Stored::New(_) | Stored::Stranger(_) => {}
-            Stored::Same(_) => self.show_again(came).await?,
             Stored::Conflict { is_replaced, .. } => {
                 let digest = hex(&came.digest);
                 let what = format!("instance {}", came.sop_instance);
@@ -90,14 +94,14 @@ impl Store {
         Ok(stored)
     }
 
-    /// What was deleted and comes again is shown again. What was rejected by a note stays rejected.
-    async fn show_again(self: &Arc<Self>, came: &Came) -> Result<()> {
-        let known = self.known_now(&came.sop_instance).await?;
-        if known.is_none_or(|known| known.state != InstanceState::Deleted) {
-            return Ok(());
+    /// What was deleted and comes again is shown again. What was rejected by a note stays rejected: gives whether it was.
+    async fn show_again(self: &Arc<Self>, came: &Came) -> Result<bool> {
+        let state = self.known_now(&came.sop_instance).await?.map(|known| known.state);
+        if state != Some(InstanceState::Deleted) {
+            return Ok(state == Some(InstanceState::Rejected));
         }
         let restore = Act::Restore { instances: vec![came.sop_instance.clone()] };
-        self.act(came.sender.clone(), "it came again".to_owned(), restore).await.map(|_| ())
+        self.act(came.sender.clone(), "it came again".to_owned(), restore).await.map(|_| false)
     }
 
     /// What comes under the UID of something deleted takes its place, and of something shown where the

@@ -137,7 +137,7 @@ pub(crate) async fn check(data: &Path, samples: &Samples, answered: &BTreeSet<us
     answers.push(store(&session, &samples.all[samples.conflict()]).await);
     for (number, answer) in answers.iter().enumerate() {
         let is_right = match answer {
-            Ok(Stored::New(_) | Stored::Stranger(_)) => {
+            Ok(Stored::New(_) | Stored::Stranger(_) | Stored::Rejected(_)) => {
                 !there.contains(&number) && number != samples.conflict()
             }
             Ok(Stored::Same(_)) => there.contains(&number),

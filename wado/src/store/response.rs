@@ -66,7 +66,9 @@ pub(super) fn answer(
 
 /// 200 when all is well, 202 when something is stored and something is to be said, else what the failures have in common.
 fn status(outcomes: &[Outcome]) -> StatusCode {
-    let is_plain = |outcome: &Outcome| matches!(outcome, Outcome::Stored(Stored::New(_) | Stored::Same(_)));
+    let is_plain = |outcome: &Outcome| {
+        matches!(outcome, Outcome::Stored(Stored::New(_) | Stored::Rejected(_) | Stored::Same(_)))
+    };
     let all_are = |kinds: &[ErrorKind]| {
         outcomes.iter().all(|outcome| matches!(outcome, Outcome::Failed { kind, .. } if kinds.contains(kind)))
     };
@@ -86,7 +88,7 @@ fn status(outcomes: &[Outcome]) -> StatusCode {
 /// The first DICOM status beside success, for the `Warning` header field (PS3.18 §10.5.3.2).
 fn first_reason(outcomes: &[Outcome]) -> Option<u16> {
     outcomes.iter().find_map(|outcome| match outcome {
-        Outcome::Stored(Stored::New(_) | Stored::Same(_)) => None,
+        Outcome::Stored(Stored::New(_) | Stored::Rejected(_) | Stored::Same(_)) => None,
         Outcome::Stored(Stored::Stranger(_)) => Some(reason::OF_ANOTHER_PATIENT),
         Outcome::Stored(Stored::Conflict { .. }) => Some(reason::KEPT_ASIDE),
         Outcome::Failed { reason, .. } => Some(*reason),
@@ -101,7 +103,7 @@ fn module(outcomes: &[Outcome], hidden: &HashSet<SopInstanceUid>, base: &BaseUrl
         stored.filter(|instance| shown(instance).is_some()).map(|instance| &instance.study).collect();
     for outcome in outcomes {
         match outcome {
-            Outcome::Stored(Stored::New(instance) | Stored::Same(instance)) => {
+            Outcome::Stored(Stored::New(instance) | Stored::Rejected(instance) | Stored::Same(instance)) => {
                 referenced.push(reference(instance, shown(instance)));
             }
             Outcome::Stored(Stored::Stranger(instance)) => {
