@@ -41,6 +41,7 @@ pub mod queue;
 mod reach;
 pub mod register;
 mod rendition;
+mod requirements;
 mod session;
 mod subscriber;
 mod upkeep;

@@ -117,7 +117,7 @@ impl PerformedProcedureStep {
         requirements::check_creation(asked)?;
         let mut attributes = Attributes::new();
         put_all(&mut attributes, asked, |_| true);
-        requirements::complete(&mut attributes);
+        requirements::REQUIREMENTS.complete(&mut attributes);
         attributes.put_text(tags::SOP_CLASS_UID, VR::UI, uids::MODALITY_PERFORMED_PROCEDURE_STEP);
         attributes.put_text(tags::SOP_INSTANCE_UID, VR::UI, uid.as_str());
         let step = Self { uid, status: PerformedStepStatus::InProgress, attributes };
@@ -132,16 +132,17 @@ impl PerformedProcedureStep {
         }
         requirements::check_changes(changes)?;
         let mut changed = self.clone();
-        put_all(&mut changed.attributes, changes, |tag| !requirements::is_fixed(tag));
+        put_all(&mut changed.attributes, changes, |tag| !requirements::REQUIREMENTS.is_fixed(tag));
         changed.status = PerformedStepStatus::told(&changed.attributes).unwrap_or(self.status);
         if changed.status.is_final() {
             requirements::check_end(&changed.attributes)?;
         }
         changed.check_length()?;
+        let fixed = |tag: &Tag| requirements::REQUIREMENTS.is_fixed(*tag);
         let passed_over = changes
             .iter()
             .map(|element| element.tag)
-            .filter(|tag| requirements::is_fixed(*tag) && !says_the_same(&self.attributes, changes, *tag));
+            .filter(|tag| fixed(tag) && !says_the_same(&self.attributes, changes, *tag));
         let passed_over = passed_over.collect();
         *self = changed;
         Ok(passed_over)

@@ -4,30 +4,34 @@ use dicom::dictionary_std::tags as t;
 
 use super::{PerformedStepRefusal, PerformedStepStatus, Result};
 use crate::model::{Attributes, SeriesInstanceUid, SopClassUid, SopInstanceUid, StudyInstanceUid, Tag, VR};
+use crate::requirements::{Lack, Required, Requirements, lack_of};
 
-/// Type 1 of a creation.
-const CREATION: &[(Tag, &str)] = &[
-    (t::MODALITY, "Modality"),
-    (t::PERFORMED_STATION_AE_TITLE, "Performed Station AE Title"),
-    (t::PERFORMED_PROCEDURE_STEP_START_DATE, "Step Start Date"),
-    (t::PERFORMED_PROCEDURE_STEP_START_TIME, "Step Start Time"),
-    (STATUS.0, STATUS.1),
-    (t::PERFORMED_PROCEDURE_STEP_ID, "Performed Procedure Step ID"),
-    (t::SCHEDULED_STEP_ATTRIBUTES_SEQUENCE, "Scheduled Step Attributes Sequence"),
-];
+pub(super) const REQUIREMENTS: Requirements = Requirements {
+    creation: &[
+        Required::any(t::MODALITY, "Modality"),
+        Required::any(t::PERFORMED_STATION_AE_TITLE, "Performed Station AE Title"),
+        Required::any(t::PERFORMED_PROCEDURE_STEP_START_DATE, "Step Start Date"),
+        Required::any(t::PERFORMED_PROCEDURE_STEP_START_TIME, "Step Start Time"),
+        STATUS,
+        Required::any(t::PERFORMED_PROCEDURE_STEP_ID, "Performed Procedure Step ID"),
+        Required::any(t::SCHEDULED_STEP_ATTRIBUTES_SEQUENCE, "Scheduled Step Attributes Sequence"),
+    ],
+    empty: EMPTY,
+    fixed: FIXED,
+};
 
-const STATUS: (Tag, &str) = (t::PERFORMED_PROCEDURE_STEP_STATUS, "Performed Procedure Step Status");
-const STUDY: (Tag, &str) = (t::STUDY_INSTANCE_UID, "Study Instance UID");
-const SERIES: (Tag, &str) = (t::SERIES_INSTANCE_UID, "Series Instance UID");
-const PROTOCOL: (Tag, &str) = (t::PROTOCOL_NAME, "Protocol Name");
-const CLASS: (Tag, &str) = (t::REFERENCED_SOP_CLASS_UID, "Referenced SOP Class UID");
-const INSTANCE: (Tag, &str) = (t::REFERENCED_SOP_INSTANCE_UID, "Referenced SOP Instance UID");
+const STATUS: Required = Required::any(t::PERFORMED_PROCEDURE_STEP_STATUS, "Performed Procedure Step Status");
+const STUDY: Required = Required::any(t::STUDY_INSTANCE_UID, "Study Instance UID");
+const SERIES: Required = Required::any(t::SERIES_INSTANCE_UID, "Series Instance UID");
+const PROTOCOL: Required = Required::any(t::PROTOCOL_NAME, "Protocol Name");
+const CLASS: Required = Required::any(t::REFERENCED_SOP_CLASS_UID, "Referenced SOP Class UID");
+const INSTANCE: Required = Required::any(t::REFERENCED_SOP_INSTANCE_UID, "Referenced SOP Instance UID");
 
 /// Type 1 of a final state.
-const END: &[(Tag, &str)] = &[
-    (t::PERFORMED_PROCEDURE_STEP_END_DATE, "Step End Date"),
-    (t::PERFORMED_PROCEDURE_STEP_END_TIME, "Step End Time"),
-    (t::PERFORMED_SERIES_SEQUENCE, "Performed Series Sequence"),
+const END: &[Required] = &[
+    Required::any(t::PERFORMED_PROCEDURE_STEP_END_DATE, "Step End Date"),
+    Required::any(t::PERFORMED_PROCEDURE_STEP_END_TIME, "Step End Time"),
+    Required::any(t::PERFORMED_SERIES_SEQUENCE, "Performed Series Sequence"),
 ];
 
 /// What a series names: the standard tells images from others for reasons of history alone.
@@ -81,14 +85,10 @@ const FIXED: &[Tag] = &[
     t::SCHEDULED_STEP_ATTRIBUTES_SEQUENCE,
 ];
 
-pub(super) fn is_fixed(tag: Tag) -> bool {
-    FIXED.contains(&tag)
-}
-
 pub(super) fn check_creation(attributes: &Attributes) -> Result<()> {
-    CREATION.iter().try_for_each(|required| has(attributes, *required))?;
+    REQUIREMENTS.lack_of_creation(attributes).map_or(Ok(()), refused)?;
     if PerformedStepStatus::told(attributes) != Some(PerformedStepStatus::InProgress) {
-        return Err(value(STATUS));
+        return refused((STATUS, Lack::Value));
     }
     for item in attributes.items(t::SCHEDULED_STEP_ATTRIBUTES_SEQUENCE) {
         is_uid(item, STUDY, |uid| StudyInstanceUid::parse(uid).is_ok())?;
@@ -96,20 +96,11 @@ pub(super) fn check_creation(attributes: &Attributes) -> Result<()> {
     check_series(attributes)
 }
 
-/// Puts in what a step always has.
-pub(super) fn complete(attributes: &mut Attributes) {
-    for (tag, vr) in EMPTY {
-        if !attributes.contains(*tag) {
-            attributes.put_empty(*tag, *vr);
-        }
-    }
-}
-
 /// Of an N-SET nothing is missing but values (PS3.7 §10.1.3.1.9).
 pub(super) fn check_changes(changes: &Attributes) -> Result<()> {
-    if changes.contains(STATUS.0) {
+    if changes.contains(STATUS.tag) {
         has(changes, STATUS)?;
-        PerformedStepStatus::told(changes).ok_or_else(|| value(STATUS))?;
+        PerformedStepStatus::told(changes).map_or_else(|| refused((STATUS, Lack::Value)), |_| Ok(()))?;
     }
     check_series(changes).map_err(|refusal| match refusal {
         PerformedStepRefusal::Missing { tag, name } => PerformedStepRefusal::Empty { tag, name },
@@ -119,8 +110,7 @@ pub(super) fn check_changes(changes: &Attributes) -> Result<()> {
 
 /// What is said by then has to be all that a final state says.
 pub(super) fn check_end(attributes: &Attributes) -> Result<()> {
-    let lacks = END.iter().find(|(tag, _)| !has_value(attributes, *tag));
-    lacks.map_or(Ok(()), |(tag, name)| Err(PerformedStepRefusal::Empty { tag: *tag, name }))
+    lack_of(END, attributes).map_or(Ok(()), |(required, _)| refused((required, Lack::Empty)))
 }
 
 fn check_series(attributes: &Attributes) -> Result<()> {
@@ -135,27 +125,22 @@ fn check_series(attributes: &Attributes) -> Result<()> {
     Ok(())
 }
 
-fn has(attributes: &Attributes, (tag, name): (Tag, &'static str)) -> Result<()> {
-    if has_value(attributes, tag) {
-        Ok(())
-    } else if attributes.contains(tag) {
-        Err(PerformedStepRefusal::Empty { tag, name })
-    } else {
-        Err(PerformedStepRefusal::Missing { tag, name })
-    }
+fn has(attributes: &Attributes, required: Required) -> Result<()> {
+    required.lack(attributes).map_or(Ok(()), |lack| refused((required, lack)))
 }
 
-fn is_uid(attributes: &Attributes, of: (Tag, &'static str), is_one: impl Fn(&str) -> bool) -> Result<()> {
-    has(attributes, of)?;
-    attributes.uid(of.0).filter(|uid| is_one(uid)).map(|_| ()).ok_or_else(|| value(of))
+fn is_uid(attributes: &Attributes, required: Required, is_one: impl Fn(&str) -> bool) -> Result<()> {
+    has(attributes, required)?;
+    let is_uid = attributes.uid(required.tag).is_some_and(is_one);
+    if is_uid { Ok(()) } else { refused((required, Lack::Value)) }
 }
 
-fn value((tag, name): (Tag, &'static str)) -> PerformedStepRefusal {
-    PerformedStepRefusal::Value { tag, name }
-}
-
-fn has_value(attributes: &Attributes, tag: Tag) -> bool {
-    !attributes.items(tag).is_empty() || attributes.text(tag).is_some()
+fn refused((Required { tag, name, .. }, lack): (Required, Lack)) -> Result<()> {
+    Err(match lack {
+        Lack::Missing => PerformedStepRefusal::Missing { tag, name },
+        Lack::Empty => PerformedStepRefusal::Empty { tag, name },
+        Lack::Value => PerformedStepRefusal::Value { tag, name },
+    })
 }
 
 #[cfg(test)]
@@ -165,9 +150,9 @@ mod tests {
 
     #[test]
     fn every_refusal_is_said_whole_in_an_error_comment() {
-        let named = CREATION.iter().chain(END).copied();
+        let named = REQUIREMENTS.creation.iter().chain(END).copied();
         let named = named.chain([STATUS, STUDY, SERIES, PROTOCOL, CLASS, INSTANCE]);
-        let of_attributes = named.flat_map(|(tag, name)| {
+        let of_attributes = named.flat_map(|Required { tag, name, .. }| {
             [
                 PerformedStepRefusal::Missing { tag, name },
                 PerformedStepRefusal::Empty { tag, name },

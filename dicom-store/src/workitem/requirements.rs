@@ -4,15 +4,27 @@ use dicom::dictionary_std::tags as t;
 
 use super::{Result, StepRefusal};
 use crate::model::{Attributes, Tag, VR, correction};
+use crate::requirements::{Lack, Required, Requirements, has_value, lack_of};
 
-/// Type 1 of a creation, with the terms that are allowed where they are few.
-const CREATION: &[(Tag, &str, &[&str])] = &[
-    (t::PROCEDURE_STEP_STATE, "Procedure Step State", &["SCHEDULED"]),
-    (t::SCHEDULED_PROCEDURE_STEP_PRIORITY, "Scheduled Procedure Step Priority", &["HIGH", "MEDIUM", "LOW"]),
-    (t::PROCEDURE_STEP_LABEL, "Procedure Step Label", &[]),
-    (t::SCHEDULED_PROCEDURE_STEP_START_DATE_TIME, "Scheduled Procedure Step Start DateTime", &[]),
-    (t::INPUT_READINESS_STATE, "Input Readiness State", &["INCOMPLETE", "UNAVAILABLE", "READY"]),
-];
+const REQUIREMENTS: Requirements = Requirements {
+    creation: &[
+        Required::one_of(t::PROCEDURE_STEP_STATE, "Procedure Step State", &["SCHEDULED"]),
+        Required::one_of(
+            t::SCHEDULED_PROCEDURE_STEP_PRIORITY,
+            "Scheduled Procedure Step Priority",
+            &["HIGH", "MEDIUM", "LOW"],
+        ),
+        Required::any(t::PROCEDURE_STEP_LABEL, "Procedure Step Label"),
+        Required::any(t::SCHEDULED_PROCEDURE_STEP_START_DATE_TIME, "Scheduled Procedure Step Start DateTime"),
+        Required::one_of(
+            t::INPUT_READINESS_STATE,
+            "Input Readiness State",
+            &["INCOMPLETE", "UNAVAILABLE", "READY"],
+        ),
+    ],
+    empty: EMPTY,
+    fixed: FIXED,
+};
 
 /// Type 2 of a creation: there in any case, empty where nobody says more.
 const EMPTY: &[(Tag, VR)] = &[
@@ -51,11 +63,11 @@ const FIXED: &[Tag] = &[
 
 /// What an item of Unified Procedure Step Performed Procedure Sequence has when the step is completed. Output there may be
 /// none of.
-const PERFORMED: &[(Tag, &str)] = &[
-    (t::PERFORMED_STATION_NAME_CODE_SEQUENCE, "Performed Station Name Code Sequence"),
-    (t::PERFORMED_WORKITEM_CODE_SEQUENCE, "Performed Workitem Code Sequence"),
-    (t::PERFORMED_PROCEDURE_STEP_START_DATE_TIME, "Performed Procedure Step Start DateTime"),
-    (t::PERFORMED_PROCEDURE_STEP_END_DATE_TIME, "Performed Procedure Step End DateTime"),
+const PERFORMED: &[Required] = &[
+    Required::any(t::PERFORMED_STATION_NAME_CODE_SEQUENCE, "Performed Station Name Code Sequence"),
+    Required::any(t::PERFORMED_WORKITEM_CODE_SEQUENCE, "Performed Workitem Code Sequence"),
+    Required::any(t::PERFORMED_PROCEDURE_STEP_START_DATE_TIME, "Performed Procedure Step Start DateTime"),
+    Required::any(t::PERFORMED_PROCEDURE_STEP_END_DATE_TIME, "Performed Procedure Step End DateTime"),
 ];
 
 const WORKLIST: &str = "FILMLESS";
@@ -64,16 +76,12 @@ fn invalid<T>(what: impl Into<String>) -> Result<T> {
     Err(StepRefusal::Invalid(what.into()))
 }
 
-fn has_value(attributes: &Attributes, tag: Tag) -> bool {
-    !attributes.items(tag).is_empty() || attributes.text(tag).is_some()
-}
-
 pub(super) fn check_creation(attributes: &Attributes) -> Result<()> {
-    for (tag, name, terms) in CREATION {
-        let Some(value) = attributes.text(*tag) else { return invalid(format!("{name} {tag} has no value")) };
-        if !terms.is_empty() && !terms.contains(&value.as_str()) {
-            return invalid(format!("{name} {tag} is none of {}", terms.join(", ")));
-        }
+    if let Some((Required { tag, name, terms }, lack)) = REQUIREMENTS.lack_of_creation(attributes) {
+        return invalid(match lack {
+            Lack::Missing | Lack::Empty => format!("{name} {tag} has no value"),
+            Lack::Value => format!("{name} {tag} is none of {}", terms.join(", ")),
+        });
     }
     if has_value(attributes, t::TRANSACTION_UID) {
         return invalid("a new workitem has no Transaction UID; who claims it sets one");
@@ -91,11 +99,7 @@ pub(super) fn check_creation(attributes: &Attributes) -> Result<()> {
 
 /// Puts in what a workitem always has; gives whether something was missing.
 pub(super) fn complete(attributes: &mut Attributes) -> bool {
-    let mut was_missing = false;
-    for (tag, vr) in EMPTY.iter().filter(|(tag, _)| !attributes.contains(*tag)).collect::<Vec<_>>() {
-        attributes.put_empty(*tag, *vr);
-        was_missing = true;
-    }
+    let mut was_missing = REQUIREMENTS.complete(attributes);
     if !has_value(attributes, t::WORKLIST_LABEL) {
         attributes.put_text(t::WORKLIST_LABEL, VR::LO, WORKLIST);
         was_missing = true;
@@ -110,17 +114,15 @@ pub(super) fn complete(attributes: &mut Attributes) -> bool {
 }
 
 pub(super) fn check_update(changes: &Attributes) -> Result<()> {
-    if let Some(element) = changes.iter().find(|element| FIXED.contains(&element.tag)) {
+    if let Some(element) = changes.iter().find(|element| REQUIREMENTS.is_fixed(element.tag)) {
         return invalid(format!("{} of a workitem is not changed by an update", element.tag));
     }
-    for (tag, name, terms) in CREATION.iter().filter(|(tag, ..)| changes.contains(*tag)) {
-        let value = changes.text(*tag);
-        let is_one = value.as_ref().is_some_and(|value| terms.is_empty() || terms.contains(&value.as_str()));
-        if !is_one {
-            return invalid(format!("{name} {tag} has no value, or none that it may have"));
+    match REQUIREMENTS.lack_of_change(changes) {
+        Some((Required { tag, name, .. }, _)) => {
+            invalid(format!("{name} {tag} has no value, or none that it may have"))
         }
+        None => Ok(()),
     }
-    Ok(())
 }
 
 pub(super) fn check_completion(attributes: &Attributes) -> Result<()> {
@@ -130,7 +132,7 @@ pub(super) fn check_completion(attributes: &Attributes) -> Result<()> {
         return unfinished("the workitem does not say what was performed (0074,1216)".to_owned());
     }
     for item in items {
-        if let Some((tag, name)) = PERFORMED.iter().find(|(tag, _)| !has_value(item, *tag)) {
+        if let Some((Required { tag, name, .. }, _)) = lack_of(PERFORMED, item) {
             return unfinished(format!("what was performed has no {name} {tag}"));
         }
         if !item.contains(t::OUTPUT_INFORMATION_SEQUENCE) {
