@@ -349,6 +349,7 @@ async fn brought_up(config: &Config, place: &Place, disk: Disk) -> Result<Brough
         info!(packs = sealed, is_new, "index filled from the sealed packs");
     }
     let open = replay::log(from).await?;
+    index.filled().await?;
     let found = findings.left(&index).await?;
     Ok(Brought { index, packs, sources, open, durability, found })
 }

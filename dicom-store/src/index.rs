@@ -253,6 +253,9 @@ pub trait Index: fmt::Debug + Send + Sync + 'static {
         gate: Gate<'a>,
     ) -> BoxFuture<'a, Result<Committed>>;
 
+    /// All that the packs hold is in the index: what is committed from now on comes for the first time.
+    fn filled(&self) -> BoxFuture<'_, Result<()>>;
+
     /// What stands under these UIDs; one that is unknown is left out. May block the thread.
     fn known<'a>(&'a self, uids: &'a [&'a SopInstanceUid]) -> BoxFuture<'a, Result<Vec<Known>>>;
 

@@ -187,6 +187,10 @@ impl Index for PostgresIndex {
         self.pool.write(async move |c| identity::belongs_to(c, &archive).await).boxed()
     }
 
+    fn filled(&self) -> BoxFuture<'_, Result<()>> {
+        self.pool.write(async |c| audit::filled(c).await).boxed()
+    }
+
     fn join<'a>(&'a self, node: &'a Joining) -> BoxFuture<'a, Result<Joined>> {
         async {
             let joining = node.clone();

@@ -219,6 +219,25 @@ async fn what_no_pack_has_is_in_the_index_that_is_made_anew() {
     archive.close().await;
 }
 
+#[tokio::test]
+async fn what_comes_after_it_was_made_anew_has_its_line_in_the_audit_whatever_the_clock_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(&folder);
+    let archive = Archive::open(&config).await.unwrap();
+    let first = ct().patient_id("A");
+    store(&system(&archive), &first).await.unwrap();
+    archive.close().await;
+    // As if the clock had been ahead then.
+    let index = rusqlite::Connection::open(folder.path().join("index.sqlite")).unwrap();
+    index.execute_batch("UPDATE instances SET received = received + 1000000000").unwrap();
+    drop(index);
+    let archive = Archive::reindex(&config).await.unwrap();
+    store(&system(&archive), &first.next(2).patient_id("B")).await.unwrap();
+    let audit = system(&archive).audit(None, 10).await.unwrap();
+    assert!(audit[0].1.outcome.contains("names another patient"), "{audit:?}");
+    archive.close().await;
+}
+
 #[rstest]
 #[case::as_they_came(None)]
 #[case::of_a_patient_who_was_corrected(Some(

@@ -7,7 +7,8 @@ use super::{Connection, Statement, signed};
 use crate::Result;
 use crate::index::AuditRow;
 
-/// Counters of an index: the last act that has its line, and when the last instance came that has its.
+/// Counters of an index: the last act that has its line; and, of one that is being filled, up to when instances came that
+/// have theirs.
 pub(super) const ACTS: &str = "audited acts";
 const INSTANCES: &str = "audited instances";
 
@@ -15,8 +16,14 @@ const INSTANCES: &str = "audited instances";
 pub(in crate::index) const TOLD: &str = "SELECT 'audited acts' AS name, max(v) AS value FROM
         (SELECT max(number) AS v FROM ledger UNION ALL SELECT value FROM counters WHERE name = 'audited acts') AS acts
     UNION ALL SELECT 'audited instances', max(v) FROM
-        (SELECT (SELECT received FROM instances ORDER BY id DESC LIMIT 1) AS v
+        (SELECT (SELECT received FROM instances ORDER BY id DESC LIMIT 1) AS v UNION ALL SELECT max(newest) FROM texts
          UNION ALL SELECT value FROM counters WHERE name = 'audited instances') AS instances";
+
+/// All that the packs hold is in the index: whatever comes from now on has no line, whatever the clock says.
+pub(in crate::index) async fn filled<C: Connection>(connection: &mut C) -> Result<()> {
+    let delete = Statement::new("DELETE FROM counters WHERE name = ?").bind(INSTANCES);
+    connection.execute(delete).await.map(|_| ())
+}
 
 /// Records an act, unless the audit was carried over with its line.
 pub(super) async fn record_act<C: Connection>(connection: &mut C, number: u64, row: &AuditRow) -> Result<()> {
