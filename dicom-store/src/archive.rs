@@ -150,7 +150,7 @@ impl Archive {
         objects.packs().await?;
         let place = Place::of(config)?;
         // What a crash has torn is told from damage by the index that was there, as at a start.
-        if place.is_of_this_version()?
+        if place.is_kept_when_opened()?
             && let Err(error) = settled(config, &place, disk.clone()).await
         {
             warn!(error = %error.chain(), "index: it cannot be brought up to the log before it is made anew");

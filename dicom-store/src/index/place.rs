@@ -100,13 +100,13 @@ impl Place {
         })
     }
 
-    /// Whether there is an index that this program can go on with, as far as can be told without changing it.
+    /// Whether there is an index that stays when it is opened, as far as can be told without changing it.
     ///
     /// # Errors
     /// What the system says.
-    pub(crate) fn is_of_this_version(&self) -> Result<bool> {
+    pub(crate) fn is_kept_when_opened(&self) -> Result<bool> {
         match self {
-            Self::Sqlite(file) => connection::is_of_this_version(file),
+            Self::Sqlite(file) => connection::is_kept_when_opened(file),
             Self::Postgres(..) => Ok(true),
         }
     }

@@ -96,6 +96,24 @@ async fn what_is_damaged_has_failed_and_is_named(#[case] id: &str) {
     assert_eq!(failed(list), of(&alone));
 }
 
+#[tokio::test]
+async fn what_is_damaged_has_failed_where_one_patient_id_is_two_patients() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = server(Config::default(), &listener).await;
+    let of_issuer = |issuer| ct().patient_id("77").with(tags::ISSUER_OF_PATIENT_ID, VR::LO, issuer);
+    let (whole, other) = (of_issuer("HERE"), of_issuer("THERE"));
+    let lost = whole.next(2);
+    for sample in [&whole, &lost, &other] {
+        fixture::store(&server.session(), sample).await.unwrap();
+    }
+    fixture::damage(server.archive(), &lost).await;
+    let (response, list) = moved(&server, &listener, &whole, Some("77")).await;
+    let counts = response.counts().unwrap();
+    assert_eq!((response.status, counts.completed, counts.failed), (Status::WARNING, 1, 1));
+    let failed = list.and_then(|list| list.uid(tags::FAILED_SOP_INSTANCE_UID_LIST).map(str::to_owned));
+    assert_eq!(failed, Some(lost.sop_instance().to_string()));
+}
+
 #[rstest]
 #[case::of_the_patient("77", false, Some("77"), (1, Status::SUCCESS))]
 #[case::of_another_patient("77", false, Some("NOBODY"), (0, Status::SUCCESS))]

@@ -217,8 +217,9 @@ pub(crate) fn put_in_place(new: &Renewed, file: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether a file is an index that this program can go on with; one that cannot be read is none.
-pub(crate) fn is_of_this_version(file: &Path) -> Result<bool> {
+/// Whether a file is an index that stays when it is opened: this version has written it, or one that a step leads on from.
+/// One that cannot be read does not.
+pub(crate) fn is_kept_when_opened(file: &Path) -> Result<bool> {
     if !file.exists() {
         return Ok(false);
     }
@@ -338,4 +339,28 @@ fn sql_error(error: rusqlite::Error) -> Error {
         _ => (ErrorKind::Unavailable, "index cannot be used"),
     };
     Error::new(kind, what).with_source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use rusqlite::ffi;
+
+    use super::*;
+
+    #[rstest]
+    #[case::a_sector_that_is_lost(ffi::SQLITE_IOERR_READ, ErrorKind::Corrupt)]
+    #[case::a_file_that_is_cut_off(ffi::SQLITE_IOERR_SHORT_READ, ErrorKind::Corrupt)]
+    #[case::a_checksum_of_the_file_system(ffi::SQLITE_IOERR_CORRUPTFS, ErrorKind::Corrupt)]
+    #[case::another_byte(ffi::SQLITE_CORRUPT, ErrorKind::Corrupt)]
+    #[case::another_file(ffi::SQLITE_NOTADB, ErrorKind::Corrupt)]
+    #[case::what_cannot_be_written(ffi::SQLITE_IOERR_WRITE, ErrorKind::Unavailable)]
+    #[case::what_cannot_be_synced(ffi::SQLITE_IOERR_FSYNC, ErrorKind::Unavailable)]
+    #[case::a_full_disk(ffi::SQLITE_FULL, ErrorKind::Exhausted)]
+    #[case::somebody_else(ffi::SQLITE_BUSY, ErrorKind::Unavailable)]
+    #[case::a_row_that_cannot_be(ffi::SQLITE_CONSTRAINT_UNIQUE, ErrorKind::Unavailable)]
+    fn what_the_disk_has_lost_is_damage_and_what_passes_is_not(#[case] code: i32, #[case] kind: ErrorKind) {
+        let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+        assert_eq!(sql_error(error).kind, kind);
+    }
 }

@@ -1,6 +1,13 @@
+use dicom::dictionary_std::tags;
+
 use super::super::OPEN;
+use super::super::sql::{Connection as _, Statement};
 use super::connection::renew;
 use super::*;
+use crate::fixture::{Sample, ct};
+use crate::index::conformance::new;
+use crate::ledger::Act;
+use crate::model::VR;
 
 #[allow(clippy::unwrap_used, reason = "a test's preparation")]
 async fn index() -> (Arc<dyn Index>, tempfile::TempDir) {
@@ -33,7 +40,7 @@ async fn every_kind_of_search_has_an_index() {
 #[tokio::test]
 async fn nobody_sees_what_the_gate_has_not_let_through() {
     let (index, _folder) = index().await;
-    let new = crate::index::conformance::new(&crate::fixture::ct(), 1024);
+    let new = new(&ct(), 1024);
     let seen = || at_once(index.known(&[&new.sop_instance])).unwrap().len();
     let gate = || {
         assert_eq!(seen(), 0);
@@ -156,4 +163,119 @@ async fn what_cannot_be_read_is_kept_beside_the_index_that_is_made_anew() {
     let kept = std::fs::read(folder.path().join("index.sqlite-damaged")).unwrap();
     assert!(kept.starts_with(b"not an index"));
     SqliteIndex::open(&file).await.unwrap().close().await;
+}
+
+#[tokio::test]
+async fn rows_that_stand_twice_in_an_index_are_carried_over_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("index.sqlite");
+    let index = SqliteIndex::open(&file).await.unwrap();
+    index.register(&[Registration::new("peer", "CT1", "{}")], None).await.unwrap();
+    index.record(&AuditRow::new("CT1", "store", "study 1.2", "stored")).await.unwrap();
+    index.close().await;
+    let damaged = rusqlite::Connection::open(&file).unwrap();
+    damaged
+        .execute_batch("INSERT INTO jobs (kind, key, payload, due) VALUES ('test', 'a', '{}', 1)")
+        .unwrap();
+    for table in ["register", "jobs", "audit"] {
+        // What the table does not allow stands in a damaged file.
+        let sql = format!(
+            "CREATE TABLE copied AS SELECT * FROM {table}; DROP TABLE {table}; ALTER TABLE copied RENAME TO {table};
+             INSERT INTO {table} SELECT * FROM {table}"
+        );
+        damaged.execute_batch(&sql).unwrap();
+    }
+    drop(damaged);
+    renew(&file).unwrap();
+    assert!(!folder.path().join("index.sqlite-damaged").exists(), "all of it was read");
+    let made = rusqlite::Connection::open(&file).unwrap();
+    for table in ["register", "jobs", "audit"] {
+        let count = format!("SELECT count(*) FROM {table}");
+        assert_eq!(made.query_row(&count, (), |row| row.get::<_, i64>(0)).unwrap(), 1, "{table}");
+    }
+}
+
+#[tokio::test]
+async fn what_comes_when_an_index_was_filled_anew_has_its_line_though_the_clock_is_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("index.sqlite");
+    let first = ct().patient_id("A");
+    let strangers = [2, 3].map(|n| new(&first.next(n).patient_id("B"), u64::from(n) * 4096));
+    let known = [new(&first, 1024), strangers[0].clone()];
+    let index = SqliteIndex::open(&file).await.unwrap();
+    index.commit(&known, &[], OPEN).await.unwrap();
+    let told = index.audit(None, 10).await.unwrap();
+    assert_eq!(told.len(), 1, "{told:?}");
+    index.close().await;
+    renew(&file).unwrap();
+    let index = SqliteIndex::open(&file).await.unwrap();
+    index.commit(&known, &[], OPEN).await.unwrap();
+    assert_eq!(index.audit(None, 10).await.unwrap(), told);
+    index.filled().await.unwrap();
+    index.close().await;
+    let index = SqliteIndex::open(&file).await.unwrap();
+    let [_, mut late] = strangers;
+    late.received -= 3_600_000;
+    index.commit(&[late], &[], OPEN).await.unwrap();
+    assert_eq!(index.audit(None, 10).await.unwrap().len(), 2);
+    index.close().await;
+}
+
+/// Rows that the connection that writes has changed so far.
+#[allow(clippy::unwrap_used, reason = "a test's question")]
+fn changed(index: &SqliteIndex) -> i64 {
+    let select =
+        async |c: &mut SqliteConnection| c.fetch_one(Statement::new("SELECT total_changes()")).await?.int(0);
+    lock(&index.writer).read(select).unwrap()
+}
+
+#[tokio::test]
+async fn of_a_patient_with_many_studies_the_others_are_left_alone() {
+    const STUDIES: u64 = 2000;
+    let folder = tempfile::tempdir().unwrap();
+    let index = SqliteIndex::open(&folder.path().join("index.sqlite")).await.unwrap();
+    let of = |name: &str| ct().patient_id("MANY").name(name);
+    let all: Vec<Sample> =
+        (0..STUDIES).map(|n| of(if n % 2 == 0 { "NGUYEN^AN" } else { "Nguyễn^An" })).collect();
+    let (mut at, mut second) = (0, 0);
+    let mut row = |sample: &Sample| {
+        (at, second) = (at + 4096, second + 1);
+        let mut row = new(sample, at);
+        row.received += 1000 * second;
+        row
+    };
+    let rows: Vec<NewInstance> = all.iter().map(&mut row).collect();
+    for group in rows.chunks(200) {
+        index.commit(group, &[], OPEN).await.unwrap();
+    }
+    let act = async |number, act| {
+        let entry = Entry { number, at: 1, author: "a".into(), reason: "b".into(), act };
+        index.act(&entry).await.unwrap();
+    };
+    let deletion = |sample: &Sample| Act::Delete { instances: vec![sample.sop_instance()] };
+    let (last, other) = (&all[1999], &all[1000]);
+    let mut before = changed(&index);
+    let mut few = |what: &str| {
+        let now = changed(&index);
+        assert!(now - before < 100, "{what}: {} rows", now - before);
+        before = now;
+    };
+    let new_study = row(&of("TRAN^BINH").with(tags::PATIENT_BIRTH_DATE, VR::DA, "19500101"));
+    index.commit(&[new_study], &[], OPEN).await.unwrap();
+    few("a study that says something else of the patient");
+    index.commit(&[row(&last.next(2).name("LE^CHI"))], &[], OPEN).await.unwrap();
+    act(1, deletion(last)).await;
+    few("a deletion");
+    act(2, Act::Restore { instances: vec![last.sop_instance()] }).await;
+    few("a restoration");
+    let values = serde_json::from_str(r#"{"AccessionNumber":"A1"}"#).unwrap();
+    act(3, Act::CorrectStudy { study: other.study(), values }).await;
+    few("a correction of a study");
+    let mut earlier = row(&other.next(2).name("LE^CHI"));
+    earlier.received = rows[500].received;
+    index.commit(&[earlier], &[], OPEN).await.unwrap();
+    few("an instance that speaks for a study");
+    act(4, deletion(&all[0])).await;
+    let told = changed(&index) - before;
+    assert!(told > 1000, "the one that speaks for the patient: {told} rows");
 }
