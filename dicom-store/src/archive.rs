@@ -21,7 +21,7 @@ use crate::index::{Index, Place, known_acts};
 use crate::ingest::{Budget, Sources, Store};
 use crate::node;
 use crate::objects::Objects;
-use crate::packs::damage::{Damaged, DamagedStretch, Findings, LostAct};
+use crate::packs::damage::{Damaged, DamagedStretch, Findings, LostAct, known_before};
 use crate::packs::disk::Disk;
 use crate::packs::file::PackFile;
 use crate::packs::follow::Follow;
@@ -350,6 +350,7 @@ async fn brought_up(config: &Config, place: &Place, disk: Disk) -> Result<Brough
     }
     let open = replay::log(from).await?;
     index.filled().await?;
+    known_before(&index, &findings).await?;
     let found = findings.left(&index).await?;
     Ok(Brought { index, packs, sources, open, durability, found })
 }

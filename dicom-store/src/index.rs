@@ -46,6 +46,7 @@ use crate::{Error, ErrorKind, Result};
 
 pub use acts::{AuditRow, Hidden, KeptAside, Recorded};
 pub(crate) use acts::{act_time, known_acts};
+pub(crate) use damage::KnownDamage;
 pub use damage::{Compared, Damage, DamageQuery, DamagedInstance};
 pub use described::Described;
 pub use level_rows::LevelRows;

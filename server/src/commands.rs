@@ -177,7 +177,7 @@ async fn reindex(config: Config) -> anyhow::Result<ExitCode> {
     if archive.damaged().is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
-    say(&format!("{} damaged, which is not in the index", stretches.len() + lost_acts.len()));
+    say(&format!("{} damaged, of which nothing is given out", stretches.len() + lost_acts.len()));
     Ok(ExitCode::FAILURE)
 }
 

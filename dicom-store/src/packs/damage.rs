@@ -1,5 +1,6 @@
 //! Parts of packs that are not what was written, or that belong to nothing: what is told of them.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::ops::Range;
@@ -10,7 +11,7 @@ use super::pack_bytes::PackBytes;
 use super::tail::is_zero;
 use crate::Result;
 use crate::hex::hex;
-use crate::index::{EntryRow, Index, PackEntry};
+use crate::index::{EntryRow, Index, KnownDamage, PackEntry};
 use crate::model::{FileMeta, PackId, SopInstanceUid};
 
 /// Bytes that are looked through at a time for where an entry begins.
@@ -128,6 +129,45 @@ pub(super) async fn is_kept(index: &Arc<dyn Index>, holds: &Holds) -> Result<boo
         None => matches!(entry.row, EntryRow::Instance(_)),
     };
     Ok(entries.iter().any(|entry| is_it(entry) && !entry.is_damaged))
+}
+
+/// Lines of the register that are asked for at a time.
+const PAGE: u32 = 256;
+/// What an older version has noted no reason of.
+const FOUND_BEFORE: &str = "it was found damaged before";
+
+/// Hides what the index before this one knew to be damaged, where it still is what the index has; of each it is told.
+///
+/// # Errors
+/// What the index says; it goes on from there when it is called again.
+pub(crate) async fn known_before(index: &Arc<dyn Index>, found: &Findings) -> Result<()> {
+    loop {
+        let lines = index.registered(KnownDamage::KIND, "", PAGE).await?;
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let uids: Vec<SopInstanceUid> =
+            lines.iter().filter_map(|line| SopInstanceUid::parse(&line.name).ok()).collect();
+        let known: HashMap<&str, KnownDamage> = lines
+            .iter()
+            .filter_map(|line| Some((line.name.as_str(), serde_json::from_str(&line.body).ok()?)))
+            .collect();
+        let mut damaged = Vec::new();
+        for entry in index.pack_entries_of(&uids).await? {
+            let damage = known.get(entry.sop_instance.as_str()).and_then(|known| known.of(&entry));
+            let Some(damage) = damage else { continue };
+            let start = entry.location.offset - BLOCK;
+            let range = start..start + padded(entry.location.length);
+            let reason = if damage.reason.is_empty() { FOUND_BEFORE } else { &damage.reason }.to_owned();
+            let holds = Holds::Instance(entry.sop_instance);
+            found.add([DamagedStretch { pack: entry.location.pack, range, holds, reason }]);
+            damaged.push(damage);
+        }
+        index.damaged(&damaged).await?;
+        for line in &lines {
+            index.unregister(KnownDamage::KIND, &line.name, None).await?;
+        }
+    }
 }
 
 /// What lies in a part of a pack, by the headers in it.

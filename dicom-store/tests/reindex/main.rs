@@ -17,7 +17,8 @@ use dicom_store::fixture::{self, Sample, ct, key_object, store, system};
 use dicom_store::model::{FrameNumber, Header, Resource, SopInstanceUid, VR, transfer_syntax};
 use dicom_store::queue::JobQuery;
 use dicom_store::{
-    Archive, Arrival, Caller, Config, Declared, NewJob, Order, Origin, Priority, Session, Stored, Subject,
+    Archive, Arrival, Caller, Config, DamageQuery, Declared, NewJob, Order, Origin, Priority, Session,
+    Stored, Subject,
 };
 use futures_util::TryStreamExt;
 use rstest::rstest;
@@ -326,6 +327,57 @@ async fn what_is_damaged_in_a_sealed_pack_is_left_out_or_found_and_heals_for_goo
         assert!(is_whole(&system(&archive), sample).await);
         assert!(matches!(store(&system(&archive), sample).await.unwrap(), Stored::Same(_)));
     }
+    archive.close().await;
+}
+
+#[tokio::test]
+async fn what_was_known_to_be_damaged_is_known_to_the_index_that_is_made_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(&folder);
+    let archive = Archive::open(&config).await.unwrap();
+    let samples = ["PIXELS", "HEALED", "DELETED", "GOOD"].map(|name| large().name(name));
+    for sample in &samples {
+        store(&system(&archive), sample).await.unwrap();
+    }
+    let [pixels, healed, deleted, good] = &samples;
+    let delete = format!(r#"{{"kind":"delete","of":{{"study":"{}"}}}}"#, deleted.study());
+    act(&system(&archive), &delete).await;
+    archive.close().await;
+    let pack = packs(&folder.path().join("objects/packs")).remove(0);
+    let bytes = fs::read(&pack).unwrap();
+    for name in [&b"PIXELS"[..], b"HEALED", b"DELETED"] {
+        change(&pack, place(&bytes, name) + 200_000);
+    }
+    let archive = Archive::open(&config).await.unwrap();
+    let session = system(&archive);
+    archive.upkeep().verify_all(None, |_, _| {}).await.unwrap();
+    store(&session, healed).await.unwrap();
+    let all = DamageQuery { of: None, before: None, limit: 10 };
+    let known = session.damaged(&all).await.unwrap();
+    assert_eq!(known.len(), 1);
+    archive.close().await;
+
+    // Once made anew it is the index before.
+    for _ in 0..2 {
+        let archive = Archive::reindex(&config).await.unwrap();
+        let session = system(&archive);
+        let told = session.damaged(&all).await.unwrap();
+        assert_eq!((told.len(), &told[0].instance), (1, &pixels.sop_instance()));
+        assert_eq!((told[0].since, &told[0].reason), (known[0].since, &known[0].reason));
+        assert_eq!(session.damaged_of(&Resource::Study(pixels.study())).await.unwrap(), told);
+        assert!(session.instances(&Resource::Study(pixels.study())).await.is_err());
+        assert!(is_whole(&session, healed).await && is_whole(&session, good).await);
+        let told = archive.damaged().stretches.iter().map(ToString::to_string).collect::<String>();
+        assert!(told.contains(pixels.sop_instance().as_str()), "{told}");
+        assert!(!told.contains(healed.sop_instance().as_str()), "{told}");
+        assert!(archive.upkeep().report().await.unwrap().never_verified > 0, "nothing was compared");
+        archive.close().await;
+    }
+    let archive = Archive::open(&config).await.unwrap();
+    let session = system(&archive);
+    store(&session, pixels).await.unwrap();
+    assert!(is_whole(&session, pixels).await);
+    assert!(session.damaged(&all).await.unwrap().is_empty());
     archive.close().await;
 }
 

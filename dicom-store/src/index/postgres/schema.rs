@@ -6,7 +6,7 @@
 //! with all nodes stopped.
 
 use super::connection::PostgresConnection;
-use crate::index::sql::{Connection as _, Statement, audit};
+use crate::index::sql::{Connection as _, Statement, audit, damaged, register};
 use crate::{Error, Result};
 
 /// Counted from 1.
@@ -97,6 +97,8 @@ pub(super) async fn renew(connection: &mut PostgresConnection, steps: &'static [
     for table in CARRIED {
         connection.execute(keep(table, &format!("SELECT * FROM {table}"))).await?;
     }
+    let known = damaged::known(connection).await?;
+    register::write(connection, &known, None).await?;
     remove(connection, steps).await?;
     take_steps(connection, steps).await?;
     let counters =

@@ -5,9 +5,10 @@ use dicom::dictionary_std::tags;
 use super::*;
 use crate::fixture::{Database, Sample, ct};
 use crate::index::conformance::{entry, new};
-use crate::index::{OPEN, Outcome};
+use crate::index::{KnownDamage, OPEN, Outcome};
 use crate::ledger::Act;
 use crate::model::{Level, PackId, VR};
+use crate::packs::damage::{Findings, known_before};
 use crate::queue::Priority;
 use crate::{ErrorKind, Key, Query};
 
@@ -56,6 +57,34 @@ async fn what_is_registered_outlives_an_index_that_is_removed() {
     let jobs = index.jobs(&JobQuery { limit: 10, ..JobQuery::default() }).await.unwrap();
     assert_eq!(jobs.iter().map(|job| job.key.as_str()).collect::<Vec<_>>(), ["before", "after"]);
     assert!(index.known(&[&ct().sop_instance()]).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_damaged_is_known_to_the_index_that_is_made_anew() {
+    let database = Database::new().await;
+    let index = open(&database).await;
+    let samples = [ct(), ct(), ct()];
+    let group: Vec<_> = samples.iter().zip(1..).map(|(sample, n)| new(sample, n * 1024)).collect();
+    index.commit(&group, &[], OPEN).await.unwrap();
+    let uids: Vec<_> = samples.iter().map(Sample::sop_instance).collect();
+    let entries = index.pack_entries_of(&uids).await.unwrap();
+    let damage =
+        |entry: &PackEntry| Damage { row: entry.row, since: 7, reason: "another \"byte\"".to_owned() };
+    index.damaged(&entries.iter().map(damage).collect::<Vec<_>>()).await.unwrap();
+    index.close().await;
+    PostgresIndex::remove(&database.url(), None).await.unwrap();
+
+    let index: Arc<dyn Index> = Arc::new(open(&database).await);
+    // The first lies where it was, the second elsewhere, and the third is not read any more.
+    index.commit(&[group[0].clone(), new(&samples[1], 9 * 1024)], &[], OPEN).await.unwrap();
+    let found = Findings::default();
+    known_before(&index, &found).await.unwrap();
+    assert_eq!(found.left(&index).await.unwrap().len(), 1);
+    let all = DamageQuery { of: None, before: None, limit: 10 };
+    let told = index.all_damaged(&all).await.unwrap();
+    assert_eq!((told.len(), &told[0].instance, told[0].since), (1, &samples[0].sop_instance(), Some(7)));
+    assert_eq!(told[0].reason, "another \"byte\"");
+    assert!(index.registered(KnownDamage::KIND, "", 10).await.unwrap().is_empty());
 }
 
 fn joining(token: &str, is_alone: bool) -> Joining {

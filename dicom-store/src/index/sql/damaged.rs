@@ -3,8 +3,9 @@
 
 use super::{Connection, SqlRow, Statement, counts, hidden, rows, said, signed};
 use crate::Result;
-use crate::index::{Damage, DamageQuery, DamagedInstance, EntryRow};
-use crate::model::{PackId, SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
+use crate::index::{Damage, DamageQuery, DamagedInstance, EntryRow, KnownDamage};
+use crate::model::{Location, PackId, SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
+use crate::register::Entry;
 
 /// Rows that are named in one statement.
 const NAMED: usize = 256;
@@ -104,4 +105,19 @@ pub(in crate::index) async fn damaged<C: Connection>(
         })
     };
     connection.fetch(select).await?.iter().map(row).collect()
+}
+
+/// All that is damaged, as lines of the register for an index that is made anew.
+pub(in crate::index) async fn known<C: Connection>(connection: &mut C) -> Result<Vec<Entry>> {
+    let mut select = Statement::new(
+        "SELECT i.uid, i.pack, i.\"offset\", i.length, i.digest, d.since, d.reason
+         FROM damaged d JOIN instances i ON i.id = d.instance WHERE i.state = ",
+    );
+    select.push_bind(rows::DAMAGED);
+    let line = |row: &SqlRow| {
+        let (pack, offset, length) = (PackId(row.unsigned(1)?), row.unsigned(2)?, row.unsigned(3)?);
+        let (location, digest) = (Location { pack, offset, length }, rows::digest(row.blob(4)?)?);
+        KnownDamage::new(location, &digest, row.unsigned(5)?, row.text(6)?).line(row.text(0)?)
+    };
+    connection.fetch(select).await?.iter().map(line).collect()
 }

@@ -195,10 +195,10 @@ pub(crate) fn renewed(file: &Path) -> Result<Renewed> {
 /// Copies what no pack has from an index, all or nothing; gives whether some of it cannot be read. What SQLite keeps beside
 /// the file is put into it.
 fn carried_over(file: &Path, to: &mut SqliteConnection) -> Result<bool> {
-    let old = SqliteConnection(rusqlite::Connection::open(file).map_err(sql_error)?);
+    let mut old = SqliteConnection(rusqlite::Connection::open(file).map_err(sql_error)?);
     old.0.busy_timeout(PATIENCE).map_err(sql_error)?;
     to.run("BEGIN")?;
-    let is_damaged = carried::carry(&old, to)?;
+    let is_damaged = carried::carry(&mut old, to)?;
     to.run("COMMIT")?;
     old.close()?;
     Ok(is_damaged)

@@ -2,8 +2,9 @@
 
 use rusqlite::types::Value;
 
+use super::super::at_once;
 use super::{SqliteConnection, sql_error};
-use crate::index::sql::{Statement, audit};
+use crate::index::sql::{Statement, audit, damaged, register};
 use crate::{ErrorKind, Result};
 
 /// Tables whose rows stand nowhere else, since which version they mean what they mean now, and what their loss means.
@@ -13,12 +14,20 @@ const CARRIED: [(&str, i64, &str); 3] = [
     ("audit", 1, "it begins again with the acts of the packs"),
 ];
 
+/// Since which version an index tells what is damaged of the packs, and what it means that it cannot be read.
+const DAMAGED: (&str, i64, &str) =
+    ("damaged", 9, "it is found again when the packs are compared with their digests");
+
 /// Copies it all; gives whether some could not be read, which the log hears.
-pub(super) fn carry(from: &SqliteConnection, to: &SqliteConnection) -> Result<bool> {
+pub(super) fn carry(from: &mut SqliteConnection, to: &mut SqliteConnection) -> Result<bool> {
     let mut is_damaged = false;
-    for (table, since, lost) in CARRIED {
-        let copied =
-            from.version().and_then(|version| if version < since { Ok(()) } else { copy(from, to, table) });
+    for (table, since, lost) in CARRIED.into_iter().chain([DAMAGED]) {
+        let copied = match from.version() {
+            Ok(version) if version < since => Ok(()),
+            Ok(_) if table == DAMAGED.0 => note_what_is_damaged(from, to),
+            Ok(_) => copy(from, to, table),
+            Err(error) => Err(error),
+        };
         match copied {
             Ok(()) => {}
             Err(error) if error.kind == ErrorKind::Corrupt => {
@@ -60,6 +69,12 @@ fn copy(from: &SqliteConnection, to: &SqliteConnection, table: &str) -> Result<(
         Ok(())
     };
     copy().map_err(sql_error)
+}
+
+/// What the packs would be read past: where it lies now is not known before all of them are.
+fn note_what_is_damaged(from: &mut SqliteConnection, to: &mut SqliteConnection) -> Result<()> {
+    let lines = at_once(damaged::known(from))?;
+    at_once(register::write(to, &lines, None))
 }
 
 fn columns(of: &SqliteConnection, table: &str) -> Result<Vec<String>> {
