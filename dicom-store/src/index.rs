@@ -50,7 +50,7 @@ pub(crate) use damage::KnownDamage;
 pub use damage::{Compared, Damage, DamageQuery, DamagedInstance};
 pub use described::Described;
 pub use level_rows::LevelRows;
-pub use pack_rows::{EntryRow, PackEntry, PackRow, Replacement, Stage};
+pub use pack_rows::{DeadCopy, EntryRow, PackEntry, PackRow, Replacement, Stage};
 pub(crate) use place::Place;
 pub use postgres::PostgresIndex;
 pub use sqlite::SqliteIndex;
@@ -451,6 +451,24 @@ pub trait Index: fmt::Debug + Send + Sync + 'static {
 
     /// What is damaged and would be shown otherwise, from what was stored last.
     fn all_damaged<'a>(&'a self, query: &'a DamageQuery) -> BoxFuture<'a, Result<Vec<DamagedInstance>>>;
+
+    /// Notes copies in the packs that nothing refers to any more.
+    fn dead_copies<'a>(&'a self, found: &'a [DeadCopy]) -> BoxFuture<'a, Result<()>>;
+
+    /// The packs in which such copies of these lie.
+    fn dead_copies_of<'a>(&'a self, uids: &'a [SopInstanceUid]) -> BoxFuture<'a, Result<Vec<PackId>>>;
+
+    /// The packs in which such copies lie that are to leave them: of what was destroyed, and what was noticed before a time
+    /// in milliseconds since 1970.
+    fn dead_copies_due(&self, noticed_before: u64) -> BoxFuture<'_, Result<Vec<PackId>>>;
+
+    /// Whether an instance was destroyed last; or, by the beginning of its digest, a data set that was kept aside under it
+    /// is not wanted.
+    fn is_unwanted<'a>(
+        &'a self,
+        instance: &'a SopInstanceUid,
+        aside: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<bool>>;
 
     /// Writes what is left and closes; nothing can be asked afterwards.
     fn close(&self) -> BoxFuture<'_, ()>;

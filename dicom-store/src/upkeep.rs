@@ -117,6 +117,7 @@ impl Upkeep {
         let rows = self.rows().await?;
         let tidy = rows.iter().any(|row| row.stage == Stage::Retired)
             || !self.entries_due(1).await?.is_empty()
+            || !self.dead_copies_due().await?.is_empty()
             || next_inputs(&self.sealed(&rows), self.archive.inner.pack_size).is_some();
         let compress = match self.archive.inner.compress_after {
             Some(age) => self.next_to_compress(&rows, age).await?.is_some(),
@@ -138,7 +139,7 @@ impl Upkeep {
                 break;
             }
             let rows: HashSet<EntryRow> = due.iter().map(|entry| entry.row).collect();
-            let dropped = self.take_out(&due, &|entry| rows.contains(&entry.row)).await?;
+            let dropped = self.take_out(&uids_of(&due), &due, &|entry| rows.contains(&entry.row)).await?;
             info!(dropped, "what was deleted has left the packs");
             count += dropped;
             if dropped == 0 {
@@ -149,12 +150,18 @@ impl Upkeep {
             let _turn = self.archive.inner.rewriting.lock().await;
             self.recover().await?;
             let rows = self.rows().await?;
-            let Some(inputs) = next_inputs(&self.sealed(&rows), self.archive.inner.pack_size) else {
-                return Ok(count);
-            };
+            let Some(inputs) = next_inputs(&self.sealed(&rows), self.archive.inner.pack_size) else { break };
             self.rewrite(&inputs, &|_| false).await?;
             count += inputs.len() as u64;
         }
+        for pack in self.dead_copies_due().await? {
+            self.leaves_log(pack).await?;
+            let _turn = self.archive.inner.rewriting.lock().await;
+            self.recover().await?;
+            self.rewrite(&[pack], &|_| false).await?;
+            count += 1;
+        }
+        Ok(count)
     }
 
     /// Compares one pack with its digests at the pace of the settings, the one that has waited longest; `None` when
@@ -270,7 +277,8 @@ impl Upkeep {
     pub async fn destroy(&self, instances: &[SopInstanceUid]) -> Result<u64> {
         let entries = self.index().pack_entries_of(instances).await?;
         let uids: HashSet<&SopInstanceUid> = instances.iter().collect();
-        let dropped = self.take_out(&entries, &|entry| uids.contains(&entry.sop_instance)).await?;
+        let is_meant = |entry: &PackEntry| uids.contains(&entry.sop_instance);
+        let dropped = self.take_out(instances, &entries, &is_meant).await?;
         info!(instances = dropped, "instances destroyed");
         Ok(dropped)
     }
@@ -303,25 +311,38 @@ impl Upkeep {
         let uids: Vec<SopInstanceUid> = aside.iter().map(|(instance, _)| (*instance).clone()).collect();
         let mut entries = self.index().pack_entries_of(&uids).await?;
         entries.retain(is_meant);
-        let dropped = self.take_out(&entries, &is_meant).await?;
+        let dropped = self.take_out(&uids, &entries, &is_meant).await?;
         info!(data_sets = dropped, "data sets that were kept aside are destroyed");
         Ok(())
     }
 
     /// Hidden instances and data sets whose bytes are to go.
     async fn entries_due(&self, limit: u32) -> Result<Vec<PackEntry>> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let before = now.saturating_sub(self.archive.inner.keep_deleted).as_millis();
-        self.index().pack_entries_due(u64::try_from(before).unwrap_or(u64::MAX), limit).await
+        self.index().pack_entries_due(self.kept_since(), limit).await
     }
 
-    /// Rewrites the packs in which these lie without what is dropped, and removes what was made of them.
+    /// Packs with copies that nothing refers to, and that are to go.
+    async fn dead_copies_due(&self) -> Result<Vec<PackId>> {
+        self.index().dead_copies_due(self.kept_since()).await
+    }
+
+    /// What was deleted before leaves the packs: milliseconds since 1970.
+    fn kept_since(&self) -> u64 {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let before = now.saturating_sub(self.archive.inner.keep_deleted).as_millis();
+        u64::try_from(before).unwrap_or(u64::MAX)
+    }
+
+    /// Rewrites the packs in which these lie, or copies under their UIDs that nothing refers to, without what is dropped, and
+    /// removes what was made of them. After a stop between two packs the rows of index and ledger tell what is left to do.
     async fn take_out(
         &self,
+        uids: &[SopInstanceUid],
         entries: &[PackEntry],
         is_dropped: &(dyn Fn(&PackEntry) -> bool + Send + Sync),
     ) -> Result<u64> {
-        let mut packs: Vec<PackId> = entries.iter().map(|entry| entry.location.pack).collect();
+        let mut packs = self.index().dead_copies_of(uids).await?;
+        packs.extend(entries.iter().map(|entry| entry.location.pack));
         packs.sort_unstable();
         packs.dedup();
         for pack in &packs {
@@ -428,6 +449,10 @@ impl Upkeep {
             Err(Error::new(ErrorKind::Unavailable, what))
         })
     }
+}
+
+fn uids_of(entries: &[PackEntry]) -> Vec<SopInstanceUid> {
+    entries.iter().map(|entry| entry.sop_instance.clone()).collect()
 }
 
 /// What is rewritten next: one that is dead to a large part, or small ones of about a size when there are enough.

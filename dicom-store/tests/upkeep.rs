@@ -3,13 +3,15 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use dicom::dictionary_std::tags;
 use dicom_store::fixture::{self, Bucket, Sample, ct, store, system};
 use dicom_store::model::{Instance, Resource};
-use dicom_store::{Archive, Config, ErrorKind, Session, Stored};
+use dicom_store::{Archive, Config, ErrorKind, Session, Stored, Verified};
 use futures_util::{StreamExt, TryStreamExt};
+use rstest::rstest;
 
 async fn instances(session: &Session, sample: &Sample) -> Vec<Instance> {
     session.instances(&Resource::Study(sample.study())).await.unwrap()
@@ -138,7 +140,7 @@ async fn what_is_destroyed_is_in_no_file_any_more() {
 }
 
 /// Turns over the last byte of an instance, wherever it lies below this folder.
-fn damage(folder: &std::path::Path, sample: &Sample) {
+fn damage(folder: &Path, sample: &Sample) {
     let data = sample.data_set();
     for pack in [folder.join("log"), folder.join("objects/packs")] {
         let files = std::fs::read_dir(pack).into_iter().flatten().flatten().map(|file| file.path());
@@ -178,6 +180,181 @@ async fn what_is_damaged_is_told_and_not_given_out_until_it_comes_again() {
     let archive = Archive::open(&config).await.unwrap();
     holds(&system(&archive), &[good, bad]).await;
     assert!(archive.upkeep().report().await.unwrap().dead > 0);
+}
+
+/// What is said of an archive when all packs are compared with their digests.
+async fn scrubbed(archive: &Archive) -> Vec<String> {
+    let mut told = Vec::new();
+    let tell = |_, verified: &Verified| told.extend(verified.stretches.iter().map(ToString::to_string));
+    archive.upkeep().verify_all(None, tell).await.unwrap();
+    told
+}
+
+/// Seals what was written so far: taking something out of a pack wants it to be an object.
+async fn seal(archive: &Archive) {
+    let other = ct();
+    store(&system(archive), &other).await.unwrap();
+    archive.upkeep().destroy(&[other.sop_instance()]).await.unwrap();
+}
+
+/// An archive with an instance that was found damaged in its pack, and came again into another one; closed.
+async fn healed(config: &Config, kept: &Sample, bad: &Sample, damage: fn(&Path, &Sample)) {
+    let archive = Archive::open(config).await.unwrap();
+    for sample in [kept, bad] {
+        store(&system(&archive), sample).await.unwrap();
+    }
+    seal(&archive).await;
+    archive.close().await;
+    damage(&config.data, bad);
+    let archive = Archive::open(config).await.unwrap();
+    assert_eq!(scrubbed(&archive).await.len(), 1);
+    store(&system(&archive), bad).await.unwrap();
+    seal(&archive).await;
+    assert!(scrubbed(&archive).await.is_empty());
+    archive.close().await;
+    assert_eq!(packs_with(config, bad).len(), 2);
+}
+
+/// What a pack is not dead to a large part beside.
+fn most() -> Sample {
+    ct().size(1024, 1024)
+}
+
+/// Turns over a byte of the name under which an instance lies in its pack.
+fn damage_header(folder: &Path, sample: &Sample) {
+    let name = format!("{}.dcm", sample.sop_instance());
+    for path in packs_below(&folder.join("objects/packs")) {
+        let mut bytes = std::fs::read(&path).unwrap();
+        if let Some(place) = bytes.windows(name.len()).position(|window| window == name.as_bytes()) {
+            bytes[place] ^= 4;
+            std::fs::write(&path, bytes).unwrap();
+        }
+    }
+}
+
+fn packs_below(folder: &Path) -> Vec<PathBuf> {
+    std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect()
+}
+
+/// The files of the archive with a word that the data set has.
+fn packs_with(config: &Config, sample: &Sample) -> Vec<PathBuf> {
+    let name = sample.attributes.text(tags::PATIENT_NAME).unwrap().to_owned();
+    let mut files = packs_of(config);
+    files.extend(packs_below(&config.log_folder()));
+    let holds = |path: &PathBuf| {
+        path.is_file() && memchr::memmem::find(&std::fs::read(path).unwrap(), name.as_bytes()).is_some()
+    };
+    files.retain(holds);
+    files
+}
+
+async fn order(session: &Session, kind: &str, sample: &Sample) {
+    let order = format!(r#"{{"kind":"{kind}","of":{{"study":"{}"}}}}"#, sample.study());
+    session.act(&serde_json::from_str(&order).unwrap(), "because").await.unwrap();
+}
+
+#[rstest]
+#[case::with_its_row(ct(), damage, false)]
+#[case::that_an_index_made_anew_has_read(ct().size(512, 512), damage, true)]
+#[case::that_an_index_made_anew_has_stepped_over(ct(), damage, true)]
+#[case::without_its_header(ct(), damage_header, true)]
+#[tokio::test]
+async fn what_was_healed_is_in_no_file_once_it_is_destroyed(
+    #[case] bad: Sample,
+    #[case] damage: fn(&Path, &Sample),
+    #[case] is_made_anew: bool,
+) {
+    let (folder, kept, bad) = (tempfile::tempdir().unwrap(), most(), bad.name("ZWICKY^HEALED"));
+    let config = fixture::config(&folder);
+    healed(&config, &kept, &bad, damage).await;
+    if is_made_anew {
+        let archive = Archive::reindex(&config).await.unwrap();
+        assert!(archive.damaged().is_empty(), "{:?}", archive.damaged());
+        archive.close().await;
+    }
+    let archive = Archive::open(&config).await.unwrap();
+    let session = system(&archive);
+    assert!(is_made_anew || archive.upkeep().report().await.unwrap().dead > 0);
+    assert!(!archive.upkeep().due().await.unwrap().tidy, "it may wait");
+    holds(&session, std::slice::from_ref(&bad)).await;
+    order(&session, "destroy", &bad).await;
+    assert!(packs_with(&config, &bad).is_empty());
+    assert_eq!(scrubbed(&archive).await, [""; 0]);
+    assert_eq!(archive.upkeep().report().await.unwrap().dead, 0);
+    holds(&session, std::slice::from_ref(&kept)).await;
+    archive.close().await;
+    let archive = Archive::reindex(&config).await.unwrap();
+    assert!(archive.damaged().is_empty() && scrubbed(&archive).await.is_empty());
+    assert!(instances_or_none(&system(&archive), &bad).await.is_empty());
+    archive.close().await;
+}
+
+async fn instances_or_none(session: &Session, sample: &Sample) -> Vec<Instance> {
+    session.instances(&Resource::Study(sample.study())).await.unwrap_or_default()
+}
+
+#[tokio::test]
+async fn what_a_destruction_has_left_behind_is_no_complaint_and_leaves_the_packs() {
+    let (folder, kept, bad) = (tempfile::tempdir().unwrap(), ct(), ct().name("ZWICKY^LEFT"));
+    let config = fixture::config(&folder);
+    healed(&config, &kept, &bad, damage).await;
+    // As an older version has left it.
+    let index = rusqlite::Connection::open(config.data.join("index.sqlite")).unwrap();
+    index.execute_batch("DELETE FROM dead_copies").unwrap();
+    drop(index);
+    let archive = Archive::open(&config).await.unwrap();
+    order(&system(&archive), "destroy", &bad).await;
+    assert_eq!(packs_with(&config, &bad).len(), 1);
+    assert_eq!(scrubbed(&archive).await, [""; 0]);
+    assert!(archive.upkeep().due().await.unwrap().tidy);
+    archive.upkeep().tidy().await.unwrap();
+    assert!(packs_with(&config, &bad).is_empty());
+    assert!(!archive.upkeep().due().await.unwrap().tidy);
+    holds(&system(&archive), std::slice::from_ref(&kept)).await;
+    archive.close().await;
+}
+
+#[tokio::test]
+async fn what_a_stop_within_a_destruction_leaves_is_taken_out_later() {
+    let (folder, kept, bad) = (tempfile::tempdir().unwrap(), ct(), ct().name("ZWICKY^STOPPED"));
+    let config = fixture::config(&folder);
+    healed(&config, &kept, &bad, damage).await;
+    let file = config.data.join("index.sqlite");
+    let before: Vec<(PathBuf, Vec<u8>)> =
+        packs_of(&config).into_iter().map(|path| (path.clone(), std::fs::read(path).unwrap())).collect();
+    let index = std::fs::read(&file).unwrap();
+    let archive = Archive::open(&config).await.unwrap();
+    order(&system(&archive), "destroy", &bad).await;
+    archive.close().await;
+    // As if the server had been stopped behind the act and before its packs were replaced.
+    for path in packs_of(&config).into_iter().filter(|path| before.iter().all(|(kept, _)| kept != path)) {
+        std::fs::remove_file(path).unwrap();
+    }
+    for (path, bytes) in before {
+        std::fs::write(path, bytes).unwrap();
+    }
+    std::fs::write(&file, index).unwrap();
+    let archive = Archive::open(&config).await.unwrap();
+    archive.upkeep().tidy().await.unwrap();
+    assert!(packs_with(&config, &bad).is_empty());
+    assert_eq!(scrubbed(&archive).await, [""; 0]);
+    holds(&system(&archive), std::slice::from_ref(&kept)).await;
+    archive.close().await;
+}
+
+#[tokio::test]
+async fn what_was_healed_leaves_its_first_place_in_time() {
+    let (folder, kept, bad) = (tempfile::tempdir().unwrap(), most(), ct().name("ZWICKY^TWICE"));
+    let config = fixture::config(&folder);
+    healed(&config, &kept, &bad, damage).await;
+    let archive = Archive::open(&config).await.unwrap();
+    assert_eq!(archive.upkeep().tidy().await.unwrap(), 0);
+    archive.close().await;
+    let archive = Archive::open(&Config { keep_deleted_days: 0, ..config.clone() }).await.unwrap();
+    assert_eq!(archive.upkeep().tidy().await.unwrap(), 1);
+    assert_eq!(packs_with(&config, &bad).len(), 1);
+    holds(&system(&archive), &[kept, bad]).await;
+    archive.close().await;
 }
 
 #[tokio::test]

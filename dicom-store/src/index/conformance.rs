@@ -29,9 +29,9 @@ pub use jobs::*;
 pub use packs::{
     counts_anew_what_was_healed, hides_what_is_damaged_until_it_comes_again,
     never_gives_the_number_of_the_last_pack_again, puts_one_pack_in_the_place_of_others,
-    says_what_is_to_leave_the_packs, says_which_data_sets_aside_are_to_leave_the_packs,
-    tells_nothing_of_what_was_destroyed, tells_nothing_of_whoever_was_destroyed,
-    tells_what_is_damaged_until_it_reads_right_again,
+    says_what_is_to_leave_the_packs, says_where_copies_lie_that_nothing_refers_to,
+    says_which_data_sets_aside_are_to_leave_the_packs, tells_nothing_of_what_was_destroyed,
+    tells_nothing_of_whoever_was_destroyed, tells_what_is_damaged_until_it_reads_right_again,
 };
 pub use people::*;
 pub use register::*;
@@ -62,7 +62,7 @@ macro_rules! index_conformance {
             takes_an_act_once_in_whatever_order, swaps_data_sets_under_one_uid_and_back,
             puts_one_pack_in_the_place_of_others, never_gives_the_number_of_the_last_pack_again,
             hides_what_is_damaged_until_it_comes_again, tells_what_is_damaged_until_it_reads_right_again, counts_anew_what_was_healed, tells_nothing_of_what_was_destroyed,
-            tells_nothing_of_whoever_was_destroyed, says_what_is_to_leave_the_packs, says_which_data_sets_aside_are_to_leave_the_packs, tells_of_acts,
+            tells_nothing_of_whoever_was_destroyed, says_what_is_to_leave_the_packs, says_where_copies_lie_that_nothing_refers_to, says_which_data_sets_aside_are_to_leave_the_packs, tells_of_acts,
             tells_each_study_with_the_person_that_it_came_with, finds_a_patient_by_each_name_and_tells_them_once,
             takes_names_that_differ_in_form_for_one_person, corrects_whatever_a_study_says_of_its_patient,
             tells_a_study_by_the_first_instance_that_is_shown, tells_a_study_by_the_first_instance_that_is_whole, tells_a_study_that_came_after_its_acts_by_what_is_shown,

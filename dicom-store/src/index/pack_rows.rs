@@ -1,5 +1,6 @@
 //! What the index knows of packs.
 
+use super::NewInstance;
 use crate::model::{Location, PackId, SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
 use crate::packs::entry::Digest;
 
@@ -50,6 +51,23 @@ pub struct PackEntry {
     /// When it came, in milliseconds since 1970.
     pub received: u64,
     pub is_damaged: bool,
+}
+
+/// A copy of an instance in a pack that nothing refers to any more, if anything of it can be read at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadCopy {
+    pub instance: SopInstanceUid,
+    pub location: Location,
+    /// It is known to be the same data set as what the index has elsewhere. Otherwise it goes with its instance alone, when
+    /// that is destroyed.
+    pub is_same: bool,
+}
+
+impl DeadCopy {
+    /// Where one came that was there already.
+    pub(super) fn of(new: &NewInstance) -> Self {
+        Self { instance: new.sop_instance.clone(), location: new.location, is_same: true }
+    }
 }
 
 /// Packs that one other takes the place of.

@@ -8,6 +8,7 @@ pub(super) mod audit;
 pub(super) mod commit;
 mod counts;
 pub(super) mod damaged;
+pub(super) mod dead;
 mod emptied;
 pub(super) mod hidden;
 pub(super) mod identity;

@@ -25,13 +25,13 @@ use near::Near;
 use writer::Writer;
 
 use super::sql::{
-    audit, closed, commit, damaged, hidden, identity, ledger, packs, quarantine, register, rows, search,
-    texts, who, work,
+    audit, closed, commit, damaged, dead, hidden, identity, ledger, packs, quarantine, register, rows,
+    search, texts, who, work,
 };
 use super::{
-    AuditRow, Committed, Compared, Damage, DamageQuery, DamagedInstance, Described, Gate, HeaderCursor,
-    HeaderPage, Hidden, Index, KeptAside, Known, Mark, NewInstance, PackEntry, PackRow, Recorded,
-    Replacement, SearchCursor, SearchPage, StudyText, TextCount, TextQuery,
+    AuditRow, Committed, Compared, Damage, DamageQuery, DamagedInstance, DeadCopy, Described, Gate,
+    HeaderCursor, HeaderPage, Hidden, Index, KeptAside, Known, Mark, NewInstance, PackEntry, PackRow,
+    Recorded, Replacement, SearchCursor, SearchPage, StudyText, TextCount, TextQuery,
 };
 use crate::change::{Change, Changes, Cursor};
 use crate::ledger::Entry;
@@ -508,6 +508,29 @@ impl Index for SqliteIndex {
     fn all_damaged<'a>(&'a self, query: &'a DamageQuery) -> BoxFuture<'a, Result<Vec<DamagedInstance>>> {
         let query = query.clone();
         self.read(async move |c| damaged::damaged(c, &query).await).boxed()
+    }
+
+    fn dead_copies<'a>(&'a self, found: &'a [DeadCopy]) -> BoxFuture<'a, Result<()>> {
+        let found = found.to_vec();
+        self.write(async move |c| dead::note(c, &found).await).boxed()
+    }
+
+    fn dead_copies_of<'a>(&'a self, uids: &'a [SopInstanceUid]) -> BoxFuture<'a, Result<Vec<PackId>>> {
+        let uids = uids.to_vec();
+        self.read(async move |c| dead::of(c, &uids).await).boxed()
+    }
+
+    fn dead_copies_due(&self, noticed_before: u64) -> BoxFuture<'_, Result<Vec<PackId>>> {
+        self.read(async move |c| dead::due(c, noticed_before).await).boxed()
+    }
+
+    fn is_unwanted<'a>(
+        &'a self,
+        instance: &'a SopInstanceUid,
+        aside: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<bool>> {
+        let (instance, aside) = (instance.clone(), aside.map(str::to_owned));
+        self.read(async move |c| dead::is_unwanted(c, &instance, aside.as_deref()).await).boxed()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -6,13 +6,13 @@ use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::entry::{BLOCK, BLOCK_BYTES, Entry, padded};
+use super::entry::{BLOCK, BLOCK_BYTES, Digest, Entry, padded};
 use super::pack_bytes::PackBytes;
 use super::tail::is_zero;
 use crate::Result;
 use crate::hex::hex;
-use crate::index::{EntryRow, Index, KnownDamage, PackEntry};
-use crate::model::{FileMeta, PackId, SopInstanceUid};
+use crate::index::{DeadCopy, EntryRow, Index, KnownDamage, PackEntry};
+use crate::model::{FileMeta, Location, PackId, SopInstanceUid};
 
 /// Bytes that are looked through at a time for where an entry begins.
 const WINDOW: u64 = 1 << 20;
@@ -99,28 +99,54 @@ impl Findings {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(found);
     }
 
-    /// What was found, but for instances of which the index has a good copy by now.
+    /// What was found, but for what nobody misses: that lies there as dead copies, which the index notes.
     ///
     /// # Errors
     /// What the index says.
     pub(crate) async fn left(&self, index: &Arc<dyn Index>) -> Result<Vec<DamagedStretch>> {
         let all = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut left = Vec::new();
+        let (mut left, mut dead) = (Vec::new(), Vec::new());
         for found in all {
-            if !is_kept(index, &found.holds).await? {
-                left.push(found);
+            match dead_copy(index, found.pack, &found.range, &found.holds, None).await? {
+                Some(copy) => dead.push(copy),
+                None => left.push(found),
             }
         }
+        index.dead_copies(&dead).await?;
         Ok(left)
     }
 }
 
-/// Whether the index has what lies there, shown or not, in a place that was not found damaged.
-pub(super) async fn is_kept(index: &Arc<dyn Index>, holds: &Holds) -> Result<bool> {
+/// What lies somewhere and belongs to nothing, as a dead copy: when the index has another one of it, or it is to be
+/// nowhere. Its header may tell which data set it is, or was.
+pub(super) async fn dead_copy(
+    index: &Arc<dyn Index>,
+    pack: PackId,
+    range: &Range<u64>,
+    holds: &Holds,
+    data_set: Option<&Digest>,
+) -> Result<Option<DeadCopy>> {
+    let (instance, aside) = match holds {
+        Holds::Instance(instance) => (instance, None),
+        Holds::Aside(instance, digest) => (instance, Some(digest.as_str())),
+        Holds::Record(_) | Holds::Unknown => return Ok(None),
+    };
+    let kept = kept(index, holds).await?;
+    if kept.is_empty() && !index.is_unwanted(instance, aside).await? {
+        return Ok(None);
+    }
+    let is_same = aside.is_some() || data_set.is_some_and(|digest| kept.contains(digest));
+    let offset = range.start + BLOCK;
+    let location = Location { pack, offset, length: range.end.saturating_sub(offset) };
+    Ok(Some(DeadCopy { instance: instance.clone(), location, is_same }))
+}
+
+/// What the index has of what lies there, shown or not, in places that were not found damaged: the digests.
+async fn kept(index: &Arc<dyn Index>, holds: &Holds) -> Result<Vec<Digest>> {
     let (instance, digest) = match holds {
         Holds::Instance(instance) => (instance, None),
         Holds::Aside(instance, digest) => (instance, Some(digest)),
-        Holds::Record(_) | Holds::Unknown => return Ok(false),
+        Holds::Record(_) | Holds::Unknown => return Ok(Vec::new()),
     };
     let entries = index.pack_entries_of(std::slice::from_ref(instance)).await?;
     // One that was kept aside may be shown by now, and the other way round.
@@ -128,7 +154,8 @@ pub(super) async fn is_kept(index: &Arc<dyn Index>, holds: &Holds) -> Result<boo
         Some(digest) => hex(&entry.digest).starts_with(digest.as_str()),
         None => matches!(entry.row, EntryRow::Instance(_)),
     };
-    Ok(entries.iter().any(|entry| is_it(entry) && !entry.is_damaged))
+    let good = entries.iter().filter(|entry| is_it(entry) && !entry.is_damaged);
+    Ok(good.map(|entry| entry.digest).collect())
 }
 
 /// Lines of the register that are asked for at a time.
@@ -193,6 +220,14 @@ impl Piece {
             Self::Unknown(range) => instance_in(bytes, range),
         };
         instance.map_or(Holds::Unknown, Holds::Instance)
+    }
+
+    /// The digest of the data set, where its header has one.
+    pub(super) fn data_set(&self) -> Option<Digest> {
+        match self {
+            Self::Entry { header, .. } => header.outline.as_ref().map(|outline| outline.data_set),
+            Self::Unknown(_) => None,
+        }
     }
 
     pub(super) fn range(&self) -> Range<u64> {

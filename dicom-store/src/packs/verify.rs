@@ -7,12 +7,12 @@ use std::sync::Arc;
 use tracing::error;
 
 use super::Packs;
-use super::damage::{DamagedStretch, Holds, Piece, is_kept};
+use super::damage::{DamagedStretch, Holds, Piece, dead_copy};
 use super::entry::{BLOCK, Entry, padded};
 use super::local::{LocalPack, Pace, fault, fault_of_record, pieces};
 use super::replay::torn_to;
 use super::tail::is_zero;
-use crate::index::{Compared, Damage, Index, PackEntry};
+use crate::index::{Compared, Damage, DeadCopy, Index, PackEntry};
 use crate::model::{PackId, SopInstanceUid};
 use crate::objects::blocking;
 use crate::{Error, ErrorKind, Result, ledger};
@@ -55,7 +55,7 @@ pub(crate) async fn verify(
         }
         Err(error) => return Err(error),
     };
-    let mut look = Look { index, local: &local, pace, verified: Verified::default() };
+    let mut look = Look { index, local: &local, pace, verified: Verified::default(), dead: Vec::new() };
     let (mut damaged, mut sound, mut at) = (Vec::new(), Vec::new(), 0);
     for entry in entries {
         let place = entry.location.offset - BLOCK;
@@ -77,7 +77,8 @@ pub(crate) async fn verify(
     } else {
         look.end(at).await?;
     }
-    let verified = look.verified;
+    let Look { verified, dead, .. } = look;
+    index.dead_copies(&dead).await?;
     index.pack_verified(&Compared::now(pack, damaged, sound)).await?;
     Ok(verified)
 }
@@ -132,6 +133,7 @@ struct Look<'a> {
     local: &'a LocalPack,
     pace: &'a mut Pace,
     verified: Verified,
+    dead: Vec<DeadCopy>,
 }
 
 impl Look<'_> {
@@ -202,13 +204,15 @@ impl Look<'_> {
 
     async fn add(&mut self, piece: Piece, reason: String) -> Result<()> {
         let (bytes, pack, range) = (self.local.bytes.clone(), self.local.pack, piece.range());
+        let data_set = piece.data_set();
         let (holds, lost) = blocking(move || {
             let lost = bytes.first_lost(piece.range().start..piece.range().end.min(bytes.length()?))?;
             Ok((piece.holds(&bytes), lost))
         })
         .await?;
-        // It came again, or lies here twice.
-        if is_kept(self.index, &holds).await? {
+        // It came again, or lies here twice, or was destroyed.
+        if let Some(copy) = dead_copy(self.index, pack, &range, &holds, data_set.as_ref()).await? {
+            self.dead.push(copy);
             return Ok(());
         }
         let reason = lost.map_or(reason, |lost| lost.to_string());

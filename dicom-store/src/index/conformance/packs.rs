@@ -7,8 +7,8 @@ use super::{RECEIVED, find, known, new};
 use crate::ErrorKind;
 use crate::fixture::{Sample, ct};
 use crate::index::{
-    Compared, Damage, DamageQuery, DamagedInstance, Index, InstanceState, Mark, OPEN, PackEntry, PackRow,
-    Replacement, Stage,
+    Compared, Damage, DamageQuery, DamagedInstance, DeadCopy, Index, InstanceState, Mark, OPEN, PackEntry,
+    PackRow, Replacement, Stage,
 };
 use crate::ledger::{Act, Entry};
 use crate::model::{Level, Location, PackId, Resource, VR};
@@ -295,4 +295,59 @@ pub async fn says_which_data_sets_aside_are_to_leave_the_packs(index: &dyn Index
     index.act(&Entry { at, ..entry(3, destroy) }).await.unwrap();
     assert_eq!(due(0).await, [4], "it goes at once");
     assert!(index.kept_aside(None, 10).await.unwrap().is_empty());
+}
+
+pub async fn says_where_copies_lie_that_nothing_refers_to(index: &dyn Index) {
+    let (first, twice, other) = (ct(), ct(), ct());
+    let aside = first.clone().name("OTHER^NAME");
+    commit(index, 1, &[first.clone(), twice.clone(), aside.clone()]).await;
+    // What is read from the log again is no copy.
+    commit(index, 1, &[first.clone(), twice.clone(), aside.clone()]).await;
+    commit(index, 2, &[aside.clone(), twice.clone()]).await;
+    commit(index, 3, std::slice::from_ref(&other)).await;
+    let of = async |sample: &Sample| {
+        let packs = index.dead_copies_of(&[sample.sop_instance()]).await.unwrap();
+        packs.iter().map(|pack| pack.0).collect::<Vec<_>>()
+    };
+    let due = async |before| {
+        index.dead_copies_due(before).await.unwrap().iter().map(|pack| pack.0).collect::<Vec<_>>()
+    };
+    let dead = async || {
+        let rows = index.packs(None, 10).await.unwrap();
+        rows.iter().map(|row| (row.pack.0, row.dead > 0)).collect::<Vec<_>>()
+    };
+    assert_eq!((of(&first).await, of(&twice).await, of(&other).await), (vec![2], vec![2], vec![]));
+    assert_eq!(dead().await, [(1, false), (2, true), (3, false)]);
+    assert_eq!((due(0).await, due(u64::MAX >> 1).await), (vec![], vec![2]));
+    // It is read from the other place.
+    let entries = index.pack_entries_of(&[twice.sop_instance()]).await.unwrap();
+    index.damaged(&[Damage::found(entries[0].row, "another byte")]).await.unwrap();
+    commit(index, 2, &[aside.clone(), twice.clone()]).await;
+    assert_eq!((of(&first).await, of(&twice).await), (vec![2], vec![1]));
+    let location = Location { offset: 7 * 1024, ..entries[0].location };
+    let copy = |is_same| [DeadCopy { instance: other.sop_instance(), location, is_same }];
+    let length = async || index.packs(None, 1).await.unwrap()[0].dead;
+    let before = length().await;
+    index.dead_copies(&copy(false)).await.unwrap();
+    assert_eq!((of(&other).await, length().await), (vec![1], before), "it may be another data set");
+    index.dead_copies(&copy(true)).await.unwrap();
+    index.dead_copies(&copy(false)).await.unwrap();
+    assert!(length().await > before);
+
+    let [uid, of_other] = [&twice, &other].map(Sample::sop_instance);
+    index.act(&entry(1, Act::Destroy { instances: vec![uid.clone(), of_other.clone()] })).await.unwrap();
+    index.act(&entry(2, Act::Restore { instances: vec![of_other.clone()] })).await.unwrap();
+    assert_eq!(due(0).await, [1]);
+    assert!(index.is_unwanted(&uid, None).await.unwrap());
+    assert!(!index.is_unwanted(&of_other, None).await.unwrap());
+    let instance = first.sop_instance();
+    let digest = index.kept_aside(Some(&instance), 1).await.unwrap().remove(0).digest;
+    let beginning = digest[..20].to_owned();
+    assert!(!index.is_unwanted(&instance, Some(&beginning)).await.unwrap());
+    index.act(&entry(3, Act::Discard { instance: instance.clone(), digest })).await.unwrap();
+    assert!(index.is_unwanted(&instance, Some(&beginning)).await.unwrap());
+    assert!(!index.is_unwanted(&instance, None).await.unwrap());
+
+    destroy(index, 1).await;
+    assert_eq!((of(&twice).await, due(u64::MAX >> 1).await), (vec![], vec![2]));
 }

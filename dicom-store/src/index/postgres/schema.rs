@@ -18,6 +18,7 @@ pub(super) const STEPS: &[&str] = &[
     include_str!("../schema/postgres-5.sql"),
     include_str!("../schema/postgres-6.sql"),
     include_str!("../schema/postgres-7.sql"),
+    include_str!("../schema/postgres-8.sql"),
 ];
 
 const TABLE: &str = "CREATE TABLE ";

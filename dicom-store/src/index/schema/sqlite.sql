@@ -106,6 +106,20 @@ CREATE TABLE damaged (
     reason TEXT NOT NULL
 );
 
+-- What lies in the packs and nothing refers to any more: what was damaged and came again, what came twice.
+CREATE TABLE dead_copies (
+    pack INTEGER NOT NULL,
+    "offset" INTEGER NOT NULL,
+    -- Bytes of its whole entry.
+    length INTEGER NOT NULL,
+    uid TEXT NOT NULL,
+    -- Milliseconds since 1970: when that was noticed; the largest number there is where it is not known to be the same data
+    -- set as what is read elsewhere.
+    since INTEGER NOT NULL,
+    PRIMARY KEY (pack, "offset")
+) WITHOUT ROWID;
+CREATE INDEX dead_copies_by_uid ON dead_copies (uid);
+
 -- How the text of what is shown is read, study by study.
 CREATE TABLE texts (
     study INTEGER NOT NULL,
@@ -163,7 +177,7 @@ CREATE TABLE packs (
     mark INTEGER NOT NULL,
     -- 0 in use, 1 in the making, 2 retired, 3 gone.
     state INTEGER NOT NULL DEFAULT 0,
-    -- Bytes in it that nothing refers to any more.
+    -- Bytes in it that nothing refers to any more, as a version without dead_copies has counted them.
     dead INTEGER NOT NULL DEFAULT 0,
     -- Milliseconds since 1970: when each entry was last compared with its digest.
     verified INTEGER NOT NULL DEFAULT 0

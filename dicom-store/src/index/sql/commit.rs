@@ -4,9 +4,9 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::levels::{self, Study};
 use super::said::{Anew, Speaker};
-use super::{Connection, Statement, hidden, packs, quarantine, rows, signed, texts, who};
+use super::{Connection, Statement, dead, hidden, packs, quarantine, rows, signed, texts, who};
 use crate::change::{ChangeKind, Cursor};
-use crate::index::{Committed, InstanceState, Known, Mark, NewInstance, Outcome};
+use crate::index::{Committed, DeadCopy, InstanceState, Known, Mark, NewInstance, Outcome};
 use crate::model::{PackId, PatientKey, SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
 use crate::packs::entry::BLOCK;
 use crate::{Error, Result};
@@ -245,11 +245,15 @@ async fn settle<C: Connection>(connection: &mut C, group: &[NewInstance]) -> Res
     let mut known: HashMap<SopInstanceUid, Known> =
         rows::known(connection, &uids).await?.into_iter().map(|known| (known.uid().clone(), known)).collect();
     let (mut settled, mut has_healed) = (Vec::with_capacity(group.len()), false);
+    let mut dead = Vec::new();
     for new in group {
         settled.push(match known.get_mut(&new.sop_instance) {
             None if new.is_conflict => {
                 // One of which only conflicts are known may be read from the log again.
                 let is_fresh = !rows::has_conflict(connection, new).await?;
+                if !is_fresh && !dead::is_aside_there(connection, new).await? {
+                    dead.push(DeadCopy::of(new));
+                }
                 Settled { outcome: Outcome::Conflict { kept: None }, is_fresh }
             }
             None => {
@@ -264,16 +268,24 @@ async fn settle<C: Connection>(connection: &mut C, group: &[NewInstance]) -> Res
                 Settled { outcome: Outcome::Same(known.instance.clone()), is_fresh: false }
             }
             Some(known) if known.is(new) => {
+                // It came twice before the first was known.
+                if known.instance.location != new.location {
+                    dead.push(DeadCopy::of(new));
+                }
                 Settled { outcome: Outcome::Same(known.instance.clone()), is_fresh: false }
             }
             Some(known) => {
                 let is_fresh = !known.conflicts.contains(&new.digest);
+                if !is_fresh && !dead::is_aside_there(connection, new).await? {
+                    dead.push(DeadCopy::of(new));
+                }
                 known.conflicts.push(new.digest);
                 let kept = Some(known.instance.clone());
                 Settled { outcome: Outcome::Conflict { kept }, is_fresh }
             }
         });
     }
+    dead::note(connection, &dead).await?;
     Ok(Settlement { outcomes: settled, has_healed })
 }
 

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use super::said::{self, Touched};
-use super::{Connection, SqlRow, Statement, counts, damaged, emptied, rows, signed};
-use crate::index::{Compared, EntryRow, Known, NewInstance, PackEntry, PackRow, Replacement, Stage};
+use super::{Connection, SqlRow, Statement, counts, damaged, dead, emptied, rows, signed};
+use crate::index::{
+    Compared, DeadCopy, EntryRow, Known, NewInstance, PackEntry, PackRow, Replacement, Stage,
+};
 use crate::model::{Location, PackId, SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
 use crate::node;
-use crate::packs::entry::padded;
 use crate::{Error, Result};
 
 /// Moves in one statement.
@@ -30,7 +31,12 @@ pub(in crate::index) async fn packs<C: Connection>(
     after: Option<PackId>,
     limit: u32,
 ) -> Result<Vec<PackRow>> {
-    let sql = "SELECT id, state, mark, dead, verified FROM packs WHERE id > ? ORDER BY id LIMIT ?";
+    let sql = format!(
+        "SELECT id, state, mark, CAST({}(dead, coalesce((SELECT sum(d.length) FROM dead_copies d WHERE d.pack = packs.id AND d.since < {}), 0)) AS BIGINT),
+         verified FROM packs WHERE id > ? ORDER BY id LIMIT ?",
+        C::DIALECT.greater(),
+        dead::NEVER
+    );
     let after = after.map_or(Ok(-1), |pack| signed(pack.0))?;
     let found = connection.fetch(Statement::new(sql).bind(after).bind(limit)).await?;
     let row = |row: &SqlRow| {
@@ -177,6 +183,7 @@ pub(in crate::index) async fn replace<C: Connection>(connection: &mut C, by: &Re
         }
     }
     drop_rows(connection, &by.dropped).await?;
+    dead::forget(connection, &inputs).await?;
     for table in ["instances", "conflicts"] {
         let mut left = Statement::new(format!("SELECT 1 FROM {table} WHERE pack IN "));
         left.push_list(inputs.iter().copied()).push(" LIMIT 1");
@@ -249,9 +256,10 @@ pub(super) async fn heal<C: Connection>(connection: &mut C, known: &Known, new: 
     .bind(new.sop_instance.as_str());
     let id = connection.fetch_one(update).await?.int(0)?;
     damaged::forget(connection, &[id]).await?;
-    let old = known.instance.location;
-    let dead = Statement::new("UPDATE packs SET dead = dead + ? WHERE id = ?");
-    connection.execute(dead.bind(signed(padded(old.length))?).bind(signed(old.pack.0)?)).await?;
+    let old =
+        DeadCopy { instance: new.sop_instance.clone(), location: known.instance.location, is_same: true };
+    dead::note(connection, &[old]).await?;
+    dead::revive(connection, new.location).await?;
     let touched = said::touched(connection, &[id]).await?;
     counts::recount(connection, &touched).await
 }

@@ -18,10 +18,13 @@ use crate::{Error, ErrorKind, Result};
 
 const SCHEMA: &str = include_str!("../schema/sqlite.sql");
 /// Counted up with each change of the schema; kept in the file's `user_version`.
-const VERSION: i64 = 9;
+const VERSION: i64 = 10;
 /// What makes a version the next one. An index that is older than the first of them is made anew from the packs.
-const STEPS: [(i64, &str); 2] =
-    [(7, include_str!("../schema/sqlite-8.sql")), (8, include_str!("../schema/sqlite-9.sql"))];
+const STEPS: [(i64, &str); 3] = [
+    (7, include_str!("../schema/sqlite-8.sql")),
+    (8, include_str!("../schema/sqlite-9.sql")),
+    (9, include_str!("../schema/sqlite-10.sql")),
+];
 /// Bytes of a page of a new index. What one instance changes lies on some six pages, all of which go to the disk.
 const PAGE: i64 = 2048;
 /// KiB of pages that the writer remembers. All of them are looked through when a transaction is committed that has put
