@@ -190,6 +190,10 @@ impl Upkeep {
         for row in self.rows().await?.into_iter().filter(|row| row.stage == Stage::InUse) {
             let verified = self.verify_one(row, &mut pace).await?;
             acts.retain(|number, _| !verified.acts.contains(number));
+            if verified.is_unread {
+                // Any of them may lie there.
+                acts.clear();
+            }
             tell(row.pack, &verified);
         }
         let lost_acts = acts.into_iter().map(|(number, kind)| LostAct { number, kind }).collect();
@@ -199,8 +203,22 @@ impl Upkeep {
     async fn verify_one(&self, row: PackRow, pace: &mut Pace) -> Result<Verified> {
         match verify(self.packs(), self.index(), row.pack, row.mark, pace).await {
             Err(error) if error.kind == ErrorKind::NotFound => self.is_missing(row, error).await,
+            Err(error) if error.kind == ErrorKind::Unavailable => self.is_unread(row, error).await,
             verified => verified,
         }
+    }
+
+    /// A pack that cannot be read though the object store is there: a file that this user may not open, or that the disk
+    /// does not give. Whether it is damaged nobody knows, so what it holds is not hidden; the others are compared all the same.
+    async fn is_unread(&self, row: PackRow, error: Error) -> Result<Verified> {
+        if self.packs().objects.is_well().await.is_err() {
+            return Err(error);
+        }
+        let reason = format!("the pack cannot be read: {}", error.chain());
+        tracing::error!(pack = %row.pack, reason, "a pack cannot be read; its turn comes again with the others'");
+        self.index().pack_verified(&Compared::now(row.pack, Vec::new(), Vec::new())).await?;
+        let whole = DamagedStretch { pack: row.pack, range: 0..row.mark, holds: Holds::Unknown, reason };
+        Ok(Verified { stretches: vec![whole], is_unread: true, ..Verified::default() })
     }
 
     /// A pack that is not there was rewritten meanwhile, and compared in doing so; or somebody has taken it away. What it

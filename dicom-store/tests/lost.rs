@@ -240,6 +240,53 @@ async fn a_pack_that_somebody_took_away_is_told_and_the_others_are_compared() {
     archive.close().await;
 }
 
+#[rstest::rstest]
+#[case::opened(true)]
+#[case::read(false)]
+#[tokio::test]
+async fn a_pack_that_cannot_be_read_is_told_and_the_others_are_compared(#[case] is_opened: bool) {
+    let (folder, samples) = (tempfile::tempdir().unwrap(), slices());
+    let config = config(&folder);
+    let archive = Archive::open(&config).await.unwrap();
+    let (session, gone) = (system(&archive), ct());
+    store(&session, &gone).await.unwrap();
+    let delete = Order::Delete { of: Part { study: gone.study(), series: None, instance: None } };
+    session.act(&delete, "").await.unwrap();
+    archive.close().await;
+    sealed(&config, &samples).await;
+    let pack = packs(&config)[0].clone();
+    let of_pack = fs::metadata(&pack).unwrap().ino();
+    let archive = if is_opened {
+        let archive = Archive::open(&config).await.unwrap();
+        fs::remove_file(&pack).unwrap();
+        std::os::unix::fs::symlink(&pack, &pack).unwrap();
+        archive
+    } else {
+        let refuses: ReadWatch = Arc::new(move |file: &File, _| {
+            let is_it = file.metadata()?.ino() == of_pack;
+            if is_it { Err(io::Error::from_raw_os_error(13)) } else { Ok(()) }
+        });
+        Archive::open_reading(&config, refuses).await.unwrap()
+    };
+    let (found, instances) = scrubbed(&archive).await;
+    let [stretch] = found.stretches.as_slice() else { panic!("{found:?}") };
+    assert!(stretch.holds == Holds::Unknown && stretch.reason.contains("cannot be read"), "{stretch}");
+    assert!((1..samples.len() as u64).contains(&instances), "{instances}");
+    assert!(found.lost_acts.is_empty(), "its record may be whole: {found:?}");
+    for sample in &samples {
+        assert!(of(&system(&archive), sample).await.is_ok(), "nobody knows that it is damaged");
+    }
+    // The comparison in the background goes on as well.
+    let index = rusqlite::Connection::open(config.data.join("index.sqlite")).unwrap();
+    index.execute_batch("UPDATE packs SET verified = id").unwrap();
+    let mut turns = 0;
+    while archive.upkeep().verify_next().await.unwrap().is_some() {
+        turns += 1;
+    }
+    assert!(turns > 1);
+    archive.close().await;
+}
+
 #[tokio::test]
 async fn the_index_before_is_there_until_the_new_one_is_filled() {
     let (folder, samples) = (tempfile::tempdir().unwrap(), slices());

@@ -31,6 +31,8 @@ pub struct Verified {
     pub stretches: Vec<DamagedStretch>,
     /// The acts whose records are whole.
     pub(crate) acts: BTreeSet<u64>,
+    /// Something other than damage stood in the way of reading it.
+    pub(crate) is_unread: bool,
 }
 
 /// Reads a pack and compares each entry with its digest; remembers when, and what is damaged.
