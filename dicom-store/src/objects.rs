@@ -29,7 +29,7 @@ use crate::reach::Reach;
 use crate::{Error, ErrorKind, Result};
 
 use compressed::Table;
-pub(crate) use folder::{blocking, write_whole};
+pub(crate) use folder::{blocking, sync_folder, write_whole};
 pub(crate) use identifier::new_identifier;
 pub use key::DerivedKey;
 pub(crate) use key::pack_id;

@@ -42,7 +42,7 @@ pub(crate) fn write_whole(file: &Path, content: &[u8]) -> std::io::Result<()> {
 }
 
 /// Makes the names in a folder durable.
-pub(super) fn sync_folder(folder: &Path) -> std::io::Result<()> {
+pub(crate) fn sync_folder(folder: &Path) -> std::io::Result<()> {
     std::fs::File::open(folder)?.sync_all()
 }
 

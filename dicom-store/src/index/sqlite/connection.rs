@@ -13,6 +13,7 @@ use rusqlite::{OpenFlags, Statement as Prepared, ToSql};
 
 use super::checkpoint::LogLength;
 use crate::index::sql::{Connection, Dialect, SqlRow, SqlValue, Statement, register};
+use crate::objects::sync_folder;
 use crate::register::Registered;
 use crate::{Error, ErrorKind, Result};
 
@@ -207,17 +208,44 @@ fn carried_over(file: &Path, to: &mut SqliteConnection) -> Result<bool> {
     Ok(is_damaged)
 }
 
-/// Puts an index that is closed in the place of the one that it was made beside.
+/// One thing that is done to files.
+pub(super) type Step<'a> = &'a dyn Fn() -> Result<()>;
+
+/// Puts an index that is closed in the place of the one that it was made beside. Whoever is stopped within has the one or
+/// the other under its name.
 pub(crate) fn put_in_place(new: &Renewed, file: &Path) -> Result<()> {
+    put_in_place_by(new, file, &mut |step: Step<'_>| step())
+}
+
+/// The same, and each step is taken by `take`.
+pub(super) fn put_in_place_by(
+    new: &Renewed,
+    file: &Path,
+    take: &mut dyn FnMut(Step<'_>) -> Result<()>,
+) -> Result<()> {
     if new.is_damaged {
-        // Somebody may still get something out of it.
-        std::fs::rename(file, beside(file, "-damaged"))?;
+        // Somebody may still get something out of it, and out of what SQLite keeps beside it.
+        let kept = beside(file, "-damaged");
+        for suffix in BESIDE.into_iter().chain([""]) {
+            take(&|| keep(&beside(file, suffix), &beside(&kept, suffix)))?;
+        }
     }
+    // Before the rename: SQLite would take what is in its log for changes of the new one.
     for suffix in BESIDE {
-        remove_file(&beside(file, suffix))?;
+        take(&|| remove_file(&beside(file, suffix)))?;
     }
-    std::fs::rename(&new.file, file)?;
-    Ok(())
+    take(&|| Ok(std::fs::rename(&new.file, file)?))?;
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    take(&|| Ok(sync_folder(folder.unwrap_or(Path::new(".")))?))
+}
+
+/// Gives a file a second name, in the place of what had that one. On a file system without links it has the second alone.
+fn keep(file: &Path, kept: &Path) -> Result<()> {
+    remove_file(kept)?;
+    match std::fs::hard_link(file, kept) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Ok(std::fs::rename(file, kept)?),
+        _ => Ok(()),
+    }
 }
 
 /// Whether a file is an index that stays when it is opened: this version has written it, or one that a step leads on from.

@@ -2,7 +2,7 @@ use dicom::dictionary_std::tags;
 
 use super::super::OPEN;
 use super::super::sql::{Connection as _, Statement};
-use super::connection::renew;
+use super::connection::{Step, put_in_place_by, renew, renewed};
 use super::*;
 use crate::fixture::{Sample, ct};
 use crate::index::conformance::new;
@@ -278,4 +278,44 @@ async fn of_a_patient_with_many_studies_the_others_are_left_alone() {
     act(4, deletion(&all[0])).await;
     let told = changed(&index) - before;
     assert!(told > 1000, "the one that speaks for the patient: {told} rows");
+}
+
+#[tokio::test]
+async fn there_is_an_index_after_each_step_that_puts_one_in_the_place_of_a_damaged_one() {
+    let damaged = b"not an index at all, whatever its name says";
+    let mut steps = 0;
+    loop {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("index.sqlite");
+        std::fs::write(&file, damaged).unwrap();
+        let new = renewed(&file).unwrap();
+        std::fs::write(folder.path().join("index.sqlite-wal"), b"its log").unwrap();
+        let mut taken = 0;
+        let mut stops = |step: Step<'_>| {
+            if taken == steps {
+                return Err(Error::internal("stopped"));
+            }
+            taken += 1;
+            step()
+        };
+        let is_done = put_in_place_by(&new, &file, &mut stops).is_ok();
+        let kept = std::fs::read(folder.path().join("index.sqlite-damaged"));
+        let is_new = std::fs::read(&file).unwrap() != damaged;
+        if is_new {
+            assert_eq!(kept.unwrap(), damaged, "after {steps} steps");
+            assert!(!folder.path().join("index.sqlite-wal").exists());
+            assert!(folder.path().join("index.sqlite-damaged-wal").exists());
+            SqliteIndex::open(&file).await.unwrap().close().await;
+        } else {
+            // Whoever begins once more comes to the end.
+            renew(&file).unwrap();
+            assert!(std::fs::read(folder.path().join("index.sqlite-damaged")).unwrap() == damaged);
+            SqliteIndex::open(&file).await.unwrap().close().await;
+        }
+        if is_done {
+            assert!(is_new && steps > 4, "{steps} steps");
+            return;
+        }
+        steps += 1;
+    }
 }
