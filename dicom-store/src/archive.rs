@@ -1,12 +1,12 @@
 //! The archive as a whole: opened once, closed once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, OpenOptions};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 use tokio::sync::{Mutex, Semaphore, broadcast, watch};
@@ -19,6 +19,7 @@ use crate::change::{Changes, Cursor};
 use crate::config::{Config, Durability};
 use crate::index::{Index, Place, known_acts};
 use crate::ingest::{Budget, Sources, Store};
+use crate::model::PackId;
 use crate::node;
 use crate::objects::Objects;
 use crate::packs::damage::{Damaged, DamagedStretch, Findings, LostAct, known_before};
@@ -51,6 +52,8 @@ pub(crate) struct Inner {
     pub(crate) search_headers: u64,
     pub(crate) pack_size: u64,
     pub(crate) rewriting: Turn,
+    /// Packs that could not be read when they were to be compared, and when that was.
+    pub(crate) unread: Mutex<HashMap<PackId, Instant>>,
     /// Series that are read frame by frame.
     pub(crate) follow: Follow,
     /// Bytes a second; 0 for never.
@@ -232,6 +235,7 @@ impl Archive {
                 search_headers: config.search_headers,
                 pack_size: limits.pack_size,
                 rewriting: Turn::default(),
+                unread: Mutex::default(),
                 follow: Follow::default(),
                 verify_pace: Config::bytes(config.verify_mib_s),
                 compress_after: config.compress_after(),

@@ -3,8 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use rustix::io::Errno;
 use tokio::sync::Mutex;
 use tracing::info;
 
@@ -36,6 +37,8 @@ const DEAD_PART: u64 = 3;
 const DUE: u32 = 1000;
 /// A pack is compared with its digests this often.
 const VERIFY_EVERY: Duration = Duration::from_secs(30 * 24 * 3600);
+/// One that could not be read then is tried again after this time.
+const READ_AGAIN: Duration = Duration::from_secs(24 * 3600);
 /// What is smaller is not worth a file of another kind.
 const LEAST_COMPRESSED: u64 = 1 << 20;
 /// Bytes that are compressed, or read again and compared, in a second: what arrives has most of the processor.
@@ -130,20 +133,25 @@ impl Upkeep {
     /// it made others of.
     ///
     /// # Errors
-    /// `Exhausted` when the disk has no room for a copy.
+    /// `Exhausted` when the disk has no room for a copy; what a pack says that cannot be read, once the others are done.
     pub async fn tidy(&self) -> Result<u64> {
-        let mut count = 0;
+        let (mut count, mut failed) = (0, Ok(()));
         loop {
             let due = self.entries_due(DUE).await?;
             if due.is_empty() {
                 break;
             }
             let rows: HashSet<EntryRow> = due.iter().map(|entry| entry.row).collect();
-            let dropped = self.take_out(&uids_of(&due), &due, &|entry| rows.contains(&entry.row)).await?;
-            info!(dropped, "what was deleted has left the packs");
-            count += dropped;
-            if dropped == 0 {
-                break;
+            match self.take_out(&uids_of(&due), &due, &|entry| rows.contains(&entry.row)).await {
+                Ok(0) => break,
+                Ok(dropped) => {
+                    info!(dropped, "what was deleted has left the packs");
+                    count += dropped;
+                }
+                Err(cause) => {
+                    failed = Err(cause);
+                    break;
+                }
             }
         }
         loop {
@@ -158,10 +166,12 @@ impl Upkeep {
             self.leaves_log(pack).await?;
             let _turn = self.archive.inner.rewriting.lock().await;
             self.recover().await?;
-            self.rewrite(&[pack], &|_| false).await?;
-            count += 1;
+            match self.rewrite(&[pack], &|_| false).await {
+                Ok(_) => count += 1,
+                Err(cause) => failed = failed.and(Err(cause)),
+            }
         }
-        Ok(count)
+        failed.map(|()| count)
     }
 
     /// Compares one pack with its digests at the pace of the settings, the one that has waited longest; `None` when
@@ -209,14 +219,15 @@ impl Upkeep {
     }
 
     /// A pack that cannot be read though the object store is there: a file that this user may not open, or that the disk
-    /// does not give. Whether it is damaged nobody knows, so what it holds is not hidden; the others are compared all the same.
+    /// does not give. Whether it is damaged nobody knows, so what it holds is not hidden, and it does not count as compared;
+    /// the others are compared all the same.
     async fn is_unread(&self, row: PackRow, error: Error) -> Result<Verified> {
-        if self.packs().objects.is_well().await.is_err() {
+        if is_short_of_something(&error) || self.packs().objects.is_well().await.is_err() {
             return Err(error);
         }
         let reason = format!("the pack cannot be read: {}", error.chain());
-        tracing::error!(pack = %row.pack, reason, "a pack cannot be read; its turn comes again with the others'");
-        self.index().pack_verified(&Compared::now(row.pack, Vec::new(), Vec::new())).await?;
+        tracing::error!(pack = %row.pack, reason, "a pack cannot be read; it is tried again in a day");
+        self.archive.inner.unread.lock().await.insert(row.pack, Instant::now());
         let whole = DamagedStretch { pack: row.pack, range: 0..row.mark, holds: Holds::Unknown, reason };
         Ok(Verified { stretches: vec![whole], is_unread: true, ..Verified::default() })
     }
@@ -352,7 +363,8 @@ impl Upkeep {
     }
 
     /// Rewrites the packs in which these lie, or copies under their UIDs that nothing refers to, without what is dropped, and
-    /// removes what was made of them. After a stop between two packs the rows of index and ledger tell what is left to do.
+    /// removes what was made of them. One that cannot be rewritten keeps nothing in the others, and is the error in the end.
+    /// After a stop between two packs the rows of index and ledger tell what is left to do.
     async fn take_out(
         &self,
         uids: &[SopInstanceUid],
@@ -368,17 +380,22 @@ impl Upkeep {
         }
         let _turn = self.archive.inner.rewriting.lock().await;
         self.recover().await?;
-        let mut dropped = 0;
+        let (mut dropped, mut failed) = (0, Ok(()));
         for pack in packs {
-            let rewritten = self.rewrite(&[pack], is_dropped).await?;
-            dropped += rewritten.dropped as u64;
+            match self.rewrite(&[pack], is_dropped).await {
+                Ok(rewritten) => dropped += rewritten.dropped as u64,
+                Err(cause) => {
+                    tracing::error!(pack = %pack, error = %cause.chain(), "a pack could not be rewritten without what is to leave it");
+                    failed = failed.and(Err(cause));
+                }
+            }
         }
         let series: HashSet<_> = entries.iter().map(|entry| (&entry.study, &entry.series)).collect();
         for (study, series) in series {
             self.packs().objects.delete_made_of(study, series).await?;
             self.archive.inner.renditions.forget(&(study.clone(), series.clone()));
         }
-        Ok(dropped)
+        failed.map(|()| dropped)
     }
 
     /// How the packs are.
@@ -438,7 +455,9 @@ impl Upkeep {
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let limit = u64::try_from(now.saturating_sub(VERIFY_EVERY).as_millis()).unwrap_or_default();
-        let used = || rows.iter().filter(|row| row.stage == Stage::InUse);
+        let mut unread = self.archive.inner.unread.lock().await;
+        unread.retain(|_, tried| tried.elapsed() < READ_AGAIN);
+        let used = || rows.iter().filter(|row| row.stage == Stage::InUse && !unread.contains_key(&row.pack));
         let mut nodes = BTreeSet::new();
         for row in used().filter(|row| row.verified == 0 && nodes.insert(node::of(row.pack))) {
             let first = self.index().pack_entries(row.pack, 0, 1).await?;
@@ -467,6 +486,15 @@ impl Upkeep {
             Err(Error::new(ErrorKind::Unavailable, what))
         })
     }
+}
+
+/// What fails for want of descriptors or memory says nothing of the file.
+fn is_short_of_something(error: &Error) -> bool {
+    const WANTS: [Errno; 3] = [Errno::MFILE, Errno::NFILE, Errno::NOMEM];
+    let first: &(dyn std::error::Error + 'static) = error;
+    std::iter::successors(Some(first), |cause| cause.source())
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>()?.raw_os_error())
+        .any(|code| WANTS.iter().any(|want| want.raw_os_error() == code))
 }
 
 fn uids_of(entries: &[PackEntry]) -> Vec<SopInstanceUid> {

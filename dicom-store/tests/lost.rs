@@ -10,6 +10,7 @@ use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use dicom_store::fixture::{self, Bucket, ReadWatch, Sample, ct, store, system};
@@ -276,14 +277,41 @@ async fn a_pack_that_cannot_be_read_is_told_and_the_others_are_compared(#[case] 
     for sample in &samples {
         assert!(of(&system(&archive), sample).await.is_ok(), "nobody knows that it is damaged");
     }
-    // The comparison in the background goes on as well.
     let index = rusqlite::Connection::open(config.data.join("index.sqlite")).unwrap();
+    let compared = "SELECT count(*) FROM packs WHERE state = 0 AND verified = 0";
+    assert_eq!(index.query_row(compared, (), |row| row.get::<_, i64>(0)).unwrap(), 1);
+    // The comparison in the background goes on as well.
     index.execute_batch("UPDATE packs SET verified = id").unwrap();
     let mut turns = 0;
     while archive.upkeep().verify_next().await.unwrap().is_some() {
         turns += 1;
     }
-    assert!(turns > 1);
+    let others =
+        index.query_row("SELECT count(*) - 1 FROM packs WHERE state = 0", (), |row| row.get::<_, i64>(0));
+    assert_eq!(turns, others.unwrap());
+    assert!(turns > 0);
+    archive.close().await;
+}
+
+#[tokio::test]
+async fn without_descriptors_nothing_is_compared_and_nothing_is_damaged() {
+    let (folder, samples) = (tempfile::tempdir().unwrap(), slices());
+    let config = config(&folder);
+    sealed(&config, &samples).await;
+    let is_short = Arc::new(AtomicBool::new(false));
+    let short = is_short.clone();
+    let watch: ReadWatch =
+        Arc::new(
+            move |_, _| {
+                if short.load(Ordering::Relaxed) { Err(io::Error::from_raw_os_error(24)) } else { Ok(()) }
+            },
+        );
+    let archive = Archive::open_reading(&config, watch).await.unwrap();
+    is_short.store(true, Ordering::Relaxed);
+    let error = archive.upkeep().verify_all(None, |_, _| panic!("nothing can be read")).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unavailable);
+    is_short.store(false, Ordering::Relaxed);
+    assert!(scrubbed(&archive).await.0.is_empty());
     archive.close().await;
 }
 

@@ -289,6 +289,30 @@ async fn what_was_healed_is_in_no_file_once_it_is_destroyed(
     archive.close().await;
 }
 
+#[tokio::test]
+async fn a_pack_that_cannot_be_read_keeps_nothing_in_the_others() {
+    let (folder, kept, bad) = (tempfile::tempdir().unwrap(), most(), ct().name("ZWICKY^HEALED"));
+    let config = fixture::config(&folder);
+    healed(&config, &kept, &bad, damage).await;
+    let archive = Archive::open(&config).await.unwrap();
+    let mut both = packs_with(&config, &bad);
+    both.sort();
+    let aside = folder.path().join("aside");
+    std::fs::rename(&both[0], &aside).unwrap();
+    std::os::unix::fs::symlink(&both[0], &both[0]).unwrap();
+    let order = format!(r#"{{"kind":"destroy","of":{{"study":"{}"}}}}"#, bad.study());
+    let session = system(&archive);
+    assert!(session.act(&serde_json::from_str(&order).unwrap(), "because").await.is_err());
+    assert!(packs_with(&config, &bad).is_empty() && instances_or_none(&session, &bad).await.is_empty());
+    assert!(archive.upkeep().tidy().await.is_err(), "one pack is still to be rewritten");
+    std::fs::remove_file(&both[0]).unwrap();
+    std::fs::rename(&aside, &both[0]).unwrap();
+    archive.upkeep().tidy().await.unwrap();
+    assert!(packs_with(&config, &bad).is_empty());
+    holds(&session, std::slice::from_ref(&kept)).await;
+    archive.close().await;
+}
+
 async fn instances_or_none(session: &Session, sample: &Sample) -> Vec<Instance> {
     session.instances(&Resource::Study(sample.study())).await.unwrap_or_default()
 }

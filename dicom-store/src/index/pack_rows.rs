@@ -58,8 +58,8 @@ pub struct PackEntry {
 pub struct DeadCopy {
     pub instance: SopInstanceUid,
     pub location: Location,
-    /// It is known to be the same data set as what the index has elsewhere. Otherwise it goes with its instance alone, when
-    /// that is destroyed.
+    /// It is known to be the same data set as what the index has elsewhere. Otherwise its pack is rewritten for it only when
+    /// its instance is destroyed.
     pub is_same: bool,
 }
 

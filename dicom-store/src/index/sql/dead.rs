@@ -66,7 +66,9 @@ pub(in crate::index) async fn of<C: Connection>(
     let mut found = Vec::new();
     for some in uids.chunks(NAMED) {
         let mut select = Statement::new(
-            "SELECT DISTINCT d.pack FROM dead_copies d JOIN packs p ON p.id = d.pack AND p.state = 0 WHERE d.uid IN ",
+            // A pack that is written to may have no row yet.
+            "SELECT DISTINCT d.pack FROM dead_copies d LEFT JOIN packs p ON p.id = d.pack
+             WHERE coalesce(p.state, 0) = 0 AND d.uid IN ",
         );
         select.push_list(some.iter().map(|uid| uid.as_str()));
         found.extend(packs(&connection.fetch(select).await?)?);
