@@ -167,12 +167,12 @@ impl Index for SqliteIndex {
         self.write(async move |c| identity::belongs_to(c, &archive).await).boxed()
     }
 
-    /// There is no other: the file is locked, by itself or with the data folder. So whatever runs by its rows was
-    /// run by a server that has ended.
     fn filled(&self) -> BoxFuture<'_, Result<()>> {
         self.write(async |c| audit::filled(c).await).boxed()
     }
 
+    /// There is no other: the file is locked, by itself or with the data folder. So whatever runs by its rows was
+    /// run by a server that has ended.
     fn join<'a>(&'a self, node: &'a Joining) -> BoxFuture<'a, Result<Joined>> {
         async {
             self.write(async |c| work::release_all(c).await).await?;

@@ -65,12 +65,6 @@ pub(super) async fn series<C: Connection>(
 ) -> Result<(Series, bool)> {
     let mut study = study(connection, memory, added, new).await?;
     let is_stranger = study.is_of_another(new.levels.patient.expose());
-    if is_stranger && memory.strangers.insert((study.id, new.levels.patient.expose().clone())) {
-        let what = format!("instance {} of study {}", new.sop_instance, new.study);
-        let outcome = "stored in the study, whose patient is the one of its first instance; this one names another patient";
-        let row = AuditRow::new(&new.sender, "store", what, outcome);
-        audit::record_instance(connection, new.received, &row).await?;
-    }
     let key = (new.study.clone(), new.series.clone());
     let place = Place::of(new)?;
     let counts = added.studies.entry(study.id).or_default();
@@ -102,21 +96,41 @@ pub(super) async fn series<C: Connection>(
     if has_changed {
         added.changed.insert(new.study.clone());
     }
-    if speaks(connection, added, (&mut study, &mut series), &place, new).await? || has_changed {
+    let Spoken { for_study, is_new } =
+        speaks(connection, added, (&mut study, &mut series), &place, new).await?;
+    if is_stranger && memory.strangers.insert((study.id, new.levels.patient.expose().clone())) {
+        let what = format!("instance {} of study {}", new.sop_instance, new.study);
+        let outcome = if for_study {
+            "stored in the study, which is this one's patient's from now on: it is the first of its second; what came before it names another patient"
+        } else {
+            "stored in the study, whose patient is the one of its first instance; this one names another patient"
+        };
+        let row = AuditRow::new(&new.sender, "store", what, outcome);
+        audit::record_instance(connection, new.received, &row).await?;
+    }
+    if is_new || has_changed {
         memory.studies.insert(new.study.clone(), study);
         memory.series.insert(key, series.clone());
     }
     Ok((series, is_stranger))
 }
 
-/// Has those be told anew that the instance speaks for from now on; gives whether more is known now of who speaks.
+/// What became known of who speaks.
+struct Spoken {
+    /// The instance does for its study from now on.
+    for_study: bool,
+    /// More is known than before.
+    is_new: bool,
+}
+
+/// Has those be told anew that the instance speaks for from now on.
 async fn speaks<C: Connection>(
     connection: &mut C,
     added: &mut Added,
     (study, series): (&mut Study, &mut Series),
     place: &Place,
     new: &NewInstance,
-) -> Result<bool> {
+) -> Result<Spoken> {
     let may_be_of_series = series.speaker.may_be(place, None);
     if may_be_of_series {
         let says = said::of_series(&new.levels);
@@ -124,14 +138,16 @@ async fn speaks<C: Connection>(
             added.anew.series.add(series.id, place.clone());
         }
     }
+    let mut for_study = false;
     let may_be_of_study = study.speaker.may_be(place, Some(&series.speaker));
     if may_be_of_study {
         let says = said::of_study(&new.levels);
-        if study.speaker.gives_way(connection, Row::Study(study.id), place, says).await? {
+        for_study = study.speaker.gives_way(connection, Row::Study(study.id), place, says).await?;
+        if for_study {
             added.anew.studies.add(study.id, place.clone());
         }
     }
-    Ok(may_be_of_series || may_be_of_study)
+    Ok(Spoken { for_study, is_new: may_be_of_series || may_be_of_study })
 }
 
 /// The row of a series that is there, and whether anything of it is shown.

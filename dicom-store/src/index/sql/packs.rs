@@ -241,10 +241,11 @@ pub(in crate::index) async fn verified<C: Connection>(connection: &mut C, compar
     damaged::show(connection, &compared.sound).await
 }
 
-/// Puts a good copy in the place of one that was found damaged.
+/// Puts a good copy in the place of one that was found damaged. It came when this one did, as an index that is made anew
+/// tells as well.
 pub(super) async fn heal<C: Connection>(connection: &mut C, known: &Known, new: &NewInstance) -> Result<()> {
     let update = Statement::new(
-        "UPDATE instances SET pack = ?, \"offset\" = ?, length = ?, data_set = ?, frame_map = ?, state = ? \
+        "UPDATE instances SET pack = ?, \"offset\" = ?, length = ?, data_set = ?, frame_map = ?, state = ?, received = ? \
          WHERE uid = ? RETURNING id",
     )
     .bind(signed(new.location.pack.0)?)
@@ -253,6 +254,7 @@ pub(super) async fn heal<C: Connection>(connection: &mut C, known: &Known, new: 
     .bind(signed(new.data_set)?)
     .bind(new.frame_map.as_slice())
     .bind(rows::SHOWN)
+    .bind(signed(new.received)?)
     .bind(new.sop_instance.as_str());
     let id = connection.fetch_one(update).await?.int(0)?;
     damaged::forget(connection, &[id]).await?;

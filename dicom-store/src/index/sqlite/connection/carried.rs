@@ -20,7 +20,7 @@ const DAMAGED: (&str, i64, &str) =
 
 /// Copies it all; gives whether some could not be read, which the log hears.
 pub(super) fn carry(from: &mut SqliteConnection, to: &mut SqliteConnection) -> Result<bool> {
-    let mut is_damaged = false;
+    let (mut is_damaged, mut is_audit_lost) = (false, false);
     for (table, since, lost) in CARRIED.into_iter().chain([DAMAGED]) {
         let copied = match from.version() {
             Ok(version) if version < since => Ok(()),
@@ -34,12 +34,13 @@ pub(super) fn carry(from: &mut SqliteConnection, to: &mut SqliteConnection) -> R
                 let error = error.chain();
                 tracing::error!(%error, "index: its {table} cannot be read; {lost}");
                 is_damaged = true;
+                is_audit_lost |= table == "audit";
             }
             // Somebody else holds the file, or the disk is full: it is all there.
             Err(error) => return Err(error),
         }
     }
-    if !is_damaged {
+    if !is_audit_lost {
         remember_what_is_audited(from, to)?;
     }
     Ok(is_damaged)
