@@ -2,7 +2,8 @@
 //!
 //! The bucket lives in this process, in memory and on threads of its own, so that its work is told apart from the
 //! server's; all of them share the processors. Both houses do each work in turns, with a server that has read nothing
-//! before. `FAR_SLICES` takes another number of slices, `FAR_ROUNDS` more than one round.
+//! before. `FAR_SLICES` takes another number of slices, `FAR_ROUNDS` more than one round; `FAR_DURABILITY=local` answers
+//! what the bucket does not have yet.
 
 #![allow(clippy::print_stdout, reason = "a program that prints figures")]
 
@@ -93,8 +94,11 @@ fn runtime(name: &str) -> Result<Runtime> {
 async fn round(bucket: &Bucket, slices: u16) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let mut settings = toml::Table::new();
-    let store = bucket.config_in_files(0, &folder);
-    settings.insert("store".to_owned(), toml::Value::try_from(&store)?);
+    let mut store = toml::Table::try_from(bucket.config_in_files(0, &folder))?;
+    if let Ok(durability) = env::var("FAR_DURABILITY") {
+        store.insert("durability".to_owned(), durability.into());
+    }
+    settings.insert("store".to_owned(), store.into());
     let file = folder.path().join("far.toml");
     std::fs::write(&file, settings.to_string())?;
     let config = ["--config", file.to_str().context("a path in UTF-8")?];

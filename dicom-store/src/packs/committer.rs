@@ -183,7 +183,7 @@ impl Committer {
         }
     }
 
-    /// What could not be synced is not in the log, and the others are tried again without it. What is in the log
+    /// What could not be written and synced is not in the log, and the others are tried again without it. What is in the log
     /// is owed to the index.
     fn not_committed(&mut self, new: Vec<NewInstance>, sent: Vec<Sent>, act_marks: Vec<Mark>, cause: &Error) {
         let mut new = new.into_iter();
@@ -194,7 +194,7 @@ impl Committer {
                 Ok(()) => durable.push(group.back(instances)),
                 Err(cause) => {
                     has_failed = true;
-                    warn!(error = %cause.chain(), instances = group.answers.len(), "log: a group was not synced");
+                    warn!(error = %cause.chain(), instances = group.answers.len(), "log: a group was not written and synced");
                     refuse(group.answers.into_iter(), &cause);
                 }
             }

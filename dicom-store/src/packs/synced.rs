@@ -26,7 +26,7 @@ impl Synced {
         Self { known: Arc::new(OnceLock::from(Ok(()))), _senders: None }
     }
 
-    /// Of a group whose sync begins.
+    /// Of a group that is about to be written.
     pub(super) fn soon(senders: Present) -> (Syncing, Self) {
         let known = Arc::default();
         (Syncing(Arc::clone(&known)), Self { known, _senders: Some(senders) })
@@ -50,7 +50,7 @@ impl Syncing {
 
 impl Drop for Syncing {
     fn drop(&mut self) {
-        let _ = self.0.set(Err(Error::internal("the log did not finish a sync")));
+        let _ = self.0.set(Err(Error::internal("the log did not finish a group")));
     }
 }
 

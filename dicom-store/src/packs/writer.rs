@@ -298,10 +298,11 @@ impl Writer {
         let mark = Mark { pack: pack.id, offset: end };
         let (syncing, synced) = Synced::soon(self.company.sends(group.len()));
         send(&self.durable, Durable::Group { entries: placed(group, locations), mark, synced });
-        let is_written = pack.write(&slices);
-        let begun = Instant::now();
-        syncing.tell(is_written.and_then(|()| pack.sync_to(end)).map_err(Error::from));
-        self.company.took(begun.elapsed());
+        let is_durable = pack.write(&slices).and_then(|()| {
+            let begun = Instant::now();
+            pack.sync_to(end).inspect(|()| self.company.took(begun.elapsed()))
+        });
+        syncing.tell(is_durable.map_err(Error::from));
         Ok(())
     }
 
