@@ -112,7 +112,9 @@ impl Findings {
                 None => left.push(found),
             }
         }
-        index.dead_copies(&dead).await?;
+        if !dead.is_empty() {
+            index.dead_copies(&dead).await?;
+        }
         Ok(left)
     }
 }

@@ -101,7 +101,7 @@ pub(super) async fn series<C: Connection>(
     if is_stranger && memory.strangers.insert((study.id, new.levels.patient.expose().clone())) {
         let what = format!("instance {} of study {}", new.sop_instance, new.study);
         let outcome = if for_study {
-            "stored in the study, which is this one's patient's from now on: it is the first of its second; what came before it names another patient"
+            "stored in the study, which is this one's patient's from now on: it is the first of it by the second in which it came and its UID; what was there names another patient"
         } else {
             "stored in the study, whose patient is the one of its first instance; this one names another patient"
         };

@@ -352,9 +352,9 @@ impl Connection for SqliteConnection {
     }
 }
 
-/// A full disk and a lock pass by themselves; whatever else SQLite says is told as it is.
 const DAMAGED: &str = "index is damaged; `filmless reindex` makes it anew from the packs";
 
+/// A full disk and a lock pass by themselves; whatever else SQLite says is told as it is.
 fn sql_error(error: rusqlite::Error) -> Error {
     use rusqlite::{ErrorCode, ffi};
     // The disk has lost a part of the file.

@@ -324,13 +324,12 @@ async fn there_is_an_index_after_each_step_that_puts_one_in_the_place_of_a_damag
 async fn who_takes_a_study_over_by_its_uid_is_told() {
     let (index, _folder) = index().await;
     let (one, other) = (ct(), ct());
-    let mut uids = [one.clone(), one.next(2), other.clone(), other.next(2)];
-    uids.sort_by_key(Sample::sop_instance);
-    let study = &uids[3];
-    let before = study.clone().patient_id("A");
+    let mut samples = [one, other];
+    samples.sort_by_key(Sample::sop_instance);
+    let before = samples[1].clone().patient_id("A");
     // Of the same second, with a smaller UID.
     let mut behind = new(&before.next(2).patient_id("B"), 4096);
-    behind.sop_instance = uids[0].sop_instance();
+    behind.sop_instance = samples[0].sop_instance();
     index.commit(&[new(&before, 512)], &[], OPEN).await.unwrap();
     index.commit(&[behind], &[], OPEN).await.unwrap();
     let audit = index.audit(None, 10).await.unwrap();
