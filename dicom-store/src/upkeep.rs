@@ -11,7 +11,7 @@ use tracing::info;
 
 use crate::archive::Archive;
 use crate::hex::hex;
-use crate::index::{Compared, EntryRow, Index, PackEntry, PackRow, Stage, known_acts};
+use crate::index::{EntryRow, Index, PackEntry, PackRow, Stage, known_acts};
 use crate::ledger::{self, Act};
 use crate::model::{PackId, SopInstanceUid};
 use crate::node;
@@ -233,7 +233,7 @@ impl Upkeep {
     }
 
     /// A pack that is not there was rewritten meanwhile, and compared in doing so; or somebody has taken it away. What it
-    /// held is not hidden then: it may be put back.
+    /// held is not hidden then, and it does not count as compared: it may be put back.
     async fn is_missing(&self, row: PackRow, error: Error) -> Result<Verified> {
         let after = row.pack.0.checked_sub(1).map(PackId);
         let now = self.index().packs(after, 1).await?;
@@ -243,7 +243,7 @@ impl Upkeep {
         self.packs().objects.is_well().await?;
         let reason = "the pack is neither in the log nor in the object store".to_owned();
         tracing::error!(pack = %row.pack, error = %error.chain(), reason, "a pack is missing");
-        self.index().pack_verified(&Compared::now(row.pack, Vec::new(), Vec::new())).await?;
+        self.archive.inner.unread.lock().await.insert(row.pack, Instant::now());
         let whole = DamagedStretch { pack: row.pack, range: 0..row.mark, holds: Holds::Unknown, reason };
         Ok(Verified { stretches: vec![whole], ..Verified::default() })
     }

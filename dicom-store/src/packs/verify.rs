@@ -80,7 +80,9 @@ pub(crate) async fn verify(
         look.end(at).await?;
     }
     let Look { verified, dead, .. } = look;
-    index.dead_copies(&dead).await?;
+    if !dead.is_empty() {
+        index.dead_copies(&dead).await?;
+    }
     index.pack_verified(&Compared::now(pack, damaged, sound)).await?;
     Ok(verified)
 }

@@ -335,4 +335,6 @@ async fn who_takes_a_study_over_by_its_uid_is_told() {
     let audit = index.audit(None, 10).await.unwrap();
     let [(_, line)] = audit.as_slice() else { panic!("{audit:?}") };
     assert!(line.outcome.contains("from now on"), "{line:?}");
+    let told = index.search(&Query::new(crate::model::Level::Study), None).await.unwrap().rows;
+    assert_eq!(told[0].attributes.text(tags::PATIENT_ID).as_deref(), Some("B"));
 }
