@@ -186,9 +186,12 @@ async fn scrub_packs(config: Config, pace: Option<u64>) -> anyhow::Result<ExitCo
     let archive = open(&config).await?;
     let found = scrub::scrub(&archive, pace, say).await;
     archive.close().await;
-    let scrub::Found { packs, instances, damaged, bytes } = found?;
+    let scrub::Found { packs, instances, damaged, unread, bytes } = found?;
     say(&format!("{instances} instances in {packs} packs read, {} MiB: {damaged} damaged", bytes >> 20));
-    Ok(if damaged == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    if unread > 0 {
+        say(&format!("{unread} packs could not be read, so that nobody knows how they are"));
+    }
+    Ok(if damaged + unread == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 async fn echo(config: Config, peer: &str) -> anyhow::Result<ExitCode> {

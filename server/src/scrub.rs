@@ -9,6 +9,8 @@ pub(crate) struct Found {
     pub(crate) packs: u64,
     pub(crate) instances: u64,
     pub(crate) damaged: u64,
+    /// Packs that could not be read, of which nobody knows whether they are damaged.
+    pub(crate) unread: u64,
     pub(crate) bytes: u64,
 }
 
@@ -32,13 +34,14 @@ pub(crate) async fn scrub(
     }
     found.damaged += at_open.stretches.len() as u64;
     let read = upkeep.verify_all(pace, |_, verified| {
-        found.packs += 1;
+        found.packs += u64::from(!verified.is_unread);
+        found.unread += u64::from(verified.is_unread);
         found.instances += verified.instances;
         let is_told = |stretch: &DamagedStretch| {
             at_open.stretches.iter().any(|told| told.pack == stretch.pack && told.range == stretch.range)
         };
         for stretch in verified.stretches.iter().filter(|stretch| !is_told(stretch)) {
-            found.damaged += 1;
+            found.damaged += u64::from(!verified.is_unread);
             say(&stretch.to_string());
         }
     });

@@ -31,8 +31,8 @@ pub struct Verified {
     pub stretches: Vec<DamagedStretch>,
     /// The acts whose records are whole.
     pub(crate) acts: BTreeSet<u64>,
-    /// Something other than damage stood in the way of reading it.
-    pub(crate) is_unread: bool,
+    /// It is not there, or cannot be read: whether it is damaged nobody knows, and it does not count as compared.
+    pub is_unread: bool,
 }
 
 /// Reads a pack and compares each entry with its digest; remembers when, and what is damaged.

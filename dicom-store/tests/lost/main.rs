@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
+mod unread;
+
 use std::fs;
 use std::fs::File;
 use std::io;
@@ -10,10 +12,9 @@ use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use dicom_store::fixture::{self, Bucket, ReadWatch, Sample, ct, store, system};
+use dicom_store::fixture::{self, ReadWatch, Sample, ct, store, system};
 use dicom_store::model::{Instance, Resource};
 use dicom_store::{Archive, Config, Damaged, DamagedStretch, ErrorKind, Holds, Order, Part, Session};
 use futures_util::TryStreamExt;
@@ -210,107 +211,6 @@ async fn a_compressed_pack_without_its_table_is_told_and_the_others_are_read() {
     for sample in &samples {
         assert!(is_whole(&system(&archive), sample).await);
     }
-    assert!(scrubbed(&archive).await.0.is_empty());
-    archive.close().await;
-}
-
-#[tokio::test]
-async fn a_bucket_that_is_away_is_no_damage() {
-    let (mut bucket, folder) = (Bucket::new(Duration::ZERO).await, tempfile::tempdir().unwrap());
-    let archive = Archive::open(&bucket.config(&folder)).await.unwrap();
-    let sample = ct();
-    store(&system(&archive), &sample).await.unwrap();
-    bucket.go_away().await;
-    let error = archive.upkeep().verify_all(None, |_, _| panic!("nothing can be read")).await.unwrap_err();
-    assert_eq!(error.kind, ErrorKind::Unavailable);
-    bucket.come_back().await;
-    assert!(of(&system(&archive), &sample).await.is_ok());
-}
-
-#[tokio::test]
-async fn a_pack_that_somebody_took_away_is_told_and_the_others_are_compared() {
-    let (folder, samples) = (tempfile::tempdir().unwrap(), slices());
-    let config = config(&folder);
-    sealed(&config, &samples).await;
-    let archive = Archive::open(&config).await.unwrap();
-    fs::remove_file(&packs(&config)[0]).unwrap();
-    let (found, instances) = scrubbed(&archive).await;
-    assert!(instances > 0);
-    let [stretch] = found.stretches.as_slice() else { panic!("{found:?}") };
-    assert!(stretch.reason.contains("neither in the log nor in the object store"), "{stretch}");
-    archive.close().await;
-}
-
-#[rstest::rstest]
-#[case::opened(true)]
-#[case::read(false)]
-#[tokio::test]
-async fn a_pack_that_cannot_be_read_is_told_and_the_others_are_compared(#[case] is_opened: bool) {
-    let (folder, samples) = (tempfile::tempdir().unwrap(), slices());
-    let config = config(&folder);
-    let archive = Archive::open(&config).await.unwrap();
-    let (session, gone) = (system(&archive), ct());
-    store(&session, &gone).await.unwrap();
-    let delete = Order::Delete { of: Part { study: gone.study(), series: None, instance: None } };
-    session.act(&delete, "").await.unwrap();
-    archive.close().await;
-    sealed(&config, &samples).await;
-    let pack = packs(&config)[0].clone();
-    let of_pack = fs::metadata(&pack).unwrap().ino();
-    let archive = if is_opened {
-        let archive = Archive::open(&config).await.unwrap();
-        fs::remove_file(&pack).unwrap();
-        std::os::unix::fs::symlink(&pack, &pack).unwrap();
-        archive
-    } else {
-        let refuses: ReadWatch = Arc::new(move |file: &File, _| {
-            let is_it = file.metadata()?.ino() == of_pack;
-            if is_it { Err(io::Error::from_raw_os_error(13)) } else { Ok(()) }
-        });
-        Archive::open_reading(&config, refuses).await.unwrap()
-    };
-    let (found, instances) = scrubbed(&archive).await;
-    let [stretch] = found.stretches.as_slice() else { panic!("{found:?}") };
-    assert!(stretch.holds == Holds::Unknown && stretch.reason.contains("cannot be read"), "{stretch}");
-    assert!((1..samples.len() as u64).contains(&instances), "{instances}");
-    assert!(found.lost_acts.is_empty(), "its record may be whole: {found:?}");
-    for sample in &samples {
-        assert!(of(&system(&archive), sample).await.is_ok(), "nobody knows that it is damaged");
-    }
-    let index = rusqlite::Connection::open(config.data.join("index.sqlite")).unwrap();
-    let compared = "SELECT count(*) FROM packs WHERE state = 0 AND verified = 0";
-    assert_eq!(index.query_row(compared, (), |row| row.get::<_, i64>(0)).unwrap(), 1);
-    // The comparison in the background goes on as well.
-    index.execute_batch("UPDATE packs SET verified = id").unwrap();
-    let mut turns = 0;
-    while archive.upkeep().verify_next().await.unwrap().is_some() {
-        turns += 1;
-    }
-    let others =
-        index.query_row("SELECT count(*) - 1 FROM packs WHERE state = 0", (), |row| row.get::<_, i64>(0));
-    assert_eq!(turns, others.unwrap());
-    assert!(turns > 0);
-    archive.close().await;
-}
-
-#[tokio::test]
-async fn without_descriptors_nothing_is_compared_and_nothing_is_damaged() {
-    let (folder, samples) = (tempfile::tempdir().unwrap(), slices());
-    let config = config(&folder);
-    sealed(&config, &samples).await;
-    let is_short = Arc::new(AtomicBool::new(false));
-    let short = is_short.clone();
-    let watch: ReadWatch =
-        Arc::new(
-            move |_, _| {
-                if short.load(Ordering::Relaxed) { Err(io::Error::from_raw_os_error(24)) } else { Ok(()) }
-            },
-        );
-    let archive = Archive::open_reading(&config, watch).await.unwrap();
-    is_short.store(true, Ordering::Relaxed);
-    let error = archive.upkeep().verify_all(None, |_, _| panic!("nothing can be read")).await.unwrap_err();
-    assert_eq!(error.kind, ErrorKind::Unavailable);
-    is_short.store(false, Ordering::Relaxed);
     assert!(scrubbed(&archive).await.0.is_empty());
     archive.close().await;
 }

@@ -1,0 +1,136 @@
+//! Gathering small packs, and rewriting those that are dead to a large part.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use super::{Done, SMALL, Upkeep};
+use crate::index::{PackRow, Stage};
+use crate::model::PackId;
+use crate::{ErrorKind, Result};
+
+/// Packs of about a size that are gathered together: each byte is written anew about once for each sixteenfold of size.
+const TOGETHER: usize = 16;
+/// Bytes and packs of one gathering, at the most, so that it does not keep the index for long.
+const GATHERED: u64 = 64 << 20;
+const GATHERED_PACKS: usize = 1000;
+/// A pack is rewritten when the dead part of it is one of so many.
+const DEAD_PART: u64 = 3;
+
+impl Upkeep {
+    /// What is rewritten next. What could not be read lately is left alone.
+    pub(super) async fn next_to_gather(&self, rows: &[PackRow]) -> Option<Vec<PackId>> {
+        let unread = self.unread().await;
+        let mut sealed: Vec<PackRow> = rows.iter().filter(|row| row.stage == Stage::InUse).copied().collect();
+        sealed.retain(|row| !unread.contains(&row.pack) && !self.packs().log_file(row.pack).exists());
+        next_inputs(&sealed, self.archive.inner.pack_size)
+    }
+
+    /// Gathers and rewrites until nothing is left to do.
+    ///
+    /// # Errors
+    /// What is the matter with all packs alike: no room, no index, no object store.
+    pub(super) async fn gather(&self) -> Result<Done> {
+        let mut done = Done::default();
+        loop {
+            let _turn = self.archive.inner.rewriting.lock().await;
+            self.recover().await?;
+            let Some(inputs) = self.next_to_gather(&self.rows().await?).await else { return Ok(done) };
+            self.gather_these(inputs, &mut done).await?;
+        }
+    }
+
+    /// Where one of them cannot be read the halves are gathered by themselves, until it is found.
+    async fn gather_these(&self, inputs: Vec<PackId>, done: &mut Done) -> Result<()> {
+        let mut parts = vec![inputs];
+        while let Some(mut part) = parts.pop() {
+            let Err(cause) = self.rewrite(&part, &|_| false).await else {
+                done.count += part.len() as u64;
+                continue;
+            };
+            let may_be_one =
+                matches!(cause.kind, ErrorKind::Unavailable | ErrorKind::NotFound | ErrorKind::Corrupt);
+            if !may_be_one || !self.is_of_pack(&cause).await {
+                return Err(cause);
+            }
+            if let [pack] = *part {
+                tracing::error!(%pack, error = %cause.chain(), "a pack cannot be read, so it stays as it is; it is tried again in a day");
+                self.archive.inner.unread.lock().await.insert(pack, Instant::now());
+                done.failed = std::mem::replace(&mut done.failed, Ok(())).and(Err(cause));
+            } else {
+                parts.push(part.split_off(part.len() / 2));
+                parts.push(part);
+            }
+        }
+        Ok(())
+    }
+
+    /// Rewrites packs with copies that nothing refers to, and that are to go.
+    ///
+    /// # Errors
+    /// As for [`Upkeep::gather`].
+    pub(super) async fn rewrite_dead_copies(&self) -> Result<Done> {
+        let mut done = Done::default();
+        for pack in self.dead_copies_due().await? {
+            self.leaves_log(pack).await?;
+            let _turn = self.archive.inner.rewriting.lock().await;
+            self.recover().await?;
+            match self.rewrite(&[pack], &|_| false).await {
+                Ok(_) => done.count += 1,
+                Err(cause) => done.failed = done.failed.and(Err(cause)),
+            }
+        }
+        Ok(done)
+    }
+}
+
+/// What is rewritten next: one that is dead to a large part, or small ones of about a size when there are enough.
+fn next_inputs(sealed: &[PackRow], pack_size: u64) -> Option<Vec<PackId>> {
+    if let Some(dead) = sealed.iter().find(|row| row.dead > 0 && row.dead >= row.mark / DEAD_PART) {
+        return Some(vec![dead.pack]);
+    }
+    let mut sizes: BTreeMap<u32, Vec<&PackRow>> = BTreeMap::new();
+    for row in sealed.iter().filter(|row| row.mark < SMALL) {
+        sizes.entry(row.mark.max(1).ilog2() / TOGETHER.ilog2()).or_default().push(row);
+    }
+    let enough = sizes.into_values().find(|packs| packs.len() >= TOGETHER)?;
+    let mut bytes = 0;
+    let taken = enough.iter().take(GATHERED_PACKS).take_while(|row| {
+        bytes += row.mark;
+        bytes <= pack_size.min(GATHERED)
+    });
+    let inputs: Vec<PackId> = taken.map(|row| row.pack).collect();
+    (inputs.len() > 1).then_some(inputs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(pack: u64, mark: u64, dead: u64) -> PackRow {
+        PackRow { pack: PackId(pack), stage: Stage::InUse, mark, dead, verified: 0 }
+    }
+
+    #[test]
+    fn small_packs_are_gathered_once_there_are_enough_of_a_size() {
+        let mut rows: Vec<_> = (1..16).map(|n| row(n, 600_000, 0)).collect();
+        rows.push(row(16, 9 << 20, 0));
+        rows.push(row(17, 1024, 0));
+        assert_eq!(next_inputs(&rows, 256 << 20), None);
+        rows.push(row(18, 700_000, 0));
+        let inputs = next_inputs(&rows, 256 << 20).unwrap();
+        assert_eq!(inputs.len(), 16);
+        assert!(!inputs.contains(&PackId(16)) && !inputs.contains(&PackId(17)));
+    }
+
+    #[test]
+    fn what_is_gathered_fits_a_pack() {
+        let rows: Vec<_> = (1..40).map(|n| row(n, 7 << 20, 0)).collect();
+        assert_eq!(next_inputs(&rows, 64 << 20).unwrap().len(), 9);
+    }
+
+    #[test]
+    fn a_pack_is_rewritten_when_a_third_of_it_is_dead() {
+        let rows = [row(1, 300 << 20, 99 << 20), row(2, 300 << 20, 100 << 20)];
+        assert_eq!(next_inputs(&rows, 256 << 20), Some(vec![PackId(2)]));
+    }
+}

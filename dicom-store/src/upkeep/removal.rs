@@ -1,0 +1,163 @@
+//! Taking out of the packs what was deleted, or has to be destroyed.
+
+use std::collections::HashSet;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tracing::info;
+
+use super::{Done, Upkeep};
+use crate::hex::hex;
+use crate::index::{EntryRow, PackEntry};
+use crate::ledger::{self, Act};
+use crate::model::{PackId, SopInstanceUid};
+use crate::{Error, ErrorKind, Result};
+
+/// What was deleted leaves the packs so many at a time.
+const DUE: u32 = 1000;
+/// How long a pack that has to be rewritten at once may take to leave the log.
+const LEAVE_LOG: Duration = Duration::from_secs(60);
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+impl Upkeep {
+    /// Takes out what was deleted long enough ago.
+    ///
+    /// # Errors
+    /// `Unavailable` when the index cannot be reached.
+    pub(super) async fn take_out_due(&self) -> Result<Done> {
+        let mut done = Done::default();
+        loop {
+            let due = self.entries_due(DUE).await?;
+            if due.is_empty() {
+                return Ok(done);
+            }
+            let rows: HashSet<EntryRow> = due.iter().map(|entry| entry.row).collect();
+            match self.take_out(&uids_of(&due), &due, &|entry| rows.contains(&entry.row)).await {
+                Ok(0) => return Ok(done),
+                Ok(dropped) => {
+                    info!(dropped, "what was deleted has left the packs");
+                    done.count += dropped;
+                }
+                Err(cause) => return Ok(Done { failed: Err(cause), ..done }),
+            }
+        }
+    }
+
+    /// Takes instances out of the packs now, with everything that came under their UIDs and what was made of them.
+    /// When this returns, no file and no object of this archive holds their bytes.
+    ///
+    /// # Errors
+    /// `Unavailable` when a pack cannot be rewritten at once; it has to be asked for again then.
+    pub async fn destroy(&self, instances: &[SopInstanceUid]) -> Result<u64> {
+        let entries = self.index().pack_entries_of(instances).await?;
+        let uids: HashSet<&SopInstanceUid> = instances.iter().collect();
+        let is_meant = |entry: &PackEntry| uids.contains(&entry.sop_instance);
+        let dropped = self.take_out(instances, &entries, &is_meant).await?;
+        info!(instances = dropped, "instances destroyed");
+        Ok(dropped)
+    }
+
+    /// Takes out of the packs what acts that were just done destroy.
+    ///
+    /// # Errors
+    /// As for [`Upkeep::destroy`].
+    pub(crate) async fn follow(&self, acts: &[ledger::Entry]) -> Result<()> {
+        let (mut instances, mut aside) = (Vec::new(), HashSet::new());
+        for entry in acts {
+            match &entry.act {
+                Act::Destroy { instances: some } => instances.extend_from_slice(some),
+                Act::DestroyAside { instance, digest } => {
+                    aside.insert((instance, digest.clone()));
+                }
+                _ => {}
+            }
+        }
+        if !instances.is_empty() {
+            self.destroy(&instances).await?;
+        }
+        if aside.is_empty() {
+            return Ok(());
+        }
+        let is_meant = |entry: &PackEntry| {
+            matches!(entry.row, EntryRow::Conflict(_))
+                && aside.contains(&(&entry.sop_instance, hex(&entry.digest)))
+        };
+        let uids: Vec<SopInstanceUid> = aside.iter().map(|(instance, _)| (*instance).clone()).collect();
+        let mut entries = self.index().pack_entries_of(&uids).await?;
+        entries.retain(is_meant);
+        let dropped = self.take_out(&uids, &entries, &is_meant).await?;
+        info!(data_sets = dropped, "data sets that were kept aside are destroyed");
+        Ok(())
+    }
+
+    /// Hidden instances and data sets whose bytes are to go.
+    pub(super) async fn entries_due(&self, limit: u32) -> Result<Vec<PackEntry>> {
+        self.index().pack_entries_due(self.kept_since(), limit).await
+    }
+
+    /// Packs with copies that nothing refers to, and that are to go.
+    pub(super) async fn dead_copies_due(&self) -> Result<Vec<PackId>> {
+        self.index().dead_copies_due(self.kept_since()).await
+    }
+
+    /// What was deleted before leaves the packs: milliseconds since 1970.
+    fn kept_since(&self) -> u64 {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let before = now.saturating_sub(self.archive.inner.keep_deleted).as_millis();
+        u64::try_from(before).unwrap_or(u64::MAX)
+    }
+
+    /// Rewrites the packs in which these lie, or copies under their UIDs that nothing refers to, without what is dropped, and
+    /// removes what was made of them. One that cannot be rewritten keeps nothing in the others, and is the error in the end.
+    /// After a stop between two packs the rows of index and ledger tell what is left to do.
+    async fn take_out(
+        &self,
+        uids: &[SopInstanceUid],
+        entries: &[PackEntry],
+        is_dropped: &(dyn Fn(&PackEntry) -> bool + Send + Sync),
+    ) -> Result<u64> {
+        let mut packs = self.index().dead_copies_of(uids).await?;
+        packs.extend(entries.iter().map(|entry| entry.location.pack));
+        packs.sort_unstable();
+        packs.dedup();
+        for pack in &packs {
+            self.leaves_log(*pack).await?;
+        }
+        let _turn = self.archive.inner.rewriting.lock().await;
+        self.recover().await?;
+        let (mut dropped, mut failed) = (0, Ok(()));
+        for pack in packs {
+            match self.rewrite(&[pack], is_dropped).await {
+                Ok(rewritten) => dropped += rewritten.dropped as u64,
+                Err(cause) => {
+                    tracing::error!(pack = %pack, error = %cause.chain(), "a pack could not be rewritten without what is to leave it");
+                    failed = failed.and(Err(cause));
+                }
+            }
+        }
+        let series: HashSet<_> = entries.iter().map(|entry| (&entry.study, &entry.series)).collect();
+        for (study, series) in series {
+            self.packs().objects.delete_made_of(study, series).await?;
+            self.archive.inner.renditions.forget(&(study.clone(), series.clone()));
+        }
+        failed.map(|()| dropped)
+    }
+
+    /// Waits until a pack is an object; the one that is written to is sealed for it.
+    pub(super) async fn leaves_log(&self, pack: PackId) -> Result<()> {
+        let left = async {
+            while tokio::fs::try_exists(self.packs().log_file(pack)).await? {
+                self.archive.store()?.seal().await?;
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+            Ok(())
+        };
+        tokio::time::timeout(LEAVE_LOG, left).await.unwrap_or_else(|_| {
+            let what = format!("pack {pack} does not leave the log, so nothing can be taken out of it");
+            Err(Error::new(ErrorKind::Unavailable, what))
+        })
+    }
+}
+
+fn uids_of(entries: &[PackEntry]) -> Vec<SopInstanceUid> {
+    entries.iter().map(|entry| entry.sop_instance.clone()).collect()
+}
