@@ -17,7 +17,7 @@ use tracing::{info, warn};
 use crate::access::Caller;
 use crate::change::{Changes, Cursor};
 use crate::config::{Config, Durability};
-use crate::index::{Index, Place, known_acts};
+use crate::index::{Index, IndexPlace, known_acts};
 use crate::ingest::{Budget, Sources, Store};
 use crate::model::PackId;
 use crate::node;
@@ -151,7 +151,7 @@ impl Archive {
         // What cannot be listed cannot be read again.
         let objects = Objects::open(config)?;
         objects.packs().await?;
-        let place = Place::of(config)?;
+        let place = IndexPlace::of(config)?;
         // What a crash has torn is told from damage by the index that was there, as at a start.
         if place.is_kept_when_opened()?
             && let Err(error) = settled(config, &place, disk.clone()).await
@@ -184,7 +184,7 @@ impl Archive {
         disk: Disk,
         mut damaged: Damaged,
     ) -> Result<Self> {
-        let brought = brought_up(config, &Place::of(config)?, disk).await?;
+        let brought = brought_up(config, &IndexPlace::of(config)?, disk).await?;
         let Brought { index, packs, sources, open, durability, found } = brought;
         // A pack that nothing can be read of is met again at each start.
         let met = damaged.stretches.clone();
@@ -321,7 +321,7 @@ struct Brought {
 }
 
 /// Opens index, objects and log, and brings the index up to the log.
-async fn brought_up(config: &Config, place: &Place, disk: Disk) -> Result<Brought> {
+async fn brought_up(config: &Config, place: &IndexPlace, disk: Disk) -> Result<Brought> {
     let durability = config.durability()?;
     let objects = Objects::open(config)?;
     let identifier = objects.belongs_to(&config.data).await?;
@@ -360,7 +360,7 @@ async fn brought_up(config: &Config, place: &Place, disk: Disk) -> Result<Brough
 }
 
 /// Brings an index up to the log and closes it.
-async fn settled(config: &Config, place: &Place, disk: Disk) -> Result<()> {
+async fn settled(config: &Config, place: &IndexPlace, disk: Disk) -> Result<()> {
     brought_up(config, place, disk).await?.index.close().await;
     Ok(())
 }
@@ -369,7 +369,7 @@ async fn settled(config: &Config, place: &Place, disk: Disk) -> Result<()> {
 /// it does not know.
 async fn filled(
     config: &Config,
-    place: &Place,
+    place: &IndexPlace,
     disk: Disk,
     acts: &mut BTreeMap<u64, String>,
 ) -> Result<Vec<DamagedStretch>> {
@@ -397,8 +397,8 @@ async fn begun(config: &Config, objects: &Objects, index: &dyn Index, founder: &
 fn locks(config: &Config) -> Result<Vec<File>> {
     std::fs::create_dir_all(&config.data)?;
     let data = lock(&config.data.join("lock"), "data folder", &config.data)?;
-    let index = match Place::of(config)? {
-        Place::Sqlite(file) if !file.starts_with(&config.data) => {
+    let index = match IndexPlace::of(config)? {
+        IndexPlace::Sqlite(file) if !file.starts_with(&config.data) => {
             let mut beside = file.clone().into_os_string();
             beside.push("-lock");
             Some(lock(Path::new(&beside), "index", &file)?)

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::index::Place;
+use crate::index::IndexPlace;
 use crate::ingest::Sources;
 use crate::model::TextRule;
 use crate::objects::Objects;
@@ -146,7 +146,7 @@ impl Config {
     /// # Errors
     /// `Invalid` with the setting that cannot be; what the system says of a file.
     pub fn check(&self) -> Result<()> {
-        Place::check(self)?;
+        IndexPlace::check(self)?;
         Objects::check(self)?;
         self.durability()?;
         Sources::new(&self.sources).map(drop)

@@ -51,7 +51,7 @@ pub use damage::{Compared, Damage, DamageQuery, DamagedInstance};
 pub use described::Described;
 pub use level_rows::LevelRows;
 pub use pack_rows::{DeadCopy, EntryRow, PackEntry, PackRow, Replacement, Stage};
-pub(crate) use place::Place;
+pub(crate) use place::IndexPlace;
 pub use postgres::PostgresIndex;
 pub use sqlite::SqliteIndex;
 pub use texts::{StudyText, TextCount, TextQuery};

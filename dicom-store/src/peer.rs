@@ -10,7 +10,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::config::Config;
-use crate::index::Place;
+use crate::index::IndexPlace;
 use crate::model::{AeTitle, DayTimes, TransferSyntaxUid};
 use crate::register::Registered;
 use crate::{Error, Result};
@@ -199,7 +199,7 @@ impl Peer {
     /// # Errors
     /// What the index says.
     pub async fn registered(config: &Config, ae_title: &AeTitle) -> Result<Option<Self>> {
-        let row = Place::of(config)?.registered_as(PEER, ae_title.as_str()).await?;
+        let row = IndexPlace::of(config)?.registered_as(PEER, ae_title.as_str()).await?;
         row.as_ref().map(Self::read).transpose()
     }
 }

@@ -13,13 +13,13 @@ use crate::{Error, ErrorKind, Result};
 const INDEX_FILE: &str = "index.sqlite";
 
 #[derive(Debug)]
-pub(crate) enum Place {
+pub(crate) enum IndexPlace {
     Sqlite(PathBuf),
     /// A URL and the password that stands in a file.
     Postgres(crate::config::IndexUrl, Option<String>),
 }
 
-impl Place {
+impl IndexPlace {
     /// # Errors
     /// `Invalid` when the URL is of another kind; what the system says of a file with the password.
     pub(crate) fn of(config: &Config) -> Result<Self> {
@@ -45,7 +45,7 @@ impl Place {
     /// Whether there can be an index there. Nothing is made, and nobody is asked.
     ///
     /// # Errors
-    /// As [`Place::of`], and `Invalid` when the URL of a database is none.
+    /// As [`IndexPlace::of`], and `Invalid` when the URL of a database is none.
     pub(crate) fn check(config: &Config) -> Result<()> {
         match Self::of(config)? {
             Self::Sqlite(_) => Ok(()),
@@ -134,7 +134,7 @@ impl Place {
 #[derive(Debug)]
 pub(crate) struct Anew {
     /// Where it is filled.
-    pub(crate) place: Place,
+    pub(crate) place: IndexPlace,
     /// The file that it takes the place of when it is filled.
     beside: Option<(Renewed, PathBuf)>,
 }
@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn a_url_of_another_kind_is_named_without_its_password() {
         let config = Config { index: "mysql://root:secret@db/x".into(), ..Config::default() };
-        let error = Place::of(&config).unwrap_err();
+        let error = IndexPlace::of(&config).unwrap_err();
         assert!(error.what.ends_with("mysql://root:***@db/x"), "{}", error.what);
     }
 
@@ -181,7 +181,7 @@ mod tests {
         let index_password_file = Some(file.path().to_owned());
         let config = Config { index: "postgres://db/x".into(), index_password_file, ..Config::default() };
         assert!(
-            matches!(Place::of(&config).unwrap(), Place::Postgres(_, Some(password)) if password == "s3cret ")
+            matches!(IndexPlace::of(&config).unwrap(), IndexPlace::Postgres(_, Some(password)) if password == "s3cret ")
         );
     }
 }

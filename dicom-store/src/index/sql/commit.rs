@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::levels::{self, Study};
-use super::said::{Anew, Speaker};
+use super::said::{Anew, KnownFirst};
 use super::{Connection, Statement, dead, hidden, packs, quarantine, rows, signed, texts, who};
 use crate::change::{ChangeKind, Cursor};
 use crate::index::{Committed, DeadCopy, InstanceState, Known, Mark, NewInstance, Outcome};
@@ -55,7 +55,7 @@ pub(super) struct Series {
     pub(super) id: i64,
     pub(super) study: i64,
     pub(super) reference: bytes::Bytes,
-    pub(super) speaker: Speaker,
+    pub(super) known_first: KnownFirst,
 }
 
 /// What a group adds to rows that are there.

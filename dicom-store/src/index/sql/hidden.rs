@@ -1,6 +1,6 @@
 //! Which instances are shown, and the counts that go with it.
 
-use super::said::{Place, Touched};
+use super::said::{Arrival, Touched};
 use super::{Connection, SqlValue, Statement, counts, rows, signed};
 use crate::Result;
 use crate::index::{Hidden, InstanceState};
@@ -57,7 +57,7 @@ pub(super) async fn settle<C: Connection>(connection: &mut C, uids: &[&SopInstan
         for row in connection.fetch(select).await? {
             let update = Statement::new("UPDATE instances SET state = ? WHERE id = ?");
             connection.execute(update.bind(row.int(2)?).bind(row.int(0)?)).await?;
-            touched.add(row.int(1)?, Place::read(&row, 3)?);
+            touched.add(row.int(1)?, Arrival::read(&row, 3)?);
         }
     }
     counts::recount(connection, &touched).await?;

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use bytes::Bytes;
 
 use super::commit::{Added, Memory, Series};
-use super::said::{self, Place, Row, Speaker};
+use super::said::{self, Arrival, KnownFirst, Row};
 use super::words::Found;
 use super::{Connection, Statement, audit, rows, who, words};
 use crate::index::level_rows::words_of_name;
@@ -29,7 +29,7 @@ pub(super) struct Study {
     told: PatientKey,
     modalities: BTreeSet<String>,
     sop_classes: BTreeSet<String>,
-    speaker: Speaker,
+    known_first: KnownFirst,
 }
 
 impl Study {
@@ -66,7 +66,7 @@ pub(super) async fn series<C: Connection>(
     let mut study = study(connection, memory, added, new).await?;
     let is_stranger = study.is_of_another(new.levels.patient.expose());
     let key = (new.study.clone(), new.series.clone());
-    let place = Place::of(new)?;
+    let arrival = Arrival::of(new)?;
     let counts = added.studies.entry(study.id).or_default();
     counts.1 += 1;
     let mut has_changed = false;
@@ -84,7 +84,7 @@ pub(super) async fn series<C: Connection>(
                     // That of the series, whatever its other instances say.
                     let modality = &new.levels.modality;
                     has_changed = !modality.is_empty() && study.modalities.insert(modality.clone());
-                    insert_series(connection, study.id, &place, new).await?
+                    insert_series(connection, study.id, &arrival, new).await?
                 }
             };
             memory.series.insert(key.clone(), series.clone());
@@ -97,7 +97,7 @@ pub(super) async fn series<C: Connection>(
         added.changed.insert(new.study.clone());
     }
     let Spoken { for_study, is_new } =
-        speaks(connection, added, (&mut study, &mut series), &place, new).await?;
+        speaks(connection, added, (&mut study, &mut series), &arrival, new).await?;
     if is_stranger && memory.strangers.insert((study.id, new.levels.patient.expose().clone())) {
         let what = format!("instance {} of study {}", new.sop_instance, new.study);
         let outcome = if for_study {
@@ -128,23 +128,23 @@ async fn speaks<C: Connection>(
     connection: &mut C,
     added: &mut Added,
     (study, series): (&mut Study, &mut Series),
-    place: &Place,
+    arrival: &Arrival,
     new: &NewInstance,
 ) -> Result<Spoken> {
-    let may_be_of_series = series.speaker.may_be(place, None);
+    let may_be_of_series = series.known_first.may_follow(arrival, None);
     if may_be_of_series {
         let says = said::of_series(&new.levels);
-        if series.speaker.gives_way(connection, Row::Series(series.id), place, says).await? {
-            added.anew.series.add(series.id, place.clone());
+        if series.known_first.gives_way(connection, Row::Series(series.id), arrival, says).await? {
+            added.anew.series.add(series.id, arrival.clone());
         }
     }
     let mut for_study = false;
-    let may_be_of_study = study.speaker.may_be(place, Some(&series.speaker));
+    let may_be_of_study = study.known_first.may_follow(arrival, Some(&series.known_first));
     if may_be_of_study {
         let says = said::of_study(&new.levels);
-        for_study = study.speaker.gives_way(connection, Row::Study(study.id), place, says).await?;
+        for_study = study.known_first.gives_way(connection, Row::Study(study.id), arrival, says).await?;
         if for_study {
-            added.anew.studies.add(study.id, place.clone());
+            added.anew.studies.add(study.id, arrival.clone());
         }
     }
     Ok(Spoken { for_study, is_new: may_be_of_series || may_be_of_study })
@@ -160,7 +160,7 @@ async fn known_series<C: Connection>(
     let select = Statement::new(sql).bind(study).bind(new.series.as_str());
     let Some(row) = connection.fetch_optional(select).await? else { return Ok(None) };
     let reference = reference(row.blob(1)?)?;
-    let series = Series { id: row.int(0)?, study, reference, speaker: Speaker::unknown() };
+    let series = Series { id: row.int(0)?, study, reference, known_first: KnownFirst::unknown() };
     Ok(Some((series, row.int(2)? > 0)))
 }
 
@@ -186,15 +186,15 @@ async fn study<C: Connection>(
             sop_classes: set(row.text(3)?),
             patient: PatientKey { issuer: row.text(4)?.to_owned(), id: row.text(5)?.to_owned() },
             told: PatientKey { issuer: row.text(7)?.to_owned(), id: row.text(8)?.to_owned() },
-            speaker: Speaker::unknown(),
+            known_first: KnownFirst::unknown(),
         },
         None => {
-            let place = Place::of(new)?;
-            let patient = patient(connection, memory, &place, new).await?;
+            let arrival = Arrival::of(new)?;
+            let patient = patient(connection, memory, &arrival, new).await?;
             let id = insert_study(connection, &patient, new).await?;
             let says = patient.person.is_none().then(|| said::of_study(&new.levels));
             if patient.is_told_otherwise {
-                added.anew.studies.add(id, place.clone());
+                added.anew.studies.add(id, arrival.clone());
             }
             if let Some(difference) = patient.difference {
                 let outcome = format!(
@@ -212,7 +212,7 @@ async fn study<C: Connection>(
                 told: new.levels.patient.expose().clone(),
                 modalities: BTreeSet::new(),
                 sop_classes: BTreeSet::new(),
-                speaker: Speaker::first(&place, says),
+                known_first: KnownFirst::first(&arrival, says),
             }
         }
     };
@@ -232,7 +232,7 @@ fn join(set: &BTreeSet<String>) -> String {
 async fn patient<C: Connection>(
     connection: &mut C,
     memory: &Memory,
-    place: &Place,
+    arrival: &Arrival,
     new: &NewInstance,
 ) -> Result<Patient> {
     let key = new.levels.patient.expose();
@@ -271,7 +271,7 @@ async fn patient<C: Connection>(
             let words = words_of_name(&person::told(&known, &own));
             let person = (!own.is_empty()).then(|| own.write(Encoding::ExplicitLittle));
             let difference = person::difference(&known, &says);
-            let is_told_otherwise = !said::is_patient_told_before(connection, id, place).await?;
+            let is_told_otherwise = !said::is_patient_told_before(connection, id, arrival).await?;
             Ok(Patient { id, words, person, difference, is_told_otherwise })
         }
     }
@@ -321,7 +321,7 @@ async fn insert_study<C: Connection>(
 async fn insert_series<C: Connection>(
     connection: &mut C,
     study: i64,
-    place: &Place,
+    arrival: &Arrival,
     new: &NewInstance,
 ) -> Result<Series> {
     // LZ4 looks no further back; and the references of many series stay in memory.
@@ -338,7 +338,12 @@ async fn insert_series<C: Connection>(
     .bind(new.levels.series_attributes.expose().as_slice())
     .bind(lz4_flex::compress_prepend_size(&reference));
     let id = connection.fetch_one(insert).await?.int(0)?;
-    Ok(Series { id, study, reference, speaker: Speaker::first(place, Some(said::of_series(&new.levels))) })
+    Ok(Series {
+        id,
+        study,
+        reference,
+        known_first: KnownFirst::first(arrival, Some(said::of_series(&new.levels))),
+    })
 }
 
 /// The bytes that the headers of a series are told apart from.

@@ -17,17 +17,17 @@ use crate::index::{LevelRows, NewInstance, person};
 use crate::model::{Attributes, Encoding, Header, PatientKey};
 
 /// Before every instance, and behind every one.
-const FIRST: Place = Place { received: i64::MIN, uid: String::new() };
-const LAST: Place = Place { received: i64::MAX, uid: String::new() };
+const FIRST: Arrival = Arrival { received: i64::MIN, uid: String::new() };
+const LAST: Arrival = Arrival { received: i64::MAX, uid: String::new() };
 
 /// When an instance came, and its UID: the order in which they speak.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
+pub(super) struct Arrival {
     received: i64,
     uid: String,
 }
 
-impl Place {
+impl Arrival {
     pub(super) fn of(new: &NewInstance) -> Result<Self> {
         Ok(Self { received: signed(new.received)?, uid: new.sop_instance.to_string() })
     }
@@ -40,13 +40,13 @@ impl Place {
 
 /// Series, or studies, of which instances were shown or hidden, each with the first of these.
 #[derive(Debug, Default)]
-pub(super) struct Touched(BTreeMap<i64, Place>);
+pub(super) struct Touched(BTreeMap<i64, Arrival>);
 
 impl Touched {
-    pub(super) fn add(&mut self, id: i64, place: Place) {
+    pub(super) fn add(&mut self, id: i64, arrival: Arrival) {
         let first = self.0.entry(id).or_insert(LAST);
-        if place < *first {
-            *first = place;
+        if arrival < *first {
+            *first = arrival;
         }
     }
 
@@ -55,7 +55,7 @@ impl Touched {
         Self(series.into_iter().map(|series| (series, FIRST)).collect())
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (i64, &Place)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (i64, &Arrival)> {
         self.0.iter().map(|(series, first)| (*series, first))
     }
 
@@ -75,8 +75,8 @@ pub(super) async fn touched<C: Connection>(connection: &mut C, instances: &[i64]
     select.push_list(instances.iter().copied());
     let mut touched = Touched::default();
     for row in connection.fetch(select).await? {
-        let place = if row.int(3)? == rows::SHOWN { Place::read(&row, 1)? } else { LAST };
-        touched.add(row.int(0)?, place);
+        let arrival = if row.int(3)? == rows::SHOWN { Arrival::read(&row, 1)? } else { LAST };
+        touched.add(row.int(0)?, arrival);
     }
     Ok(touched)
 }
@@ -84,8 +84,8 @@ pub(super) async fn touched<C: Connection>(connection: &mut C, instances: &[i64]
 /// What the writer knows of whoever speaks for a series or a study: an instance that is shown. What comes behind it does
 /// not speak.
 #[derive(Debug, Clone)]
-pub(super) struct Speaker {
-    place: Place,
+pub(super) struct KnownFirst {
+    arrival: Arrival,
     /// What the row was made with by this memory, where nothing else of it changes with who speaks.
     says: Option<Said>,
 }
@@ -93,24 +93,24 @@ pub(super) struct Speaker {
 /// The digest of what an instance says of a row.
 type Said = [u8; 32];
 
-impl Speaker {
+impl KnownFirst {
     /// Of a row that was made of this instance. Where a study says something else of its patient than is told of them
     /// nothing is said: it may come to speak for the patient.
-    pub(super) fn first(place: &Place, says: Option<Said>) -> Self {
-        Self { place: place.clone(), says }
+    pub(super) fn first(arrival: &Arrival, says: Option<Said>) -> Self {
+        Self { arrival: arrival.clone(), says }
     }
 
     /// Of a row that was there.
     pub(super) fn unknown() -> Self {
-        Self { place: LAST, says: None }
+        Self { arrival: LAST, says: None }
     }
 
-    /// Whether an instance may speak for the row. Whoever speaks for a series of a study is known to be of it.
-    pub(super) fn may_be(&mut self, place: &Place, of_series: Option<&Self>) -> bool {
-        if let Some(known) = of_series.filter(|known| self.place == LAST && known.place < *place) {
-            self.place = known.place.clone();
+    /// Whether this may come behind an instance, which speaks for the row then. Whoever speaks for a series of a study is known to be of it.
+    pub(super) fn may_follow(&mut self, arrival: &Arrival, of_series: Option<&Self>) -> bool {
+        if let Some(known) = of_series.filter(|known| self.arrival == LAST && known.arrival < *arrival) {
+            self.arrival = known.arrival.clone();
         }
-        *place < self.place
+        *arrival < self.arrival
     }
 
     /// Whether an instance that may speak does from now on, and may say something else.
@@ -118,16 +118,16 @@ impl Speaker {
         &mut self,
         connection: &mut C,
         row: Row,
-        place: &Place,
+        arrival: &Arrival,
         says: Said,
     ) -> Result<bool> {
         if self.says == Some(says) {
-            self.place = place.clone();
+            self.arrival = arrival.clone();
             return Ok(false);
         }
-        let before = before(connection, row.instances(), place).await?;
+        let before = before(connection, row.instances(), arrival).await?;
         let is_first = before.is_none();
-        *self = Self { place: before.unwrap_or_else(|| place.clone()), says: None };
+        *self = Self { arrival: before.unwrap_or_else(|| arrival.clone()), says: None };
         Ok(is_first)
     }
 }
@@ -162,22 +162,26 @@ impl Row {
     }
 }
 
-/// Any instance that is shown and came before this place.
-async fn before<C: Connection>(connection: &mut C, of: Statement, place: &Place) -> Result<Option<Place>> {
+/// Any instance that is shown and came before this arrival.
+async fn before<C: Connection>(
+    connection: &mut C,
+    of: Statement,
+    arrival: &Arrival,
+) -> Result<Option<Arrival>> {
     let mut select = Statement::new("SELECT i.received, i.uid ");
     select.append(of).push(" AND i.state = ").push_bind(rows::SHOWN);
     select.push(" AND (i.received, i.uid) < ");
-    select.push_list([SqlValue::from(place.received), place.uid.as_str().into()]).push(" LIMIT 1");
-    connection.fetch_optional(select).await?.map(|row| Place::read(&row, 0)).transpose()
+    select.push_list([SqlValue::from(arrival.received), arrival.uid.as_str().into()]).push(" LIMIT 1");
+    connection.fetch_optional(select).await?.map(|row| Arrival::read(&row, 0)).transpose()
 }
 
-/// Whether a patient is told by an instance that came before this place.
+/// Whether a patient is told by an instance that came before this arrival.
 pub(super) async fn is_patient_told_before<C: Connection>(
     connection: &mut C,
     patient: i64,
-    place: &Place,
+    arrival: &Arrival,
 ) -> Result<bool> {
-    Ok(before(connection, Row::Patient(patient).instances(), place).await?.is_some())
+    Ok(before(connection, Row::Patient(patient).instances(), arrival).await?.is_some())
 }
 
 /// What an instance says of its series.
@@ -206,14 +210,14 @@ impl Anew {
     }
 
     pub(super) async fn tell<C: Connection>(&self, connection: &mut C) -> Result<()> {
-        for (id, place) in self.series.iter() {
-            series(connection, id, place).await?;
+        for (id, arrival) in self.series.iter() {
+            series(connection, id, arrival).await?;
             let study = Statement::new("SELECT study FROM series WHERE id = ?").bind(id);
             let study = connection.fetch_one(study).await?.int(0)?;
             counts::modalities(connection, study).await?;
         }
-        for (id, place) in self.studies.iter() {
-            study(connection, id, place).await?;
+        for (id, arrival) in self.studies.iter() {
+            study(connection, id, arrival).await?;
         }
         Ok(())
     }
@@ -222,7 +226,7 @@ impl Anew {
 /// The instance that speaks for others.
 struct First {
     is_shown: bool,
-    place: Place,
+    arrival: Arrival,
     says: LevelRows,
 }
 
@@ -238,7 +242,7 @@ impl First {
         let header = Header::from_bytes(row.blob(3)?, &levels::reference(row.blob(4)?)?)?;
         Ok(Some(Self {
             is_shown: row.int(0)? == rows::SHOWN,
-            place: Place::read(&row, 1)?,
+            arrival: Arrival::read(&row, 1)?,
             says: LevelRows::of(&header.received()?),
         }))
     }
@@ -248,8 +252,8 @@ impl First {
     }
 
     /// Whether it is another one than before something was shown or hidden.
-    fn may_be_another(&self, touched: &Place) -> bool {
-        !self.is_shown || *touched <= self.place
+    fn may_be_another(&self, touched: &Arrival) -> bool {
+        !self.is_shown || *touched <= self.arrival
     }
 
     fn of_patient(&self) -> Result<Attributes> {
@@ -258,7 +262,7 @@ impl First {
 }
 
 /// Tells a series by its first instance, where that may be another one now.
-pub(super) async fn series<C: Connection>(connection: &mut C, id: i64, touched: &Place) -> Result<()> {
+pub(super) async fn series<C: Connection>(connection: &mut C, id: i64, touched: &Arrival) -> Result<()> {
     let first = First::of(connection, Row::Series(id)).await?;
     let Some(First { says, .. }) = first.filter(|first| first.may_be_another(touched)) else { return Ok(()) };
     let update = Statement::new("UPDATE series SET modality = ?, number = ?, attributes = ? WHERE id = ?")
@@ -270,7 +274,7 @@ pub(super) async fn series<C: Connection>(connection: &mut C, id: i64, touched: 
 }
 
 /// Tells a study by its first instance, where that may be another one now, and the patients who have to do with it.
-pub(super) async fn study<C: Connection>(connection: &mut C, id: i64, touched: &Place) -> Result<()> {
+pub(super) async fn study<C: Connection>(connection: &mut C, id: i64, touched: &Arrival) -> Result<()> {
     let first = First::of_study(connection, id).await?;
     let Some(First { says, .. }) = first.filter(|first| first.may_be_another(touched)) else { return Ok(()) };
     let before = Received::read(connection, id).await?;
@@ -281,13 +285,13 @@ pub(super) async fn study<C: Connection>(connection: &mut C, id: i64, touched: &
         (came_as(connection, key, &before).await?, None)
     };
     let is_of_others = patient == before.patient && !key.id.is_empty();
-    let speaker = if is_of_others { speaks_before(connection, patient, id, touched).await? } else { None };
+    let known = if is_of_others { speaks_before(connection, patient, id, touched).await? } else { None };
     let sql = "INSERT INTO received_studies (study, patient, attributes, person) VALUES (?, ?, ?, ?) ON CONFLICT (study)
                DO UPDATE SET patient = excluded.patient, attributes = excluded.attributes, person = excluded.person";
     let attributes = says.study_attributes.expose().as_slice();
     let insert = Statement::new(sql).bind(id).bind(patient).bind(attributes).bind(person);
     connection.execute(insert).await?;
-    if let Some(known) = speaker {
+    if let Some(known) = known {
         let person = kept(&person::own(&known, &who::read(says.patient_attributes.expose())?));
         set_person(connection, id, person).await?;
         return who::settle_study(connection, id).await;
@@ -303,14 +307,14 @@ async fn speaks_before<C: Connection>(
     connection: &mut C,
     patient: i64,
     study: i64,
-    touched: &Place,
+    touched: &Arrival,
 ) -> Result<Option<Attributes>> {
     let mut select = Statement::new("SELECT e.study, i.received, i.uid ");
     select.append(Row::Patient(patient).instances()).push(" AND i.state = ").push_bind(rows::SHOWN);
     select.push(" ORDER BY i.received, i.uid LIMIT 1");
     let Some(row) = connection.fetch_optional(select).await? else { return Ok(None) };
     let other = row.int(0)?;
-    if other == study || *touched <= Place::read(&row, 1)? {
+    if other == study || *touched <= Arrival::read(&row, 1)? {
         return Ok(None);
     }
     First::of_study(connection, other).await?.map(|first| first.of_patient()).transpose()
@@ -336,7 +340,7 @@ pub(super) async fn patient<C: Connection>(connection: &mut C, id: i64) -> Resul
         let study = row.int(0)?;
         if let Some(first) = First::of_study(connection, study).await? {
             let says = first.of_patient()?;
-            studies.push((!first.is_shown, first.place, study, says));
+            studies.push((!first.is_shown, first.arrival, study, says));
         }
     }
     studies.sort_by(|one, other| (one.0, &one.1).cmp(&(other.0, &other.1)));
