@@ -196,6 +196,28 @@ async fn rows_that_stand_twice_in_an_index_are_carried_over_once() {
 }
 
 #[tokio::test]
+async fn rows_that_are_not_whole_are_left_out_and_the_index_that_had_them_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("index.sqlite");
+    let index = SqliteIndex::open(&file).await.unwrap();
+    index.register(&[Registration::new("peer", "CT1", "{}")], None).await.unwrap();
+    index.close().await;
+    let damaged = rusqlite::Connection::open(&file).unwrap();
+    damaged
+        .execute_batch(
+            "CREATE TABLE copied AS SELECT * FROM register; DROP TABLE register; ALTER TABLE copied RENAME TO register;
+             INSERT INTO register (kind, name) VALUES ('peer', 'HALF')",
+        )
+        .unwrap();
+    drop(damaged);
+    renew(&file).unwrap();
+    assert!(folder.path().join("index.sqlite-damaged").exists());
+    let made = rusqlite::Connection::open(&file).unwrap();
+    let name = made.query_row("SELECT group_concat(name) FROM register", (), |row| row.get::<_, String>(0));
+    assert_eq!(name.unwrap(), "CT1");
+}
+
+#[tokio::test]
 async fn what_comes_when_an_index_was_filled_anew_has_its_line_though_the_clock_is_behind() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("index.sqlite");

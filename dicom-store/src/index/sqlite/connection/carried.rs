@@ -23,13 +23,17 @@ pub(super) fn carry(from: &mut SqliteConnection, to: &mut SqliteConnection) -> R
     let (mut is_damaged, mut is_audit_lost) = (false, false);
     for (table, since, lost) in CARRIED.into_iter().chain([DAMAGED]) {
         let copied = match from.version() {
-            Ok(version) if version < since => Ok(()),
-            Ok(_) if table == DAMAGED.0 => note_what_is_damaged(from, to),
+            Ok(version) if version < since => Ok(0),
+            Ok(_) if table == DAMAGED.0 => note_what_is_damaged(from, to).map(|()| 0),
             Ok(_) => copy(from, to, table),
             Err(error) => Err(error),
         };
         match copied {
-            Ok(()) => {}
+            Ok(0) => {}
+            Ok(rows) => {
+                tracing::error!(rows, "index: rows of its {table} are not whole and are left out");
+                is_damaged = true;
+            }
             Err(error) if error.kind == ErrorKind::Corrupt => {
                 let error = error.chain();
                 tracing::error!(%error, "index: its {table} cannot be read; {lost}");
@@ -47,27 +51,33 @@ pub(super) fn carry(from: &mut SqliteConnection, to: &mut SqliteConnection) -> R
 }
 
 /// The columns that both have, row by row; none of an index without the table. Of rows that stand twice in a damaged one
-/// the first is copied.
-fn copy(from: &SqliteConnection, to: &SqliteConnection, table: &str) -> Result<()> {
+/// the first is copied. Gives how many are not whole and were left out.
+fn copy(from: &SqliteConnection, to: &SqliteConnection, table: &str) -> Result<u64> {
     let (old, new) = (columns(from, table)?, columns(to, table)?);
     let both: Vec<String> =
         new.into_iter().filter(|column| old.contains(column)).map(|column| format!("\"{column}\"")).collect();
     if both.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
     let (list, places) = (both.join(", "), vec!["?"; both.len()].join(", "));
     let copy = || {
         let mut insert =
-            to.0.prepare(&format!("INSERT OR IGNORE INTO {table} ({list}) VALUES ({places})"))?;
+            to.0.prepare(&format!("INSERT INTO {table} ({list}) VALUES ({places}) ON CONFLICT DO NOTHING"))?;
         let mut select = from.0.prepare(&format!("SELECT {list} FROM {table}"))?;
-        let mut rows = select.query(())?;
+        let (mut rows, mut left_out) = (select.query(())?, 0);
         while let Some(row) = rows.next()? {
             for column in 0..both.len() {
                 insert.raw_bind_parameter(column + 1, row.get::<_, Value>(column)?)?;
             }
-            insert.raw_execute()?;
+            match insert.raw_execute() {
+                Ok(_) => {}
+                Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::ConstraintViolation) => {
+                    left_out += 1;
+                }
+                Err(error) => return Err(error),
+            }
         }
-        Ok(())
+        Ok(left_out)
     };
     copy().map_err(sql_error)
 }
