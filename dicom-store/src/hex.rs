@@ -1,14 +1,14 @@
 //! Bytes as hexadecimal digits, and back.
 
-use std::fmt::Write;
-
 /// Two small digits for each byte.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        // Writing into a text cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    // By `write!` it was a hundredth of the server's time while small instances arrive.
+    let digit = |half: u8| char::from(if half < 10 { b'0' + half } else { b'a' + (half - 10) });
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        text.extend([digit(byte >> 4), digit(byte & 15)]);
+    }
+    text
 }
 
 /// What [`hex`] wrote, capital digits too; `None` of anything else.

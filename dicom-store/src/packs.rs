@@ -36,6 +36,7 @@ pub(crate) mod rewrite;
 pub(crate) mod serving;
 mod stretch;
 pub(crate) mod synced;
+mod syncer;
 mod tail;
 mod taking;
 mod twice;

@@ -87,4 +87,25 @@ mod tests {
         assert_eq!((found.instances, found.damaged), (2, 1));
         assert!(said.borrow()[0].contains(bad.sop_instance().as_str()));
     }
+
+    #[tokio::test]
+    async fn what_cannot_be_read_is_told_and_is_no_damage() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = fixture::config(&folder);
+        let archive = Archive::open(&config).await.unwrap();
+        let session = fixture::system(&archive);
+        let (kept, gone) = (ct(), ct());
+        for sample in [&kept, &gone] {
+            fixture::store(&session, sample).await.unwrap();
+        }
+        archive.upkeep().destroy(&[gone.sop_instance()]).await.unwrap();
+        let packs = std::fs::read_dir(config.data.join("objects/packs")).unwrap();
+        let [pack] = packs.map(|file| file.unwrap().path()).collect::<Vec<_>>().try_into().unwrap();
+        std::fs::remove_file(&pack).unwrap();
+        std::os::unix::fs::symlink(&pack, &pack).unwrap();
+        let said = std::cell::RefCell::new(Vec::new());
+        let found = scrub(&archive, None, |text| said.borrow_mut().push(text.to_owned())).await.unwrap();
+        assert_eq!(found, Found { unread: 1, ..Found::default() });
+        assert!(said.borrow()[0].contains("cannot be read"), "{said:?}");
+    }
 }

@@ -16,8 +16,8 @@ use tokio::sync::mpsc;
 
 use super::writer::{Append, ToLog};
 
-/// Groups above this are written at once: copying them takes as long as the wait might save.
-const SMALL: u64 = 256 << 10;
+/// Groups from this on are written at once: copying them takes as long as the wait might save.
+pub(super) const SMALL: u64 = 256 << 10;
 /// No wait is longer, however slow the disk is.
 const LONGEST: Duration = Duration::from_millis(2);
 /// Groups that are not waited for after so many waits in vain, by the powers of two up to this one.

@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use rustix::fs::fstatvfs;
@@ -18,53 +20,45 @@ const AHEAD: u64 = 32 << 20;
 #[derive(Debug)]
 pub(crate) struct PackFile {
     pub(crate) id: PackId,
-    disk: Disk,
-    file: File,
-    /// Where the next entry goes.
+    open: Arc<OpenPack>,
+    /// Where the next entry goes: the end of what is written.
     pub(crate) end: u64,
     allocated: u64,
-    /// A sync has failed: the system may have forgotten what it was to write, and a later sync would
-    /// not tell. Nothing more goes into this pack; the next start reads what it holds.
-    pub(crate) is_doubtful: bool,
 }
 
 impl PackFile {
     pub(crate) fn new(disk: Disk, id: PackId, file: File, end: u64) -> Self {
-        Self { id, disk, file, end, allocated: end, is_doubtful: false }
+        Self { id, open: Arc::new(OpenPack::new(disk, file, end)), end, allocated: end }
     }
 
-    /// Appends a record of the archive's own and makes it durable with one sync. On failure the pack ends where it
-    /// ended before. The reserve of the disk is there for this: what frees a disk that is full begins with it. So nothing
-    /// is allocated ahead, which images would fill.
+    /// What has to be synced of it.
+    pub(super) fn opened(&self) -> Arc<OpenPack> {
+        self.open.clone()
+    }
+
+    /// Nothing more goes into this pack; the next start reads what it holds.
+    pub(super) fn is_doubtful(&self) -> bool {
+        self.open.is_doubtful.load(Ordering::Acquire)
+    }
+
+    /// Appends a record of the archive's own and makes it durable with one sync, when all before it is. On failure the
+    /// pack ends where it ended before. The reserve of the disk is there for this: what frees a disk that is full begins with
+    /// it. So nothing is allocated ahead, which images would fill.
     pub(crate) fn append(&mut self, slices: &[Bytes]) -> io::Result<()> {
+        let before = self.end;
         self.write(slices)?;
-        self.sync_to(self.end + length(slices))
+        self.open.sync_to(self.end).inspect_err(|_| self.end = before)
     }
 
-    /// Writes the slices behind the end, where they stay once [`PackFile::sync_to`] has succeeded for the end of them. On
+    /// Writes the slices behind the end, where they stay once [`OpenPack::sync_to`] has succeeded for the end of them. On
     /// failure the pack ends where it ended before.
     pub(crate) fn write(&mut self, slices: &[Bytes]) -> io::Result<()> {
-        self.disk.write(&self.file, self.end, slices).inspect_err(|_| self.cut())
-    }
-
-    /// Makes durable what was written; the pack ends there from now on. On failure it is cut: the system's cache would
-    /// give the bytes to the next start as if they were on the disk.
-    pub(crate) fn sync_to(&mut self, end: u64) -> io::Result<()> {
-        if let Err(error) = self.disk.sync(&self.file) {
-            self.cut();
-            self.is_doubtful = true;
+        if let Err(error) = self.open.write(self.end, slices) {
+            self.allocated = self.end;
             return Err(error);
         }
-        self.end = end;
+        self.end += length(slices);
         Ok(())
-    }
-
-    /// Takes away what a failed write has left, so that it is never mistaken for something that was answered.
-    fn cut(&mut self) {
-        match self.disk.set_length(&self.file, self.end) {
-            Ok(()) => self.allocated = self.end,
-            Err(_also_failed) => self.is_doubtful = true,
-        }
     }
 
     /// Where the pack ends once these are written; there is room for them, as far as that can be told before.
@@ -77,9 +71,10 @@ impl PackFile {
         if needed <= self.allocated {
             return Ok(needed);
         }
-        check_reserve(&self.file, length, reserve)?;
+        let OpenPack { disk, file, .. } = &*self.open;
+        check_reserve(file, length, reserve)?;
         let ahead = AHEAD.max(length);
-        match self.disk.allocate(&self.file, self.end, ahead) {
+        match disk.allocate(file, self.end, ahead) {
             Ok(()) => self.allocated = self.end + ahead,
             // Without room for all of it, or on a file system that cannot, the write itself decides.
             Err(error) if is_left_to_the_write(&error) => {}
@@ -90,15 +85,73 @@ impl PackFile {
 
     /// Cuts what a crash has left behind the last entry.
     pub(crate) fn cut_torn_tail(&self) -> io::Result<()> {
-        self.disk.set_length(&self.file, self.end)?;
-        self.disk.sync(&self.file)
+        let OpenPack { disk, file, .. } = &*self.open;
+        disk.set_length(file, self.end)?;
+        disk.sync(file)
     }
 
-    /// Ends the tar (two blocks of zeros) and cuts what was allocated ahead.
+    /// Ends the tar (two blocks of zeros) and cuts what was allocated ahead, when all that is written is durable.
     pub(crate) fn seal(&self) -> io::Result<()> {
-        self.disk.write(&self.file, self.end, &[Bytes::from_static(&[0; 2 * BLOCK_BYTES])])?;
-        self.disk.set_length(&self.file, self.end + 2 * BLOCK)?;
-        self.disk.sync(&self.file)
+        let OpenPack { disk, file, .. } = &*self.open;
+        disk.write(file, self.end, &[Bytes::from_static(&[0; 2 * BLOCK_BYTES])])?;
+        disk.set_length(file, self.end + 2 * BLOCK)?;
+        disk.sync(file)
+    }
+}
+
+/// The file of that pack, which one thread writes to while another syncs.
+#[derive(Debug)]
+pub(super) struct OpenPack {
+    disk: Disk,
+    file: File,
+    /// Held while something is written, and to cut what could not be synced.
+    writing: Mutex<()>,
+    /// What lies before this is durable.
+    synced: AtomicU64,
+    /// A sync has failed: the system may have forgotten what it was to write, and a later sync would not tell.
+    is_doubtful: AtomicBool,
+}
+
+impl OpenPack {
+    fn new(disk: Disk, file: File, end: u64) -> Self {
+        let (synced, is_doubtful) = (AtomicU64::new(end), AtomicBool::new(false));
+        Self { disk, file, writing: Mutex::new(()), synced, is_doubtful }
+    }
+
+    /// Takes away again what a failed write has left, so that it is never mistaken for something that was answered.
+    fn write(&self, at: u64, slices: &[Bytes]) -> io::Result<()> {
+        let alone = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.check()?;
+        self.disk.write(&self.file, at, slices).inspect_err(|_| self.cut(&alone, at))
+    }
+
+    /// Makes durable what was written, as far as this place. On failure all that was written since the last success is
+    /// cut: the system's cache would give the bytes to the next start as if they were on the disk.
+    pub(super) fn sync_to(&self, end: u64) -> io::Result<()> {
+        self.check()?;
+        if let Err(error) = self.disk.sync(&self.file) {
+            let alone = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+            self.is_doubtful.store(true, Ordering::Release);
+            self.cut(&alone, self.synced.load(Ordering::Acquire));
+            return Err(error);
+        }
+        self.synced.store(end, Ordering::Release);
+        Ok(())
+    }
+
+    fn cut(&self, _alone: &MutexGuard<'_, ()>, to: u64) {
+        if self.disk.set_length(&self.file, to).is_err() {
+            self.is_doubtful.store(true, Ordering::Release);
+        }
+    }
+
+    fn check(&self) -> io::Result<()> {
+        let is_doubtful = self.is_doubtful.load(Ordering::Acquire);
+        if is_doubtful {
+            Err(io::Error::other("what was written before could not be synced"))
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -207,8 +260,33 @@ mod tests {
         let disk = Disk::watched_by(Arc::new(refuses));
         let mut pack = PackFile::new(disk.clone(), PackId(1), disk.create(&path).unwrap(), 0);
         assert!(pack.append(&[Bytes::from_static(&[1; 1024])]).is_err());
-        assert!(pack.is_doubtful && pack.end == 0);
+        assert!(pack.is_doubtful() && pack.end == 0);
         assert_eq!(std::fs::metadata(path).unwrap().len(), 0);
+    }
+
+    #[test]
+    fn what_was_written_behind_something_that_could_not_be_synced_goes_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("1.tar");
+        let syncs = AtomicU64::new(0);
+        let refuses_the_second = move |step: &Step<'_>| match step {
+            Step::Sync { .. } if syncs.fetch_add(1, Ordering::Relaxed) == 1 => {
+                Err(io::ErrorKind::Other.into())
+            }
+            _ => Ok(()),
+        };
+        let disk = Disk::watched_by(Arc::new(refuses_the_second));
+        let mut pack = PackFile::new(disk.clone(), PackId(1), disk.create(&path).unwrap(), 0);
+        let block = [Bytes::from_static(&[1; 512])];
+        pack.append(&block).unwrap();
+        let open = pack.opened();
+        pack.write(&block).unwrap();
+        let first = pack.end;
+        pack.write(&block).unwrap();
+        assert!(
+            open.sync_to(first).is_err() && open.sync_to(pack.end).is_err() && pack.write(&block).is_err()
+        );
+        assert_eq!(std::fs::metadata(path).unwrap().len(), 512);
     }
 
     #[test]

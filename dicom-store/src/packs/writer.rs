@@ -21,11 +21,12 @@ use tracing::{error, warn};
 use super::Packs;
 use super::act::{self, ActAppend};
 use super::committer::Committer;
-use super::company::Company;
+use super::company::{Company, SMALL};
 use super::entry::{BLOCK, BLOCK_BYTES, Digest, Entry, instance_name, padded};
 use super::file::PackFile;
 use super::remote::Remote;
 use super::synced::Synced;
+use super::syncer::{Syncer, Unsynced};
 use super::upload;
 use crate::change::Changes;
 use crate::config::{Durability, OnConflict};
@@ -153,6 +154,7 @@ pub(crate) fn start(log: Log) -> Result<Running> {
     let (appends, to_write) = mpsc::channel(MAX_GROUP);
     let (durable, to_commit) = std_mpsc::channel();
     let (runtime, adopting) = (Handle::current(), TaskTracker::new());
+    let died = CancellationToken::new();
     let (packs_too, index_too, durable_too) = (packs.clone(), index.clone(), durable.clone());
     let writer: Box<dyn FnOnce() + Send> = match durability {
         Durability::Local => {
@@ -165,6 +167,7 @@ pub(crate) fn start(log: Log) -> Result<Running> {
                 last_write: Instant::now(),
                 runtime: runtime.clone(),
                 company: Company::default(),
+                syncer: Syncer::start(|run| thread("sync", &died, run))?,
             };
             Box::new(move || writer.run(to_write))
         }
@@ -197,7 +200,6 @@ pub(crate) fn start(log: Log) -> Result<Running> {
         _uploads: stop_uploads.drop_guard(),
     };
     tokio::spawn(tick(appends.downgrade(), limits.seal_idle / 4));
-    let died = CancellationToken::new();
     let threads =
         [thread("log", &died, writer)?, thread("index", &died, Box::new(move || committer.run(&to_commit)))?];
     Ok(Running { appends, durable, threads, adopting, died })
@@ -236,6 +238,7 @@ struct Writer {
     last_write: Instant,
     runtime: Handle,
     company: Company,
+    syncer: Syncer,
 }
 
 impl Writer {
@@ -283,8 +286,8 @@ impl Writer {
         }
     }
 
-    /// The index is told as soon as the group has its place, and makes the rows while it is written and synced. Gives a
-    /// group back that has none; who sent one that did not get there hears it from the index's thread.
+    /// The index is told as soon as the group has its place, and makes the rows while it is written and synced. What is
+    /// large is synced while the next is written. Gives a group back that has none; who sent one that did not get there hears it from the index's thread.
     fn write_and_sync(&mut self, group: Vec<Append>) -> std::result::Result<(), (Vec<Append>, Error)> {
         let placed_in = opened(&self.packs, &mut self.open).and_then(|pack| {
             let (slices, locations) = layout(pack.id, pack.end, &group)?;
@@ -298,16 +301,24 @@ impl Writer {
         let mark = Mark { pack: pack.id, offset: end };
         let (syncing, synced) = Synced::soon(self.company.sends(group.len()));
         send(&self.durable, Durable::Group { entries: placed(group, locations), mark, synced });
-        let is_durable = pack.write(&slices).and_then(|()| {
+        if let Err(cause) = pack.write(&slices) {
+            syncing.tell(Err(cause.into()));
+            return Ok(());
+        }
+        let unsynced = Unsynced { pack: pack.opened(), end, syncing };
+        if self.syncer.is_idle() && slices.iter().map(|slice| slice.len() as u64).sum::<u64>() < SMALL {
             let begun = Instant::now();
-            pack.sync_to(end).inspect(|()| self.company.took(begun.elapsed()))
-        });
-        syncing.tell(is_durable.map_err(Error::from));
+            unsynced.sync();
+            self.company.took(begun.elapsed());
+        } else {
+            self.syncer.take(unsynced);
+        }
         Ok(())
     }
 
     fn write_act(&mut self, act: Box<ActAppend>) {
         self.last_write = Instant::now();
+        self.syncer.settle();
         match act::append(&self.packs, &mut self.open, &act.entry) {
             Ok(mark) => send(&self.durable, Durable::Act(act, mark)),
             Err(cause) => {
@@ -320,6 +331,11 @@ impl Writer {
 
     fn seal(&mut self) {
         let Some(open) = self.open.take_if(|open| open.end > 0) else { return };
+        self.syncer.settle();
+        if open.is_doubtful() {
+            // It stays in the log; the next start reads what it holds.
+            return;
+        }
         match open.seal() {
             Ok(()) => send(&self.durable, Durable::Sealed(open.id)),
             // It stays in the log as it is; the next start seals it.
@@ -406,7 +422,7 @@ pub(super) fn gather(
 
 /// The pack that is written to, made where there is none.
 pub(super) fn opened<'a>(packs: &Packs, open: &'a mut Option<PackFile>) -> Result<&'a mut PackFile> {
-    if open.as_ref().is_none_or(|open| open.is_doubtful) {
+    if open.as_ref().is_none_or(PackFile::is_doubtful) {
         let id = packs.next_id();
         *open = Some(PackFile::new(packs.disk.clone(), id, packs.create(id)?, 0));
     }

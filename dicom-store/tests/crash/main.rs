@@ -7,4 +7,5 @@ mod damage;
 mod disk;
 mod failing;
 mod life;
+mod overlap;
 mod power;
