@@ -59,6 +59,11 @@ impl Company {
         Present { instances, unanswered: self.unanswered.clone() }
     }
 
+    /// Whether somebody waits for an answer.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.unanswered.load(Ordering::Relaxed) > 0
+    }
+
     /// Its sync took so long.
     pub(super) fn took(&mut self, sync: Duration) {
         self.sync = sync;

@@ -2,7 +2,8 @@
 //!
 //! The disk has nothing to do while one group is copied into the system's cache and the next is looked up in the index.
 //! So large groups are synced by a thread of their own: it takes all that was written meanwhile together, and one sync does
-//! for all of it. A small group is synced where it was written, which saves the way from thread to thread.
+//! for all of it. A small group is synced where it was written, and one whose sender is alone, which saves the way from
+//! thread to thread.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

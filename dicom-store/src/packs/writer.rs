@@ -287,7 +287,7 @@ impl Writer {
     }
 
     /// The index is told as soon as the group has its place, and makes the rows while it is written and synced. What is
-    /// large is synced while the next is written. Gives a group back that has none; who sent one that did not get there hears it from the index's thread.
+    /// large is synced while the next is written, where there are several senders. Gives a group back that has none; who sent one that did not get there hears it from the index's thread.
     fn write_and_sync(&mut self, group: Vec<Append>) -> std::result::Result<(), (Vec<Append>, Error)> {
         let placed_in = opened(&self.packs, &mut self.open).and_then(|pack| {
             let (slices, locations) = layout(pack.id, pack.end, &group)?;
@@ -299,6 +299,7 @@ impl Writer {
             Err(cause) => return Err((group, cause)),
         };
         let mark = Mark { pack: pack.id, offset: end };
+        let is_alone = !self.company.is_waiting();
         let (syncing, synced) = Synced::soon(self.company.sends(group.len()));
         send(&self.durable, Durable::Group { entries: placed(group, locations), mark, synced });
         if let Err(cause) = pack.write(&slices) {
@@ -306,7 +307,8 @@ impl Writer {
             return Ok(());
         }
         let unsynced = Unsynced { pack: pack.opened(), end, syncing };
-        if self.syncer.is_idle() && slices.iter().map(|slice| slice.len() as u64).sum::<u64>() < SMALL {
+        let is_small = slices.iter().map(|slice| slice.len() as u64).sum::<u64>() < SMALL;
+        if self.syncer.is_idle() && (is_small || is_alone) {
             let begun = Instant::now();
             unsynced.sync();
             self.company.took(begun.elapsed());

@@ -22,28 +22,50 @@ fn large(number: u32, first: &Sample) -> Sample {
     first.next(number).pixels(VR::OW, vec![u8::try_from(number).unwrap(); 300 << 10])
 }
 
-/// Holds the first sync behind a write until another write has come, and lets it fail where that is wanted.
-fn holding(fails: bool, begun: Sender<()>) -> Watch {
-    let (write, writes): (Sender<()>, Receiver<()>) = channel();
-    let (write, writes, begun) = (Mutex::new(write), Mutex::new(writes), Mutex::new(begun));
-    let (written, synced) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    Arc::new(move |step| match step {
-        Step::Write { .. } => {
-            if written.fetch_add(1, Ordering::SeqCst) > 0 {
-                // The sync may have been held already.
-                let _ = write.lock().unwrap().send(());
+/// What is told of and held.
+struct Held {
+    /// The first group goes into the index.
+    committing: Sender<()>,
+    /// The second is synced.
+    syncing: Sender<()>,
+    watch_commit: Mutex<Receiver<()>>,
+    watch_sync: Mutex<Receiver<()>>,
+    committed: Sender<()>,
+    written: Sender<()>,
+    writes: AtomicUsize,
+    syncs: AtomicUsize,
+    commits: AtomicUsize,
+    fails: bool,
+}
+
+impl Held {
+    /// The first group is not in the index before the second is synced, and the second is not synced before the third is
+    /// written.
+    fn take(&self, step: &Step<'_>) -> io::Result<()> {
+        match step {
+            Step::Write { .. } if self.writes.fetch_add(1, Ordering::SeqCst) == 2 => {
+                self.written.send(()).map_err(io::Error::other)
             }
-            Ok(())
+            Step::Sync { .. } if self.writes.load(Ordering::SeqCst) > 0 => {
+                if self.syncs.fetch_add(1, Ordering::SeqCst) != 1 {
+                    return Ok(());
+                }
+                self.committed.send(()).map_err(io::Error::other)?;
+                self.syncing.send(()).map_err(io::Error::other)?;
+                self.watch_sync.lock().unwrap().recv_timeout(LONG).map_err(io::Error::other)?;
+                if self.fails { Err(io::Error::from_raw_os_error(5)) } else { Ok(()) }
+            }
+            Step::Commit if self.commits.fetch_add(1, Ordering::SeqCst) == 0 => {
+                self.committing.send(()).map_err(io::Error::other)?;
+                self.watch_commit.lock().unwrap().recv_timeout(LONG).map_err(io::Error::other)
+            }
+            _ => Ok(()),
         }
-        Step::Sync { .. }
-            if written.load(Ordering::SeqCst) > 0 && synced.fetch_add(1, Ordering::SeqCst) == 0 =>
-        {
-            begun.lock().unwrap().send(()).unwrap();
-            writes.lock().unwrap().recv_timeout(LONG).map_err(io::Error::other)?;
-            if fails { Err(io::Error::from_raw_os_error(5)) } else { Ok(()) }
-        }
-        _ => Ok(()),
-    })
+    }
+}
+
+async fn heard(from: Receiver<()>) {
+    tokio::task::spawn_blocking(move || from.recv_timeout(LONG).unwrap()).await.unwrap();
 }
 
 #[rstest]
@@ -52,16 +74,36 @@ fn holding(fails: bool, begun: Sender<()>) -> Watch {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_next_is_written_while_one_is_synced(#[case] fails: bool) {
     let (folder, first) = (scratch(), ct());
-    let (one, other) = (large(1, &first), large(2, &first));
+    let [before, one, other] = [1, 2, 3].map(|number| large(number, &first));
     let config = dicom_store::Config { pack_size_mib: 8, ..config(folder.path(), false) };
-    let (begun, is_begun) = channel();
-    let archive = Archive::open_watched(&config, holding(fails, begun)).await.unwrap();
-    let sent = {
-        let (archive, one) = (archive.clone(), one.clone());
-        tokio::spawn(async move { store(&system(&archive), &one).await })
+    let ((committing, is_committing), (syncing, is_syncing)) = (channel(), channel());
+    let ((committed, watch_commit), (written, watch_sync)) = (channel(), channel());
+    let (watch_commit, watch_sync) = (Mutex::new(watch_commit), Mutex::new(watch_sync));
+    let [writes, syncs, commits] = [0; 3].map(AtomicUsize::new);
+    let held = Held {
+        committing,
+        syncing,
+        watch_commit,
+        watch_sync,
+        committed,
+        written,
+        writes,
+        syncs,
+        commits,
+        fails,
     };
-    tokio::task::spawn_blocking(move || is_begun.recv_timeout(LONG).unwrap()).await.unwrap();
-    let answers = [store(&system(&archive), &other).await, sent.await.unwrap()];
+    let watch: Watch = Arc::new(move |step| held.take(step));
+    let archive = Archive::open_watched(&config, watch).await.unwrap();
+    let send = |sample: &Sample| {
+        let (archive, sample) = (archive.clone(), sample.clone());
+        tokio::spawn(async move { store(&system(&archive), &sample).await })
+    };
+    let of_before = send(&before);
+    heard(is_committing).await;
+    let of_one = send(&one);
+    heard(is_syncing).await;
+    let answers = [send(&other).await.unwrap(), of_one.await.unwrap()];
+    assert!(matches!(of_before.await.unwrap(), Ok(Stored::New(_))));
     for answer in answers {
         match answer {
             Ok(Stored::New(_)) => assert!(!fails),
@@ -69,14 +111,13 @@ async fn the_next_is_written_while_one_is_synced(#[case] fails: bool) {
             other => panic!("{other:?}"),
         }
     }
-    // Whatever became of it: it is there once, and an index made anew has it.
     for sample in [&one, &other] {
         let again = store(&system(&archive), sample).await.unwrap();
         assert_eq!(matches!(again, Stored::Same(_)), !fails, "{again:?}");
     }
     archive.close().await;
     let archive = Archive::reindex(&config).await.unwrap();
-    for sample in [&one, &other] {
+    for sample in [&before, &one, &other] {
         let again = store(&system(&archive), sample).await.unwrap();
         assert!(matches!(again, Stored::Same(_)), "{again:?}");
     }
