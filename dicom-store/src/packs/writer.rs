@@ -243,7 +243,14 @@ struct Writer {
 
 impl Writer {
     fn run(mut self, mut to_write: mpsc::Receiver<ToLog>) {
-        while let Some(first) = to_write.blocking_recv() {
+        loop {
+            let (first, is_there_already) = match to_write.try_recv() {
+                Ok(first) => (first, true),
+                Err(_none_yet) => match to_write.blocking_recv() {
+                    Some(first) => (first, false),
+                    None => break,
+                },
+            };
             let mut is_asked = matches!(first, ToLog::Seal);
             let next = match first {
                 ToLog::Append(first) => {
@@ -255,7 +262,8 @@ impl Writer {
                             Some(ToLog::Append(_) | ToLog::Tick) | None => {}
                         }
                     }
-                    self.write(group);
+                    let is_alone = group.len() == 1 && !is_there_already && !self.company.is_waiting();
+                    self.write(group, is_alone);
                     next
                 }
                 ToLog::Act(act) => Some(act),
@@ -271,7 +279,8 @@ impl Writer {
         }
     }
 
-    fn write(&mut self, group: Vec<Append>) {
+    /// `is_alone`: nobody else sends, as far as can be told.
+    fn write(&mut self, group: Vec<Append>, is_alone: bool) {
         self.last_write = Instant::now();
         let group = match self.runtime.block_on(known(&*self.index, &group)) {
             Ok(known) => settle(&known, group, self.limits.on_conflict),
@@ -280,15 +289,20 @@ impl Writer {
         if group.is_empty() {
             return;
         }
-        if let Err((group, cause)) = self.write_and_sync(group) {
+        if let Err((group, cause)) = self.write_and_sync(group, is_alone) {
             warn!(error = %cause.chain(), instances = group.len(), "log: a group was not written");
             refuse(group.into_iter().map(|append| append.answer), &cause);
         }
     }
 
     /// The index is told as soon as the group has its place, and makes the rows while it is written and synced. What is
-    /// large is synced while the next is written, where there are several senders. Gives a group back that has none; who sent one that did not get there hears it from the index's thread.
-    fn write_and_sync(&mut self, group: Vec<Append>) -> std::result::Result<(), (Vec<Append>, Error)> {
+    /// large is synced while the next is written, where there are several senders. Gives a group back that has none; who
+    /// sent one that did not get there hears it from the index's thread.
+    fn write_and_sync(
+        &mut self,
+        group: Vec<Append>,
+        is_alone: bool,
+    ) -> std::result::Result<(), (Vec<Append>, Error)> {
         let placed_in = opened(&self.packs, &mut self.open).and_then(|pack| {
             let (slices, locations) = layout(pack.id, pack.end, &group)?;
             let end = pack.make_room(&slices, self.limits.reserve)?;
@@ -299,7 +313,6 @@ impl Writer {
             Err(cause) => return Err((group, cause)),
         };
         let mark = Mark { pack: pack.id, offset: end };
-        let is_alone = !self.company.is_waiting();
         let (syncing, synced) = Synced::soon(self.company.sends(group.len()));
         send(&self.durable, Durable::Group { entries: placed(group, locations), mark, synced });
         if let Err(cause) = pack.write(&slices) {
