@@ -11,8 +11,8 @@ mod pool;
 mod presence;
 mod pulse;
 mod schema;
+mod writer;
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -24,17 +24,18 @@ use error::postgres_error;
 use pool::{Begin, Pool};
 use presence::Presence;
 use pulse::{Limits, Pulse};
+use writer::Writers;
 
-use super::sql::commit::{Counters, Memory};
 use super::sql::{
-    Connection as _, SqlRow, Statement, audit, commit, damaged, dead, hidden, identity, ledger, packs,
-    quarantine, register, rows, search, texts, who, work,
+    Connection as _, Statement, audit, commit, damaged, dead, hidden, identity, ledger, packs, quarantine,
+    register, rows, search, texts, who, work,
 };
 use super::{
     AuditRow, Committed, Compared, Damage, DamageQuery, DamagedInstance, DeadCopy, Described, Gate,
     HeaderCursor, HeaderPage, Hidden, Index, KeptAside, Known, Mark, NewInstance, PackEntry, PackRow,
     Recorded, Replacement, SearchCursor, SearchPage, StudyText, TextCount, TextQuery,
 };
+use crate::Result;
 use crate::change::{Change, Changes, Cursor};
 use crate::ledger::Entry;
 use crate::model::{Attributes, FrameMap, Header, Instance, PackId, PatientKey, Resource, SopInstanceUid};
@@ -42,10 +43,8 @@ use crate::node::{Joined, Joining};
 use crate::query::{Counted, Query};
 use crate::queue::{JobId, JobQuery, Lease, NewJob, Progress, QueueDepth, QueuedJob, Steering, Wanted};
 use crate::register::{Entry as Registration, Registered};
-use crate::{Error, Result};
 
-/// Takes the order of the writers; what it gives was left by the last of them.
-const LOCK: &str = "BEGIN; SELECT epoch, acts, studies, last_conflict, last_change FROM writer FOR UPDATE";
+/// Takes the order of the writers.
 const LOCK_WRITER: &str = "SELECT epoch FROM writer FOR UPDATE";
 /// The same for what writers may remember otherwise.
 const LOCK_ANEW: &str = "UPDATE writer SET epoch = epoch + 1";
@@ -54,48 +53,8 @@ const LOCK_ANEW: &str = "UPDATE writer SET epoch = epoch + 1";
 #[derive(Debug)]
 pub struct PostgresIndex {
     pool: Pool,
-    /// Taken out by whoever commits; a second one at the same time makes do without.
-    writer: Mutex<Option<Writer>>,
+    writers: Writers,
     presence: Presence,
-}
-
-/// A connection that commits, with what it remembers of the rows it needs again and again.
-#[derive(Debug)]
-struct Writer {
-    connection: PostgresConnection,
-    memory: Memory,
-}
-
-impl Writer {
-    async fn commit(&mut self, group: &[NewInstance], marks: &[Mark], gate: Gate<'_>) -> Result<Committed> {
-        let Self { connection, memory } = self;
-        let rows = connection.run(LOCK).await?;
-        memory.resume(counters(&rows)?);
-        let before = memory.counters().last_change;
-        let committed = commit::commit(connection, memory, group, marks).await?;
-        let Counters { epoch, studies, last_conflict, last_change, .. } = memory.counters();
-        let update =
-            Statement::new("UPDATE writer SET epoch = ?, studies = ?, last_conflict = ?, last_change = ?");
-        connection.post(update.bind(epoch).bind(studies).bind(last_conflict).bind(last_change)).await?;
-        if last_change > before {
-            connection.post(presence::told(last_change)).await?;
-        }
-        connection.flush().await?;
-        gate()?;
-        connection.run("COMMIT").await?;
-        Ok(committed)
-    }
-}
-
-fn counters(rows: &[SqlRow]) -> Result<Counters> {
-    let row = rows.first().ok_or_else(|| Error::corrupt("index has lost the row of its writers"))?;
-    Ok(Counters {
-        epoch: row.int(0)?,
-        acts: row.int(1)?,
-        studies: row.int(2)?,
-        last_conflict: row.int(3)?,
-        last_change: row.int(4)?,
-    })
 }
 
 fn read(url: &str) -> Result<PgConnectOptions> {
@@ -128,7 +87,7 @@ impl PostgresIndex {
         schema::migrate(&mut first, schema::STEPS).await?;
         Ok(Self {
             pool: Pool::new(options, pulse, first),
-            writer: Mutex::new(None),
+            writers: Writers::default(),
             presence: Presence::default(),
         })
     }
@@ -146,38 +105,6 @@ impl PostgresIndex {
         index.pool.write(remove).await?;
         index.pool.close().await;
         Ok(())
-    }
-
-    fn take_writer(&self) -> Option<Writer> {
-        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        writer.filter(|writer| !writer.connection.is_broken())
-    }
-
-    async fn commit_group(&self, group: &[NewInstance], marks: &[Mark], gate: Gate<'_>) -> Result<Committed> {
-        let mut is_again = false;
-        loop {
-            let mut writer = match self.take_writer() {
-                Some(mut writer) => {
-                    writer.connection.take_up();
-                    writer
-                }
-                None => Writer { connection: self.pool.take().await?, memory: Memory::default() },
-            };
-            let result = writer.commit(group, marks, gate).await;
-            if result.is_ok() {
-                *self.writer.lock().unwrap_or_else(PoisonError::into_inner) = Some(writer);
-                return result;
-            }
-            // What was remembered may not be there, and the connection may have gone: once more without them,
-            // where that can help.
-            let can_help = writer.connection.is_worth_again || writer.connection.is_stale();
-            writer.connection.roll_back().await;
-            self.pool.put_back(writer.connection);
-            if is_again || !can_help {
-                return result;
-            }
-            is_again = true;
-        }
     }
 }
 
@@ -219,7 +146,7 @@ impl Index for PostgresIndex {
         marks: &'a [Mark],
         gate: Gate<'a>,
     ) -> BoxFuture<'a, Result<Committed>> {
-        self.commit_group(group, marks, gate).boxed()
+        self.writers.commit(&self.pool, group, marks, gate).boxed()
     }
 
     fn known<'a>(&'a self, uids: &'a [&'a SopInstanceUid]) -> BoxFuture<'a, Result<Vec<Known>>> {
@@ -554,9 +481,7 @@ impl Index for PostgresIndex {
     fn close(&self) -> BoxFuture<'_, ()> {
         async {
             self.presence.end();
-            if let Some(writer) = self.take_writer() {
-                self.pool.put_back(writer.connection);
-            }
+            self.writers.end(&self.pool);
             self.pool.close().await;
         }
         .boxed()
