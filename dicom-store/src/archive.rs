@@ -169,11 +169,11 @@ impl Archive {
         let stretches = match filled(config, &anew.place, disk.clone(), &mut acts).await {
             Ok(found) => found,
             Err(error) => {
-                anew.discard();
+                anew.discard().await;
                 return Err(error);
             }
         };
-        anew.take_its_place()?;
+        anew.take_its_place().await?;
         let lost_acts = acts.into_iter().map(|(number, kind)| LostAct { number, kind }).collect();
         Self::open_locked(config, locks, disk, Damaged { stretches, lost_acts }).await
     }

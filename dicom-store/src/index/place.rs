@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::sqlite::connection::{self, Renewed};
+use super::postgres::Renewed as RenewedSchema;
+use super::sqlite::connection::{self, Renewed as RenewedFile};
 use super::{Index, PostgresIndex, SqliteIndex, known_acts};
-use crate::config::Config;
+use crate::config::{Config, IndexUrl};
 use crate::register::Registered;
 use crate::{Error, ErrorKind, Result};
 
@@ -15,8 +16,13 @@ const INDEX_FILE: &str = "index.sqlite";
 #[derive(Debug)]
 pub(crate) enum IndexPlace {
     Sqlite(PathBuf),
-    /// A URL and the password that stands in a file.
-    Postgres(crate::config::IndexUrl, Option<String>),
+    Postgres {
+        url: IndexUrl,
+        /// The one that stands in a file.
+        password: Option<String>,
+        /// Another than the one of the URL.
+        schema: Option<String>,
+    },
 }
 
 impl IndexPlace {
@@ -39,7 +45,7 @@ impl IndexPlace {
             return Err(Error::invalid(what));
         }
         let password = config.index_password_file.as_deref().map(password).transpose()?;
-        Ok(Self::Postgres(config.index.clone(), password))
+        Ok(Self::Postgres { url: config.index.clone(), password, schema: None })
     }
 
     /// Whether there can be an index there. Nothing is made, and nobody is asked.
@@ -49,7 +55,7 @@ impl IndexPlace {
     pub(crate) fn check(config: &Config) -> Result<()> {
         match Self::of(config)? {
             Self::Sqlite(_) => Ok(()),
-            Self::Postgres(url, _) => PostgresIndex::check(url.expose()).map_err(|cause| {
+            Self::Postgres { url, .. } => PostgresIndex::check(url.expose()).map_err(|cause| {
                 Error::invalid(format!("index URL cannot be read: {url}")).with_source(cause)
             }),
         }
@@ -60,8 +66,9 @@ impl IndexPlace {
     pub(crate) async fn open(&self) -> Result<Arc<dyn Index>> {
         Ok(match self {
             Self::Sqlite(file) => Arc::new(SqliteIndex::open(file).await?),
-            Self::Postgres(url, password) => {
-                Arc::new(PostgresIndex::open(url.expose(), password.as_deref()).await?)
+            Self::Postgres { url, password, schema } => {
+                let (url, password) = (url.expose(), password.as_deref());
+                Arc::new(PostgresIndex::open_in(schema.as_deref(), url, password).await?)
             }
         })
     }
@@ -73,7 +80,7 @@ impl IndexPlace {
     pub(crate) async fn registered_as(&self, kind: &str, name: &str) -> Result<Option<Registered>> {
         match self {
             Self::Sqlite(file) => connection::registered_as(file, kind, name),
-            Self::Postgres(..) => {
+            Self::Postgres { .. } => {
                 let index = self.open().await?;
                 let row = index.registered_as(kind, name).await;
                 index.close().await;
@@ -83,19 +90,22 @@ impl IndexPlace {
     }
 
     /// An index with what no pack has and this one knows: the register, the jobs and the audit. This one stays as it is until
-    /// the other is [put in its place](Anew::take_its_place); in PostgreSQL it is emptied at once.
+    /// the other is [put in its place](Anew::take_its_place).
     ///
     /// # Errors
-    /// What the back end says.
+    /// What the back end says; `Conflict` while a node is at work on it.
     pub(crate) async fn anew(&self) -> Result<Anew> {
         Ok(match self {
             Self::Sqlite(file) => {
                 let new = connection::renewed(file)?;
-                Anew { place: Self::Sqlite(new.file.clone()), beside: Some((new, file.clone())) }
+                let place = Self::Sqlite(new.file.clone());
+                Anew { place, beside: Beside::File { new, before: file.clone() } }
             }
-            Self::Postgres(url, password) => {
-                PostgresIndex::remove(url.expose(), password.as_deref()).await?;
-                Anew { place: Self::Postgres(url.clone(), password.clone()), beside: None }
+            Self::Postgres { url, password, .. } => {
+                let new = RenewedSchema::begin(url.expose(), password.as_deref()).await?;
+                let schema = Some(new.schema().to_owned());
+                let place = Self::Postgres { url: url.clone(), password: password.clone(), schema };
+                Anew { place, beside: Beside::Schema(Box::new(new)) }
             }
         })
     }
@@ -107,7 +117,7 @@ impl IndexPlace {
     pub(crate) fn is_kept_when_opened(&self) -> Result<bool> {
         match self {
             Self::Sqlite(file) => connection::is_kept_when_opened(file),
-            Self::Postgres(..) => Ok(true),
+            Self::Postgres { .. } => Ok(true),
         }
     }
 
@@ -135,23 +145,39 @@ impl IndexPlace {
 pub(crate) struct Anew {
     /// Where it is filled.
     pub(crate) place: IndexPlace,
+    beside: Beside,
+}
+
+/// Beside what it is made.
+#[derive(Debug)]
+enum Beside {
     /// The file that it takes the place of when it is filled.
-    beside: Option<(Renewed, PathBuf)>,
+    File {
+        new: RenewedFile,
+        before: PathBuf,
+    },
+    Schema(Box<RenewedSchema>),
 }
 
 impl Anew {
     /// To be called when it is filled, and closed.
     ///
     /// # Errors
-    /// What the system says; the one before is there then, or this one is.
-    pub(crate) fn take_its_place(self) -> Result<()> {
-        self.beside.map_or(Ok(()), |(new, file)| connection::put_in_place(&new, &file))
+    /// What the back end or the system says; the one before is there then, or this one is.
+    pub(crate) async fn take_its_place(self) -> Result<()> {
+        match self.beside {
+            Beside::File { new, before } => connection::put_in_place(&new, &before),
+            Beside::Schema(new) => new.take_its_place().await,
+        }
     }
 
     /// It could not be filled: the one before stays.
-    pub(crate) fn discard(self) {
-        // What cannot be removed now is removed when one is made again.
-        let _ = self.beside.map(|(new, _)| connection::discard(&new));
+    pub(crate) async fn discard(self) {
+        match self.beside {
+            // What cannot be removed now is removed when one is made again.
+            Beside::File { new, .. } => drop(connection::discard(&new)),
+            Beside::Schema(new) => new.discard().await,
+        }
     }
 }
 
@@ -181,7 +207,7 @@ mod tests {
         let index_password_file = Some(file.path().to_owned());
         let config = Config { index: "postgres://db/x".into(), index_password_file, ..Config::default() };
         assert!(
-            matches!(IndexPlace::of(&config).unwrap(), IndexPlace::Postgres(_, Some(password)) if password == "s3cret ")
+            matches!(IndexPlace::of(&config).unwrap(), IndexPlace::Postgres { password: Some(password), .. } if password == "s3cret ")
         );
     }
 }

@@ -4,6 +4,7 @@
 //! order from, those of all nodes, is the row `writer`: it is locked first. So the change feed has
 //! no gaps, and of two nodes with the same UID one comes second and sees the other's.
 
+mod anew;
 mod connection;
 mod error;
 mod nodes;
@@ -17,10 +18,9 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use sqlx::postgres::PgConnectOptions;
 
+pub(crate) use anew::Renewed;
 use connection::PostgresConnection;
-use error::postgres_error;
 use pool::{Begin, Pool};
 use presence::Presence;
 use pulse::{Limits, Pulse};
@@ -57,17 +57,13 @@ pub struct PostgresIndex {
     presence: Presence,
 }
 
-fn read(url: &str) -> Result<PgConnectOptions> {
-    url.parse().map_err(postgres_error)
-}
-
 impl PostgresIndex {
     /// Whether a URL can be one of a database.
     ///
     /// # Errors
     /// As [`PostgresIndex::open`].
     pub(crate) fn check(url: &str) -> Result<()> {
-        read(url).map(drop)
+        connection::of(url, None).map(drop)
     }
 
     /// Connects, and makes the tables where they are missing. Several nodes may do so at once.
@@ -76,12 +72,19 @@ impl PostgresIndex {
     /// `Invalid` for a URL that is none, `Unavailable` when the server cannot be reached, `Conflict`
     /// when a newer program has made the tables.
     pub async fn open(url: &str, password: Option<&str>) -> Result<Self> {
-        let options = read(url)?;
-        let options = match password {
-            Some(password) => options.password(password),
+        Self::open_in(None, url, password).await
+    }
+
+    /// The same in this schema, where it is another than the one of the URL.
+    ///
+    /// # Errors
+    /// As [`PostgresIndex::open`].
+    pub(crate) async fn open_in(schema: Option<&str>, url: &str, password: Option<&str>) -> Result<Self> {
+        let options = connection::of(url, password)?;
+        let options = match schema {
+            Some(schema) => connection::within(options, schema),
             None => options,
         };
-        let options = connection::options(options);
         let pulse = Pulse::new(options.clone(), Limits::default());
         let mut first = PostgresConnection::open(&options, pulse.listening()).await?;
         schema::migrate(&mut first, schema::STEPS).await?;
@@ -90,21 +93,6 @@ impl PostgresIndex {
             writers: Writers::default(),
             presence: Presence::default(),
         })
-    }
-
-    /// Forgets everything that an index has but for what no pack has; the next to open it finds it empty.
-    ///
-    /// # Errors
-    /// As [`PostgresIndex::open`]; `Conflict` while a node uses it.
-    pub(crate) async fn remove(url: &str, password: Option<&str>) -> Result<()> {
-        let index = Self::open(url, password).await?;
-        let remove = async |c: &mut PostgresConnection| {
-            nodes::nobody_works(c).await?;
-            schema::renew(c, schema::STEPS).await
-        };
-        index.pool.write(remove).await?;
-        index.pool.close().await;
-        Ok(())
     }
 }
 

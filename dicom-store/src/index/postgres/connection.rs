@@ -7,7 +7,7 @@ use std::fmt;
 
 use futures_util::TryStreamExt;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection};
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, SqlSafeStr as _, SqlStr};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, SqlSafeStr, SqlStr};
 
 use super::error::{is_end_of_connection, is_worth_again, postgres_error, unreachable};
 use super::pulse::{CONNECT, Listening};
@@ -31,6 +31,18 @@ const PREPARED: usize = 512;
 const MAX_TOGETHER: usize = 48;
 const MAX_VALUES: usize = 16_384;
 
+/// Options of a URL, and the password that stands elsewhere.
+///
+/// # Errors
+/// `Invalid` for a URL that is none.
+pub(super) fn of(url: &str, password: Option<&str>) -> Result<PgConnectOptions> {
+    let read: PgConnectOptions = url.parse().map_err(postgres_error)?;
+    Ok(options(match password {
+        Some(password) => read.password(password),
+        None => read,
+    }))
+}
+
 /// Options as every connection has them, whatever the URL says.
 pub(super) fn options(options: PgConnectOptions) -> PgConnectOptions {
     options
@@ -39,6 +51,16 @@ pub(super) fn options(options: PgConnectOptions) -> PgConnectOptions {
         .options(SETTINGS)
         // Statements hold patient data.
         .disable_statement_logging()
+}
+
+/// The same, and the tables are those of this schema, whatever the URL says.
+pub(super) fn within(options: PgConnectOptions, schema: &str) -> PgConnectOptions {
+    options.options([("search_path", quoted(schema))])
+}
+
+/// A name as SQL has it, whatever is in it.
+pub(super) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 pub(super) struct PostgresConnection {
@@ -91,9 +113,12 @@ impl PostgresConnection {
         self.answered(rows)?.iter().map(values::row).collect()
     }
 
-    /// The same for a step of the tables, which takes its time where they are large.
-    pub(super) async fn take_step(&mut self, sql: &'static str) -> Result<()> {
-        let done = sqlx::raw_sql(sql).execute(&mut self.inner).await;
+    /// Runs statements that take their time where the tables are large; the server gives up where `statement_timeout`
+    /// says so.
+    pub(super) async fn take_time(&mut self, sql: impl SqlSafeStr) -> Result<()> {
+        self.flush().await?;
+        let running = sqlx::raw_sql(sql).execute(&mut self.inner);
+        let done = self.listening.as_long_as_it_works(running).await;
         self.answered(done).map(|_| ())
     }
 

@@ -6,9 +6,16 @@ use crate::index::sql::{Connection as _, SqlRow, Statement, signed};
 use crate::node::{Joined, Joining};
 use crate::{Error, Result};
 
-/// Held by every node that is at work.
+/// Held by every node that is at work. The server needs a moment to see that a killed one has gone, so this is waited
+/// for, as the next two are.
 pub(super) const LOCK: &str = "SELECT set_config('lock_timeout', '3s', false), \
     pg_advisory_lock(hashtext('filmless node ' || current_schema()), $1)";
+/// Shared by all nodes that are at work.
+pub(super) const SHARE: &str = "SELECT set_config('lock_timeout', '3s', false), \
+    pg_advisory_lock_shared(hashtext('filmless reindex ' || current_schema()))";
+/// For whoever makes the index anew, who has it alone.
+pub(super) const KEEP_OUT: &str = "SELECT set_config('lock_timeout', '3s', false), \
+    pg_advisory_lock(hashtext('filmless reindex ' || current_schema()))";
 
 const ALONE: i64 = 0;
 const SHARING: i64 = 1;

@@ -47,18 +47,22 @@ struct Post {
     listener: PgListener,
     node: u64,
     schema: String,
+    /// Its locks are held, so that the others know of it.
+    is_known: bool,
 }
 
 impl Presence {
     /// # Errors
-    /// `Conflict` when another server works under this number.
+    /// `Conflict` when another server works under this number, or the index is being made anew.
     pub(super) async fn begin(&self, options: &PgConnectOptions, node: u64, schema: String) -> Result<()> {
         self.end();
         let one = PgPoolOptions::new().max_connections(1).acquire_timeout(CONNECT);
         let pool = one.connect_lazy_with(options.clone());
         let listener = PgListener::connect_with(&pool).await.map_err(postgres_error)?;
-        let mut post = Post { listener, node, schema };
-        post.take_place().await.map_err(|error| taken(node, error))?;
+        let mut post = Post { listener, node, schema, is_known: true };
+        // In this order: one that is refused has not been seen at work.
+        post.share().await?;
+        post.take_number().await?;
         post.listener.listen(CHANNEL).await.map_err(postgres_error)?;
         self.set(State::Here(Box::new(post)));
         Ok(())
@@ -82,25 +86,49 @@ impl Presence {
 }
 
 impl Post {
-    /// Takes the lock of the number. The server needs a moment to see that a killed node has gone, so it is waited for.
-    async fn take_place(&mut self) -> sqlx::Result<()> {
+    /// Keeps the index from being made anew.
+    async fn share(&mut self) -> Result<()> {
+        match sqlx::query(nodes::SHARE).execute(&mut self.listener).await {
+            Ok(_) => Ok(()),
+            Err(error) if is_held(&error) => Err(Error::conflict(
+                "the index is being made anew by `filmless reindex`; a server can start when that has ended",
+            )),
+            Err(error) => Err(postgres_error(error)),
+        }
+    }
+
+    async fn take_number(&mut self) -> Result<()> {
         let node = i32::try_from(self.node).unwrap_or(i32::MAX);
-        let lock = sqlx::query(nodes::LOCK).bind(node);
-        lock.execute(&mut self.listener).await.map(|_| ())
+        match sqlx::query(nodes::LOCK).bind(node).execute(&mut self.listener).await {
+            Ok(_) => Ok(()),
+            Err(error) if is_held(&error) => Err(Error::conflict(format!(
+                "another server is at work as node {node}; was its data folder copied?"
+            ))),
+            Err(error) => Err(postgres_error(error)),
+        }
     }
 
     async fn follow(mut self, pool: Pool, changes: Changes) {
-        let mut is_cut_off = false;
+        let (mut is_cut_off, mut is_missed) = (false, false);
         loop {
+            if !self.is_known {
+                let was_missed = is_missed;
+                let back = self.come_back().await;
+                is_missed = back.is_err();
+                if let (Err(error), false) = (back, was_missed) {
+                    warn!(node = self.node, error = %error.chain(), "index: the number of this node could not be locked again");
+                }
+            }
             tokio::select! {
                 heard = self.listener.try_recv() => match heard {
                     Ok(Some(notification)) => {
                         changes.advance(self.cursor(notification.payload()).unwrap_or_default());
                         continue;
                     }
-                    Ok(None) => self.come_back().await,
+                    Ok(None) => self.is_known = false,
                     Err(error) => {
                         debug!(%error, "index: nothing is heard of other nodes");
+                        self.is_known = false;
                         tokio::time::sleep(LOOK).await;
                     }
                 },
@@ -123,21 +151,17 @@ impl Post {
         if schema == self.schema { cursor.parse().ok().map(Cursor) } else { None }
     }
 
-    /// On a new connection, after the old one has gone.
-    async fn come_back(&mut self) {
-        if let Err(error) = self.take_place().await {
-            let error = postgres_error(error);
-            warn!(node = self.node, error = %error.chain(), "index: the number of this node could not be locked again");
-        }
+    /// On a new connection, after the old one has gone. The number comes first: whoever makes the index anew meanwhile
+    /// sees that the node is at work, and leaves the index as it is.
+    async fn come_back(&mut self) -> Result<()> {
+        self.take_number().await?;
+        self.share().await?;
+        self.is_known = true;
+        Ok(())
     }
 }
 
-fn taken(node: u64, error: sqlx::Error) -> Error {
-    let is_held = error.as_database_error().is_some_and(|error| error.code().as_deref() == Some("55P03"));
-    if is_held {
-        return Error::conflict(format!(
-            "another server is at work as node {node}; was its data folder copied?"
-        ));
-    }
-    postgres_error(error)
+/// Whether a lock was waited for in vain.
+fn is_held(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|error| error.code().as_deref() == Some("55P03"))
 }

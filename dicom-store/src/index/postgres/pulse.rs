@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sqlx::Connection as _;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
@@ -97,26 +97,32 @@ impl Pulse {
 }
 
 impl Listening {
-    /// Waits for the server as long as it is at work.
+    /// Waits for the server as long as it is at work, and no longer than it may take for a statement.
     ///
     /// # Errors
     /// `TimedOut` when it has fallen silent, or did in the life of this connection.
     pub(super) async fn within<T>(&self, work: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
+        timeout(ANSWER, self.as_long_as_it_works(work)).await.unwrap_or_else(|_| Err(timed_out()))
+    }
+
+    /// The same for what takes its time.
+    pub(super) async fn as_long_as_it_works<T>(
+        &self,
+        work: impl Future<Output = sqlx::Result<T>>,
+    ) -> sqlx::Result<T> {
         let silence = self.pulse.heart.silence.notified();
         if self.is_lost() {
             return Err(timed_out());
         }
-        let asked = Instant::now();
         let (mut work, mut silence) = (std::pin::pin!(work), std::pin::pin!(silence));
-        while asked.elapsed() < ANSWER {
+        loop {
             tokio::select! {
                 biased;
                 done = &mut work => return done,
-                () = &mut silence => break,
+                () = &mut silence => return Err(timed_out()),
                 () = tokio::time::sleep(self.pulse.limits.quiet) => self.pulse.is_doubtful(),
             }
         }
-        Err(timed_out())
     }
 
     /// Whether the server has fallen silent since the connection was made.

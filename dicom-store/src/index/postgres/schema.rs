@@ -6,7 +6,7 @@
 //! with all nodes stopped.
 
 use super::connection::PostgresConnection;
-use crate::index::sql::{Connection as _, Statement, audit, damaged, register};
+use crate::index::sql::{Connection as _, Statement};
 use crate::{Error, Result};
 
 /// Counted from 1.
@@ -53,7 +53,7 @@ async fn take_steps(connection: &mut PostgresConnection, steps: &'static [&'stat
     connection.run("CREATE TABLE IF NOT EXISTS steps (step BIGINT PRIMARY KEY)").await?;
     let taken = taken(connection).await?;
     for (number, step) in (1..).zip(steps).skip_while(|(number, _)| *number <= taken) {
-        connection.take_step(step).await?;
+        connection.take_time(*step).await?;
         connection.execute(Statement::new("INSERT INTO steps (step) VALUES (?)").bind(number)).await?;
         tracing::info!(step = number, "index: tables made for this version");
     }
@@ -85,46 +85,12 @@ async fn is_current(connection: &mut PostgresConnection, steps: &[&str]) -> Resu
     Ok(taken == known)
 }
 
-/// Tables whose rows no pack has, beside the register.
-const CARRIED: [&str; 2] = ["jobs", "audit"];
-
-/// Makes all tables anew and empty, but for what no pack has. Within a transaction.
-pub(super) async fn renew(connection: &mut PostgresConnection, steps: &'static [&'static str]) -> Result<()> {
-    connection.run("SELECT pg_advisory_xact_lock(hashtext('filmless steps ' || current_schema()))").await?;
-    let keep = |table: &str, select: &str| {
-        Statement::new(format!("CREATE TEMPORARY TABLE carried_{table} ON COMMIT DROP AS {select}"))
-    };
-    connection.execute(keep("counters", audit::TOLD)).await?;
-    for table in CARRIED {
-        connection.execute(keep(table, &format!("SELECT * FROM {table}"))).await?;
-    }
-    let known = damaged::known(connection).await?;
-    register::write(connection, &known, None).await?;
-    remove(connection, steps).await?;
-    take_steps(connection, steps).await?;
-    let counters =
-        "INSERT INTO counters (name, value) SELECT name, value FROM carried_counters WHERE value IS NOT NULL";
-    connection.execute(Statement::new(counters)).await?;
-    for table in CARRIED {
-        // The same steps made both.
-        let insert = format!("INSERT INTO {table} SELECT * FROM carried_{table}");
-        connection.execute(Statement::new(insert)).await?;
-        let next = format!(
-            "SELECT setval(pg_get_serial_sequence('{table}', 'id'), (SELECT coalesce(max(id), 0) + 1 FROM {table}), false)"
-        );
-        connection.fetch(Statement::new(next)).await?;
-    }
-    Ok(())
-}
-
-/// Drops all tables that the steps made, but for what outlives an index: `CREATE TABLE IF NOT EXISTS` in its step.
-async fn remove(connection: &mut PostgresConnection, steps: &[&str]) -> Result<()> {
-    for table in steps.iter().flat_map(|step| step.lines()).filter_map(name_of_table) {
-        connection.execute(Statement::new(format!("DROP TABLE IF EXISTS {table} CASCADE"))).await?;
-    }
-    connection.execute(Statement::new("DROP TABLE IF EXISTS steps")).await.map(|_| ())
+/// Names of the tables that the steps made, and that of the steps themselves.
+pub(super) fn tables(steps: &'static [&'static str]) -> impl Iterator<Item = &'static str> {
+    steps.iter().flat_map(|step| step.lines()).filter_map(name_of_table).chain(["steps"])
 }
 
 fn name_of_table(line: &str) -> Option<&str> {
-    line.strip_prefix(TABLE).filter(|rest| !rest.starts_with("IF NOT EXISTS"))?.split([' ', '(']).next()
+    let rest = line.strip_prefix(TABLE)?;
+    rest.strip_prefix("IF NOT EXISTS ").unwrap_or(rest).split([' ', '(']).next()
 }

@@ -5,13 +5,13 @@ use dicom::dictionary_std::tags;
 use super::*;
 use crate::fixture::{Database, Sample, ct};
 use crate::index::conformance::{entry, new};
-use crate::index::{KnownDamage, OPEN, Outcome};
+use crate::index::{OPEN, Outcome};
 use crate::ledger::Act;
 use crate::model::{Level, PackId, VR};
-use crate::packs::damage::{Findings, known_before};
 use crate::queue::Priority;
 use crate::{ErrorKind, Key, Query};
 
+mod anew;
 mod proxy;
 
 use proxy::Proxy;
@@ -28,64 +28,6 @@ async fn index() -> (Arc<dyn Index>, Database) {
 }
 
 crate::index_conformance!(in_one_test, index);
-
-#[tokio::test]
-async fn what_is_registered_outlives_an_index_that_is_removed() {
-    let database = Database::new().await;
-    let index = open(&database).await;
-    index.register(&[Registration::new("peer", "CT1", "{}")], None).await.unwrap();
-    index.commit(&[new(&ct(), 0)], &[], OPEN).await.unwrap();
-    let row = |what: &str| AuditRow::new("suite", "test", what, "done");
-    index.record(&row("before")).await.unwrap();
-    let job = |key: &str| NewJob {
-        kind: "test",
-        key: key.to_owned(),
-        payload: String::new(),
-        delay: Duration::ZERO,
-        priority: Priority::Usual,
-    };
-    let nowhere = Cursor::default();
-    index.advance("suite", nowhere, nowhere, &[job("before")]).await.unwrap();
-    index.close().await;
-    PostgresIndex::remove(&database.url(), None).await.unwrap();
-    let index = open(&database).await;
-    assert_eq!(index.registered("peer", "", 10).await.unwrap().len(), 1);
-    index.record(&row("after")).await.unwrap();
-    index.advance("suite", nowhere, nowhere, &[job("after")]).await.unwrap();
-    let audit = index.audit(None, 10).await.unwrap();
-    assert_eq!(audit.iter().map(|(_, row)| row.what.as_str()).collect::<Vec<_>>(), ["after", "before"]);
-    let jobs = index.jobs(&JobQuery { limit: 10, ..JobQuery::default() }).await.unwrap();
-    assert_eq!(jobs.iter().map(|job| job.key.as_str()).collect::<Vec<_>>(), ["before", "after"]);
-    assert!(index.known(&[&ct().sop_instance()]).await.unwrap().is_empty());
-}
-
-#[tokio::test]
-async fn what_is_damaged_is_known_to_the_index_that_is_made_anew() {
-    let database = Database::new().await;
-    let index = open(&database).await;
-    let samples = [ct(), ct(), ct()];
-    let group: Vec<_> = samples.iter().zip(1..).map(|(sample, n)| new(sample, n * 1024)).collect();
-    index.commit(&group, &[], OPEN).await.unwrap();
-    let uids: Vec<_> = samples.iter().map(Sample::sop_instance).collect();
-    let entries = index.pack_entries_of(&uids).await.unwrap();
-    let damage =
-        |entry: &PackEntry| Damage { row: entry.row, since: 7, reason: "another \"byte\"".to_owned() };
-    index.damaged(&entries.iter().map(damage).collect::<Vec<_>>()).await.unwrap();
-    index.close().await;
-    PostgresIndex::remove(&database.url(), None).await.unwrap();
-
-    let index: Arc<dyn Index> = Arc::new(open(&database).await);
-    // The first lies where it was, the second elsewhere, and the third is not read any more.
-    index.commit(&[group[0].clone(), new(&samples[1], 9 * 1024)], &[], OPEN).await.unwrap();
-    let found = Findings::default();
-    known_before(&index, &found).await.unwrap();
-    assert_eq!(found.left(&index).await.unwrap().len(), 1);
-    let all = DamageQuery { of: None, before: None, limit: 10 };
-    let told = index.all_damaged(&all).await.unwrap();
-    assert_eq!((told.len(), &told[0].instance, told[0].since), (1, &samples[0].sop_instance(), Some(7)));
-    assert_eq!(told[0].reason, "another \"byte\"");
-    assert!(index.registered(KnownDamage::KIND, "", 10).await.unwrap().is_empty());
-}
 
 fn joining(token: &str, is_alone: bool) -> Joining {
     Joining { token: token.to_owned(), number: None, first_free: 0, is_alone }
@@ -241,16 +183,6 @@ async fn text_that_an_older_program_stored_is_not_counted() {
 }
 
 #[tokio::test]
-async fn a_removed_index_is_made_anew() {
-    let database = Database::new().await;
-    let index = open(&database).await;
-    index.commit(&[new(&ct(), 0)], &[Mark { pack: PackId(1), offset: 1 }], OPEN).await.unwrap();
-    index.close().await;
-    PostgresIndex::remove(&database.url(), None).await.unwrap();
-    assert!(open(&database).await.marks().await.unwrap().is_empty());
-}
-
-#[tokio::test]
 async fn a_text_with_a_nul_is_kept_and_found() {
     let database = Database::new().await;
     let index = open(&database).await;
@@ -324,15 +256,13 @@ async fn a_node_hears_what_another_puts_in_the_feed() {
 }
 
 #[tokio::test]
-async fn a_number_is_at_work_once_and_its_index_is_not_removed_meanwhile() {
+async fn a_number_is_at_work_once() {
     let database = Database::new().await;
     let (one, copied) = (open(&database).await, open(&database).await);
     one.join(&joining("a", false)).await.unwrap();
     let refused = copied.join(&joining("a", false)).await.unwrap_err();
     assert_eq!(refused.kind, ErrorKind::Conflict);
     assert!(refused.what.contains("copied"), "{refused}");
-    let refused = PostgresIndex::remove(&database.url(), None).await.unwrap_err();
-    assert_eq!(refused.kind, ErrorKind::Conflict, "{refused}");
     // One that was killed a moment ago is waited for.
     let kept = Joining { number: Some(0), ..joining("a", false) };
     let (again, ()) = tokio::join!(copied.join(&kept), one.close());

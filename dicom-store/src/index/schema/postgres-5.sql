@@ -1,5 +1,5 @@
--- What the server was told while it runs, and what it has noted for itself. Not in the packs; kept when the index is made
--- anew, where it is found already.
+-- What the server was told while it runs, and what it has noted for itself. Not in the packs; carried over when the index is
+-- made anew.
 CREATE TABLE IF NOT EXISTS register (
     kind TEXT COLLATE "C" NOT NULL,
     name TEXT COLLATE "C" NOT NULL,
