@@ -1,8 +1,8 @@
 //! The log of packs: tar files of Part 10 files, in the order they arrived.
 //!
 //! A pack is written in the log's folder by one writer ([`writer`]), or holds one large instance
-//! by itself. It grows by groups: one write and one sync for everything that was ready. When it is
-//! full or idle it is sealed (cut to its length) and becomes an object.
+//! by itself. It grows by groups: one write for everything that was ready, and one sync for all that was
+//! written since the last. When it is full or idle it is sealed (cut to its length) and becomes an object.
 //!
 //! What is true after a crash: an entry proves by its digest that it is whole, so the log ends
 //! where the first entry does not. Whatever the index has not seen is read from the log

@@ -189,7 +189,7 @@ async fn scrub_packs(config: Config, pace: Option<u64>) -> anyhow::Result<ExitCo
     let scrub::Found { packs, instances, damaged, unread, bytes } = found?;
     say(&format!("{instances} instances in {packs} packs read, {} MiB: {damaged} damaged", bytes >> 20));
     if unread > 0 {
-        say(&format!("{unread} packs could not be read, so that nobody knows how they are"));
+        say(&format!("not read, so that nobody knows how they are: {unread} packs"));
     }
     Ok(if damaged + unread == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use super::Packs;
 use super::entry::{BLOCK, BLOCK_BYTES, Entry, padded};
 use super::file::PackFile;
-use super::writer::{opened, seconds};
+use super::writer::seconds;
 use crate::Result;
 use crate::index::Mark;
 use crate::ledger;
@@ -20,8 +20,7 @@ pub(crate) struct ActAppend {
 }
 
 /// Writes and syncs it; gives the place behind it.
-pub(super) fn append(packs: &Packs, open: &mut Option<PackFile>, entry: &ledger::Entry) -> Result<Mark> {
-    let pack = opened(packs, open)?;
+pub(super) fn append(pack: &mut PackFile, entry: &ledger::Entry) -> Result<Mark> {
     pack.append(&slices(entry)?)?;
     Ok(Mark { pack: pack.id, offset: pack.end })
 }

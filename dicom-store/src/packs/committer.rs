@@ -144,7 +144,7 @@ impl Committer {
         }
     }
 
-    /// Gives groups to the index, and their senders an answer. The last group may still be synced: its rows are
+    /// Gives groups to the index, and their senders an answer. The last of them may still be written and synced: their rows are
     /// made meanwhile, and seen when that is done.
     fn commit(&mut self, groups: Vec<Group>, act_marks: Vec<Mark>) {
         let mut new = Vec::new();

@@ -3,8 +3,8 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use rustix::fs::fstatvfs;
@@ -31,14 +31,14 @@ impl PackFile {
         Self { id, open: Arc::new(OpenPack::new(disk, file, end)), end, allocated: end }
     }
 
-    /// What has to be synced of it.
-    pub(super) fn opened(&self) -> Arc<OpenPack> {
+    /// Its file, to be synced.
+    pub(super) fn file(&self) -> Arc<OpenPack> {
         self.open.clone()
     }
 
     /// Nothing more goes into this pack; the next start reads what it holds.
     pub(super) fn is_doubtful(&self) -> bool {
-        self.open.is_doubtful.load(Ordering::Acquire)
+        self.open.doubt.get().is_some()
     }
 
     /// Appends a record of the archive's own and makes it durable with one sync, when all before it is. On failure the
@@ -90,12 +90,17 @@ impl PackFile {
         disk.sync(file)
     }
 
-    /// Ends the tar (two blocks of zeros) and cuts what was allocated ahead, when all that is written is durable.
-    pub(crate) fn seal(&self) -> io::Result<()> {
-        let OpenPack { disk, file, .. } = &*self.open;
-        disk.write(file, self.end, &[Bytes::from_static(&[0; 2 * BLOCK_BYTES])])?;
-        disk.set_length(file, self.end + 2 * BLOCK)?;
-        disk.sync(file)
+    /// Ends the tar (two blocks of zeros) behind what is durable, when nothing is written or synced any more, and cuts what
+    /// was allocated ahead or could not be synced. `false` when nothing is durable.
+    pub(crate) fn seal(&self) -> io::Result<bool> {
+        let OpenPack { disk, file, synced, .. } = &*self.open;
+        let end = synced.load(Ordering::Acquire);
+        if end == 0 {
+            return Ok(false);
+        }
+        disk.write(file, end, &[Bytes::from_static(&[0; 2 * BLOCK_BYTES])])?;
+        disk.set_length(file, end + 2 * BLOCK)?;
+        disk.sync(file).map(|()| true)
     }
 }
 
@@ -108,50 +113,52 @@ pub(super) struct OpenPack {
     writing: Mutex<()>,
     /// What lies before this is durable.
     synced: AtomicU64,
-    /// A sync has failed: the system may have forgotten what it was to write, and a later sync would not tell.
-    is_doubtful: AtomicBool,
+    /// Why a sync has failed, or a cut: the system may have forgotten what it was to write, and a later sync would not tell.
+    doubt: OnceLock<(io::ErrorKind, String)>,
 }
 
 impl OpenPack {
     fn new(disk: Disk, file: File, end: u64) -> Self {
-        let (synced, is_doubtful) = (AtomicU64::new(end), AtomicBool::new(false));
-        Self { disk, file, writing: Mutex::new(()), synced, is_doubtful }
+        let synced = AtomicU64::new(end);
+        Self { disk, file, writing: Mutex::new(()), synced, doubt: OnceLock::new() }
     }
 
     /// Takes away again what a failed write has left, so that it is never mistaken for something that was answered.
     fn write(&self, at: u64, slices: &[Bytes]) -> io::Result<()> {
         let alone = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         self.check()?;
-        self.disk.write(&self.file, at, slices).inspect_err(|_| self.cut(&alone, at))
+        self.disk.write(&self.file, at, slices).inspect_err(|error| {
+            if self.cut(&alone, at).is_err() {
+                self.doubts(error);
+            }
+        })
     }
 
     /// Makes durable what was written, as far as this place. On failure all that was written since the last success is
     /// cut: the system's cache would give the bytes to the next start as if they were on the disk.
     pub(super) fn sync_to(&self, end: u64) -> io::Result<()> {
-        self.check()?;
-        if let Err(error) = self.disk.sync(&self.file) {
+        if let Err(error) = self.check().and_then(|()| self.disk.sync(&self.file)) {
             let alone = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-            self.is_doubtful.store(true, Ordering::Release);
-            self.cut(&alone, self.synced.load(Ordering::Acquire));
+            self.doubts(&error);
+            // What cannot be cut is cut when the pack is sealed.
+            let _ = self.cut(&alone, self.synced.load(Ordering::Acquire));
             return Err(error);
         }
         self.synced.store(end, Ordering::Release);
         Ok(())
     }
 
-    fn cut(&self, _alone: &MutexGuard<'_, ()>, to: u64) {
-        if self.disk.set_length(&self.file, to).is_err() {
-            self.is_doubtful.store(true, Ordering::Release);
-        }
+    fn cut(&self, _alone: &MutexGuard<'_, ()>, to: u64) -> io::Result<()> {
+        self.disk.set_length(&self.file, to)
+    }
+
+    fn doubts(&self, error: &io::Error) {
+        // The first reason is the one.
+        let _ = self.doubt.set((error.kind(), error.to_string()));
     }
 
     fn check(&self) -> io::Result<()> {
-        let is_doubtful = self.is_doubtful.load(Ordering::Acquire);
-        if is_doubtful {
-            Err(io::Error::other("what was written before could not be synced"))
-        } else {
-            Ok(())
-        }
+        self.doubt.get().map_or(Ok(()), |(kind, why)| Err(io::Error::new(*kind, why.clone())))
     }
 }
 
@@ -279,7 +286,7 @@ mod tests {
         let mut pack = PackFile::new(disk.clone(), PackId(1), disk.create(&path).unwrap(), 0);
         let block = [Bytes::from_static(&[1; 512])];
         pack.append(&block).unwrap();
-        let open = pack.opened();
+        let open = pack.file();
         pack.write(&block).unwrap();
         let first = pack.end;
         pack.write(&block).unwrap();

@@ -60,6 +60,16 @@ impl Packs {
         };
         Ok(LocalPack { pack, bytes, copy: local })
     }
+
+    /// Reads a pack from its beginning to this place, as a copy of it would.
+    ///
+    /// # Errors
+    /// As [`Packs::local`], and what stands in the way of reading it, but for what the disk has lost.
+    pub(crate) async fn read_through(&self, pack: PackId, end: u64) -> Result<()> {
+        let local = self.local(pack).await?;
+        let bytes = local.bytes.clone();
+        blocking(move || read_legible(&bytes, 0..end, |_| Ok(()))).await
+    }
 }
 
 /// Why bytes are not what came, or what stood in the way of reading them.
@@ -174,15 +184,27 @@ pub(super) async fn pieces(bytes: &PackBytes, part: Range<u64>) -> Result<Vec<Pi
 
 /// Copies whole blocks from a pack to the place in a file; what the disk has lost is lost in the copy.
 pub(super) fn copy(from: &PackBytes, part: Range<u64>, to: &File, mut place: u64) -> io::Result<()> {
+    read_legible(from, part, |bytes| {
+        to.write_all_at(bytes, place)?;
+        place += bytes.len() as u64;
+        Ok(())
+    })
+}
+
+/// Gives the bytes of a pack in their order; what the disk has lost as zeros.
+fn read_legible(
+    from: &PackBytes,
+    part: Range<u64>,
+    mut take: impl FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<()> {
     let mut buffer = vec![0; usize::try_from((part.end - part.start).min(STEP)).unwrap_or_default()];
     let mut at = part.start;
     while at < part.end {
         let want = usize::try_from((part.end - at).min(STEP)).unwrap_or_default();
         let bytes = buffer.get_mut(..want).unwrap_or_default();
         from.read_legible_at(bytes, at)?;
-        to.write_all_at(bytes, place)?;
+        take(bytes)?;
         at += want as u64;
-        place += want as u64;
     }
     Ok(())
 }

@@ -89,7 +89,8 @@ impl Remote {
     fn seal(&self, open: Option<PackFile>) {
         let Some(open) = open else { return };
         match open.seal() {
-            Ok(()) => send(&self.durable, Durable::Sealed(open.id)),
+            Ok(true) => send(&self.durable, Durable::Sealed(open.id)),
+            Ok(false) => {}
             Err(error) => warn!(pack = %open.id, %error, "log: a pack was not sealed"),
         }
     }

@@ -80,6 +80,7 @@ pub(crate) async fn log(replay: Replay<'_>) -> Result<Option<PackFile>> {
     let marks = index.marks().await?;
     let in_log = packs.in_log()?;
     let mut suspects = are_there(packs, &marks, &in_log).await?;
+    sync(packs, &in_log).await?;
     let mut last_open = None;
     for pack in in_log {
         packs.is_taken(pack);
@@ -103,6 +104,20 @@ pub(crate) async fn log(replay: Replay<'_>) -> Result<Option<PackFile>> {
         look_through(packs, index, pack).await?;
     }
     Ok(last_open)
+}
+
+/// What a process that was killed has written is in the system's cache, and not durable: whoever sends it again would be
+/// answered that it is there.
+async fn sync(packs: &Packs, in_log: &[PackId]) -> Result<()> {
+    if in_log.is_empty() {
+        return Ok(());
+    }
+    for pack in in_log {
+        let (disk, file) = (packs.disk.clone(), packs.open_in_log(*pack)?);
+        blocking(move || disk.sync(&file)).await?;
+    }
+    let (disk, folder) = (packs.disk.clone(), packs.folder.clone());
+    blocking(move || disk.sync_folder(&folder)).await
 }
 
 /// Compares a pack that has lost something with its digests: what is damaged is not given out, and taken when it
@@ -384,7 +399,7 @@ async fn tell(replay: Replay<'_>, pack: PackId, part: &Part) -> Result<()> {
             continue;
         }
         if gap.is_tear && replay.is_followed {
-            warn!(pack = %pack, from, to, "log: a part of the last group was torn and is stepped over; nobody was answered for it");
+            warn!(pack = %pack, from, to, "log: a part of the last groups was torn and is stepped over; nobody was answered for it");
             let line = Registration::new(TORN, torn_name(pack, from), format!(r#"{{"to":{to}}}"#));
             replay.index.register(&[line], None).await?;
             continue;

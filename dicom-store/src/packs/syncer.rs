@@ -2,8 +2,8 @@
 //!
 //! The disk has nothing to do while one group is copied into the system's cache and the next is looked up in the index.
 //! So large groups are synced by a thread of their own: it takes all that was written meanwhile together, and one sync does
-//! for all of it. A small group is synced where it was written, and one whose sender is alone, which saves the way from
-//! thread to thread.
+//! for all of it. While it has nothing to do, a small group is synced where it was written, and one whose sender is alone,
+//! which saves the way from thread to thread.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 
 use super::file::OpenPack;
 use super::synced::Syncing;
-use crate::Error;
+use crate::{Error, Result};
 
 /// What is written and not durable yet.
 pub(super) struct Unsynced {
@@ -22,16 +22,20 @@ pub(super) struct Unsynced {
 }
 
 impl Unsynced {
-    pub(super) fn sync(self) {
+    /// Gives whether it is durable now.
+    pub(super) fn sync(self) -> bool {
         let Self { pack, end, syncing } = self;
-        syncing.tell(pack.sync_to(end).map_err(Error::from));
+        let result = pack.sync_to(end).map_err(Error::from);
+        let is_durable = result.is_ok();
+        syncing.tell(result);
+        is_durable
     }
 }
 
 enum ToSync {
     Group(Unsynced),
-    /// All before this has been told.
-    Settled(Sender<()>),
+    /// To be told when all before this is done.
+    TellWhenDone(Sender<()>),
 }
 
 #[derive(Debug)]
@@ -69,12 +73,19 @@ impl Syncer {
         let _ = self.to.as_ref().map(|to| to.send(ToSync::Group(unsynced)));
     }
 
-    /// Waits until it is idle.
-    pub(super) fn settle(&self) {
-        let (done, settled) = channel();
-        if !self.is_idle() && self.to.as_ref().is_some_and(|to| to.send(ToSync::Settled(done)).is_ok()) {
-            let _ = settled.recv();
+    /// Blocks the thread.
+    ///
+    /// # Errors
+    /// `Internal` when its thread has died: what it was given is not known to be durable.
+    pub(super) fn wait_until_idle(&self) -> Result<()> {
+        if self.is_idle() {
+            return Ok(());
         }
+        let died = || Error::internal("the thread that syncs the log has ended");
+        let (done, is_done) = channel();
+        let to = self.to.as_ref().ok_or_else(died)?;
+        to.send(ToSync::TellWhenDone(done)).map_err(|_| died())?;
+        is_done.recv().map_err(|_| died())
     }
 }
 
@@ -91,7 +102,7 @@ fn run(from: &Receiver<ToSync>, under_way: &AtomicUsize) {
     while let Some(first) = next.take() {
         let first = match first {
             ToSync::Group(first) => first,
-            ToSync::Settled(done) => {
+            ToSync::TellWhenDone(done) => {
                 // Who has gone need not know.
                 let _ = done.send(());
                 next = from.recv().ok();

@@ -1,6 +1,6 @@
 //! What lies behind the last whole entry of a pack that was not closed well.
 //!
-//! A crash tears the group that was being written: nobody was answered for it, and it may be cut. A
+//! A crash tears the groups that were being written and synced: nobody was answered for them, and they may be cut. A
 //! disk that has lost or changed what it held damages entries that may well have been answered: those
 //! are kept, for somebody to look at. The two are told apart by what a tear can do. It happens in a
 //! pack that is still open, behind everything that the index knows, and it leaves each sector as it

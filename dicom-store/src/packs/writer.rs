@@ -2,7 +2,8 @@
 //!
 //! Each is a thread of its own, which may wait for the disk. Both take all that is ready: the
 //! writer makes a group of what the associations and requests have, the committer makes a
-//! transaction of the groups that are synced. While the index takes one, the log takes the next.
+//! transaction of the groups that have their place. While one is synced ([`super::syncer`]) and the index takes it, the log
+//! takes the next.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -37,6 +38,8 @@ use crate::{Error, Result};
 
 /// Instances in one group, at the most.
 const MAX_GROUP: usize = 256;
+/// A sender is alone when so many groups were of one, and nobody else's was near.
+const ALONE: u32 = 8;
 /// Bytes in one group, about.
 const MAX_GROUP_BYTES: u64 = 32 << 20;
 
@@ -162,11 +165,12 @@ pub(crate) fn start(log: Log) -> Result<Running> {
                 packs: packs_too,
                 index: index_too,
                 durable: durable_too,
-                open,
+                open: Open { pack: open, unsealed: Vec::new() },
                 limits,
                 last_write: Instant::now(),
                 runtime: runtime.clone(),
                 company: Company::default(),
+                alone: 0,
                 syncer: Syncer::start(|run| thread("sync", &died, run))?,
             };
             Box::new(move || writer.run(to_write))
@@ -233,11 +237,13 @@ struct Writer {
     packs: Arc<Packs>,
     index: Arc<dyn Index>,
     durable: std_mpsc::Sender<Durable>,
-    open: Option<PackFile>,
+    open: Open,
     limits: Limits,
     last_write: Instant,
     runtime: Handle,
     company: Company,
+    /// Groups of one whom nobody else's was near, one after the other.
+    alone: u32,
     syncer: Syncer,
 }
 
@@ -251,7 +257,7 @@ impl Writer {
                     None => break,
                 },
             };
-            let mut is_asked = matches!(first, ToLog::Seal);
+            let (mut is_asked, is_tick) = (matches!(first, ToLog::Seal), matches!(first, ToLog::Tick));
             let next = match first {
                 ToLog::Append(first) => {
                     let (mut group, mut next) = gather(*first, &mut to_write);
@@ -263,7 +269,8 @@ impl Writer {
                         }
                     }
                     let is_alone = group.len() == 1 && !is_there_already && !self.company.is_waiting();
-                    self.write(group, is_alone);
+                    self.alone = if is_alone { self.alone.saturating_add(1) } else { 0 };
+                    self.write(group);
                     next
                 }
                 ToLog::Act(act) => Some(act),
@@ -272,15 +279,17 @@ impl Writer {
             if let Some(act) = next {
                 self.write_act(act);
             }
-            let is_full = self.open.as_ref().is_some_and(|open| open.end >= self.limits.pack_size);
+            let is_full = self.open.pack.as_ref().is_some_and(|open| open.end >= self.limits.pack_size);
             if is_asked || is_full || self.last_write.elapsed() >= self.limits.seal_idle {
+                self.open.unsealed.extend(self.open.pack.take_if(|pack| pack.end > 0));
+            }
+            if !self.open.unsealed.is_empty() && (is_asked || is_full || is_tick) {
                 self.seal();
             }
         }
     }
 
-    /// `is_alone`: nobody else sends, as far as can be told.
-    fn write(&mut self, group: Vec<Append>, is_alone: bool) {
+    fn write(&mut self, group: Vec<Append>) {
         self.last_write = Instant::now();
         let group = match self.runtime.block_on(known(&*self.index, &group)) {
             Ok(known) => settle(&known, group, self.limits.on_conflict),
@@ -289,7 +298,7 @@ impl Writer {
         if group.is_empty() {
             return;
         }
-        if let Err((group, cause)) = self.write_and_sync(group, is_alone) {
+        if let Err((group, cause)) = self.write_and_sync(group) {
             warn!(error = %cause.chain(), instances = group.len(), "log: a group was not written");
             refuse(group.into_iter().map(|append| append.answer), &cause);
         }
@@ -298,12 +307,8 @@ impl Writer {
     /// The index is told as soon as the group has its place, and makes the rows while it is written and synced. What is
     /// large is synced while the next is written, where there are several senders. Gives a group back that has none; who
     /// sent one that did not get there hears it from the index's thread.
-    fn write_and_sync(
-        &mut self,
-        group: Vec<Append>,
-        is_alone: bool,
-    ) -> std::result::Result<(), (Vec<Append>, Error)> {
-        let placed_in = opened(&self.packs, &mut self.open).and_then(|pack| {
+    fn write_and_sync(&mut self, group: Vec<Append>) -> std::result::Result<(), (Vec<Append>, Error)> {
+        let placed_in = self.open.pack(&self.packs).and_then(|pack| {
             let (slices, locations) = layout(pack.id, pack.end, &group)?;
             let end = pack.make_room(&slices, self.limits.reserve)?;
             Ok((pack, slices, locations, end))
@@ -319,12 +324,13 @@ impl Writer {
             syncing.tell(Err(cause.into()));
             return Ok(());
         }
-        let unsynced = Unsynced { pack: pack.opened(), end, syncing };
+        let unsynced = Unsynced { pack: pack.file(), end, syncing };
         let is_small = slices.iter().map(|slice| slice.len() as u64).sum::<u64>() < SMALL;
-        if self.syncer.is_idle() && (is_small || is_alone) {
+        if self.syncer.is_idle() && (is_small || self.alone >= ALONE) {
             let begun = Instant::now();
-            unsynced.sync();
-            self.company.took(begun.elapsed());
+            if unsynced.sync() {
+                self.company.took(begun.elapsed());
+            }
         } else {
             self.syncer.take(unsynced);
         }
@@ -333,8 +339,11 @@ impl Writer {
 
     fn write_act(&mut self, act: Box<ActAppend>) {
         self.last_write = Instant::now();
-        self.syncer.settle();
-        match act::append(&self.packs, &mut self.open, &act.entry) {
+        let appended = self
+            .syncer
+            .wait_until_idle()
+            .and_then(|()| act::append(self.open.pack(&self.packs)?, &act.entry));
+        match appended {
             Ok(mark) => send(&self.durable, Durable::Act(act, mark)),
             Err(cause) => {
                 warn!(error = %cause.chain(), act = act.entry.number, "log: an act was not written");
@@ -344,18 +353,42 @@ impl Writer {
         }
     }
 
+    /// Ends what nothing more goes into. What cannot be ended now is tried again, and by the next start.
     fn seal(&mut self) {
-        let Some(open) = self.open.take_if(|open| open.end > 0) else { return };
-        self.syncer.settle();
-        if open.is_doubtful() {
-            // It stays in the log; the next start reads what it holds.
+        if self.syncer.wait_until_idle().is_err() {
             return;
         }
-        match open.seal() {
-            Ok(()) => send(&self.durable, Durable::Sealed(open.id)),
-            // It stays in the log as it is; the next start seals it.
-            Err(error) => warn!(pack = %open.id, %error, "log: a pack was not sealed"),
+        for pack in std::mem::take(&mut self.open.unsealed) {
+            match pack.seal() {
+                Ok(true) => send(&self.durable, Durable::Sealed(pack.id)),
+                // Nothing was ever durable in it. The next start removes it.
+                Ok(false) => {}
+                Err(error) => {
+                    warn!(pack = %pack.id, %error, "log: a pack was not sealed");
+                    self.open.unsealed.push(pack);
+                }
+            }
         }
+    }
+}
+
+/// What the writer has begun.
+struct Open {
+    /// The pack that is written to.
+    pack: Option<PackFile>,
+    /// Those that nothing more goes into, and that are not sealed: a sync has failed, or sealing.
+    unsealed: Vec<PackFile>,
+}
+
+impl Open {
+    /// The pack that is written to, made where there is none.
+    fn pack(&mut self, packs: &Packs) -> Result<&mut PackFile> {
+        self.unsealed.extend(self.pack.take_if(|pack| pack.is_doubtful()));
+        if self.pack.is_none() {
+            let id = packs.next_id();
+            self.pack = Some(PackFile::new(packs.disk.clone(), id, packs.create(id)?, 0));
+        }
+        self.pack.as_mut().ok_or_else(|| Error::internal("no pack is open"))
     }
 }
 
@@ -433,15 +466,6 @@ pub(super) fn gather(
         }
     }
     (group, None)
-}
-
-/// The pack that is written to, made where there is none.
-pub(super) fn opened<'a>(packs: &Packs, open: &'a mut Option<PackFile>) -> Result<&'a mut PackFile> {
-    if open.as_ref().is_none_or(PackFile::is_doubtful) {
-        let id = packs.next_id();
-        *open = Some(PackFile::new(packs.disk.clone(), id, packs.create(id)?, 0));
-    }
-    open.as_mut().ok_or_else(|| Error::internal("no pack is open"))
 }
 
 /// Seconds since 1970.

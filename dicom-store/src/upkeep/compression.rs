@@ -38,9 +38,17 @@ impl Upkeep {
     /// pack is as it was then.
     pub async fn compress_older(&self, age: Duration) -> Result<Option<Compression>> {
         let _turn = self.archive.inner.rewriting.lock().await;
-        let Some(pack) = self.next_to_compress(&self.rows().await?, age).await? else { return Ok(None) };
+        let rows = self.rows().await?;
+        let Some(pack) = self.next_to_compress(&rows, age).await? else { return Ok(None) };
         let mut pace = Pace::new(Some(COMPRESSED_A_SECOND));
-        let done = compress(self.packs(), self.index(), pack, &mut pace).await?;
+        let done = match compress(self.packs(), self.index(), pack, &mut pace).await {
+            Ok(done) => done,
+            Err(cause) => {
+                // The next time another has its turn.
+                self.leave_alone(&[pack], &rows, &cause).await?;
+                return Err(cause);
+            }
+        };
         if done.compressed.is_none() {
             let line = Registration::new(LEFT_PLAIN, pack.to_string(), "{}");
             self.index().register(&[line], None).await?;
@@ -53,11 +61,13 @@ impl Upkeep {
         let before = u64::try_from(now.saturating_sub(age).as_millis()).unwrap_or_default();
         let in_use: HashSet<PackId> =
             rows.iter().filter(|row| row.stage == Stage::InUse).map(|row| row.pack).collect();
+        let unread = self.unread().await;
         let mut old = self.packs().objects.plain_packs().await?;
         old.retain(|(pack, size, made)| {
             *size >= LEAST_COMPRESSED
                 && *made <= before
                 && in_use.contains(pack)
+                && !unread.contains(pack)
                 && self.packs().is_own(*pack)
         });
         old.sort_unstable();

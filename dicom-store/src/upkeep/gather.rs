@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::{Done, SMALL, Upkeep};
 use crate::index::{PackRow, Stage};
 use crate::model::PackId;
-use crate::{ErrorKind, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// Packs of about a size that are gathered together: each byte is written anew about once for each sixteenfold of size.
 const TOGETHER: usize = 16;
@@ -34,34 +34,52 @@ impl Upkeep {
         loop {
             let _turn = self.archive.inner.rewriting.lock().await;
             self.recover().await?;
-            let Some(inputs) = self.next_to_gather(&self.rows().await?).await else { return Ok(done) };
-            self.gather_these(inputs, &mut done).await?;
+            let rows = self.rows().await?;
+            let Some(inputs) = self.next_to_gather(&rows).await else { return Ok(done) };
+            match self.rewrite(&inputs, &|_| false).await {
+                Ok(_) => done.count += inputs.len() as u64,
+                Err(cause) if self.leave_alone(&inputs, &rows, &cause).await? => {
+                    done.failed = done.failed.and(Err(cause));
+                }
+                Err(cause) => return Err(cause),
+            }
         }
     }
 
-    /// Where one of them cannot be read the halves are gathered by themselves, until it is found.
-    async fn gather_these(&self, inputs: Vec<PackId>, done: &mut Done) -> Result<()> {
-        let mut parts = vec![inputs];
-        while let Some(mut part) = parts.pop() {
-            let Err(cause) = self.rewrite(&part, &|_| false).await else {
-                done.count += part.len() as u64;
-                continue;
-            };
-            let may_be_one =
-                matches!(cause.kind, ErrorKind::Unavailable | ErrorKind::NotFound | ErrorKind::Corrupt);
-            if !may_be_one || !self.is_of_pack(&cause).await {
-                return Err(cause);
+    /// Looks which of these cannot be read, where that may be why they were not rewritten, and leaves them alone for a day.
+    /// `false` when it is something else: where no other pack can be read either, it is not for the pack.
+    pub(super) async fn leave_alone(
+        &self,
+        packs: &[PackId],
+        rows: &[PackRow],
+        cause: &Error,
+    ) -> Result<bool> {
+        if !is_for_reading(cause) || !self.is_of_pack(cause).await {
+            return Ok(false);
+        }
+        let (mut unread, mut is_another_read) = (Vec::new(), false);
+        let others = rows.iter().filter(|row| row.stage == Stage::InUse && !packs.contains(&row.pack));
+        for row in rows.iter().filter(|row| packs.contains(&row.pack)).chain(others) {
+            let is_meant = packs.contains(&row.pack);
+            if !is_meant && (is_another_read || unread.is_empty()) {
+                break;
             }
-            if let [pack] = *part {
-                tracing::error!(%pack, error = %cause.chain(), "a pack cannot be read, so it stays as it is; it is tried again in a day");
-                self.archive.inner.unread.lock().await.insert(pack, Instant::now());
-                done.failed = std::mem::replace(&mut done.failed, Ok(())).and(Err(cause));
-            } else {
-                parts.push(part.split_off(part.len() / 2));
-                parts.push(part);
+            match self.packs().read_through(row.pack, row.mark).await {
+                Ok(()) => is_another_read = true,
+                Err(cause) if is_for_reading(&cause) && is_meant => unread.push((row.pack, cause)),
+                Err(cause) if is_for_reading(&cause) => {}
+                Err(cause) => return Err(cause),
             }
         }
-        Ok(())
+        if !is_another_read || unread.is_empty() {
+            return Ok(false);
+        }
+        let mut left = self.archive.inner.unread.lock().await;
+        for (pack, cause) in unread {
+            tracing::error!(%pack, error = %cause.chain(), "a pack cannot be read, so it stays as it is; it is tried again in a day");
+            left.insert(pack, Instant::now());
+        }
+        Ok(true)
     }
 
     /// Rewrites packs with copies that nothing refers to, and that are to go.
@@ -71,7 +89,10 @@ impl Upkeep {
     pub(super) async fn rewrite_dead_copies(&self) -> Result<Done> {
         let mut done = Done::default();
         for pack in self.dead_copies_due().await? {
-            self.leaves_log(pack).await?;
+            if let Err(cause) = self.leaves_log(pack).await {
+                done.failed = done.failed.and(Err(cause));
+                continue;
+            }
             let _turn = self.archive.inner.rewriting.lock().await;
             self.recover().await?;
             match self.rewrite(&[pack], &|_| false).await {
@@ -81,6 +102,10 @@ impl Upkeep {
         }
         Ok(done)
     }
+}
+
+fn is_for_reading(error: &Error) -> bool {
+    matches!(error.kind, ErrorKind::Unavailable | ErrorKind::NotFound | ErrorKind::Corrupt)
 }
 
 /// What is rewritten next: one that is dead to a large part, or small ones of about a size when there are enough.

@@ -18,26 +18,49 @@ const DUE: u32 = 1000;
 const LEAVE_LOG: Duration = Duration::from_secs(60);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
+/// What has left the packs.
+#[derive(Debug, Default)]
+struct TakenOut {
+    dropped: u64,
+    /// Packs that could not be rewritten, and why.
+    left: Vec<(PackId, Error)>,
+}
+
+impl TakenOut {
+    /// How many, when that is all of them.
+    fn all(self) -> Result<u64> {
+        self.left.into_iter().next().map_or(Ok(self.dropped), |(_, cause)| Err(cause))
+    }
+}
+
 impl Upkeep {
     /// Takes out what was deleted long enough ago.
     ///
     /// # Errors
     /// `Unavailable` when the index cannot be reached.
     pub(super) async fn take_out_due(&self) -> Result<Done> {
-        let mut done = Done::default();
+        let (mut done, mut left, mut passed_over) = (Done::default(), HashSet::new(), 0);
         loop {
-            let due = self.entries_due(DUE).await?;
+            let mut due = self.entries_due(DUE.saturating_add(passed_over)).await?;
+            let all = due.len();
+            due.retain(|entry| !left.contains(&entry.location.pack));
+            passed_over = u32::try_from(all - due.len()).unwrap_or(u32::MAX);
             if due.is_empty() {
                 return Ok(done);
             }
             let rows: HashSet<EntryRow> = due.iter().map(|entry| entry.row).collect();
-            match self.take_out(&uids_of(&due), &due, &|entry| rows.contains(&entry.row)).await {
-                Ok(0) => return Ok(done),
-                Ok(dropped) => {
-                    info!(dropped, "what was deleted has left the packs");
-                    done.count += dropped;
-                }
-                Err(cause) => return Ok(Done { failed: Err(cause), ..done }),
+            let taken = self.take_out(&uids_of(&due), &due, &|entry| rows.contains(&entry.row)).await?;
+            if taken.dropped > 0 {
+                info!(dropped = taken.dropped, "what was deleted has left the packs");
+            }
+            done.count += taken.dropped;
+            let is_over = taken.dropped == 0 && taken.left.is_empty();
+            for (pack, cause) in taken.left {
+                left.insert(pack);
+                done.failed = done.failed.and(Err(cause));
+            }
+            if is_over {
+                return Ok(done);
             }
         }
     }
@@ -51,7 +74,7 @@ impl Upkeep {
         let entries = self.index().pack_entries_of(instances).await?;
         let uids: HashSet<&SopInstanceUid> = instances.iter().collect();
         let is_meant = |entry: &PackEntry| uids.contains(&entry.sop_instance);
-        let dropped = self.take_out(instances, &entries, &is_meant).await?;
+        let dropped = self.take_out(instances, &entries, &is_meant).await?.all()?;
         info!(instances = dropped, "instances destroyed");
         Ok(dropped)
     }
@@ -84,7 +107,7 @@ impl Upkeep {
         let uids: Vec<SopInstanceUid> = aside.iter().map(|(instance, _)| (*instance).clone()).collect();
         let mut entries = self.index().pack_entries_of(&uids).await?;
         entries.retain(is_meant);
-        let dropped = self.take_out(&uids, &entries, &is_meant).await?;
+        let dropped = self.take_out(&uids, &entries, &is_meant).await?.all()?;
         info!(data_sets = dropped, "data sets that were kept aside are destroyed");
         Ok(())
     }
@@ -107,46 +130,51 @@ impl Upkeep {
     }
 
     /// Rewrites the packs in which these lie, or copies under their UIDs that nothing refers to, without what is dropped, and
-    /// removes what was made of them. One that cannot be rewritten keeps nothing in the others, and is the error in the end.
-    /// After a stop between two packs the rows of index and ledger tell what is left to do.
+    /// removes what was made of them. One that cannot be rewritten keeps nothing in the others, and is told of. After a stop between two packs the rows of index and ledger tell what is left to do.
     async fn take_out(
         &self,
         uids: &[SopInstanceUid],
         entries: &[PackEntry],
         is_dropped: &(dyn Fn(&PackEntry) -> bool + Send + Sync),
-    ) -> Result<u64> {
+    ) -> Result<TakenOut> {
         let mut packs = self.index().dead_copies_of(uids).await?;
         packs.extend(entries.iter().map(|entry| entry.location.pack));
         packs.sort_unstable();
         packs.dedup();
-        for pack in &packs {
-            self.leaves_log(*pack).await?;
+        let (mut taken, mut sealed) = (TakenOut::default(), Vec::new());
+        for pack in packs {
+            match self.leaves_log(pack).await {
+                Ok(()) => sealed.push(pack),
+                Err(cause) => taken.left.push((pack, cause)),
+            }
         }
         let _turn = self.archive.inner.rewriting.lock().await;
         self.recover().await?;
-        let (mut dropped, mut failed) = (0, Ok(()));
-        for pack in packs {
+        for pack in sealed {
             match self.rewrite(&[pack], is_dropped).await {
-                Ok(rewritten) => dropped += rewritten.dropped as u64,
-                Err(cause) => {
-                    tracing::error!(pack = %pack, error = %cause.chain(), "a pack could not be rewritten without what is to leave it");
-                    failed = failed.and(Err(cause));
-                }
+                Ok(rewritten) => taken.dropped += rewritten.dropped as u64,
+                Err(cause) => taken.left.push((pack, cause)),
             }
+        }
+        for (pack, cause) in &taken.left {
+            tracing::error!(%pack, error = %cause.chain(), "a pack could not be rewritten without what is to leave it");
         }
         let series: HashSet<_> = entries.iter().map(|entry| (&entry.study, &entry.series)).collect();
         for (study, series) in series {
             self.packs().objects.delete_made_of(study, series).await?;
             self.archive.inner.renditions.forget(&(study.clone(), series.clone()));
         }
-        failed.map(|()| dropped)
+        Ok(taken)
     }
 
-    /// Waits until a pack is an object; the one that is written to is sealed for it.
+    /// Waits until a pack is an object; the one that is written to is sealed for it, once: others write to the next.
     pub(super) async fn leaves_log(&self, pack: PackId) -> Result<()> {
         let left = async {
-            while tokio::fs::try_exists(self.packs().log_file(pack)).await? {
+            let is_in_log = async || tokio::fs::try_exists(self.packs().log_file(pack)).await;
+            if is_in_log().await? {
                 self.archive.store()?.seal().await?;
+            }
+            while is_in_log().await? {
                 tokio::time::sleep(LOOK_AGAIN).await;
             }
             Ok(())

@@ -124,3 +124,71 @@ async fn the_next_is_written_while_one_is_synced(#[case] fails: bool) {
     assert!(archive.damaged().is_empty(), "{:?}", archive.damaged());
     archive.close().await;
 }
+
+/// Fails the sync of this number among those behind the first write.
+fn failing_sync(number: usize) -> Watch {
+    let [writes, syncs] = [0; 2].map(AtomicUsize::new);
+    Arc::new(move |step| match step {
+        Step::Write { .. } => {
+            writes.fetch_add(1, Ordering::SeqCst);
+            Ok(())
+        }
+        Step::Sync { .. } if writes.load(Ordering::SeqCst) > 0 => {
+            let is_it = syncs.fetch_add(1, Ordering::SeqCst) == number;
+            if is_it { Err(io::Error::from_raw_os_error(5)) } else { Ok(()) }
+        }
+        _ => Ok(()),
+    })
+}
+
+#[rstest]
+#[case::something_before_is_durable(1)]
+#[case::nothing_is_durable(0)]
+#[tokio::test]
+async fn a_pack_whose_sync_has_failed_is_sealed_where_it_is_durable_without_a_restart(#[case] fails: usize) {
+    let (folder, first) = (scratch(), ct());
+    let config = dicom_store::Config { pack_size_mib: 8, ..config(folder.path(), false) };
+    let archive = Archive::open_watched(&config, failing_sync(fails)).await.unwrap();
+    let session = system(&archive);
+    let samples = [1, 2, 3].map(|number| large(number, &first));
+    for (number, sample) in samples.iter().enumerate() {
+        let stored = store(&session, sample).await;
+        assert_eq!(stored.is_err(), number == fails, "{stored:?}");
+        store(&session, sample).await.unwrap();
+    }
+    // Taking something out of a pack wants it to be an object.
+    assert_eq!(archive.upkeep().destroy(&[samples[0].sop_instance()]).await.unwrap(), 1);
+    archive.close().await;
+    let archive = Archive::reindex(&config).await.unwrap();
+    assert!(archive.damaged().is_empty(), "{:?}", archive.damaged());
+    for (number, sample) in samples.iter().enumerate() {
+        let again = store(&system(&archive), sample).await.unwrap();
+        assert_eq!(matches!(again, Stored::Same(_)), number > 0, "{again:?}");
+    }
+    archive.close().await;
+}
+
+#[rstest]
+#[case::the_pack(|step: &Step<'_>| matches!(step, Step::Sync { .. }))]
+#[case::its_name(|step: &Step<'_>| matches!(step, Step::SyncFolder { path } if path.ends_with("log")))]
+#[tokio::test]
+async fn what_a_killed_process_had_written_is_synced_before_it_is_there(
+    #[case] is_it: fn(&Step<'_>) -> bool,
+) {
+    let (folder, sample) = (scratch(), ct());
+    let config = config(folder.path(), false);
+    let archive = Archive::open(&config).await.unwrap();
+    store(&system(&archive), &sample).await.unwrap();
+    archive.close().await;
+    // As after the end of a process that had told the index nothing: all of it is read from the system's cache.
+    let index = config.data.join("index.sqlite");
+    let forget = "DELETE FROM packs; DELETE FROM instances";
+    rusqlite::Connection::open(&index).unwrap().execute_batch(forget).unwrap();
+    let refuses: Watch =
+        Arc::new(move |step| if is_it(step) { Err(io::Error::from_raw_os_error(5)) } else { Ok(()) });
+    let refused = Archive::open_watched(&config, refuses).await.map(drop);
+    assert_eq!(refused.unwrap_err().kind, ErrorKind::Unavailable);
+    let rows = rusqlite::Connection::open(&index).unwrap();
+    let count = rows.query_row("SELECT count(*) FROM instances", (), |row| row.get::<_, i64>(0));
+    assert_eq!(count.unwrap(), 0, "nobody is told that it is there");
+}
