@@ -52,11 +52,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
-use disk::Disk;
+use disk::{Disk, Step};
 
 use crate::Result;
 use crate::buffers::Buffers;
 use crate::config::Config;
+use crate::index::Index;
 use crate::model::PackId;
 use crate::objects::{Objects, blocking};
 use cache::{BlockKey, Blocks};
@@ -267,6 +268,12 @@ impl Packs {
         }
         self.waiting.add(pack);
         Ok(())
+    }
+
+    /// What the index has taken is durable afterwards: what it says has gone may go.
+    async fn sync_index(&self, index: &dyn Index) -> Result<()> {
+        self.disk.tell(&Step::SyncIndex)?;
+        index.sync().await
     }
 
     async fn upload(&self, pack: PackId) -> Result<()> {

@@ -289,8 +289,7 @@ fn stored(new: NewInstance, outcome: Outcome) -> Stored {
 
 /// The index is durable first: nobody reads this pack again to fill it.
 async fn adopt(packs: &Packs, index: &dyn Index, pack: PackId) -> Result<()> {
-    packs.disk.tell(&Step::SyncIndex)?;
-    index.sync().await?;
+    packs.sync_index(index).await?;
     packs.adopt(pack).await?;
     info!(pack = %pack, "pack sealed");
     Ok(())

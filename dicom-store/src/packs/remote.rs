@@ -51,8 +51,8 @@ impl Remote {
                 Some(ToLog::Tick | ToLog::Seal) => continue,
                 None => break,
             };
-            let (group, act) = gather(first, &mut to_write);
-            if let Some(act) = act {
+            let (group, next) = gather(first, &mut to_write);
+            if let Some(ToLog::Act(act)) = next {
                 self.put_act(act).await;
             }
             let group = match known(&*self.index, &group).await {

@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 
 use futures_util::stream::try_unfold;
 use futures_util::{FutureExt, TryStreamExt};
+use rustix::fs::{Advice, fadvise};
 use tracing::{error, info, warn};
 
 use super::Packs;
 use super::arrival::{self, Due};
 use super::damage::{DamagedStretch, Findings, Holds, damaged};
-use super::disk::Step;
 use super::entry::BLOCK;
 use super::file::PackFile;
 use super::local::Pace;
@@ -80,7 +80,7 @@ pub(crate) async fn log(replay: Replay<'_>) -> Result<Option<PackFile>> {
     let marks = index.marks().await?;
     let in_log = packs.in_log()?;
     let mut suspects = are_there(packs, &marks, &in_log).await?;
-    sync(packs, &in_log).await?;
+    sync(packs, &in_log, &marks).await?;
     let mut last_open = None;
     for pack in in_log {
         packs.is_taken(pack);
@@ -108,13 +108,23 @@ pub(crate) async fn log(replay: Replay<'_>) -> Result<Option<PackFile>> {
 
 /// What a process that was killed has written is in the system's cache, and not durable: whoever sends it again would be
 /// answered that it is there.
-async fn sync(packs: &Packs, in_log: &[PackId]) -> Result<()> {
+///
+/// What the disk did not take once the system holds for written afterwards, and says so but once. So it is read from the
+/// disk, not from the cache, wherever the system follows this advice.
+async fn sync(packs: &Packs, in_log: &[PackId], marks: &[Mark]) -> Result<()> {
     if in_log.is_empty() {
         return Ok(());
     }
     for pack in in_log {
         let (disk, file) = (packs.disk.clone(), packs.open_in_log(*pack)?);
-        blocking(move || disk.sync(&file)).await?;
+        let mark = marks.iter().find(|mark| mark.pack == *pack).map_or(0, |mark| mark.offset);
+        blocking(move || {
+            disk.sync(&file)?;
+            // It is advice: a file system that does not take it is read as it is.
+            let _ = fadvise(&file, mark, None, Advice::DontNeed);
+            Ok(())
+        })
+        .await?;
     }
     let (disk, folder) = (packs.disk.clone(), packs.folder.clone());
     blocking(move || disk.sync_folder(&folder)).await
@@ -202,8 +212,7 @@ async fn bring_in(replay: Replay<'_>, pack: PackId, mark: u64) -> Result<(PackFi
 }
 
 async fn adopt(packs: &Packs, index: &Arc<dyn Index>, pack: PackId) -> Result<()> {
-    packs.disk.tell(&Step::SyncIndex)?;
-    index.sync().await?;
+    packs.sync_index(&**index).await?;
     packs.adopt(pack).await
 }
 

@@ -6,6 +6,7 @@
 //! | entries are copied as they are, each compared with its digest | the output is a file of this machine | removed |
 //! | the output is an object | it is whole, and nobody reads it | removed |
 //! | one transaction: the rows say the output, the inputs are retired | all reads go to the output | the inputs are removed |
+//! | the index is synced | a power cut does not bring the inputs back into the index | the inputs are removed |
 //! | the inputs are removed and forgotten | | |
 //!
 //! Whoever reads an input that is removed looks the instance up again ([`super::place`]).
@@ -87,6 +88,7 @@ pub(crate) async fn rewrite(
         }
         return Err(cause);
     }
+    packs.sync_index(&**index).await?;
     for pack in inputs {
         remove(packs, index, *pack).await?;
     }
@@ -258,7 +260,11 @@ async fn remove(packs: &Packs, index: &Arc<dyn Index>, pack: PackId) -> Result<(
 /// Ends what a stop or a failure left half done: outputs of this node that are not in use, inputs of any that are not
 /// any more. Numbers that were given are not given again.
 pub(crate) async fn recover(packs: &Packs, index: &Arc<dyn Index>) -> Result<()> {
-    for row in all_rows(index).await? {
+    let rows = all_rows(index).await?;
+    if rows.iter().any(|row| row.stage == Stage::Retired) {
+        packs.sync_index(&**index).await?;
+    }
+    for row in rows {
         packs.is_taken(row.pack);
         match row.stage {
             // Another node's may be in the making right now.

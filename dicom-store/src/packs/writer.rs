@@ -38,6 +38,8 @@ use crate::{Error, Result};
 
 /// Instances in one group, at the most.
 const MAX_GROUP: usize = 256;
+/// How often it is tried to seal a pack that could not be.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// A sender is alone when so many groups were of one, and nobody else's was near.
 const ALONE: u32 = 8;
 /// Bytes in one group, about.
@@ -171,6 +173,7 @@ pub(crate) fn start(log: Log) -> Result<Running> {
                 runtime: runtime.clone(),
                 company: Company::default(),
                 alone: 0,
+                tried: Instant::now(),
                 syncer: Syncer::start(|run| thread("sync", &died, run))?,
             };
             Box::new(move || writer.run(to_write))
@@ -244,6 +247,8 @@ struct Writer {
     company: Company,
     /// Groups of one whom nobody else's was near, one after the other.
     alone: u32,
+    /// When sealing was tried last.
+    tried: Instant,
     syncer: Syncer,
 }
 
@@ -257,36 +262,34 @@ impl Writer {
                     None => break,
                 },
             };
-            let (mut is_asked, is_tick) = (matches!(first, ToLog::Seal), matches!(first, ToLog::Tick));
             let next = match first {
                 ToLog::Append(first) => {
                     let (mut group, mut next) = gather(*first, &mut to_write);
                     if next.is_none() {
-                        match self.company.join(&mut group, &mut to_write) {
-                            Some(ToLog::Act(act)) => next = Some(act),
-                            Some(ToLog::Seal) => is_asked = true,
-                            Some(ToLog::Append(_) | ToLog::Tick) | None => {}
-                        }
+                        next = self.company.join(&mut group, &mut to_write);
                     }
                     let is_alone = group.len() == 1 && !is_there_already && !self.company.is_waiting();
                     self.alone = if is_alone { self.alone.saturating_add(1) } else { 0 };
                     self.write(group);
                     next
                 }
-                ToLog::Act(act) => Some(act),
-                ToLog::Tick | ToLog::Seal => None,
+                other => Some(other),
             };
-            if let Some(act) = next {
+            let is_asked = matches!(next, Some(ToLog::Seal));
+            if let Some(ToLog::Act(act)) = next {
                 self.write_act(act);
             }
             let is_full = self.open.pack.as_ref().is_some_and(|open| open.end >= self.limits.pack_size);
             if is_asked || is_full || self.last_write.elapsed() >= self.limits.seal_idle {
                 self.open.unsealed.extend(self.open.pack.take_if(|pack| pack.end > 0));
             }
-            if !self.open.unsealed.is_empty() && (is_asked || is_full || is_tick) {
+            if !self.open.unsealed.is_empty() && (is_asked || self.tried.elapsed() >= TRY_AGAIN) {
                 self.seal();
             }
         }
+        // Where something could not be cut it is cut now, not read by the next start.
+        self.open.unsealed.extend(self.open.pack.take_if(|pack| pack.is_doubtful()));
+        self.seal();
     }
 
     fn write(&mut self, group: Vec<Append>) {
@@ -355,14 +358,15 @@ impl Writer {
 
     /// Ends what nothing more goes into. What cannot be ended now is tried again, and by the next start.
     fn seal(&mut self) {
+        self.tried = Instant::now();
         if self.syncer.wait_until_idle().is_err() {
             return;
         }
         for pack in std::mem::take(&mut self.open.unsealed) {
             match pack.seal() {
                 Ok(true) => send(&self.durable, Durable::Sealed(pack.id)),
-                // Nothing was ever durable in it. The next start removes it.
-                Ok(false) => {}
+                // Nothing was ever durable in it. What cannot be removed now is removed by the next start.
+                Ok(false) => drop(self.packs.disk.remove(&self.packs.log_file(pack.id))),
                 Err(error) => {
                     warn!(pack = %pack.id, %error, "log: a pack was not sealed");
                     self.open.unsealed.push(pack);
@@ -447,11 +451,8 @@ pub(super) fn placed(group: Vec<Append>, locations: Vec<Location>) -> Vec<(NewIn
     placed.map(|(append, location)| (NewInstance { location, ..append.new }, append.answer)).collect()
 }
 
-/// All that is ready, without waiting for more; an act ends the group.
-pub(super) fn gather(
-    first: Append,
-    to_write: &mut mpsc::Receiver<ToLog>,
-) -> (Vec<Append>, Option<Box<ActAppend>>) {
+/// All that is ready, without waiting for more; whatever is no instance ends the group and is given back, but for the time.
+pub(super) fn gather(first: Append, to_write: &mut mpsc::Receiver<ToLog>) -> (Vec<Append>, Option<ToLog>) {
     let mut bytes = first.length;
     let mut group = vec![first];
     while group.len() < MAX_GROUP && bytes < MAX_GROUP_BYTES {
@@ -460,8 +461,8 @@ pub(super) fn gather(
                 bytes += next.length;
                 group.push(*next);
             }
-            Ok(ToLog::Act(act)) => return (group, Some(act)),
-            Ok(ToLog::Tick | ToLog::Seal) => {}
+            Ok(ToLog::Tick) => {}
+            Ok(other) => return (group, Some(other)),
             Err(_) => break,
         }
     }
@@ -494,5 +495,30 @@ pub(crate) fn refuse(answers: impl Iterator<Item = Answer>, cause: &Error) {
     for answer in answers {
         // Somebody who has gone needs no answer.
         let _ = answer.send(Err(Error::new(cause.kind, cause.what.clone())));
+    }
+}
+
+#[cfg(all(test, feature = "fixtures"))]
+mod tests {
+    use super::*;
+    use crate::fixture::ct;
+    use crate::index::conformance::new;
+
+    fn append() -> Append {
+        let (answer, _gone) = oneshot::channel();
+        let new = new(&ct(), 0);
+        Append { body: Vec::new(), length: 1, digest: new.digest, new, answer }
+    }
+
+    #[test]
+    fn a_group_ends_where_something_else_is_asked_which_is_not_lost() {
+        let (send, mut receive) = mpsc::channel(8);
+        for next in
+            [ToLog::Append(Box::new(append())), ToLog::Tick, ToLog::Seal, ToLog::Append(Box::new(append()))]
+        {
+            assert!(send.try_send(next).is_ok());
+        }
+        let (group, next) = gather(append(), &mut receive);
+        assert!(group.len() == 2 && matches!(next, Some(ToLog::Seal)) && receive.len() == 1, "{next:?}");
     }
 }

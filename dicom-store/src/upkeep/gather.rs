@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use super::removal::stays;
 use super::{Done, SMALL, Upkeep};
 use crate::index::{PackRow, Stage};
 use crate::model::PackId;
@@ -13,6 +14,8 @@ const TOGETHER: usize = 16;
 /// Bytes and packs of one gathering, at the most, so that it does not keep the index for long.
 const GATHERED: u64 = 64 << 20;
 const GATHERED_PACKS: usize = 1000;
+/// Other packs that are read, the smallest, to see whether it is for the pack that one cannot be.
+const OTHERS: usize = 3;
 /// A pack is rewritten when the dead part of it is one of so many.
 const DEAD_PART: u64 = 3;
 
@@ -58,7 +61,10 @@ impl Upkeep {
             return Ok(false);
         }
         let (mut unread, mut is_another_read) = (Vec::new(), false);
-        let others = rows.iter().filter(|row| row.stage == Stage::InUse && !packs.contains(&row.pack));
+        let mut others: Vec<&PackRow> =
+            rows.iter().filter(|row| row.stage == Stage::InUse && !packs.contains(&row.pack)).collect();
+        others.sort_by_key(|row| row.mark);
+        others.truncate(OTHERS);
         for row in rows.iter().filter(|row| packs.contains(&row.pack)).chain(others) {
             let is_meant = packs.contains(&row.pack);
             if !is_meant && (is_another_read || unread.is_empty()) {
@@ -88,9 +94,11 @@ impl Upkeep {
     /// As for [`Upkeep::gather`].
     pub(super) async fn rewrite_dead_copies(&self) -> Result<Done> {
         let mut done = Done::default();
-        for pack in self.dead_copies_due().await? {
-            if let Err(cause) = self.leaves_log(pack).await {
-                done.failed = done.failed.and(Err(cause));
+        let packs = self.dead_copies_due().await?;
+        let in_log = self.leave_log(&packs).await?;
+        for pack in packs {
+            if in_log.contains(&pack) {
+                done.failed = done.failed.and(Err(stays(pack)));
                 continue;
             }
             let _turn = self.archive.inner.rewriting.lock().await;

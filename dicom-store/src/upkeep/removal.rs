@@ -1,7 +1,7 @@
 //! Taking out of the packs what was deleted, or has to be destroyed.
 
 use std::collections::HashSet;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tracing::info;
 
@@ -41,12 +41,17 @@ impl Upkeep {
     pub(super) async fn take_out_due(&self) -> Result<Done> {
         let (mut done, mut left, mut passed_over) = (Done::default(), HashSet::new(), 0);
         loop {
-            let mut due = self.entries_due(DUE.saturating_add(passed_over)).await?;
+            let limit = DUE.saturating_add(passed_over);
+            let mut due = self.entries_due(limit).await?;
             let all = due.len();
             due.retain(|entry| !left.contains(&entry.location.pack));
             passed_over = u32::try_from(all - due.len()).unwrap_or(u32::MAX);
             if due.is_empty() {
-                return Ok(done);
+                if u32::try_from(all).unwrap_or(u32::MAX) < limit {
+                    return Ok(done);
+                }
+                // Behind those there may be others.
+                continue;
             }
             let rows: HashSet<EntryRow> = due.iter().map(|entry| entry.row).collect();
             let taken = self.take_out(&uids_of(&due), &due, &|entry| rows.contains(&entry.row)).await?;
@@ -141,16 +146,13 @@ impl Upkeep {
         packs.extend(entries.iter().map(|entry| entry.location.pack));
         packs.sort_unstable();
         packs.dedup();
-        let (mut taken, mut sealed) = (TakenOut::default(), Vec::new());
-        for pack in packs {
-            match self.leaves_log(pack).await {
-                Ok(()) => sealed.push(pack),
-                Err(cause) => taken.left.push((pack, cause)),
-            }
-        }
+        let mut taken = TakenOut::default();
+        let in_log = self.leave_log(&packs).await?;
+        packs.retain(|pack| !in_log.contains(pack));
+        taken.left.extend(in_log.into_iter().map(|pack| (pack, stays(pack))));
         let _turn = self.archive.inner.rewriting.lock().await;
         self.recover().await?;
-        for pack in sealed {
+        for pack in packs {
             match self.rewrite(&[pack], is_dropped).await {
                 Ok(rewritten) => taken.dropped += rewritten.dropped as u64,
                 Err(cause) => taken.left.push((pack, cause)),
@@ -167,23 +169,30 @@ impl Upkeep {
         Ok(taken)
     }
 
-    /// Waits until a pack is an object; the one that is written to is sealed for it, once: others write to the next.
-    pub(super) async fn leaves_log(&self, pack: PackId) -> Result<()> {
-        let left = async {
-            let is_in_log = async || tokio::fs::try_exists(self.packs().log_file(pack)).await;
-            if is_in_log().await? {
+    /// Waits until packs are objects; the one that is written to is sealed for it, once: others write to the next. Gives
+    /// those that are not in time.
+    pub(super) async fn leave_log(&self, packs: &[PackId]) -> Result<Vec<PackId>> {
+        let until = Instant::now() + LEAVE_LOG;
+        let mut is_asked = false;
+        loop {
+            let is_in_log = |pack: &PackId| self.packs().log_file(*pack).exists();
+            let left: Vec<PackId> = packs.iter().copied().filter(is_in_log).collect();
+            if left.is_empty() || Instant::now() >= until {
+                return Ok(left);
+            }
+            if !is_asked {
                 self.archive.store()?.seal().await?;
+                is_asked = true;
             }
-            while is_in_log().await? {
-                tokio::time::sleep(LOOK_AGAIN).await;
-            }
-            Ok(())
-        };
-        tokio::time::timeout(LEAVE_LOG, left).await.unwrap_or_else(|_| {
-            let what = format!("pack {pack} does not leave the log, so nothing can be taken out of it");
-            Err(Error::new(ErrorKind::Unavailable, what))
-        })
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
     }
+}
+
+/// Why a pack cannot be rewritten.
+pub(super) fn stays(pack: PackId) -> Error {
+    let what = format!("pack {pack} does not leave the log, so nothing can be taken out of it");
+    Error::new(ErrorKind::Unavailable, what)
 }
 
 fn uids_of(entries: &[PackEntry]) -> Vec<SopInstanceUid> {

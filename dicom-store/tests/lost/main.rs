@@ -349,13 +349,27 @@ async fn what_heals_is_no_damage_any_more() {
     change(&pack, last);
     let archive = Archive::open(&config).await.unwrap();
     assert_eq!(scrubbed(&archive).await.0.stretches.len(), 1);
+    // It came long ago.
+    let came = |sql: &str| {
+        let index = rusqlite::Connection::open(config.data.join("index.sqlite")).unwrap();
+        let uid = samples[0].sop_instance().to_string();
+        index.execute(sql, [&uid]).unwrap();
+        let select = "SELECT received / 1000 FROM instances WHERE uid = ?";
+        index.query_row(select, [&uid], |row| row.get::<_, i64>(0)).unwrap()
+    };
+    assert_eq!(came("UPDATE instances SET received = 1000 WHERE uid = ?"), 1);
     store(&system(&archive), &samples[0]).await.unwrap();
     assert!(scrubbed(&archive).await.0.is_empty());
     archive.close().await;
+    // What is there now came now, as its pack says.
+    const AS_IT_IS: &str = "UPDATE instances SET received = received WHERE uid = ?";
+    let healed = came(AS_IT_IS);
+    assert!(healed > 1);
     let archive = Archive::reindex(&config).await.unwrap();
     assert!(archive.damaged().is_empty(), "{:?}", archive.damaged());
     assert!(scrubbed(&archive).await.0.is_empty());
     archive.close().await;
+    assert_eq!(came(AS_IT_IS), healed);
 }
 
 #[tokio::test]

@@ -6,10 +6,12 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dicom_store::fixture::{Bucket, ReadWatch, Sample, ct, store, system};
 use dicom_store::{Archive, Config, ErrorKind, Holds, Order, Part};
+
+use futures_util::future::join_all;
 
 use super::{config, is_whole, of, packs, scrubbed, sealed, slices};
 
@@ -165,6 +167,41 @@ async fn a_pack_that_cannot_be_read_is_left_alone_where_the_others_are_gathered(
     fs::rename(&aside, &unread).unwrap();
     for sample in &samples {
         assert!(is_whole(&system(&archive), sample).await);
+    }
+    archive.close().await;
+}
+
+#[tokio::test]
+async fn a_pack_full_of_what_is_to_go_that_cannot_be_read_keeps_nothing_in_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = Config { keep_deleted_days: 0, pack_size_mib: 64, ..config(&folder) };
+    let archive = Archive::open(&config).await.unwrap();
+    let (session, first, other) = (system(&archive), ct(), ct());
+    // More than are looked at together.
+    let many: Vec<_> = (1..=1001).map(|n| first.next(n)).collect();
+    for samples in [many.as_slice(), std::slice::from_ref(&other)] {
+        let stored = join_all(samples.iter().map(|sample| store(&session, sample))).await;
+        assert!(stored.iter().all(Result::is_ok));
+        let gone = ct();
+        store(&session, &gone).await.unwrap();
+        archive.upkeep().destroy(&[gone.sop_instance()]).await.unwrap();
+    }
+    let [unread, others] = packs(&config).try_into().unwrap();
+    for study in [first.study(), other.study()] {
+        let delete = Order::Delete { of: Part { study, series: None, instance: None } };
+        session.act(&delete, "").await.unwrap();
+    }
+    let began = Instant::now();
+    while !archive.upkeep().due().await.unwrap().tidy {
+        assert!(began.elapsed() < Duration::from_secs(30));
+    }
+    fs::remove_file(&unread).unwrap();
+    std::os::unix::fs::symlink(&unread, &unread).unwrap();
+    assert_eq!(archive.upkeep().tidy().await.unwrap_err().kind, ErrorKind::Unavailable);
+    assert!(!others.exists(), "what it held is gone, or in another");
+    let uid = other.sop_instance().to_string();
+    for pack in packs(&config).into_iter().filter(|pack| *pack != unread) {
+        assert!(memchr::memmem::find(&fs::read(pack).unwrap(), uid.as_bytes()).is_none());
     }
     archive.close().await;
 }

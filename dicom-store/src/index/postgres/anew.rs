@@ -1,5 +1,6 @@
 //! An index that is made anew, in a schema beside the one in use, whose place its tables take when they are filled.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use sqlx::AssertSqlSafe;
@@ -78,6 +79,12 @@ impl Renewed {
         self.held.take_time(AssertSqlSafe(create)).await?;
         let options = within(options.clone(), &self.schema);
         let mut new = PostgresConnection::open(&options, pulse.listening()).await?;
+        // What stands between may leave out what a connection asks for when it begins.
+        if nodes::schema(&mut new).await? != self.schema {
+            return Err(Error::invalid(
+                "the database's server, or a pooler before it, does not take search_path from a connection's options",
+            ));
+        }
         schema::migrate(&mut new, schema::STEPS).await?;
         carry(&mut self.held, &self.before, &mut new).await.map_err(unread)?;
         new.close().await
@@ -131,6 +138,9 @@ impl Renewed {
         );
         let tables = tables.bind(self.before.as_str()).bind(self.schema.as_str());
         let tables = self.held.fetch(tables).await?;
+        if tables.len() < schema::tables(schema::STEPS).collect::<HashSet<_>>().len() {
+            return Err(Error::conflict("the new index has not all of its tables; the one before stays"));
+        }
         let moves = tables.iter().map(|row| row.text(0).map(str::to_owned)).collect::<Result<Vec<_>>>()?;
         // Empty by now, or all of this is undone.
         let last = format!("DROP SCHEMA {}", quoted(&self.schema));

@@ -1,9 +1,11 @@
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::TryStreamExt;
 
+use super::super::disk::Step;
 use super::*;
-use crate::fixture::{Sample, config, ct, store, system};
+use crate::fixture::{Sample, Watch, config, ct, store, system};
 use crate::model::Resource;
 use crate::{Archive, Config};
 
@@ -43,6 +45,30 @@ fn file(config: &Config, pack: PackId) -> PathBuf {
 
 fn copy_pack(from: &Path, to: &Path) {
     std::fs::copy(from, to).unwrap();
+}
+
+#[tokio::test]
+async fn the_inputs_stay_until_the_index_that_does_without_them_is_durable() {
+    let folder = tempfile::tempdir().unwrap();
+    let (config, samples, input) = sealed(&folder).await;
+    let is_refused = Arc::new(AtomicBool::new(false));
+    let refuses = is_refused.clone();
+    let watch: Watch = Arc::new(move |step| match step {
+        Step::SyncIndex if refuses.load(Ordering::Relaxed) => Err(std::io::Error::from_raw_os_error(5)),
+        _ => Ok(()),
+    });
+    let archive = Archive::open_watched(&config, watch).await.unwrap();
+    let (packs, index) = (&archive.inner.packs, &archive.inner.index);
+    is_refused.store(true, Ordering::Relaxed);
+    assert!(rewrite(packs, index, &[input], &|_| false).await.is_err());
+    assert!(recover(packs, index).await.is_err());
+    assert!(file(&config, input).exists());
+    hold(&archive, &samples).await;
+    is_refused.store(false, Ordering::Relaxed);
+    recover(packs, index).await.unwrap();
+    assert!(!file(&config, input).exists());
+    hold(&archive, &samples).await;
+    archive.close().await;
 }
 
 #[tokio::test]
