@@ -280,10 +280,11 @@ impl Writer {
                 self.write_act(act);
             }
             let is_full = self.open.pack.as_ref().is_some_and(|open| open.end >= self.limits.pack_size);
-            if is_asked || is_full || self.last_write.elapsed() >= self.limits.seal_idle {
+            let is_over = is_asked || is_full || self.last_write.elapsed() >= self.limits.seal_idle;
+            if is_over {
                 self.open.unsealed.extend(self.open.pack.take_if(|pack| pack.end > 0));
             }
-            if !self.open.unsealed.is_empty() && (is_asked || self.tried.elapsed() >= TRY_AGAIN) {
+            if !self.open.unsealed.is_empty() && (is_over || self.tried.elapsed() >= TRY_AGAIN) {
                 self.seal();
             }
         }
