@@ -36,7 +36,7 @@ impl PackFile {
         self.open.clone()
     }
 
-    /// Nothing more goes into this pack; the next start reads what it holds.
+    /// Nothing more goes into this pack; it is sealed where it is durable.
     pub(super) fn is_doubtful(&self) -> bool {
         self.open.doubt.get().is_some()
     }

@@ -44,7 +44,7 @@ impl Upkeep {
         let done = match compress(self.packs(), self.index(), pack, &mut pace).await {
             Ok(done) => done,
             Err(cause) => {
-                // The next time another has its turn.
+                // Where it cannot be read another has its turn the next time.
                 self.leave_alone(&[pack], &rows, &cause).await?;
                 return Err(cause);
             }

@@ -135,7 +135,8 @@ impl Upkeep {
     }
 
     /// Rewrites the packs in which these lie, or copies under their UIDs that nothing refers to, without what is dropped, and
-    /// removes what was made of them. One that cannot be rewritten keeps nothing in the others, and is told of. After a stop between two packs the rows of index and ledger tell what is left to do.
+    /// removes what was made of them. One that cannot be rewritten keeps nothing in the others, and is told of. After a stop
+    /// between two packs the rows of index and ledger tell what is left to do.
     async fn take_out(
         &self,
         uids: &[SopInstanceUid],
